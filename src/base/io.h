@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Small helpers over files and descriptors. All blocking; any thread but a loop's. */
+#ifndef ER_BASE_IO_H
+#define ER_BASE_IO_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+/* Makes a folder and its parents, each with `mode`; those that exist are left as they are. */
+int er_mkdirs(const char *path, mode_t mode, struct er_err *err) ER_MUSTCHECK;
+/* Writes all n bytes, over EINTR and short writes: 0, or a code with errno kept. */
+int er_write_all(int fd, const void *p, size_t n) ER_MUSTCHECK;
+/* Reads a whole file of at most b's ceiling into b. */
+int er_read_file(const char *path, struct er_buf *b, struct er_err *err) ER_MUSTCHECK;
+/* Closes a descriptor if it is >= 0 and sets it to -1; errno is kept. */
+void er_close(int *fd);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+static const char *const words[] = {"error", "warn", "info", "debug"};
+static enum er_log_level least = ER_LOG_INFO; /* set once, before threads start */
+
+void
+er_log_set_level(enum er_log_level level)
+{
+    least = level;
+}
+
+int
+er_log_find_level(const char *word)
+{
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(words[i], word) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+void
+er_log(enum er_log_level level, const char *src, const char *fmt, ...)
+{
+    if (level > least) {
+        return;
+    }
+    char text[1024], line[2400], at[ER_RFC3339_SIZE];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    er_time_format(er_clock_wall(er_clock_system()), at);
+    int n = snprintf(line, sizeof line, "%s level=%s src=%s msg=\"", at, words[level], src);
+    size_t len = (size_t)n;
+    for (const char *p = text; *p && len < sizeof line - 8; p++) {
+        unsigned char c = (unsigned char)*p;
+        if (c == '"' || c == '\\') {
+            line[len++] = '\\';
+            line[len++] = (char)c;
+        } else if (c < 0x20 || c == 0x7f) {
+            len += (size_t)snprintf(line + len, 5, "\\x%02x", c);
+        } else {
+            line[len++] = (char)c;
+        }
+    }
+    line[len++] = '"';
+    line[len++] = '\n';
+    ssize_t done = write(STDERR_FILENO, line, len);
+    (void)done; /* nowhere to complain */
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/mem.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The fault countdown; only tests set it, before they start threads. */
+static _Thread_local long fault_countdown;
+static _Thread_local int fault_persist;
+static _Thread_local int fault_struck;
+
+void
+er_mem_fault_set(long n, int persist)
+{
+    fault_countdown = n;
+    fault_persist = persist;
+    fault_struck = 0;
+}
+
+int
+er_mem_fault_hit(void)
+{
+    return fault_struck;
+}
+
+static int
+fault(void)
+{
+    if (fault_countdown == 0 || --fault_countdown > 0) {
+        return 0;
+    }
+    fault_struck = 1;
+    fault_countdown = fault_persist ? 1 : 0;
+    return 1;
+}
+
+void *
+er_realloc(void *old, size_t size)
+{
+    return fault() ? NULL : realloc(old, size ? size : 1);
+}
+
+void *
+er_realloc_array(void *old, size_t n, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(n, size, &bytes)) {
+        return NULL;
+    }
+    return er_realloc(old, bytes);
+}
+
+void *
+er_alloc(size_t size)
+{
+    return er_realloc(NULL, size);
+}
+
+void *
+er_zalloc(size_t size)
+{
+    return fault() ? NULL : calloc(1, size ? size : 1);
+}
+
+void *
+er_memdup(const void *p, size_t n)
+{
+    char *copy = er_alloc(n + 1);
+    if (copy) {
+        if (n > 0) {
+            memcpy(copy, p, n);
+        }
+        copy[n] = '\0';
+    }
+    return copy;
+}
+
+char *
+er_strndup(const char *s, size_t n)
+{
+    return s ? er_memdup(s, strnlen(s, n)) : NULL;
+}
+
+char *
+er_strdup(const char *s)
+{
+    return s ? er_memdup(s, strlen(s)) : NULL;
+}
+
+void
+er_free(void *p)
+{
+    free(p);
+}
+
+static void *
+must(void *p)
+{
+    if (!p) {
+        (void)fputs("errand: out of memory\n", stderr);
+        _Exit(1);
+    }
+    return p;
+}
+
+void *
+er_xalloc(size_t size)
+{
+    return must(er_alloc(size));
+}
+
+void *
+er_xzalloc(size_t size)
+{
+    return must(er_zalloc(size));
+}
+
+void *
+er_xrealloc_array(void *old, size_t n, size_t size)
+{
+    return must(er_realloc_array(old, n, size));
+}
+
+char *
+er_xstrdup(const char *s)
+{
+    return s ? must(er_strdup(s)) : NULL;
+}
+
+char *
+er_xstrndup(const char *s, size_t n)
+{
+    return must(er_strndup(s, n));
+}
+
+char *
+er_xasprintf(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    ER_ASSERT(n >= 0);
+    char *text = er_xalloc((size_t)n + 1);
+    va_start(ap, fmt);
+    (void)vsnprintf(text, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    return text;
+}
+
+struct er_arena_block {
+    struct er_arena_block *next;
+    size_t size; /* bytes in data */
+    _Alignas(16) unsigned char data[];
+};
+
+#define ARENA_BLOCK 4000
+
+void *
+er_arena_alloc(struct er_arena *a, size_t size)
+{
+    if (size > SIZE_MAX / 2) {
+        return NULL;
+    }
+    size = (size + 15) & ~(size_t)15;
+    if (size > a->left) {
+        size_t want = size > ARENA_BLOCK ? size : ARENA_BLOCK;
+        struct er_arena_block *b = er_zalloc(sizeof *b + want);
+        if (!b) {
+            return NULL;
+        }
+        b->size = want;
+        b->next = a->head;
+        a->head = b;
+        a->left = want;
+    }
+    void *p = a->head->data + (a->head->size - a->left);
+    a->left -= size;
+    return p;
+}
+
+void *
+er_arena_memdup(struct er_arena *a, const void *p, size_t n)
+{
+    char *copy = er_arena_alloc(a, n + 1);
+    if (copy && n > 0) {
+        memcpy(copy, p, n);
+    }
+    return copy;
+}
+
+char *
+er_arena_strdup(struct er_arena *a, const char *s)
+{
+    return s ? er_arena_memdup(a, s, strlen(s)) : NULL;
+}
+
+void
+er_arena_free(struct er_arena *a)
+{
+    while (a->head) {
+        struct er_arena_block *next = a->head->next;
+        er_free(a->head);
+        a->head = next;
+    }
+    a->left = 0;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* What a task is: its states and their moves, the events about it, and the record of one
+ * task as every room above knows it. Pure: no I/O, no clock. Any thread. */
+#ifndef ER_MODEL_TASK_H
+#define ER_MODEL_TASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+typedef int64_t er_task_id; /* from 1; never used again */
+
+enum er_task_state {
+#define ER_STATE(name, number, word, icon, ascii, final, moves, meaning)                 \
+    ER_TASK_##name = (number),
+#include "model/task_states.def"
+#undef ER_STATE
+};
+#define ER_TASK_STATES 8
+
+const char *er_task_state_word(enum er_task_state s);
+const char *er_task_state_icon(enum er_task_state s, bool utf8);
+const char *er_task_state_meaning(enum er_task_state s);
+/* The state of that word, or -1. */
+int er_task_state_find(const char *word);
+bool er_task_state_is_final(enum er_task_state s);
+/* Whether the table lets a task go from one state to the other. */
+bool er_task_state_can_move(enum er_task_state from, enum er_task_state to);
+
+enum er_event {
+#define ER_EVENT(name, number, word, kind, meaning) ER_EVENT_##name = (number),
+#include "model/events.def"
+#undef ER_EVENT
+};
+const char *er_event_word(enum er_event e);   /* "task-queued"; "unknown" for others */
+const char *er_event_meaning(enum er_event e);
+int er_event_find(const char *word);          /* the event of that word, or -1 */
+bool er_event_is_fact(enum er_event e);
+/* The fact that tells that a task has come to this state. */
+enum er_event er_event_of_state(enum er_task_state s);
+
+/* What is done with a task whose worker died under it. Stored by number. */
+enum er_on_lost { ER_ON_LOST_RUN = 0, ER_ON_LOST_FAIL = 1, ER_ON_LOST_HOLD = 2 };
+const char *er_on_lost_word(enum er_on_lost v); /* "run", "fail", "hold" */
+int er_on_lost_find(const char *word);          /* -1 when unknown */
+
+/* How a dependency must end. Stored by number. */
+enum er_after_when { ER_AFTER_OK = 0, ER_AFTER_ANY = 1, ER_AFTER_FAIL = 2 };
+const char *er_after_when_word(enum er_after_when v); /* "ok", "any", "fail" */
+int er_after_when_find(const char *word);             /* -1 when unknown */
+/* Whether a dependency that ended in `state` (a final one) satisfies `when`. Cancelled
+ * counts as not ok; `fail` takes failed only. */
+bool er_after_is_met(enum er_after_when when, enum er_task_state state);
+
+/* How one attempt ended. Stored by word. */
+#define ER_OUTCOME_COMPLETED "completed"
+#define ER_OUTCOME_FAILED "failed"
+#define ER_OUTCOME_CANCELLED "cancelled"
+#define ER_OUTCOME_LOST "lost"         /* the worker died under it */
+#define ER_OUTCOME_REQUEUED "requeued" /* stopped by request and put back */
+#define ER_OUTCOME_REFUNDED "refunded" /* was never spawned; does not count */
+
+/* Bounds on what a submitter may give; INTERFACE and docs/SEMANTICS.md list them too. */
+#define ER_MAX_NAME 1000         /* bytes of a name, queue, type, key, tag, correlation id */
+#define ER_MAX_ARGS (1 << 20)    /* bytes of the arguments as JSON */
+#define ER_MAX_ENV (1 << 20)     /* bytes of the environment as JSON */
+#define ER_MAX_META (64 << 10)   /* bytes of meta as JSON */
+#define ER_MAX_TAGS 64
+#define ER_MAX_AFTER 1000        /* dependencies of one task */
+#define ER_MAX_RESULT (16 << 20) /* bytes of a result */
+#define ER_MAX_LOSSES 3          /* losses in a row after which a task fails */
+
+/* One task as the store gives it. Texts are borrowed from the arena they were read into;
+ * NULL = unknown or not given. `*_json` holds JSON text. */
+struct er_task {
+    er_task_id id;
+    int run;
+    enum er_task_state state;
+    bool held;             /* the hold flag; shown as paused while not running or final */
+    bool cancel_requested; /* running, and on its way to cancelled */
+    int priority;
+    int64_t rank; /* order in its lane: lower first */
+    int64_t lane;
+    const char *type, *queue, *limit_key; /* limit_key NULL when none */
+    const char *name;
+    const char *args_json;
+    const char *cwd;
+    int64_t env; /* number of the stored environment; 0 = none */
+    int attempt; /* number of the latest attempt; 0 before the first */
+    int failures, losses;
+    int retries; /* failures that may happen before it fails for good */
+    er_usec backoff_for;
+    enum er_on_lost on_lost;
+    er_usec timeout_for; /* 0 = none */
+    er_usec grace_for;
+    er_usec expires_at; /* ER_NEVER = none */
+    const char *correlation;
+    er_task_id parent; /* 0 = none */
+    const char *key;
+    const char *tags_json, *meta_json;
+    int waiting; /* dependencies it still waits for */
+    er_usec created_at;
+    er_usec run_at, started_at, finished_at, resumes_at; /* ER_NEVER = unknown */
+    const char *progress_json;
+    const char *checkpoint_json;
+    const void *result; /* NULL = none; not read by lists */
+    size_t result_len;
+    bool has_exit_code;
+    int exit_code;
+    int signal; /* 0 = none */
+    const char *error_json, *warnings_json;
+    const char *worker;
+    int64_t session; /* session of the running attempt; 0 = none */
+    er_usec cpu_for;
+    int64_t peak_rss; /* bytes; 0 = unknown */
+};
+
+/* The state a person sees: a held task that waits is `paused`. */
+enum er_task_state er_task_shown_state(const struct er_task *t);
+
+/* One fact. Texts as in struct er_task. */
+struct er_fact {
+    int64_t seq; /* from 1, in commit order */
+    enum er_event event;
+    er_usec at;
+    er_task_id task; /* 0 = about no task */
+    int run, attempt;
+    const char *type, *queue, *correlation; /* NULL when about no task */
+    const char *data_json;                  /* an object; "{}" at least */
+};
+
+#endif

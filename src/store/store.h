@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+/* Where tasks live. A store is a durable table of tasks with their attempts, dependencies,
+ * facts, environments, lanes, queues and sessions.
+ *
+ * Verbs take arrays and answer per row: each row has a `status` (0 or an ER_E* code) that
+ * the verb sets. They are called between er_store_begin and er_store_commit, all on one
+ * thread (the store's thread). A verb that fails as a whole (its return value) has changed
+ * nothing; a row that fails has changed nothing either and does not disturb its
+ * neighbours. Nothing is true before er_store_commit has returned 0; after a failed commit
+ * or er_store_rollback the store is as it was before er_store_begin.
+ *
+ * What the verbs of a transaction have caused (facts, tasks that may run now, new lanes)
+ * is collected as its effects, to be published after the commit and never before.
+ *
+ * Every change of a task is a compare-and-set on its state and, while it runs, on attempt
+ * and session. `now` is handed in by the caller (wall clock). No verb calls back.
+ *
+ * Errors of a whole verb: ER_EDISKFULL, ER_EIO, ER_ECORRUPT, ER_ENOMEM, ER_EBUSY. */
+#ifndef ER_STORE_STORE_H
+#define ER_STORE_STORE_H
+
+#include "base/mem.h"
+#include "model/task.h"
+
+struct er_store;        /* the writing side: one connection, one thread */
+struct er_store_reader; /* the reading side: another connection, its own thread */
+
+/* ---- opening -------------------------------------------------------------------- */
+
+/* Opens (and creates or upgrades, in one transaction) the store in the file `path`, or one
+ * in memory for ":memory:". The caller must own the file (er_store_lock) first.
+ * ER_ESCHEMA: made by a newer version, left untouched; ER_ECORRUPT: not a store, or
+ * damaged. Durable: every commit is synced to disk before it returns. */
+int er_store_open(const char *path, struct er_store **out, struct er_err *err) ER_MUSTCHECK;
+void er_store_close(struct er_store *s); /* NULL is fine; checkpoints */
+
+/* Opens the reading side of a store that is open for writing in this process. For one in
+ * memory it shares the writer's connection and must be used on the same thread, outside
+ * transactions or with care: it sees what is not committed yet. */
+int er_store_reader_open(struct er_store *s, struct er_store_reader **out,
+                         struct er_err *err) ER_MUSTCHECK;
+void er_store_reader_close(struct er_store_reader *r);
+
+/* ---- transactions ---------------------------------------------------------------- */
+
+/* A task that may run now: queued and not held. */
+struct er_ready {
+    er_task_id id;
+    int64_t lane, rank;
+};
+struct er_lane {
+    int64_t id;
+    const char *queue, *type, *limit_key; /* limit_key "" when none */
+};
+struct er_effects {
+    struct er_fact *facts;
+    size_t n_facts;
+    struct er_ready *ready; /* became able to run in this transaction */
+    size_t n_ready;
+    struct er_lane *lanes; /* made in this transaction; before any ready that names them */
+    size_t n_lanes;
+    er_usec next_due; /* earliest run_at or expires_at that this transaction set; ER_NEVER */
+    struct er_arena arena; /* holds all of the above; the taker frees it */
+};
+
+int er_store_begin(struct er_store *s) ER_MUSTCHECK;
+/* Commits and syncs. On success the effects are moved to *out (which the caller frees with
+ * er_arena_free(&out->arena)); on failure all is rolled back and *out is untouched. */
+int er_store_commit(struct er_store *s, struct er_effects *out) ER_MUSTCHECK;
+void er_store_rollback(struct er_store *s);
+
+/* ---- submit ---------------------------------------------------------------------- */
+
+struct er_new_after {
+    er_task_id id;   /* an existing task; 0 = use ref */
+    int ref;         /* index of an earlier or later row of the same call; -1 = none */
+    enum er_after_when when;
+};
+struct er_new_task {
+    /* in; texts are borrowed for the call; NULL = none unless said otherwise */
+    const char *type, *queue; /* never NULL */
+    const char *limit_key;
+    const char *name;      /* never NULL */
+    const char *args_json; /* never NULL */
+    const char *cwd;
+    const char *env_json;  /* an object, stored once by content; NULL = none */
+    const char *correlation; /* never NULL */
+    const char *key;
+    uint64_t body_hash; /* of what was submitted: tells a repeated key from a clash */
+    const char *tags_json, *meta_json;
+    uint64_t signature; /* of type and command, for the expected duration; 0 = none */
+    int priority, retries;
+    er_usec backoff_for, timeout_for, grace_for;
+    er_usec run_at;     /* ER_NEVER or past = at once */
+    er_usec expires_at; /* ER_NEVER = none */
+    enum er_on_lost on_lost;
+    er_task_id parent;
+    bool held;
+    const struct er_new_after *after;
+    size_t n_after;
+    /* out */
+    int status; /* 0; EXISTS: key used with another body (id = its task); NOTFOUND: an
+                   unknown dependency (bad_after) or parent (bad_after = -1); INVALID: a
+                   cycle among refs (bad_after); CANCELLED: a row of an atomic batch whose
+                   neighbour failed */
+    int bad_after;      /* index in `after`, or -1 */
+    bool existing;      /* the key was there with the same body: id is that task */
+    er_task_id id;
+    int64_t lane, rank;
+    enum er_task_state state; /* queued, scheduled, blocked; cancelled when a dependency
+                                 can no longer be met */
+};
+/* Adds n tasks, in order. `atomic`: all or none (then every row has a status other than 0
+ * when one failed). Facts: task-queued, -scheduled or -blocked, and -cancelled. A row whose
+ * `existing` is set has no effects. rank = created_at - priority * 60 s (a constant, so
+ * that a priority is worth a minute of waiting each: linear ageing). */
+int er_store_submit(struct er_store *s, er_usec now, struct er_new_task *rows, size_t n,
+                    bool atomic) ER_MUSTCHECK;
+
+/* ---- claim and finish -------------------------------------------------------------- */
+
+struct er_claim {
+    er_task_id id;     /* in */
+    int64_t session;   /* in */
+    int status;        /* out: 0; ER_ESTATE: no longer queued, or held */
+    struct er_task *task; /* out: as it now is (running, attempt counted), in `arena` */
+    er_usec expected_for; /* out: how long the same signature took before; 0 = unknown */
+};
+/* Gives queued tasks to sessions: queued -> running, attempt + 1, a row in `attempt`,
+ * fact task-started with data {"worker","attempt"}. Tasks are read into `arena`. */
+int er_store_claim(struct er_store *s, er_usec now, struct er_claim *rows, size_t n,
+                   struct er_arena *arena) ER_MUSTCHECK;
+
+struct er_finish {
+    /* in */
+    er_task_id id;
+    int attempt;
+    int64_t session;
+    enum er_task_state state; /* where it goes: completed, failed, cancelled; queued,
+                                 scheduled (with run_at) or paused: another attempt follows */
+    bool held;                /* with queued: put back held */
+    bool refund;              /* never spawned: the attempt does not count (attempt - 1, its
+                                 row removed) */
+    int add_failures, add_losses; /* losses: set to 0 when add_losses is 0 and the attempt
+                                     ran to its own end (completed, failed, scheduled) */
+    er_usec run_at;
+    er_usec started_at, finished_at; /* when the process really ran; ER_NEVER = unknown */
+    const char *outcome;             /* ER_OUTCOME_* of the attempt */
+    bool has_exit_code;
+    int exit_code, signal;
+    const void *result; /* NULL = none */
+    size_t result_len;
+    const char *error_json, *progress_json, *checkpoint_json, *warnings_json; /* NULL: keep */
+    er_usec cpu_for;
+    int64_t peak_rss, output_bytes;
+    enum er_event event;        /* the fact to record */
+    const char *event_data_json;
+    /* out */
+    int status; /* 0; ER_ELOST: not this attempt's task any more */
+};
+/* Ends attempts. A task that became final releases or cancels its dependents in the same
+ * transaction (transitively), each with its own facts; the expected duration of its
+ * signature is learnt from completed attempts. */
+int er_store_finish(struct er_store *s, er_usec now, struct er_finish *rows,
+                    size_t n) ER_MUSTCHECK;
+
+struct er_progress_row {
+    er_task_id id;
+    int attempt;
+    int64_t session;
+    const char *progress_json, *checkpoint_json; /* NULL: keep */
+    int status; /* out: 0 or ER_ELOST */
+};
+/* Keeps the latest progress of running tasks. No facts. */
+int er_store_progress(struct er_store *s, struct er_progress_row *rows, size_t n) ER_MUSTCHECK;
+
+/* ---- changes by request ------------------------------------------------------------- */
+
+struct er_change {
+    er_task_id id; /* in */
+    int status;    /* out: 0; ER_ENOTFOUND; ER_ESTATE */
+    enum er_task_state state; /* out: before the change (also with ER_ESTATE) */
+    int attempt;              /* out, with running */
+    int64_t session;          /* out, with running */
+};
+/* waiting -> cancelled at once (dependents too); running: cancel_requested is set, the
+ * worker must be told; final: ER_ESTATE. `reason` and `by` go into the fact's data. */
+int er_store_cancel(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
+                    const char *reason, const char *by) ER_MUSTCHECK;
+/* Sets or clears the hold flag of what waits (facts task-paused/-resumed with reason);
+ * `paused` goes back to queued when cleared. ER_ESTATE: running or final. A flag that is
+ * already so is a success without a fact. */
+int er_store_hold(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
+                  bool held) ER_MUSTCHECK;
+/* final -> queued as a new run: run + 1, failures, losses, progress, result and error
+ * cleared, attempts keep counting. Dependencies are not waited for again. */
+int er_store_retry(struct er_store *s, er_usec now, struct er_change *rows,
+                   size_t n) ER_MUSTCHECK;
+/* Deletes finished tasks, leaving tombstones; fact task-removed. The log files are the
+ * caller's to delete (attempts 1 .. rows[i].attempt). */
+int er_store_remove(struct er_store *s, er_usec now, struct er_change *rows,
+                    size_t n) ER_MUSTCHECK;
+
+struct er_edit {
+    const char *name, *queue, *limit_key; /* NULL: keep */
+    bool has_priority, has_retries, has_timeout, has_run_at;
+    int priority, retries;
+    er_usec timeout_for, run_at;
+};
+/* Changes one task that waits; fact task-changed. ER_ESTATE: running or final. */
+int er_store_edit(struct er_store *s, er_usec now, struct er_change *row,
+                  const struct er_edit *edit) ER_MUSTCHECK;
+
+/* ---- the scheduler's views ------------------------------------------------------------ */
+
+/* scheduled tasks whose run_at has come -> queued (fact task-queued), and waiting tasks
+ * whose expires_at has passed -> failed (code "expired"): at most `limit` tasks.
+ * *out_next = the earliest moment that is left (may be <= now when the limit cut). */
+int er_store_due(struct er_store *s, er_usec now, size_t limit, er_usec *out_next) ER_MUSTCHECK;
+/* The first n tasks of a lane that may run, in order of (rank, id), behind the given
+ * (rank, id); INT64_MIN, 0 = from the start. Returns how many in *out_n. */
+int er_store_peek(struct er_store *s, int64_t lane, int64_t after_rank, er_task_id after_id,
+                  struct er_ready *out, size_t n, size_t *out_n) ER_MUSTCHECK;
+
+/* ---- sessions -------------------------------------------------------------------------- */
+
+struct er_session {
+    int64_t id;
+    const char *worker; /* "w1" */
+    const char *token;  /* 32 hex digits; part of every ERRAND_COOKIE of the session */
+    int pid;
+    er_usec started_at;
+};
+/* Opens a session (id is set; token and worker must be); fact worker-started. */
+int er_store_session_open(struct er_store *s, er_usec now, struct er_session *session) ER_MUSTCHECK;
+/* Ends one; `lost` records worker-lost. Its running tasks must have been finished before. */
+int er_store_session_close(struct er_store *s, er_usec now, int64_t id, bool lost) ER_MUSTCHECK;
+
+/* ---- queues ------------------------------------------------------------------------------ */
+
+struct er_queue {
+    const char *name;
+    int concurrency; /* 0 = no limit of its own */
+    int64_t size;    /* most waiting tasks; 0 = no limit */
+    bool paused;
+};
+int er_store_queue_put(struct er_store *s, er_usec now, const struct er_queue *q) ER_MUSTCHECK;
+/* Removes the settings. ER_ESTATE: tasks that are not final are in it. */
+int er_store_queue_remove(struct er_store *s, er_usec now, const char *name) ER_MUSTCHECK;
+
+/* ---- retention ---------------------------------------------------------------------------- */
+
+struct er_retention {
+    int64_t keep;          /* newest finished tasks that stay */
+    er_usec keep_for;      /* and all that finished less than this ago */
+    er_usec tombstone_for; /* how long tombstones stay */
+    int64_t facts;         /* most facts that stay */
+    er_usec facts_for;     /* and none older than this */
+    int only_state;        /* -1, or remove tasks of this final state only (`clean`) */
+};
+struct er_removed {
+    er_task_id id;
+    int attempts;
+};
+/* Removes what is beyond the bounds, at most `limit` tasks and 10 x limit facts a call,
+ * never what an unfinished task depends on. *out (in arena) names the removed tasks, whose
+ * logs are the caller's to delete; *out_more tells that the limit cut. */
+int er_store_prune(struct er_store *s, er_usec now, const struct er_retention *keep,
+                   size_t limit, struct er_arena *arena, struct er_removed **out,
+                   size_t *out_n, bool *out_more) ER_MUSTCHECK;
+
+/* ---- start -------------------------------------------------------------------------------- */
+
+struct er_counter {
+    const char *queue;
+    int64_t n[ER_TASK_STATES]; /* tasks by state; held ones count where they are */
+};
+struct er_store_state {
+    struct er_lane *lanes;
+    size_t n_lanes;
+    int64_t *open_lanes; /* ids of lanes in which something may run */
+    size_t n_open_lanes;
+    struct er_queue *queues;
+    size_t n_queues;
+    struct er_counter *counters;
+    size_t n_counters;
+    struct er_session *sessions; /* not ended */
+    size_t n_sessions;
+    struct er_task *running; /* tasks that run, with their sessions */
+    size_t n_running;
+    er_usec next_due;
+    int64_t last_seq, first_seq; /* facts that are kept; 0 when none */
+};
+/* What an engine needs to go on after a start, read into `arena`. */
+int er_store_load(struct er_store *s, struct er_arena *arena,
+                  struct er_store_state *out) ER_MUSTCHECK;
+
+/* ---- reading (the reader's thread) ---------------------------------------------------------- */
+
+struct er_filter {
+    unsigned states;   /* bits 1 << state; 0 = all. Compared with the shown state */
+    const char *queue, *type, *tag, *correlation; /* NULL = any */
+    er_task_id before; /* only ids below; 0 = from the newest */
+    size_t limit;      /* at most this many (1 to 1000) */
+};
+/* Newest first. A few milliseconds at 100,000 tasks: reads along ids or partial indexes,
+ * never counts. *out_more: there are older ones. Results of tasks are not read. */
+int er_store_list(struct er_store_reader *r, const struct er_filter *f, struct er_arena *arena,
+                  struct er_task **out, size_t *out_n, bool *out_more) ER_MUSTCHECK;
+/* One task. ER_ENOTFOUND: unknown, or removed (see er_store_get_tombstone). */
+int er_store_get(struct er_store_reader *r, er_task_id id, bool with_result,
+                 struct er_arena *arena, struct er_task *out) ER_MUSTCHECK;
+
+struct er_tombstone {
+    er_task_id id;
+    int run;
+    enum er_task_state state;
+    bool has_exit_code;
+    int exit_code;
+    er_usec finished_at, removed_at;
+};
+int er_store_get_tombstone(struct er_store_reader *r, er_task_id id,
+                           struct er_tombstone *out) ER_MUSTCHECK;
+
+struct er_attempt {
+    int number, run;
+    int64_t session;
+    const char *worker;
+    er_usec started_at, finished_at; /* ER_NEVER = unknown */
+    const char *outcome;             /* NULL while it runs */
+    bool has_exit_code;
+    int exit_code, signal;
+    const char *error_json;
+    er_usec cpu_for;
+    int64_t peak_rss, output_bytes;
+};
+int er_store_attempts(struct er_store_reader *r, er_task_id id, struct er_arena *arena,
+                      struct er_attempt **out, size_t *out_n) ER_MUSTCHECK;
+
+struct er_after {
+    er_task_id id;
+    enum er_after_when when;
+    int state; /* enum er_task_state; -1 = removed and forgotten */
+};
+/* The dependencies of a task, in the order given; at most `limit` from the `offset`-th. */
+int er_store_after(struct er_store_reader *r, er_task_id id, size_t offset, size_t limit,
+                   struct er_arena *arena, struct er_after **out, size_t *out_n) ER_MUSTCHECK;
+
+struct er_fact_filter {
+    int64_t since;        /* facts with a greater number */
+    er_task_id task;      /* 0 = any */
+    const char *correlation; /* NULL = any */
+    uint64_t events;      /* bits 1 << event; 0 = any */
+    size_t limit;
+};
+/* Facts in order of number. *out_last = the greatest number looked at (for going on). */
+int er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
+                   struct er_arena *arena, struct er_fact **out, size_t *out_n,
+                   int64_t *out_last) ER_MUSTCHECK;
+/* The smallest and greatest number that are kept (0, 0 when none). */
+int er_store_fact_bounds(struct er_store_reader *r, int64_t *out_first,
+                         int64_t *out_last) ER_MUSTCHECK;
+/* The JSON object of a stored environment. */
+int er_store_env(struct er_store_reader *r, int64_t env, struct er_arena *arena,
+                 const char **out_json) ER_MUSTCHECK;
+
+#endif
