@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* Finding and ending all processes of an attempt, also those that called setsid: by a
+ * cookie in their environment (ERRAND_COOKIE=..., read from /proc), by session, process
+ * group and parent, to a fixed point. Blocking (reads all of /proc); not on a loop thread.
+ *
+ * What is not found: a process that has dropped its environment AND left session and group
+ * AND whose parent is gone; one of another user, when we are not root. */
+#ifndef ER_BASE_PROCTREE_H
+#define ER_BASE_PROCTREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+struct er_proctree {
+    pid_t *pids; /* found, sorted; without zombies */
+    size_t n, size;
+};
+void er_proctree_fini(struct er_proctree *t);
+/* Finds the living processes whose ERRAND_COOKIE begins with `cookie_prefix`, and all that
+ * belong to them by session (of a leader that is one of them), group or parent, and, when
+ * root_pid > 0, that process, its session and descendants. Never finds `self` (the calling
+ * process), its parent nor pid 1. 0 or an error. */
+int er_proctree_find(struct er_proctree *t, const char *cookie_prefix, pid_t root_pid) ER_MUSTCHECK;
+/* Sends a signal to each of them (by pidfd, so that a pid that was used again is not hit). */
+void er_proctree_signal(const struct er_proctree *t, int sig);
+/* SIGKILLs until none is found any more, or for at most `tries` rounds with short waits on
+ * the pidfds in between: how many are left (0 = verified gone), or an error. When some are
+ * left and `left` is not NULL, it gets them. */
+int er_proctree_kill(const char *cookie_prefix, pid_t root_pid, int tries,
+                     struct er_proctree *left) ER_MUSTCHECK;
+
+#endif

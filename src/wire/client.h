@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* A blocking client of the daemon for the command and the library: one connection, kept
+ * alive; a request that finds it closed before any byte of the answer came is sent once
+ * more on a new one (requests that are not idempotent carry an Idempotency-Key). */
+#ifndef ER_WIRE_CLIENT_H
+#define ER_WIRE_CLIENT_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "wire/http1.h"
+
+struct er_client;
+/* Connects to the socket. ER_ENODAEMON when nobody answers. */
+int er_client_open(const char *socket_path, struct er_client **out, struct er_err *err) ER_MUSTCHECK;
+void er_client_close(struct er_client *c);
+
+struct er_response {
+    int status;
+    struct er_buf body;
+    char location[128];
+};
+void er_response_fini(struct er_response *r);
+/* One request and its whole answer (body at most 64 MiB). body may be NULL. `headers` as in
+ * er_http1_request. ER_ENODAEMON: the connection broke; ER_ETIMEOUT: no answer within
+ * timeout_for (0 = wait for ever). An HTTP status of 4xx or 5xx is not an error here. */
+int er_client_request(struct er_client *c, const char *method, const char *target,
+                      const char *content_type, const void *body, size_t body_len,
+                      const char *headers, er_usec timeout_for, struct er_response *out,
+                      struct er_err *err) ER_MUSTCHECK;
+/* One request whose answer's body is handed on as it comes (log -f, events). on_head is
+ * called once with the status before the first piece; on_data returns false to stop. */
+typedef bool er_client_data_fn(void *ctx, int status, const char *data, size_t len);
+int er_client_stream(struct er_client *c, const char *target, const char *headers,
+                     er_client_data_fn *on_data, void *ctx, int *out_status,
+                     struct er_err *err) ER_MUSTCHECK;
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* Where an instance has its things: from ERRAND_HOME, or the XDG folders, or the system's
+ * (see INTERFACE, "Places"). Also the two calls that make unix sockets with paths of any
+ * length. Blocking; any thread. */
+#ifndef ER_WIRE_PLACES_H
+#define ER_WIRE_PLACES_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct er_places {
+    char *config;    /* config.yml */
+    char *socket;    /* errand.sock */
+    char *state_dir; /* folder of all below */
+    char *store;     /* tasks.db */
+    char *lock;      /* tasks.db.lock: flock of the owner; holds pid and socket, a line each */
+    char *logs;      /* folder */
+    char *workers;   /* folder */
+    char *types;     /* types.d */
+    char *daemon_log;/* errandd.log, where an automatically started daemon writes */
+};
+/* Works the places out from the environment; makes no folder. `system`: those of
+ * `errandd --system`. ERRAND_SOCKET overrides the socket alone. ER_EINVALID: no home is
+ * known, or a folder would be world-writable. */
+int er_places_init(struct er_places *p, bool system, struct er_err *err) ER_MUSTCHECK;
+void er_places_fini(struct er_places *p);
+/* Makes the folders (0700; for a system instance 0750), checks owner and mode. */
+int er_places_make(const struct er_places *p, struct er_err *err) ER_MUSTCHECK;
+
+/* Connects to a unix socket; the path may be longer than sun_path (then through a
+ * descriptor of its folder). Returns a blocking, close-on-exec descriptor, or
+ * ER_ENODAEMON (nobody listens, or no such file), ER_EAUTH, ER_EIO. */
+int er_places_connect(const char *path, struct er_err *err) ER_MUSTCHECK;
+/* Listens on a unix socket with that mode: binds beside it and renames, so that a stale
+ * file is replaced at once and no half-made socket is ever seen. Only for the owner of the
+ * store's lock. Non-blocking, close-on-exec descriptor or a negative code. */
+int er_places_listen(const char *path, unsigned mode, struct er_err *err) ER_MUSTCHECK;
+
+#endif
