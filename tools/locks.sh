@@ -1,0 +1,27 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Fails when a mutex, a condition variable or a lock of another kind stands anywhere but in
+# src/base/mailbox.c, or an atomic anywhere but there and in the counters of observe.c.
+# Everything else hands whole objects from thread to thread through a mailbox.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+bad=0
+refuse() { # PATTERN WHAT FILE...: the files in which it may stand
+    pattern=$1 what=$2
+    shift 2
+    found=$(grep -rnE "$pattern" src --include='*.c' --include='*.h')
+    for home in "$@"; do
+        found=$(printf '%s\n' "$found" | grep -v "^$home:")
+    done
+    [ -z "$found" ] || {
+        printf '%s\n' "$found"
+        printf 'locks: %s belong into %s only\n' "$what" "$*"
+        bad=1
+    }
+}
+refuse '\b(pthread_(mutex|cond|rwlock|spin|barrier)_|sem_(init|wait|post)|uv_(mutex|cond|rwlock|sem)_)' \
+    'mutexes and condition variables' src/base/mailbox.c src/base/mailbox.h
+refuse '\b(_Atomic|atomic_[a-z]+|__atomic_|__sync_)' 'atomics' \
+    src/base/mailbox.c src/base/mailbox.h src/engine/observe.c src/engine/observe.h
+[ $bad -ne 0 ] || echo "locks: only where they belong"
+exit $bad

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Runs test suites of build folders and ends with one line 'N passed, N failed[, N skipped]'.
+
+usage: run_tests.py LABEL=BUILD:SUITE[,SUITE...]...
+
+Each argument is one `meson test` run. What a test program says in TAP is counted case by
+case, from meson's JUnit file; a program that died, timed out or broke its plan counts as
+one failure more. On a sanitized build the reports of *all* processes are collected, also
+of daemons that no test reads: each report is a failure.
+"""
+
+import glob
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+
+
+class Sum:
+    """What was counted, and the names of what failed."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.names = []
+
+    def fail(self, name):
+        self.failed += 1
+        self.names.append(name)
+
+
+def count_junit(path, label, total):
+    """Adds the cases of a JUnit file; returns the names of the programs with failures."""
+    bad = set()
+    for suite in xml.parse(path).getroot().iter("testsuite"):
+        for case in suite.iter("testcase"):
+            name = f"{label}: {suite.get('name')}: {case.get('name')}"
+            if case.find("skipped") is not None:
+                total.skipped += 1
+            elif case.find("failure") is not None or case.find("error") is not None:
+                total.fail(name)
+                bad.add(suite.get("name").split(".")[-1])
+                bad.add(case.get("name"))
+            else:
+                total.passed += 1
+    return bad
+
+
+def count_programs(path, label, bad, total):
+    """A program that failed without a failed case is a failure of its own."""
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            test = json.loads(line)
+            name = test["name"].split(" / ")[-1]
+            well = test["result"] in ("OK", "SKIP", "EXPECTEDFAIL")
+            if not well and name.split(":")[-1] not in bad and name not in bad:
+                total.fail(f"{label}: {name}: {test['result']}")
+
+
+def count_reports(folder, label, total):
+    """Every file that a sanitizer left is a failure; its beginning is shown."""
+    for path in sorted(glob.glob(f"{folder}/*")):
+        with open(path, encoding="utf-8", errors="replace") as report:
+            text = report.read()
+        if text.strip():
+            total.fail(f"{label}: a sanitizer's report: {path}")
+            print(f"---- {path}\n{text[:4000]}", flush=True)
+
+
+def environment(build, folder):
+    env = dict(os.environ)
+    env["ERRAND_STAGE"] = f"{build}/stage"
+    env["MALLOC_PERTURB_"] = "0"
+    where = f"log_path={folder}/report"
+    env["ASAN_OPTIONS"] = f"detect_leaks=1:abort_on_error=0:exitcode=99:{where}"
+    env["UBSAN_OPTIONS"] = f"halt_on_error=1:print_stacktrace=1:{where}"
+    env["TSAN_OPTIONS"] = f"halt_on_error=0:exitcode=66:second_deadlock_stack=1:{where}"
+    for name in [n for n in env if n.startswith("ERRAND_") and n != "ERRAND_STAGE"]:
+        del env[name]
+    return env
+
+
+def run(label, build, suites, total):
+    folder = f"{build}/reports"
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    logs = f"{build}/meson-logs"
+    for old in glob.glob(f"{logs}/testlog*"):
+        os.unlink(old)
+    command = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs"]
+    for suite in suites:
+        command += ["--suite", suite]
+    if label == "tsan" and shutil.which("setarch"):
+        # The shadow memory of this libtsan does not fit every layout of the address space.
+        command = ["setarch", "-R"] + command
+    print(f"==== {label}: {', '.join(suites)}", flush=True)
+    began = time.monotonic()
+    done = subprocess.run(command, env=environment(build, folder), check=False)
+    before = total.failed
+    if os.path.exists(f"{logs}/testlog.json"):
+        bad = count_junit(f"{logs}/testlog.junit.xml", label, total)
+        count_programs(f"{logs}/testlog.json", label, bad, total)
+    count_reports(folder, label, total)
+    if done.returncode != 0 and total.failed == before:
+        total.fail(f"{label}: meson test ended with {done.returncode}")
+    print(f"==== {label}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def main(args):
+    if not args:
+        print(__doc__, file=sys.stderr)
+        return 2
+    total = Sum()
+    for arg in args:
+        label, _, rest = arg.partition("=")
+        build, _, suites = rest.rpartition(":")
+        run(label, os.path.abspath(build), suites.split(","), total)
+    if total.passed + total.failed == 0:
+        total.fail("no test was run")
+    for name in total.names:
+        print(f"FAILED {name}")
+    skipped = f", {total.skipped} skipped" if total.skipped else ""
+    print(f"{total.passed} passed, {total.failed} failed{skipped}")
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
