@@ -35,9 +35,9 @@ enum er_event {
 #include "model/events.def"
 #undef ER_EVENT
 };
-const char *er_event_word(enum er_event e);   /* "task-queued"; "unknown" for others */
+const char *er_event_word(enum er_event e); /* "task-queued"; "unknown" for others */
 const char *er_event_meaning(enum er_event e);
-int er_event_find(const char *word);          /* the event of that word, or -1 */
+int er_event_find(const char *word); /* the event of that word, or -1 */
 bool er_event_is_fact(enum er_event e);
 /* The fact that tells that a task has come to this state. */
 enum er_event er_event_of_state(enum er_task_state s);
@@ -57,19 +57,19 @@ bool er_after_is_met(enum er_after_when when, enum er_task_state state);
 
 /* How one attempt ended. Stored by word. */
 #define ER_OUTCOME_COMPLETED "completed"
-#define ER_OUTCOME_FAILED "failed"
+#define ER_OUTCOME_FAILED    "failed"
 #define ER_OUTCOME_CANCELLED "cancelled"
-#define ER_OUTCOME_LOST "lost"         /* the worker died under it */
-#define ER_OUTCOME_REQUEUED "requeued" /* stopped by request and put back */
-#define ER_OUTCOME_REFUNDED "refunded" /* was never spawned; does not count */
+#define ER_OUTCOME_LOST      "lost"     /* the worker died under it */
+#define ER_OUTCOME_REQUEUED  "requeued" /* stopped by request and put back */
+#define ER_OUTCOME_REFUNDED  "refunded" /* was never spawned; does not count */
 
 /* Bounds on what a submitter may give; INTERFACE and docs/SEMANTICS.md list them too. */
-#define ER_MAX_NAME 1000         /* bytes of a name, queue, type, key, tag, correlation id */
-#define ER_MAX_ARGS (1 << 20)    /* bytes of the arguments as JSON */
-#define ER_MAX_ENV (1 << 20)     /* bytes of the environment as JSON */
-#define ER_MAX_META (64 << 10)   /* bytes of meta as JSON */
-#define ER_MAX_TAGS 64
-#define ER_MAX_AFTER 1000        /* dependencies of one task */
+#define ER_MAX_NAME   1000 /* bytes of a name, queue, type, key, tag, correlation id */
+#define ER_MAX_ARGS   (1 << 20)  /* bytes of the arguments as JSON */
+#define ER_MAX_ENV    (1 << 20)  /* bytes of the environment as JSON */
+#define ER_MAX_META   (64 << 10) /* bytes of meta as JSON */
+#define ER_MAX_TAGS   64
+#define ER_MAX_AFTER  1000       /* dependencies of one task */
 #define ER_MAX_RESULT (16 << 20) /* bytes of a result */
 #define ER_MAX_LOSSES 3          /* losses in a row after which a task fails */
 
