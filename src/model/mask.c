@@ -29,7 +29,7 @@ is_joint(char c)
 static bool
 ends_url(char c)
 {
-    return (unsigned char)c <= ' ' || c == 0x7f || strchr("\"'`<>\\|{}", c) != NULL;
+    return (unsigned char)c <= ' ' || c == 0x7f || strchr("\"'`<>\\", c) != NULL;
 }
 
 static bool
