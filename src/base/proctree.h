@@ -3,6 +3,8 @@
  * cookie in their environment (ERRAND_COOKIE=..., read from /proc), by session, process
  * group and parent, to a fixed point. Blocking (reads all of /proc); not on a loop thread.
  *
+ * A prefix ends at a border: "T.4" finds "T.4" and "T.4.1" but not "T.42".
+ *
  * What is not found: a process that has dropped its environment AND left session and group
  * AND whose parent is gone; one of another user, when we are not root. */
 #ifndef ER_BASE_PROCTREE_H
@@ -10,19 +12,23 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
 
 struct er_proctree {
-    pid_t *pids; /* found, sorted; without zombies */
+    pid_t *pids;      /* found, sorted; without zombies */
+    uint64_t *starts; /* start time of each (clock ticks since boot): tells a re-used pid */
     size_t n, size;
 };
 void er_proctree_fini(struct er_proctree *t);
-/* Finds the living processes whose ERRAND_COOKIE begins with `cookie_prefix`, and all that
- * belong to them by session (of a leader that is one of them), group or parent, and, when
- * root_pid > 0, that process, its session and descendants. Never finds `self` (the calling
- * process), its parent nor pid 1. 0 or an error. */
+/* Finds the living processes whose ERRAND_COOKIE begins with `cookie_prefix` (NULL = do not
+ * look for one), and all that belong to them by session (of a leader that is one of them),
+ * group or parent, and, when root_pid > 0, that process, its session and descendants. With
+ * root_pid < 0 the leader -root_pid is known to be reaped: its session, group and their
+ * descendants are found, but not a process that has that pid now. Never finds `self` (the
+ * calling process), its parent nor pid 1. 0 or an error. */
 int er_proctree_find(struct er_proctree *t, const char *cookie_prefix, pid_t root_pid) ER_MUSTCHECK;
 /* Sends a signal to each of them (by pidfd, so that a pid that was used again is not hit). */
 void er_proctree_signal(const struct er_proctree *t, int sig);
