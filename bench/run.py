@@ -1,0 +1,411 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Measures what errand promises beside its peers, in one run on one machine.
+
+usage: run.py --programs STAGE [--where FOLDER] [--quick] [ROW...]
+
+Prints TSV: row, what, value, unit, the peer's value, ratio, what is to be reached, and yes
+or no. Rows (all when none is named): disk drain add submit latency page claim hundred idle.
+A benchmark, not a test: it ends with 0 whatever the numbers are. Peers come from Debian
+(xargs, task-spooler, beanstalkd, redis-server); those that are missing leave a '-'.
+Stores and binlogs lie in FOLDER (default: build/bench): it has to be on the disk that is
+meant. Everything that is started is ended by its pid.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "tools"))
+from instance import Instance, kill  # noqa: E402
+
+PROGRAMS = ["disk", "spawn", "stamp", "beanstalk", "client"]
+PORT = 21311
+
+
+def note(text):
+    print(f"# {text}", file=sys.stderr, flush=True)
+
+
+def row(name, what, value, unit, peer="", peer_value=None, ratio=None, reach="", well=None):
+    def number(x):
+        return "-" if x is None else f"{x:.4g}" if isinstance(x, float) else str(x)
+
+    verdict = "" if well is None else ("yes" if well else "no")
+    beside = f"{peer} {number(peer_value)}".strip() if peer else ""
+    print("\t".join([name, what, number(value), unit, beside, number(ratio) if peer else "", reach, verdict]), flush=True)
+
+
+def divide(a, b):
+    return a / b if a is not None and b else None
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.where = os.path.abspath(options.where)
+        os.makedirs(self.where, exist_ok=True)
+        self.bin = tempfile.mkdtemp(prefix="bin-", dir=self.where)
+        for name in PROGRAMS:
+            subprocess.run(
+                ["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-o", f"{self.bin}/{name}",
+                 f"{HERE}/{name}.c", "-lpthread"], check=True)
+
+    def close(self):
+        shutil.rmtree(self.bin)
+
+    def scale(self, n):
+        return max(10, n // 10) if self.options.quick else n
+
+    def instance(self, concurrency=2, extra=""):
+        """A running daemon with its worker; the caller closes it."""
+        instance = Instance(self.options.programs, f"concurrency: {concurrency}\n{extra}", where=self.where)
+        instance.run("stats")
+        instance.wait_ready()
+        return instance
+
+    def measure(self, *command, env=None):
+        """Runs one of our programs and gives its figures by name."""
+        done = subprocess.run(
+            [f"{self.bin}/{command[0]}", *map(str, command[1:])], stdout=subprocess.PIPE, text=True,
+            check=False, env=env, timeout=900)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(map(str, command))}: {done.returncode}")
+        return {name: float(value) for name, value in (line.split("\t") for line in done.stdout.splitlines())}
+
+    def client(self, instance, *args):
+        return self.measure("client", instance.socket, *args)
+
+    def put_queue(self, instance, name, settings):
+        connection = instance.connect()
+        status, body = connection.request("PUT", f"/v1/queues/{name}", json.dumps(settings))
+        connection.close()
+        if status >= 300:
+            raise RuntimeError(f"queue {name}: {status} {body!r}")
+
+    # ---- peers -----------------------------------------------------------------------
+
+    def spooler(self):
+        """The environment of a private task-spooler with two slots, or None."""
+        if not shutil.which("tsp"):
+            return None
+        folder = tempfile.mkdtemp(prefix="tsp-", dir=self.where)
+        env = dict(os.environ, TS_SOCKET=f"{folder}/socket", TS_SLOTS="2", TS_MAXFINISHED="30000", TMPDIR=folder)
+        subprocess.run(["tsp", "-S", "2"], env=env, check=True, stdout=subprocess.DEVNULL)
+        env["BENCH_FOLDER"] = folder
+        return env
+
+    def spooler_hold(self, env):
+        """Takes both slots until the returned function is called."""
+        gate = f"{env['BENCH_FOLDER']}/go"
+        for _ in range(2):
+            subprocess.run(["tsp", "-n", "sh", "-c", f"until [ -e '{gate}' ]; do sleep 0.01; done"],
+                           env=env, check=True, stdout=subprocess.DEVNULL)
+        return lambda: open(gate, "w").close()
+
+    def spooler_end(self, env):
+        subprocess.run(["tsp", "-K"], env=env, check=False)
+        shutil.rmtree(env["BENCH_FOLDER"], ignore_errors=True)
+
+    def start_peer(self, *command):
+        """Starts a server of a peer; ready when its port answers."""
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        import socket
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", PORT), 1).close()
+                return process
+            except OSError:
+                time.sleep(0.02)
+        process.kill()
+        raise RuntimeError(f"{command[0]} does not answer")
+
+    def beanstalkd(self, *options):
+        program = shutil.which("beanstalkd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/bin")
+        return program and self.start_peer(program, "-l", "127.0.0.1", "-p", str(PORT), *options)
+
+    # ---- rows ------------------------------------------------------------------------
+
+    def disk(self):
+        rate = self.measure("disk", self.where, 2)["fdatasync_per_s"]
+        row("disk", "fdatasync of 4 KiB, overwriting", rate, "/s")
+
+    def drain(self):
+        n = self.scale(1000)
+        ours, xargs, spooler = [], [], []
+        for _ in range(3):
+            instance = self.instance(2)
+            self.put_queue(instance, "bench", {"paused": True})
+            tasks = "".join('{"args":{"argv":["true"]},"queue":"bench"}\n' for _ in range(n))
+            self.bulk_text(instance, tasks)
+            ours.append(n / self.client(instance, "drain", n, "bench")["seconds"])
+            instance.close()
+            began = time.monotonic()
+            subprocess.run(f"seq {n} | xargs -P2 -n1 true >/dev/null", shell=True, check=False)
+            xargs.append(n / (time.monotonic() - began))
+            env = self.spooler()
+            if env:
+                release = self.spooler_hold(env)
+                count = min(n, 900)  # each waiting job is a process of its own
+                for _ in range(count):
+                    subprocess.run(["tsp", "-n", "true"], env=env, check=True, stdout=subprocess.DEVNULL)
+                began = time.monotonic()
+                release()
+                subprocess.run(["tsp", "-w"], env=env, check=False)
+                spooler.append(count / (time.monotonic() - began))
+                self.spooler_end(env)
+        mine, limit = statistics.median(ours), statistics.median(xargs)
+        what = f"{n} x true, two at a time, queued first, captured, durable"
+        row("drain", what, mine, "tasks/s", "xargs -P2", limit, mine / limit, ">= 0.8", mine / limit >= 0.8)
+        peer = statistics.median(spooler) if spooler else None
+        ratio = divide(mine, peer)
+        row("drain", what, mine, "tasks/s", "task-spooler", peer, ratio, ">= 1.2", ratio and ratio >= 1.2)
+
+    def bulk_text(self, instance, lines):
+        connection = instance.connect(300)
+        headers = [("Content-Type", "application/x-ndjson")]
+        status, body = connection.request("POST", "/v1/tasks?brief=1", lines, headers)
+        connection.close()
+        if status != 200 or b'"code"' in body:
+            raise RuntimeError(f"bulk: {status} {body[:300]!r}")
+
+    def add(self):
+        n = self.scale(300)
+        nothing = self.measure("spawn", n, "/bin/true")
+        env, peer = self.spooler(), None
+        if env:
+            release = self.spooler_hold(env)
+            peer = self.measure("spawn", min(n, 300), "tsp", "-n", "true", env=env)["ms_p50"]
+            release()
+            self.spooler_end(env)
+        instance = self.instance(2)
+        gate = f"{instance.home}/go"
+        for _ in range(2):
+            instance.run("add", "--", "sh", "-c", f"until [ -e '{gate}' ]; do sleep 0.05; done")
+        mine = self.measure("spawn", n, instance.errand, "add", "--", "true", env=instance.env)
+        open(gate, "w").close()
+        instance.close()
+        ratio = divide(mine["ms_p50"], peer)
+        row("add", "errand add -- true, whole process, synced", mine["ms_p50"], "ms", "task-spooler", peer, ratio,
+            "<= 1.5", ratio and ratio <= 1.5)
+        row("add", "the same, p99", mine["ms_p99"], "ms", "/bin/true", nothing["ms_p50"],
+            mine["ms_p50"] / nothing["ms_p50"])
+
+    def submit(self):
+        peers = {}
+        binlog = tempfile.mkdtemp(prefix="binlog-", dir=self.where)
+        server = self.beanstalkd("-b", binlog, "-f0")
+        if server:
+            for clients in (1, 8):
+                rate = self.measure("beanstalk", PORT, clients, self.scale(20000))["put_per_s"]
+                peers[clients] = rate
+            peers["pipelined"] = self.measure("beanstalk", PORT, 1, self.scale(50000), 100)["put_per_s"]
+            server.kill()
+            server.wait()
+        shutil.rmtree(binlog)
+        instance = self.instance(2)
+        self.put_queue(instance, "bench", {"paused": True})
+        for clients, reach in ((1, 0.5), (8, 2.5)):
+            rate = self.client(instance, "submit", clients, self.scale(20000), "bench")["submits_per_s"]
+            ratio = divide(rate, peers.get(clients))
+            row("submit", f"200-byte tasks, synced, {clients} client{'s' if clients > 1 else ''}", rate, "/s",
+                "beanstalkd -f0", peers.get(clients), ratio, f">= {reach}", ratio and ratio >= reach)
+        rate = self.client(instance, "bulk", self.scale(200000), 1000, "bench")["submits_per_s"]
+        best = max(peers.get(1, 0), peers.get(8, 0)) or None
+        ratio = divide(rate, best)
+        row("submit", "the same, NDJSON of 1,000", rate, "/s", "beanstalkd -f0", best, ratio, ">= 12",
+            ratio and ratio >= 12)
+        if "pipelined" in peers:
+            row("submit", "the same", rate, "/s", "beanstalkd -f0, 100 pipelined", peers["pipelined"],
+                divide(rate, peers["pipelined"]))
+        instance.close()
+
+    def latency(self):
+        n = self.scale(500)
+        instance = self.instance(2)
+        fifo = f"{instance.home}/fifo"
+        os.mkfifo(fifo, 0o600)
+        took = self.client(instance, "latency", n, f"{self.bin}/stamp", fifo)
+        row("latency", "acknowledged submit to started process, median", took["ms_p50"], "ms", reach="<= 2",
+            well=took["ms_p50"] <= 2)
+        row("latency", "the same, p99", took["ms_p99"], "ms", reach="<= 10", well=took["ms_p99"] <= 10)
+        took = self.client(instance, "follow", min(n, 200), f"{self.bin}/stamp")
+        row("latency", "started to first output at a follower, median", took["ms_p50"], "ms", reach="< 50",
+            well=took["ms_p50"] < 50)
+        row("latency", "the same, p99", took["ms_p99"], "ms")
+        instance.close()
+
+    def fill(self, instance, n, queue):
+        for done in range(0, n, 50000):
+            self.client(instance, "bulk", min(50000, n - done), min(1000, n - done), queue)
+
+    def page(self):
+        n = self.scale(100000)
+        instance = self.instance(2)
+        self.put_queue(instance, "bench", {"paused": True})
+        self.fill(instance, n, "bench")
+        took = self.measure("spawn", 50, instance.errand, "tasks", env=instance.env)
+        row("page", f"errand tasks at {n:,} tasks, whole process, median", took["ms_p50"], "ms", reach="< 50",
+            well=took["ms_p50"] < 50)
+        row("page", "the same, p99", took["ms_p99"], "ms")
+        instance.close()
+
+    def claim_cost(self, queued, before=""):
+        """Microseconds a task from claim to reported, by a worker that does nothing."""
+        count, slots = 10000, 16
+        instance = self.instance(slots, "workers: 0\n")
+        if before:
+            settings = {"paused": True} if before == "paused" else {"concurrency": 1}
+            self.put_queue(instance, "front", settings)
+            if before == "saturated":
+                # one that never ends takes its only permit
+                self.bulk_text(instance, '{"args":{"argv":["true"]},"queue":"front","priority":1000}\n')
+            self.fill(instance, self.scale(100000), "front")
+        self.put_queue(instance, "bench", {"paused": True})
+        costs, left = [], queued
+        self.fill(instance, queued, "bench")
+        while count > 0:
+            batch = min(count, 1000 if queued < 10000 else 10000)
+            if left < batch + slots * 4:
+                self.fill(instance, queued - left, "bench")
+                left = queued
+            self.put_queue(instance, "bench", {"paused": False})
+            costs.append(self.client(instance, "claim", batch - slots * 4, slots)["us_per_task"])
+            self.put_queue(instance, "bench", {"paused": True})
+            left -= batch
+            count -= batch
+        instance.close()
+        return statistics.median(costs)
+
+    def claim(self):
+        big = self.scale(1000000)
+        small = self.claim_cost(1000)
+        row("claim", "claim and finish of one task, 1,000 queued", small, "us")
+        for queued, before in ((big, ""), (big, "saturated"), (big, "paused")):
+            cost = self.claim_cost(queued, before)
+            what = f"the same, {queued:,} queued" + (f", 100,000 of a {before} queue before them" if before else "")
+            row("claim", what, cost, "us", "1,000 queued", small, cost / small, "< 1.2", cost / small < 1.2)
+
+    def resident(self, *pids):
+        total = 0
+        for pid in pids:
+            with open(f"/proc/{pid}/status", encoding="utf-8") as text:
+                total += next(int(line.split()[1]) for line in text if line.startswith("VmRSS:"))
+        return total / 1024
+
+    def pids(self, instance):
+        doctor = json.loads(instance.run("doctor", "--json"))
+        return doctor["daemon"]["pid"], doctor["workers"][0]["pid"]
+
+    def hundred(self):
+        instance = self.instance(100)
+        self.bulk_text(instance, '{"args":{"argv":["sleep","1000"]}}\n' * 100)
+        end = time.monotonic() + 30
+        while len(instance.get("/v1/tasks?state=running&limit=1000")["tasks"]) < 100:
+            if time.monotonic() > end:
+                raise RuntimeError("100 commands do not run within 30 s")
+            time.sleep(0.05)
+        mib = self.resident(*self.pids(instance))
+        row("hundred", "100 commands: daemon and worker together", mib, "MiB", reach="< 50", well=mib < 50)
+        took = self.measure("spawn", 50, instance.errand, "tasks", env=instance.env)
+        row("hundred", "errand tasks meanwhile, median", took["ms_p50"], "ms", reach="< 100", well=took["ms_p50"] < 100)
+        instance.close()
+
+    def calls(self, pids, seconds=10):
+        """System calls of processes in some seconds, or None when they cannot be traced."""
+        out = f"{self.bin}/trace"
+        args = [part for pid in pids for part in ("-p", str(pid))]
+        tracer = subprocess.Popen(["strace", "-f", "-o", out, *args], stderr=subprocess.DEVNULL)
+        time.sleep(1)  # what it attached to shows as one line each
+        if tracer.poll() is not None:
+            return None
+        with open(out, encoding="utf-8", errors="replace") as text:
+            before = len(text.readlines())
+        time.sleep(seconds)
+        with open(out, encoding="utf-8", errors="replace") as text:
+            after = len(text.readlines())
+        tracer.terminate()
+        tracer.wait()
+        return after - before
+
+    def idle(self):
+        instance = self.instance(2)
+        instance.run("add", "--wait", "--", "true")
+        time.sleep(2)
+        daemon, worker = self.pids(instance)
+        calls = self.calls([daemon, worker])
+        row("idle", "system calls of daemon and worker in 10 s", calls, "", reach="0", well=calls == 0)
+        peers = self.idle_peers()
+        before = self.resident(daemon)
+        for name, mib in (("daemon", before), ("worker", self.resident(worker))):
+            for peer in peers:
+                row("idle", f"resident memory of the {name}", mib, "MiB", peer, peers[peer][0],
+                    divide(mib, peers[peer][0]), "< 10", mib < 10)
+        self.put_queue(instance, "bench", {"paused": True})
+        big = self.scale(1000000)
+        self.fill(instance, big, "bench")
+        time.sleep(1)
+        grown = self.resident(daemon) - before
+        for peer in peers:
+            theirs = peers[peer][1] - peers[peer][0]
+            row("idle", f"growth at {big:,} queued", grown, "MiB", peer, theirs, divide(grown, theirs), "< 16", grown < 16)
+        instance.close()
+
+    def idle_peers(self):
+        """Name -> (MiB when empty, MiB with a million of 200 bytes)."""
+        found = {}
+        server = self.beanstalkd()
+        if server:
+            empty = self.resident(server.pid)
+            self.measure("beanstalk", PORT, 1, self.scale(1000000), 1000)
+            found["beanstalkd"] = (empty, self.resident(server.pid))
+            server.kill()
+            server.wait()
+        if shutil.which("redis-server"):
+            folder = tempfile.mkdtemp(prefix="redis-", dir=self.where)
+            server = self.start_peer("redis-server", "--port", str(PORT), "--bind", "127.0.0.1", "--dir", folder,
+                                     "--save", "")
+            empty = self.resident(server.pid)
+            subprocess.run(["redis-benchmark", "-p", str(PORT), "-t", "lpush", "-d", "200", "-P", "100", "-q",
+                            "-n", str(self.scale(1000000))], stdout=subprocess.DEVNULL, check=True)
+            found["redis-server"] = (empty, self.resident(server.pid))
+            server.kill()
+            server.wait()
+            shutil.rmtree(folder)
+        return found or {"-": (0.0, 0.0)}
+
+
+ROWS = ["disk", "drain", "add", "submit", "latency", "page", "claim", "hundred", "idle"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="errand's numbers beside its peers'")
+    parser.add_argument("--programs", required=True)
+    parser.add_argument("--where", default=os.path.join(HERE, "..", "build", "bench"))
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything, to try it")
+    parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW")
+    options = parser.parse_args()
+    bench = Bench(options)
+    print("row\twhat\tvalue\tunit\tbeside\tratio\treach\treached")
+    try:
+        for name in options.rows or ROWS:
+            note(f"{name} ...")
+            try:
+                getattr(bench, name)()
+            except (RuntimeError, OSError, subprocess.SubprocessError, KeyError, IndexError) as error:
+                row(name, f"could not be measured: {error}", None, "")
+    finally:
+        bench.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
