@@ -75,6 +75,11 @@ er_text_clean(char *out, size_t size, const char *s, size_t n)
     bool blank = false; /* a blank is due before the next character */
     while (i < n) {
         unsigned char c = (unsigned char)s[i];
+        if (c > ' ' && c < 0x7f && !blank && len + 1 < size) {
+            out[len++] = (char)c; /* nearly all there is */
+            i++;
+            continue;
+        }
         if (c == ESC) {
             i += escape_len(s + i, n - i);
             continue;
