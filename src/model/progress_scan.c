@@ -253,6 +253,7 @@ skip_lines(struct er_progress_scan *s, const char *p, size_t n)
 static void
 feed_block(struct er_progress_scan *s, const char *p, const char *end)
 {
+    ER_ASSERT(p && p < end);
     size_t n = (size_t)(end - p);
     if (memchr(p, ESC, n) || memchr(p, '\b', n)) {
         (void)feed_lines(s, p, end, false);
@@ -314,8 +315,10 @@ show(struct er_progress_scan *s)
     struct er_progress_rules with;
     if (!s->overlong && er_progress_rules_wants(&s->rules, line)) {
         with = s->rules;
-        er_progress_rules_line(&with, line, s->rewritten, true);
-        memcpy(with.found.message, s->rules.found.message, sizeof with.found.message);
+        er_progress_rules_line(&with, line, s->rewritten, !s->return_seen);
+        if (!s->return_seen) {
+            memcpy(with.found.message, s->rules.found.message, sizeof with.found.message);
+        }
         found = &with.found;
     }
     if (!is_found_same(&s->shown, found)) {

@@ -9,7 +9,7 @@
  * ER_PROGRESS_SCAN_LINE are not looked at, and after 4 MiB without a finding only 4 KiB
  * in each 64 KiB are. A line without its end counts already, until it is seen whole.
  *
- * What is believed, from the most to the least (docs/PROGRESS.md has examples):
+ * What is believed, from the most to the least:
  *
  *   terminal     ESC ] 9 ; 4 ; STATE ; PERCENT, ended by BEL or ESC \
  *   git          `Receiving objects: 42% (420/1000)` and its other phases, weighted into
