@@ -338,6 +338,12 @@ er_client_stream_read(struct er_client *c, struct er_buf *b, er_usec timeout_for
     return rc;
 }
 
+bool
+er_client_header(const struct er_client *c, const char *name, char *out, size_t size)
+{
+    return c && er_http1_header(&c->http, name, out, size);
+}
+
 int
 er_client_stream(struct er_client *c, const char *target, const char *headers,
                  er_client_data_fn *on_data, void *ctx, int *out_status,

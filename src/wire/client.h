@@ -33,6 +33,8 @@ typedef bool er_client_data_fn(void *ctx, int status, const char *data, size_t l
 int er_client_stream(struct er_client *c, const char *target, const char *headers,
                      er_client_data_fn *on_data, void *ctx, int *out_status,
                      struct er_err *err) ER_MUSTCHECK;
+/* The value of a header of the latest answer (see er_http1_header). */
+bool er_client_header(const struct er_client *c, const char *name, char *out, size_t size);
 /* The same in single steps, for those who wait for other things too. Start sends a GET and
  * reads the head of the answer; each read adds what came to `b`: 1 = go on, 0 = the answer
  * is complete, ER_ETIMEOUT = nothing came within timeout_for (0 = wait for ever),
