@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/* Happy path: connect, send, read. When nobody answers: the lock file may name another
+ * socket (a daemon that was started with other variables); else the daemon is started, if
+ * that is allowed. Two commands may start one at the same time: the one that loses finds
+ * the store owned and uses the winner's socket.
+ *
+ * A connection that breaks after it once worked is tried again for ER_API_PATIENCE, at
+ * most REQUEST_TRIES times a request, so that a request which kills the daemon ends.
+ * Requests that are not idempotent carry a key. */
+#include "app/api.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "app/autostart.h"
+#include "base/io.h"
+#include "base/mem.h"
+
+#define REQUEST_TRIES 5
+#define PAUSE_NS      20000000L
+
+int
+er_api_places(struct er_app *app, struct er_err *err)
+{
+    if (app->has_places) {
+        return 0;
+    }
+    int rc = er_places_init(&app->places, false, err);
+    app->has_places = rc == 0;
+    return rc;
+}
+
+static void
+sleep_shortly(void)
+{
+    struct timespec ts = {0, PAUSE_NS};
+    (void)nanosleep(&ts, NULL);
+}
+
+static er_usec
+now_mono(void)
+{
+    return er_clock_mono(er_clock_system());
+}
+
+static int
+connect_to(struct er_app *app, const char *path, struct er_err *err)
+{
+    int rc = er_client_open(path, &app->client, err);
+    if (rc) {
+        app->client = NULL;
+        return rc;
+    }
+    if (path != app->socket) {
+        er_free(app->socket);
+        app->socket = er_xstrdup(path);
+    }
+    app->connected_once = true;
+    return 0;
+}
+
+/* Connects to the socket that the store's owner wrote into the lock file, if it is
+ * another one than ours. */
+static int
+connect_to_owner(struct er_app *app)
+{
+    int pid;
+    char *path;
+    if (er_autostart_owner(&app->places, &pid, &path)) {
+        return ER_ENODAEMON;
+    }
+    int rc = ER_ENODAEMON;
+    if (path && strcmp(path, app->places.socket) != 0 && !getenv("ERRAND_SOCKET")) {
+        rc = connect_to(app, path, NULL);
+    }
+    er_free(path);
+    return rc;
+}
+
+/* Whether some process owns the store now. */
+static bool
+is_owned(const struct er_places *places)
+{
+    int fd = open(places->lock, O_RDONLY | O_CLOEXEC);
+    bool owned = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0;
+    er_close(&fd);
+    return owned;
+}
+
+/* Starts a daemon and connects; when another one was faster, to that. */
+static int
+start_and_connect(struct er_app *app, struct er_err *err)
+{
+    struct er_err started = {""};
+    int rc = er_autostart_run(&app->places, &started);
+    if (!rc) {
+        return connect_to(app, app->places.socket, err);
+    }
+    er_usec until = now_mono() + ER_API_PATIENCE / 2;
+    while (is_owned(&app->places) && now_mono() < until) {
+        if (connect_to(app, app->places.socket, NULL) == 0 ||
+            connect_to_owner(app) == 0) {
+            return 0;
+        }
+        sleep_shortly();
+    }
+    return er_fail(err, rc, "%s", started.text);
+}
+
+int
+er_api_open(struct er_app *app, struct er_err *err)
+{
+    if (app->client) {
+        return 0;
+    }
+    int rc = er_api_places(app, err);
+    if (rc) {
+        return rc;
+    }
+    rc = connect_to(app, app->socket ? app->socket : app->places.socket, err);
+    if (rc != ER_ENODAEMON || connect_to_owner(app) == 0) {
+        return rc == ER_ENODAEMON ? 0 : rc;
+    }
+    if (app->no_autostart) {
+        return er_fail(err, rc, "no daemon answers at %.300s (errand serve starts one)",
+                       app->places.socket);
+    }
+    if (getenv("ERRAND_TASK_ID")) {
+        return er_fail(
+            err, rc,
+            "no daemon answers at %.300s, and none is started from inside a task",
+            app->places.socket);
+    }
+    return start_and_connect(app, err);
+}
+
+void
+er_api_close(struct er_app *app)
+{
+    er_client_close(app->client);
+    app->client = NULL;
+}
+
+int
+er_api_again(struct er_app *app, er_usec since, struct er_err *err)
+{
+    er_api_close(app);
+    for (;;) {
+        int rc = er_api_open(app, err);
+        if (rc != ER_ENODAEMON || now_mono() - since > ER_API_PATIENCE) {
+            return rc;
+        }
+        sleep_shortly();
+    }
+}
+
+int
+er_api_send(struct er_app *app, const struct er_request *r, struct er_response *out,
+            struct er_err *err)
+{
+    er_usec since = 0;
+    int rc = er_api_open(app, err);
+    for (int tries = 1; !rc; tries++) {
+        const char *type = r->type || !r->body ? r->type : "application/json";
+        rc = er_client_request(app->client, r->method ? r->method : "GET", r->target,
+                               type, r->body ? r->body->data : NULL,
+                               r->body ? r->body->len : 0, r->headers, 0, out, err);
+        if (rc != ER_ENODAEMON || tries == REQUEST_TRIES) {
+            return rc;
+        }
+        since = since ? since : now_mono();
+        rc = er_api_again(app, since, err);
+    }
+    return rc;
+}
+
+int
+er_api_problem(struct er_app *app, int status, const struct er_buf *body,
+               struct er_err *err)
+{
+    json_decref(app->problem);
+    app->problem = json_loadb(body->data ? body->data : "", body->len, 0, NULL);
+    const char *word = er_json_text(app->problem, "code");
+    const char *detail = er_json_text(app->problem, "detail");
+    const char *title = er_json_text(app->problem, "title");
+    int code = word ? er_error_find(word) : 0;
+    if (code == 0) {
+        code = status == 404 ? ER_ENOTFOUND : status < 500 ? ER_EINVALID : ER_EIO;
+    }
+    if (detail || title) {
+        return er_fail(err, code, "%s", detail ? detail : title);
+    }
+    return er_fail(err, code, "the daemon answered with status %d", status);
+}
+
+int
+er_api_call(struct er_app *app, const struct er_request *r, struct er_response *out,
+            struct er_err *err)
+{
+    struct er_response got;
+    int rc = er_api_send(app, r, &got, err);
+    if (!rc && got.status >= 400) {
+        rc = er_api_problem(app, got.status, &got.body, err);
+        er_response_fini(&got);
+    }
+    if (!rc) {
+        *out = got;
+    }
+    return rc;
+}
+
+/* Reads the JSON of an answer. */
+static int
+parse_answer(const struct er_response *r, json_t **out, struct er_err *err)
+{
+    json_error_t why;
+    json_t *v =
+        json_loadb(r->body.data ? r->body.data : "", r->body.len, JSON_DECODE_ANY, &why);
+    if (!v) {
+        return er_fail(err, ER_EIO, "the daemon's answer is not JSON: %s", why.text);
+    }
+    *out = v;
+    return 0;
+}
+
+int
+er_api_post(struct er_app *app, const char *method, const char *target,
+            const struct er_buf *body, json_t **out, struct er_err *err)
+{
+    struct er_request r = {.method = method, .target = target, .body = body};
+    struct er_response got;
+    int rc = er_api_call(app, &r, &got, err);
+    if (rc) {
+        return rc;
+    }
+    if (out) {
+        *out = NULL;
+        rc = got.body.len > 0 ? parse_answer(&got, out, err) : 0;
+    }
+    er_response_fini(&got);
+    return rc;
+}
+
+int
+er_api_get(struct er_app *app, const char *target, json_t **out, struct er_err *err)
+{
+    json_t *v = NULL;
+    int rc = er_api_post(app, "GET", target, NULL, &v, err);
+    if (!rc && !v) {
+        return er_fail(err, ER_EIO, "the daemon's answer is empty");
+    }
+    if (!rc) {
+        *out = v;
+    }
+    return rc;
+}
+
+/* Starts a stream on a connection; a status of 400 and above is the error. */
+static int
+start_stream(struct er_app *app, struct er_client *c, const char *target,
+             const char *headers, struct er_err *err)
+{
+    int status;
+    int rc = er_client_stream_start(c, target, headers, &status, err);
+    if (rc || status < 400) {
+        return rc;
+    }
+    struct er_buf body;
+    er_buf_init(&body, 0);
+    while (er_client_stream_read(c, &body, 0, err) > 0) {
+    }
+    rc = er_api_problem(app, status, &body, err);
+    er_buf_fini(&body);
+    return rc;
+}
+
+int
+er_api_stream(struct er_app *app, const char *target, const char *headers,
+              struct er_err *err)
+{
+    int rc = er_api_open(app, err);
+    return rc ? rc : start_stream(app, app->client, target, headers, err);
+}
+
+int
+er_api_side_stream(struct er_app *app, const char *target, struct er_client **out,
+                   struct er_err *err)
+{
+    struct er_client *c;
+    int rc = er_api_open(app, err);
+    rc = rc ? rc : er_client_open(app->socket, &c, err);
+    if (rc) {
+        return rc;
+    }
+    rc = start_stream(app, c, target, NULL, err);
+    if (rc) {
+        er_client_close(c);
+    } else {
+        *out = c;
+    }
+    return rc;
+}
+
+void
+er_api_param(struct er_buf *target, const char *name, const char *value)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    er_buf_add_char(target, target->data && strchr(target->data, '?') ? '&' : '?');
+    er_buf_add_str(target, name);
+    er_buf_add_char(target, '=');
+    for (const unsigned char *p = (const unsigned char *)value; *p; p++) {
+        if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') ||
+            (*p >= 'A' && *p <= 'Z') || strchr("-._~,:@", *p)) {
+            er_buf_add_char(target, (char)*p);
+        } else {
+            char code[3] = {'%', hex[*p >> 4], hex[*p & 15]};
+            er_buf_add(target, code, sizeof code);
+        }
+    }
+}
+
+void
+er_api_param_int(struct er_buf *target, const char *name, int64_t value)
+{
+    er_api_param(target, name, "");
+    er_buf_add_i64(target, value);
+}
+
+const char *
+er_json_text(const json_t *o, const char *name)
+{
+    return json_string_value(json_object_get(o, name));
+}
+
+int64_t
+er_json_int(const json_t *o, const char *name, int64_t unknown)
+{
+    const json_t *v = json_object_get(o, name);
+    return json_is_integer(v) ? (int64_t)json_integer_value(v) : unknown;
+}
+
+double
+er_json_number(const json_t *o, const char *name, double unknown)
+{
+    const json_t *v = json_object_get(o, name);
+    return json_is_number(v) ? json_number_value(v) : unknown;
+}
+
+bool
+er_json_bool(const json_t *o, const char *name)
+{
+    return json_is_true(json_object_get(o, name));
+}
+
+er_usec
+er_json_time(const json_t *o, const char *name)
+{
+    er_usec at;
+    const char *text = er_json_text(o, name);
+    return text && er_time_parse(text, &at) == 0 ? at : ER_NEVER;
+}
+
+enum er_task_state
+er_json_state(const json_t *task)
+{
+    const char *word = er_json_text(task, "state");
+    int state = word ? er_task_state_find(word) : -1;
+    return state < 0 ? ER_TASK_QUEUED : (enum er_task_state)state;
+}

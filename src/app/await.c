@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/await.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "app/api.h"
+#include "app/output.h"
+#include "app/show.h"
+
+#define WAIT_MAX_S 3600.0
+
+/* Seconds to ask the daemon to wait, at most what it allows. */
+static double
+seconds_until(er_usec deadline)
+{
+    if (deadline == ER_NEVER) {
+        return WAIT_MAX_S;
+    }
+    double s =
+        (double)(deadline - er_clock_mono(er_clock_system())) / (double)ER_USEC_PER_SEC;
+    return s < 0.0 ? 0.0 : s > WAIT_MAX_S ? WAIT_MAX_S : s;
+}
+
+/* What is left of a removed task, from the problem: a new reference, or NULL. */
+static json_t *
+tombstone(const struct er_app *app)
+{
+    return json_incref(json_object_get(app->problem, "tombstone"));
+}
+
+int
+er_await_task(struct er_app *app, er_task_id id, const char *until, er_usec deadline,
+              json_t **out, struct er_err *err)
+{
+    bool started = until[0] == 's';
+    for (;;) {
+        char target[96];
+        double wait_s = seconds_until(deadline);
+        (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "?wait=%.3f&until=%s",
+                       id, wait_s, until);
+        json_t *task = NULL;
+        int rc = er_api_get(app, target, &task, err);
+        if (rc == ER_ENOTFOUND && (task = tombstone(app)) != NULL) {
+            rc = 0;
+        }
+        if (rc) {
+            return rc;
+        }
+        enum er_task_state state = er_json_state(task);
+        if (er_task_state_is_final(state) || (started && state == ER_TASK_RUNNING)) {
+            *out = task;
+            return 0;
+        }
+        if (seconds_until(deadline) <= 0.0) {
+            *out = task;
+            return er_fail(err, ER_ETIMEOUT, "task %" PRId64 " is still %s", id,
+                           er_task_state_word(state));
+        }
+        json_decref(task);
+    }
+}
+
+int
+er_await_exit_code(const json_t *task)
+{
+    int64_t code = er_json_int(task, "exit_code", -1);
+    int64_t signal = er_json_int(task, "signal", 0);
+    if (er_json_state(task) == ER_TASK_COMPLETED) {
+        return code > 0 && code < 256 ? (int)code : 0;
+    }
+    if (signal > 0 && signal < 128) {
+        return 128 + (int)signal;
+    }
+    return code > 0 && code < 256 ? (int)code : 1;
+}
+
+void
+er_await_complain(const json_t *task)
+{
+    const json_t *error = json_object_get(task, "error");
+    const char *message = er_json_text(error, "message");
+    const char *advice = er_json_text(error, "suggested_action");
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_show_outcome(task, &b);
+    er_app_note("task %" PRId64 " %s%s%s%s%s%s", er_json_int(task, "id", 0),
+                b.data ? b.data : "", message ? ": " : "", message ? message : "",
+                advice ? " (" : "", advice ? advice : "", advice ? ")" : "");
+    er_buf_fini(&b);
+}
+
+/* The command itself says why it failed, unless it never ran or was ended by us. */
+static bool
+is_to_be_told(const json_t *task)
+{
+    int64_t code = er_json_int(task, "exit_code", -1);
+    return er_json_state(task) != ER_TASK_COMPLETED &&
+           ((code < 0 && er_json_int(task, "signal", 0) == 0) || code == 126 ||
+            code == 127 || er_json_state(task) == ER_TASK_CANCELLED);
+}
+
+int
+er_await_command(struct er_app *app, er_task_id id, bool follow, bool json)
+{
+    struct er_err err;
+    json_t *task;
+    if (follow) {
+        struct er_output_options o = {.follow = true, .split = true, .tail = -1};
+        int rc = er_output_run(app, id, &o, &err);
+        if (rc && rc != ER_ENOTFOUND) {
+            return er_app_fail(rc, &err);
+        }
+    }
+    int rc = er_await_task(app, id, "final", ER_NEVER, &task, &err);
+    if (rc) {
+        return er_app_fail(rc, &err);
+    }
+    if (is_to_be_told(task)) {
+        er_await_complain(task);
+    }
+    int code = er_await_exit_code(task);
+    if (json) {
+        int failed = er_show_json(task);
+        code = failed ? failed : code;
+    }
+    json_decref(task);
+    return code;
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/* errand progress: what a task says about itself, from inside.
+ *
+ * Happy path: one line of JSON written with one write to the pipe that the worker gave
+ * (ERRAND_PROGRESS_FD), which needs no daemon. Where that descriptor did not come along
+ * (sudo, ssh to the same machine, a closed one), the daemon is told over its socket. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/api.h"
+#include "app/cmd.h"
+#include "base/base64.h"
+#include "base/io.h"
+#include "base/rand.h"
+#include "model/text.h"
+
+#define LINE_MAX_BYTES 4096 /* what a pipe takes in one piece */
+#define PART_BYTES     2976 /* of a result in one line; base64 makes 3968 of them */
+#define TEXT_MAX       1000
+
+struct progress {
+    const char *item, *checkpoint, *result;
+    struct er_opt_span retry_after;
+    bool failed;
+};
+
+#define AT(field) offsetof(struct progress, field)
+static const struct er_opt progress_opts[] = {
+    {0, "item", "NAME", ER_OPT_TEXT, AT(item), "that item is done", 0, 0, NULL},
+    {0, "failed", NULL, ER_OPT_FLAG, AT(failed), "with --item: it has failed", 0, 0,
+     NULL},
+    {0, "checkpoint", "JSON", ER_OPT_TEXT, AT(checkpoint),
+     "where a later attempt can go on", 0, 0, NULL},
+    {0, "retry-after", "DUR", ER_OPT_SPAN, AT(retry_after),
+     "if it fails: not again before that", 0, 0, NULL},
+    {0, "result", "TEXT|-", ER_OPT_TEXT, AT(result),
+     "the task's result; - is standard input", 0, 0, NULL},
+    ER_OPT_END,
+};
+#undef AT
+
+/* The pipe that the worker gave, or -1. */
+static int
+find_pipe(void)
+{
+    struct stat st;
+    int64_t fd;
+    const char *text = getenv("ERRAND_PROGRESS_FD");
+    if (!text || er_options_int(text, 3, INT32_MAX, &fd) || fstat((int)fd, &st) != 0) {
+        return -1;
+    }
+    int flags = fcntl((int)fd, F_GETFL);
+    return S_ISFIFO(st.st_mode) && flags >= 0 && (flags & O_ACCMODE) != O_RDONLY ? (int)fd
+                                                                                 : -1;
+}
+
+static void
+add_member(struct er_buf *b, const char *name)
+{
+    er_buf_add_str(b, b->len > 1 ? ",\"" : "\"");
+    er_buf_add_str(b, name);
+    er_buf_add_str(b, "\":");
+}
+
+static void
+add_text(struct er_buf *b, const char *name, const char *text)
+{
+    add_member(b, name);
+    er_buf_add_json(b, text, er_text_fit(text, strlen(text), TEXT_MAX));
+}
+
+/* Reads a number of at least 0 up to `end`, which gets what follows. */
+static bool
+read_number(const char *text, double *out, const char **end)
+{
+    char *after;
+    if (text[0] < '0' || text[0] > '9') {
+        return false;
+    }
+    *out = strtod(text, &after);
+    *end = after;
+    return isfinite(*out) && text[1] != 'x' && text[1] != 'X';
+}
+
+/* "40", "40%", "2/4". */
+static int
+add_position(struct er_buf *b, const char *text, struct er_err *err)
+{
+    double v, total;
+    const char *end;
+    if (read_number(text, &v, &end)) {
+        if (!end[0] || strcmp(end, "%") == 0) {
+            add_member(b, "percent");
+            er_buf_addf(b, "%.6g", v);
+            return 0;
+        }
+        if (end[0] == '/' && v < 9e15 && read_number(end + 1, &total, &end) && !end[0] &&
+            total < 9e15) {
+            add_member(b, "current");
+            er_buf_addf(b, "%.0f", v);
+            add_member(b, "total");
+            er_buf_addf(b, "%.0f", total);
+            return 0;
+        }
+    }
+    return er_fail(err, ER_EINVALID, "invalid progress '%.60s' (try 40, 40%% or 2/4)",
+                   text);
+}
+
+/* Puts together one line of JSON from all but the result. */
+static int
+make_line(const struct progress *o, int n, char **args, struct er_buf *b,
+          struct er_err *err)
+{
+    er_buf_add_char(b, '{');
+    int rc = n > 0 ? add_position(b, args[0], err) : 0;
+    if (n > 1) {
+        add_text(b, "message", args[1]);
+    }
+    if (o->item) {
+        add_text(b, o->failed ? "item_failed" : "item_completed", o->item);
+    }
+    if (o->retry_after.set) {
+        add_member(b, "retry_after_s");
+        er_buf_addf(b, "%.6f", (double)o->retry_after.value / 1e6);
+    }
+    if (!rc && o->checkpoint) {
+        json_error_t why;
+        json_t *v =
+            json_loads(o->checkpoint, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+        char *text = v ? json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+        if (text) {
+            add_member(b, "checkpoint");
+            er_buf_add_str(b, text);
+        } else {
+            rc = er_fail(err, ER_EINVALID, "the checkpoint is not JSON: %s", why.text);
+        }
+        free(text);
+        json_decref(v);
+    }
+    er_buf_add_char(b, '}');
+    return rc ? rc : b->failed;
+}
+
+static int
+post(struct er_app *app, const struct er_buf *line, struct er_err *err)
+{
+    char target[64];
+    int64_t id;
+    const char *text = getenv("ERRAND_TASK_ID");
+    if (!text || er_options_int(text, 1, INT64_MAX, &id)) {
+        return er_fail(
+            err, ER_EINVALID,
+            "errand progress works inside a task only: ERRAND_TASK_ID is not set");
+    }
+    (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "/progress", id);
+    return er_api_post(app, "POST", target, line, NULL, err);
+}
+
+/* One line to the worker, or when there is no pipe or it is too long, to the daemon. */
+static int
+tell(struct er_app *app, int pipe_fd, struct er_buf *line, struct er_err *err)
+{
+    if (pipe_fd < 0 || line->len + 1 > LINE_MAX_BYTES) {
+        return post(app, line, err);
+    }
+    er_buf_add_char(line, '\n');
+    if (line->failed) {
+        return er_fail(err, line->failed, "out of memory");
+    }
+    if (er_write_all(pipe_fd, line->data, line->len) == 0) {
+        return 0;
+    }
+    return post(app, line, err); /* the worker has gone */
+}
+
+static int
+read_result(const char *text, struct er_buf *b, struct er_err *err)
+{
+    if (strcmp(text, "-") != 0) {
+        er_buf_add_str(b, text);
+        return b->failed;
+    }
+    int rc = er_read_file("/dev/stdin", b, err);
+    return rc == ER_ETOOBIG ? er_fail(err, rc, "a result may have 16 MiB at most") : rc;
+}
+
+/* The result in lines that fit, each with a part of its bytes. */
+static int
+tell_parts(struct er_app *app, int pipe_fd, const struct er_buf *result,
+           struct er_err *err)
+{
+    unsigned char random[8];
+    struct er_buf line;
+    size_t at = 0;
+    int rc = 0;
+    er_rand_bytes(random, sizeof random);
+    er_buf_init(&line, 0);
+    for (int n = 0; !rc && (n == 0 || at < result->len); n++) {
+        size_t part = result->len - at < PART_BYTES ? result->len - at : PART_BYTES;
+        er_buf_clear(&line);
+        er_buf_add_str(&line, "{\"result_part\":{\"id\":\"");
+        for (size_t i = 0; i < sizeof random; i++) {
+            er_buf_addf(&line, "%02x", random[i]);
+        }
+        er_buf_addf(&line, "\",\"n\":%d,\"last\":%s,\"base64\":\"", n,
+                    at + part == result->len ? "true" : "false");
+        er_base64_encode(&line, result->data ? result->data + at : "", part);
+        er_buf_add_str(&line, "\"}}");
+        rc = tell(app, pipe_fd, &line, err);
+        at += part;
+    }
+    er_buf_fini(&line);
+    return rc;
+}
+
+static int
+tell_result(struct er_app *app, int pipe_fd, const char *given, struct er_err *err)
+{
+    struct er_buf result;
+    er_buf_init(&result, ER_MAX_RESULT);
+    int rc = read_result(given, &result, err);
+    if (!rc) {
+        rc = tell_parts(app, pipe_fd, &result, err);
+    }
+    er_buf_fini(&result);
+    return rc;
+}
+
+static int
+progress_exec(struct er_app *app, void *data, int n, char **args)
+{
+    const struct progress *o = data;
+    struct er_err err;
+    struct er_buf line;
+    if (n == 0 && !o->item && !o->checkpoint && !o->retry_after.set && !o->result) {
+        return er_app_failf(ER_EINVALID,
+                            "say what? errand progress PERCENT|CUR/TOTAL [TEXT], "
+                            "--item, --checkpoint, --retry-after or --result");
+    }
+    if (o->failed && !o->item) {
+        return er_app_failf(ER_EINVALID, "--failed goes with --item NAME");
+    }
+    int pipe_fd = find_pipe();
+    (void)signal(SIGPIPE, SIG_IGN); /* a worker that is gone is an error of the write */
+    app->no_autostart = true;       /* a daemon started here would end with the task */
+    er_buf_init(&line, 0);
+    int rc = make_line(o, n, args, &line, &err);
+    if (!rc && line.len > 2) {
+        rc = tell(app, pipe_fd, &line, &err);
+    }
+    er_buf_fini(&line);
+    if (!rc && o->result) {
+        rc = tell_result(app, pipe_fd, o->result, &err);
+    }
+    return rc ? er_app_fail(rc, &err) : 0;
+}
+
+const struct er_cmd er_cmd_progress = {
+    .name = "progress",
+    .operands = "[PERCENT|CUR/TOTAL [TEXT]]",
+    .summary = "from inside a task: how far it is",
+    .text =
+        "Goes to the worker through ERRAND_PROGRESS_FD, also while the daemon is down.",
+    .opts = progress_opts,
+    .data_size = sizeof(struct progress),
+    .max = 2,
+    .exec = progress_exec,
+};

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MIT */
+/* errand tasks: the table of tasks, once or live.
+ *
+ * Live (-w): a stream of events tells when something changed; then the list is asked for
+ * again, at most five times a second. In between, times on the screen go on by
+ * themselves. Nothing is polled. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/api.h"
+#include "app/cmd.h"
+#include "app/show.h"
+#include "base/io.h"
+#include "base/mem.h"
+#include "model/suggest.h"
+
+#define REDRAW_FOR (200 * ER_USEC_PER_MS)
+#define PAGE_MAX   1000
+
+struct tasks {
+    bool running, completed, failed, all, watch, json;
+    struct er_opt_int limit;
+    const char *state, *queue, *type, *tag, *correlation;
+};
+
+#define AT(field) offsetof(struct tasks, field)
+static const struct er_opt tasks_opts[] = {
+    {0, "running", NULL, ER_OPT_FLAG, AT(running), "only what is not final", 0, 0, NULL},
+    {0, "completed", NULL, ER_OPT_FLAG, AT(completed), "only what is final", 0, 0, NULL},
+    {0, "failed", NULL, ER_OPT_FLAG, AT(failed), "only what failed", 0, 0, NULL},
+    {'a', "all", NULL, ER_OPT_FLAG, AT(all), "cancelled ones too", 0, 0, NULL},
+    {0, "state", "STATE[,...]", ER_OPT_TEXT, AT(state), "only those states", 0, 0,
+     "queued scheduled blocked running paused completed failed cancelled"},
+    {'q', "queue", "NAME", ER_OPT_TEXT, AT(queue), "only of that queue", 0, 0, NULL},
+    {0, "type", "TYPE", ER_OPT_TEXT, AT(type), "only of that type", 0, 0, NULL},
+    {0, "tag", "TAG", ER_OPT_TEXT, AT(tag), "only with that tag", 0, 0, NULL},
+    {0, "correlation", "X", ER_OPT_TEXT, AT(correlation), "only with that correlation id",
+     0, 0, NULL},
+    {0, "limit", "N", ER_OPT_INT, AT(limit), "at most N tasks (50)", 1, 1000000, NULL},
+    {'w', "watch", NULL, ER_OPT_FLAG, AT(watch), "go on showing it as it changes", 0, 0,
+     NULL},
+    {0, "json", NULL, ER_OPT_FLAG, AT(json), "one JSON object a line and task", 0, 0,
+     NULL},
+    ER_OPT_END,
+};
+#undef AT
+
+/* The states that the options choose; NULL = the default list; "" = all. */
+static const char *
+states_of(const struct tasks *o)
+{
+    if (o->state) {
+        return o->state;
+    }
+    if (o->failed) {
+        return "failed";
+    }
+    if (o->running) {
+        return "queued,scheduled,blocked,running,paused";
+    }
+    if (o->completed) {
+        return "completed,failed,cancelled";
+    }
+    return o->all ? "" : NULL;
+}
+
+/* Each word of --state must be a state: 0, or ER_EINVALID with a suggestion. */
+static int
+check_states(const char *list, struct er_err *err)
+{
+    const char *names[ER_TASK_STATES];
+    for (int i = 0; i < ER_TASK_STATES; i++) {
+        names[i] = er_task_state_word((enum er_task_state)i);
+    }
+    while (list) {
+        char word[32];
+        size_t n = strcspn(list, ",");
+        (void)snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), list);
+        if (er_task_state_find(word) < 0) {
+            return er_suggest_fail(err, ER_EINVALID, "state", word, names,
+                                   ER_TASK_STATES);
+        }
+        list = list[n] ? list + n + 1 : NULL;
+    }
+    return 0;
+}
+
+static void
+make_target(const struct tasks *o, int64_t limit, const char *cursor, struct er_buf *b)
+{
+    const char *states = states_of(o);
+    er_buf_add_str(b, "/v1/tasks");
+    if (!states) {
+        er_api_param(b, "view", "default");
+    } else if (states[0]) {
+        er_api_param(b, "state", states);
+    }
+    const char *const filters[][2] = {{"queue", o->queue},
+                                      {"type", o->type},
+                                      {"tag", o->tag},
+                                      {"correlation", o->correlation},
+                                      {"cursor", cursor}};
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+        if (filters[i][1]) {
+            er_api_param(b, filters[i][0], filters[i][1]);
+        }
+    }
+    er_api_param_int(b, "limit", limit < PAGE_MAX ? limit : PAGE_MAX);
+}
+
+/* Gets as many pages as the limit needs: the tasks (newest first) and the counts. */
+static int
+fetch(struct er_app *app, const struct tasks *o, json_t **out_tasks, json_t **out_counts,
+      struct er_err *err)
+{
+    int64_t left = o->limit.set ? o->limit.value : 50;
+    json_t *tasks = json_array();
+    json_t *counts = NULL;
+    char *cursor = NULL;
+    int rc = 0;
+    do {
+        json_t *page;
+        struct er_buf target;
+        er_buf_init(&target, 0);
+        make_target(o, left, cursor, &target);
+        rc = er_api_get(app, target.data, &page, err);
+        er_buf_fini(&target);
+        er_free(cursor);
+        cursor = NULL;
+        if (rc) {
+            break;
+        }
+        json_t *part = json_object_get(page, "tasks");
+        const char *next = er_json_text(page, "next");
+        left -= (int64_t)json_array_size(part);
+        (void)json_array_extend(tasks, part);
+        cursor = json_array_size(part) > 0 ? er_strdup(next) : NULL;
+        counts = counts ? counts : json_incref(json_object_get(page, "counts"));
+        json_decref(page);
+    } while (cursor && left > 0);
+    er_free(cursor);
+    if (rc) {
+        json_decref(tasks);
+        json_decref(counts);
+        return rc;
+    }
+    *out_tasks = tasks;
+    *out_counts = counts;
+    return 0;
+}
+
+/* How many tasks there are in all. */
+static int64_t
+total(const json_t *counts)
+{
+    int64_t n = 0;
+    for (int i = 0; i < ER_TASK_STATES; i++) {
+        n += er_json_int(counts, er_task_state_word((enum er_task_state)i), 0);
+    }
+    return n;
+}
+
+/* Adds the table, newest last, of as many rows as the screen has lines (0 = all). */
+static void
+render(const struct er_term *t, const json_t *tasks, const json_t *counts, int lines,
+       struct er_buf *b)
+{
+    er_usec now = er_clock_wall(er_clock_system());
+    size_t n = json_array_size(tasks);
+    if (n == 0) {
+        er_buf_add_str(b, total(counts) == 0
+                              ? "No tasks yet. Try: errand add -- sleep 3\n"
+                              : "No tasks match.\n");
+        if (total(counts) == 0) {
+            return;
+        }
+    }
+    struct er_table *table = er_show_table();
+    for (size_t i = n; i > 0; i--) {
+        er_show_row(table, t, json_array_get(tasks, i - 1), now);
+    }
+    size_t first = lines > 2 && n > (size_t)lines - 2 ? n - ((size_t)lines - 2) : 0;
+    er_table_render(table, t, first, b);
+    er_table_free(table);
+    er_show_footer(t, counts, b);
+}
+
+static int
+print_json(const json_t *tasks)
+{
+    int rc = 0;
+    for (size_t i = json_array_size(tasks); rc == 0 && i > 0; i--) {
+        rc = er_show_json(json_array_get(tasks, i - 1));
+    }
+    return rc;
+}
+
+/* ---- live
+ * -------------------------------------------------------------------------------- */
+
+#define SCREEN_ON  "\033[?1049h\033[?25l" /* another screen, without a cursor */
+#define SCREEN_OFF "\033[?25h\033[?1049l"
+
+static void
+on_signal_tty(int number)
+{
+    (void)!write(STDOUT_FILENO, SCREEN_OFF, sizeof SCREEN_OFF - 1);
+    _exit(128 + number);
+}
+
+struct screen {
+    struct er_term term;
+    json_t *tasks, *counts;
+    er_usec drawn_at;
+};
+
+/* Draws what is known; on a terminal in place, else one table below the other. */
+static int
+draw(struct screen *s)
+{
+    struct er_buf b, lines;
+    er_buf_init(&b, 0);
+    er_buf_init(&lines, 0);
+    er_term_init(&s->term, STDOUT_FILENO);
+    render(&s->term, s->tasks, s->counts, s->term.tty ? s->term.height : 0, &lines);
+    if (s->term.tty) {
+        er_buf_add_str(&b, "\033[H");
+        for (const char *p = lines.data; p && *p;) {
+            size_t n = strcspn(p, "\n");
+            er_buf_add(&b, p, n);
+            er_buf_add_str(&b, "\033[K");
+            p += n;
+            if (*p == '\n' && *++p) {
+                er_buf_add_str(&b, "\r\n");
+            }
+        }
+        er_buf_add_str(&b, "\033[J");
+    } else {
+        er_buf_add(&b, lines.data, lines.len);
+        er_buf_add_char(&b, '\n');
+    }
+    int rc = er_app_out(&b);
+    er_buf_fini(&b);
+    er_buf_fini(&lines);
+    s->drawn_at = er_clock_mono(er_clock_system());
+    return rc;
+}
+
+/* Whether something on the screen changes by time alone. */
+static bool
+moves(const json_t *counts)
+{
+    return er_json_int(counts, "running", 0) > 0 ||
+           er_json_int(counts, "scheduled", 0) > 0;
+}
+
+static int
+refresh(struct er_app *app, const struct tasks *o, struct screen *s, struct er_err *err)
+{
+    json_t *tasks, *counts;
+    int rc = fetch(app, o, &tasks, &counts, err);
+    if (!rc) {
+        json_decref(s->tasks);
+        json_decref(s->counts);
+        s->tasks = tasks;
+        s->counts = counts;
+    }
+    return rc;
+}
+
+/* Follows the events until the connection breaks: the error. */
+static int
+follow(struct er_app *app, const struct tasks *o, struct screen *s, struct er_err *err)
+{
+    struct er_client *events;
+    struct er_buf seen;
+    int rc = er_api_side_stream(app, "/v1/events", &events, err);
+    if (rc) {
+        return rc;
+    }
+    er_buf_init(&seen, 0);
+    bool changed = true; /* since the list on the screen was asked for */
+    while (!rc) {
+        er_usec since = er_clock_mono(er_clock_system()) - s->drawn_at;
+        if (changed && since >= REDRAW_FOR) {
+            changed = false;
+            rc = refresh(app, o, s, err);
+            rc = rc ? rc : draw(s) ? ER_EIO : 0;
+            continue;
+        }
+        er_usec wait_for = changed                           ? REDRAW_FOR - since
+                           : s->term.tty && moves(s->counts) ? ER_USEC_PER_SEC
+                                                             : 0;
+        rc = er_client_stream_read(events, &seen, wait_for, err);
+        if (rc == ER_ETIMEOUT) {
+            rc = changed ? 0 : draw(s) ? ER_EIO : 0;
+            continue;
+        }
+        changed = changed || seen.len > 0;
+        er_buf_clear(&seen);
+        rc = rc > 0 ? 0 : rc == 0 ? ER_ENODAEMON : rc;
+    }
+    er_buf_fini(&seen);
+    er_client_close(events);
+    return rc;
+}
+
+static int
+watch(struct er_app *app, const struct tasks *o)
+{
+    struct screen s = {.drawn_at = -REDRAW_FOR};
+    struct er_err err;
+    er_term_init(&s.term, STDOUT_FILENO);
+    bool tty = s.term.tty;
+    if (tty) {
+        struct sigaction act = {.sa_handler = on_signal_tty};
+        (void)sigaction(SIGINT, &act, NULL);
+        (void)sigaction(SIGTERM, &act, NULL);
+        (void)!er_write_all(STDOUT_FILENO, SCREEN_ON, sizeof SCREEN_ON - 1);
+    }
+    int rc = follow(app, o, &s, &err);
+    while (rc == ER_ENODAEMON && app->connected_once) {
+        rc = er_api_again(app, er_clock_mono(er_clock_system()), &err);
+        rc = rc ? rc : follow(app, o, &s, &err);
+    }
+    if (tty) {
+        (void)!er_write_all(STDOUT_FILENO, SCREEN_OFF, sizeof SCREEN_OFF - 1);
+    }
+    json_decref(s.tasks);
+    json_decref(s.counts);
+    return er_app_fail(rc, &err);
+}
+
+static int
+tasks_exec(struct er_app *app, void *data, int n, char **args)
+{
+    struct tasks *o = data;
+    struct er_err err;
+    json_t *tasks, *counts;
+    (void)n;
+    (void)args;
+    int rc = o->state ? check_states(o->state, &err) : 0;
+    if (!rc && o->watch && o->json) {
+        rc = er_fail(&err, ER_EINVALID,
+                     "-w draws a table and --json does not: errand events -f "
+                     "--json follows what changes");
+    }
+    if (rc) {
+        return er_app_fail(rc, &err);
+    }
+    if (o->watch) {
+        return watch(app, o);
+    }
+    rc = fetch(app, o, &tasks, &counts, &err);
+    if (rc) {
+        return er_app_fail(rc, &err);
+    }
+    if (o->json) {
+        rc = print_json(tasks);
+    } else {
+        struct er_term t;
+        struct er_buf b;
+        er_buf_init(&b, 0);
+        er_term_init(&t, STDOUT_FILENO);
+        render(&t, tasks, counts, 0, &b);
+        rc = er_app_out(&b);
+        er_buf_fini(&b);
+    }
+    json_decref(tasks);
+    json_decref(counts);
+    return rc;
+}
+
+const struct er_cmd er_cmd_tasks = {
+    .name = "tasks",
+    .operands = "",
+    .summary = "list tasks (what errand alone does)",
+    .text =
+        "Shows everything that is not final, and what completed or failed, newest last;\n"
+        "cancelled tasks only with --all, --completed or --state.",
+    .opts = tasks_opts,
+    .data_size = sizeof(struct tasks),
+    .exec = tasks_exec,
+};

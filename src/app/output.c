@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/* How it works: the daemon streams the bytes of one attempt as they are. Where the two
+ * streams must be told apart, it sends one JSON object a piece instead.
+ *
+ * Failure modes: the connection breaks; then the same attempt is asked for again from its
+ * start and what was written already is passed over. With the last N lines only it cannot
+ * be told where that was, so the stream then goes on with what is new, and says so. When
+ * our own output cannot be written (a full disk) that is the error. */
+#include "app/output.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/api.h"
+#include "app/await.h"
+#include "base/base64.h"
+#include "base/io.h"
+
+struct output {
+    const struct er_output_options *o;
+    int64_t attempt;  /* the one that is read; 0 = not known yet */
+    bool pieces;      /* JSON objects, not bytes */
+    uint64_t written; /* bytes of output that were written in all */
+    uint64_t skip; /* of them those that the stream has yet to pass after a new start */
+    struct er_buf line; /* of a piece, until it is whole */
+    int failed;         /* errno of a write that failed */
+};
+
+/* Bytes of the task on a descriptor of ours. */
+static void
+write_bytes(struct output *out, int fd, const char *p, size_t n)
+{
+    if (out->skip > 0) {
+        size_t pass = out->skip < n ? (size_t)out->skip : n;
+        out->skip -= pass;
+        p += pass;
+        n -= pass;
+    }
+    if (n > 0 && !out->failed && er_write_all(fd, p, n)) {
+        out->failed = errno;
+    }
+    out->written += n;
+}
+
+/* One piece: an object with the stream and its data. */
+static void
+write_piece(struct output *out, const char *text, size_t n)
+{
+    struct er_buf data;
+    json_t *o = json_loadb(text, n, JSON_ALLOW_NUL, NULL);
+    const json_t *plain = json_object_get(o, "data");
+    const char *stream = er_json_text(o, "stream");
+    const char *base64 = er_json_text(o, "base64");
+    bool err = stream && strcmp(stream, "stderr") == 0;
+    bool colour = err && out->o->colour;
+    er_buf_init(&data, 0);
+    if (plain) {
+        er_buf_add(&data, json_string_value(plain), json_string_length(plain));
+    } else if (base64) {
+        (void)!er_base64_decode(&data, base64, strlen(base64));
+    }
+    int fd = err && out->o->split ? STDERR_FILENO : STDOUT_FILENO;
+    if (colour && out->skip < data.len) {
+        (void)!er_write_all(fd, "\033[31m", 5);
+    }
+    write_bytes(out, fd, data.data, data.len);
+    if (colour && out->skip == 0) {
+        (void)!er_write_all(fd, "\033[0m", 4);
+    }
+    er_buf_fini(&data);
+    json_decref(o);
+}
+
+static void
+take(struct output *out, const struct er_buf *in)
+{
+    if (!out->pieces) {
+        write_bytes(out, STDOUT_FILENO, in->data, in->len);
+        return;
+    }
+    er_buf_add(&out->line, in->data, in->len);
+    size_t at = 0;
+    const char *end;
+    while (at < out->line.len &&
+           (end = memchr(out->line.data + at, '\n', out->line.len - at)) != NULL) {
+        size_t n = (size_t)(end - (out->line.data + at));
+        if (n > 0) {
+            write_piece(out, out->line.data + at, n);
+        }
+        at += n + 1;
+    }
+    er_buf_drop(&out->line, at);
+}
+
+static void
+make_target(const struct output *out, er_task_id id, bool again, struct er_buf *b)
+{
+    const struct er_output_options *o = out->o;
+    er_buf_addf(b, "/v1/tasks/%" PRId64 "/log", id);
+    if (out->attempt > 0) {
+        er_api_param_int(b, "attempt", out->attempt);
+    }
+    if (o->follow) {
+        er_api_param(b, "follow", "1");
+    }
+    if (o->tail >= 0) {
+        er_api_param_int(b, "tail", again ? 0 : o->tail);
+    }
+    if (o->stream) {
+        er_api_param(b, "stream", o->stream);
+    }
+    if (out->pieces) {
+        er_api_param(b, "format", "ndjson");
+    } else if (o->timestamps) {
+        er_api_param(b, "timestamps", "1");
+    }
+}
+
+/* Reads one stream to its end: 0, ER_ENODAEMON when it broke, or another error. */
+static int
+read_stream(struct er_app *app, struct output *out, er_usec *broke_at, struct er_err *err)
+{
+    char number[24];
+    struct er_buf in;
+    if (er_client_header(app->client, "X-Errand-Attempt", number, sizeof number)) {
+        (void)!er_options_int(number, 1, INT32_MAX, &out->attempt);
+    }
+    er_buf_init(&in, 0);
+    int rc;
+    while ((rc = er_client_stream_read(app->client, &in, 0, err)) > 0) {
+        *broke_at = 0;
+        take(out, &in);
+        er_buf_clear(&in);
+        if (out->failed) {
+            rc = er_fail(err, er_error_from_errno(out->failed),
+                         "cannot write the output: %s", strerror(out->failed));
+            break;
+        }
+    }
+    er_buf_fini(&in);
+    if (rc) {
+        er_api_close(app);
+    }
+    return rc;
+}
+
+/* Prepares for the same stream once more. */
+static int
+begin_again(struct er_app *app, struct output *out, er_usec *broke_at, struct er_err *err)
+{
+    *broke_at = *broke_at ? *broke_at : er_clock_mono(er_clock_system());
+    if (out->o->tail >= 0) {
+        er_app_note(
+            "the daemon was started again; some of the output may be missing here");
+    } else {
+        out->skip = out->written;
+    }
+    er_buf_clear(&out->line);
+    return er_api_again(app, *broke_at, err);
+}
+
+/* The stream of one attempt, over breaks of the connection. */
+static int
+run_attempt(struct er_app *app, er_task_id id, struct output *out, struct er_err *err)
+{
+    er_usec broke_at = 0;
+    bool again = false;
+    for (;;) {
+        struct er_buf target;
+        er_buf_init(&target, 0);
+        make_target(out, id, again, &target);
+        int rc = er_api_stream(app, target.data, NULL, err);
+        er_buf_fini(&target);
+        if (!rc) {
+            rc = read_stream(app, out, &broke_at, err);
+        }
+        if (rc == ER_ENODAEMON && app->connected_once) {
+            rc = begin_again(app, out, &broke_at, err);
+            again = true;
+            if (!rc) {
+                continue;
+            }
+        }
+        return rc;
+    }
+}
+
+int
+er_output_run(struct er_app *app, er_task_id id, const struct er_output_options *o,
+              struct er_err *err)
+{
+    struct output out = {.o = o, .attempt = o->attempt, .pieces = o->split || o->colour};
+    json_t *task;
+    if (o->follow) { /* there is nothing to follow before it starts */
+        int rc = er_await_task(app, id, "started", ER_NEVER, &task, err);
+        if (rc) {
+            return rc;
+        }
+        json_decref(task);
+    }
+    er_buf_init(&out.line, 0);
+    int rc = run_attempt(app, id, &out, err);
+    er_buf_fini(&out.line);
+    return rc;
+}
+
+int
+er_output_tail(struct er_app *app, er_task_id id, int lines, struct er_buf *b,
+               struct er_err *err)
+{
+    struct er_response r;
+    struct er_buf target;
+    er_buf_init(&target, 0);
+    er_buf_addf(&target, "/v1/tasks/%" PRId64 "/log?tail=%d", id, lines);
+    struct er_request request = {.target = target.data};
+    int rc = er_api_call(app, &request, &r, err);
+    er_buf_fini(&target);
+    if (!rc) {
+        er_buf_add(b, r.body.data, r.body.len);
+        er_response_fini(&r);
+    }
+    return rc;
+}

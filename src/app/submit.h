@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The options that add, submit (and later call) share, and the JSON they become. The text
+ * is built by hand: `errand add` is to take about a millisecond. */
+#ifndef ER_APP_SUBMIT_H
+#define ER_APP_SUBMIT_H
+
+#include "app/app.h"
+#include "base/rand.h"
+
+struct er_submit {
+    const char *name, *queue, *on_lost, *key, *limit_key, *correlation, *cwd,
+        *standard_input;
+    const char *at;
+    struct er_opt_int priority, retries, cost, parent;
+    struct er_opt_span delay, backoff, timeout, grace, expires;
+    struct er_opt_list after, tags, meta, env;
+    bool hold, input, wait, follow, json;
+};
+extern const struct er_opt er_submit_opts[];
+
+/* Checks what the options say together: 0, or ER_EINVALID with words. */
+int er_submit_check(const struct er_submit *s, struct er_err *err) ER_MUSTCHECK;
+/* Adds `"args":{...}` of a command: one argument is a shell line, several are run as they
+ * are; with standard input as the options say. ER_EINVALID: not UTF-8; ER_ETOOBIG. */
+int er_submit_command_args(const struct er_submit *s, int n, char **argv,
+                           struct er_buf *b, struct er_err *err) ER_MUSTCHECK;
+/* Adds all other members, each with a comma before it: what the options give, the working
+ * folder and the environment. Asks the daemon what `@last` is when it is named. */
+int er_submit_members(struct er_app *app, const struct er_submit *s, struct er_buf *b,
+                      struct er_err *err) ER_MUSTCHECK;
+/* Sends one task and prints its id, or with --json all of it; then waits or follows when
+ * the options say so. The exit code. */
+int er_submit_send(struct er_app *app, const struct er_submit *s,
+                   const struct er_buf *body);
+
+#endif

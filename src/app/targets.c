@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/targets.h"
+
+#include "app/api.h"
+
+int
+er_targets_resolve(struct er_app *app, struct er_idlist *ids, struct er_err *err)
+{
+    json_t *page;
+    if (!er_idlist_has_last(ids)) {
+        return 0;
+    }
+    int rc = er_api_get(app, "/v1/tasks?limit=1", &page, err);
+    if (rc) {
+        return rc;
+    }
+    const json_t *newest = json_array_get(json_object_get(page, "tasks"), 0);
+    er_task_id id = er_json_int(newest, "id", 0);
+    json_decref(page);
+    if (id <= 0) {
+        return er_fail(err, ER_ENOTFOUND, "there is no @last: no task was added yet");
+    }
+    er_idlist_resolve(ids, id);
+    return 0;
+}
+
+int
+er_targets_read(struct er_app *app, int n, const char *const *args, struct er_idlist *out,
+                struct er_err *err)
+{
+    int rc = 0;
+    er_idlist_init(out);
+    for (int i = 0; !rc && i < n; i++) {
+        rc = er_idlist_parse(out, args[i], err);
+    }
+    rc = rc ? rc : er_targets_resolve(app, out, err);
+    if (!rc && er_idlist_unique(out)) {
+        rc = er_fail(err, ER_ENOMEM, "out of memory");
+    }
+    if (rc) {
+        er_idlist_fini(out);
+        er_idlist_init(out);
+    }
+    return rc;
+}
+
+int
+er_targets_one(struct er_app *app, const char *arg, er_task_id *out, struct er_err *err)
+{
+    struct er_idlist ids;
+    int rc = er_targets_read(app, 1, &arg, &ids, err);
+    if (!rc && ids.n != 1) {
+        rc = er_fail(err, ER_EINVALID, "'%.100s' names %zu tasks: give one id", arg,
+                     ids.n);
+    }
+    if (!rc) {
+        *out = ids.ids[0];
+    }
+    er_idlist_fini(&ids);
+    return rc;
+}
