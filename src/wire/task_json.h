@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* Tasks, attempts and facts as the JSON that users see (docs/PROTOCOL.md). Written
+ * straight into a buffer; texts that are JSON already (arguments, progress, errors) go in
+ * as they are. Unknown is null, times are RFC 3339, spans are seconds. Any thread.
+ *
+ * Every function adds one value without a line end; whether it fitted shows in b->failed.
+ */
+#ifndef ER_WIRE_TASK_JSON_H
+#define ER_WIRE_TASK_JSON_H
+
+#include "base/buf.h"
+#include "model/task.h"
+
+/* One dependency of a task. */
+struct er_task_json_after {
+    er_task_id id;
+    enum er_after_when when;
+    int state; /* enum er_task_state; -1 = unknown */
+};
+/* What the task's row does not say. A zeroed struct (or NULL) knows nothing. */
+struct er_task_json_more {
+    const char *progress_json; /* newer than the row's; NULL = the row's */
+    int64_t pid;               /* of the running attempt; 0 = unknown */
+    const char *waiting_for;   /* a sentence; NULL = none */
+    bool has_after;            /* the following are known; otherwise `after` is null */
+    const struct er_task_json_after *after;
+    size_t n_after;
+    bool after_more; /* there are more than these */
+};
+/* Adds a task as INTERFACE describes it, and cwd, attempts and cancel_requested. */
+void er_task_json(struct er_buf *b, const struct er_task *t,
+                  const struct er_task_json_more *more);
+
+/* Adds the bytes of a result: as the JSON that they are (on one line), as a string when
+ * they are UTF-8 text, else as {"base64": "..."}; NULL adds null. JSON that readers may
+ * stumble over (integers beyond 64 bits, lone surrogates, repeated names, nested deeper
+ * than 32) goes as a string. */
+void er_result_json(struct er_buf *b, const void *p, size_t n);
+
+/* One attempt, with ER_NEVER, NULL and 0 for what is unknown, as in the store. */
+struct er_attempt_json {
+    int number, run;
+    const char *worker;
+    er_usec started_at, finished_at;
+    const char *outcome;
+    bool has_exit_code;
+    int exit_code, signal;
+    const char *error_json;
+    er_usec cpu_for;
+    int64_t peak_rss, output_bytes;
+};
+void er_attempt_json(struct er_buf *b, const struct er_attempt_json *a);
+
+/* Adds a fact, or a sample (seq 0: null), as events show it. */
+void er_fact_json(struct er_buf *b, const struct er_fact *f);
+
+#endif
