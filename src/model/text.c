@@ -59,7 +59,8 @@ escape_len(const char *s, size_t n)
         }
         return i < n ? i + 1 : n;
     }
-    return 2;
+    bool charset = s[1] == '(' || s[1] == ')' || s[1] == '*' || s[1] == '+';
+    return charset && n > 2 ? 3 : 2;
 }
 
 static bool
