@@ -32,6 +32,11 @@ class Sum:
         self.names.append(name)
 
 
+def program(name):
+    """A test program's own name, from 'project:suite / name' and the like."""
+    return name.rpartition(" / ")[2]
+
+
 def count_junit(path, label, total):
     """Adds the cases of a JUnit file; returns the names of the programs with failures."""
     bad = set()
@@ -42,8 +47,8 @@ def count_junit(path, label, total):
                 total.skipped += 1
             elif case.find("failure") is not None or case.find("error") is not None:
                 total.fail(name)
-                bad.add(suite.get("name").split(".")[-1])
-                bad.add(case.get("name"))
+                bad.add(program(suite.get("name")))
+                bad.add(program(case.get("name")))
             else:
                 total.passed += 1
     return bad
@@ -54,9 +59,9 @@ def count_programs(path, label, bad, total):
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             test = json.loads(line)
-            name = test["name"].split(" / ")[-1]
+            name = program(test["name"])
             well = test["result"] in ("OK", "SKIP", "EXPECTEDFAIL")
-            if not well and name.split(":")[-1] not in bad and name not in bad:
+            if not well and name not in bad:
                 total.fail(f"{label}: {name}: {test['result']}")
 
 

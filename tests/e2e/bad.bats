@@ -76,7 +76,6 @@ refused() {
     exits 1 errand wait "$id"
     same "$(field "$id" .state)" failed
     has "$(field "$id" .error.message)" "$WORK/gone"
-    refused 2 relative/none add --cwd relative/none -- true
 }
 
 @test "over-long names, arguments, keys, tags" {
