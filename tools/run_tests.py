@@ -61,6 +61,9 @@ def count_programs(path, label, bad, total):
             test = json.loads(line)
             name = program(test["name"])
             well = test["result"] in ("OK", "SKIP", "EXPECTEDFAIL")
+            if test["result"] == "SKIP" and "1..0" not in (test.get("stdout") or ""):
+                total.skipped -= 1  # meson's word for a program that ran no case at all
+                total.fail(f"{label}: {name}: ran nothing")
             if not well and name not in bad:
                 total.fail(f"{label}: {name}: {test['result']}")
 
