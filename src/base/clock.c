@@ -66,12 +66,38 @@ er_time_format(er_usec at, char out[ER_RFC3339_SIZE])
     (void)snprintf(out, ER_RFC3339_SIZE, "%.19s.%03dZ", date, (int)(usec / 1000));
 }
 
+/* Reads exactly n digits as a number; no sign and no blank, unlike scanf. p may be NULL,
+ * after a failure before. */
+static const char *
+read_digits(const char *p, int n, int *out)
+{
+    int v = 0;
+    for (int i = 0; p && i < n; i++) {
+        if (p[i] < '0' || p[i] > '9') {
+            return NULL;
+        }
+        v = v * 10 + (p[i] - '0');
+    }
+    *out = v;
+    return p ? p + n : NULL;
+}
+
+/* Goes past one of the characters in `any`. */
+static const char *
+skip(const char *p, const char *any)
+{
+    return p && *p != '\0' && strchr(any, *p) ? p + 1 : NULL;
+}
+
 /* Reads the fraction and the zone that follow the seconds: 0 or ER_EINVALID. */
 static int
 parse_tail(const char *p, er_usec *out_usec, int *out_offset_s)
 {
     er_usec usec = 0;
     if (*p == '.') {
+        if (p[1] < '0' || p[1] > '9') {
+            return ER_EINVALID;
+        }
         er_usec unit = ER_USEC_PER_SEC / 10;
         for (p++; *p >= '0' && *p <= '9'; p++) {
             usec += (*p - '0') * unit;
@@ -83,13 +109,12 @@ parse_tail(const char *p, er_usec *out_usec, int *out_offset_s)
     if ((*p == 'Z' || *p == 'z') && p[1] == '\0') {
         return 0;
     }
-    int h, m, n = 0;
-    char sign = *p;
-    if ((sign != '+' && sign != '-') || sscanf(p + 1, "%2d:%2d%n", &h, &m, &n) != 2 ||
-        p[1 + n] != '\0' || h > 23 || m > 59) {
+    int h, m, sign = *p == '-' ? -1 : 1;
+    p = read_digits(skip(read_digits(skip(p, "+-"), 2, &h), ":"), 2, &m);
+    if (!p || *p != '\0' || h > 23 || m > 59) {
         return ER_EINVALID;
     }
-    *out_offset_s = (h * 3600 + m * 60) * (sign == '-' ? -1 : 1);
+    *out_offset_s = (h * 3600 + m * 60) * sign;
     return 0;
 }
 
@@ -97,11 +122,15 @@ int
 er_time_parse(const char *text, er_usec *out_at)
 {
     struct tm tm = {0};
-    int n = 0, offset_s;
+    int offset_s;
     er_usec usec;
-    if (sscanf(text, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-               &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &n) != 6 ||
-        n == 0 || parse_tail(text + n, &usec, &offset_s)) {
+    const char *p = read_digits(text, 4, &tm.tm_year);
+    p = read_digits(skip(p, "-"), 2, &tm.tm_mon);
+    p = read_digits(skip(p, "-"), 2, &tm.tm_mday);
+    p = read_digits(skip(p, "Tt "), 2, &tm.tm_hour);
+    p = read_digits(skip(p, ":"), 2, &tm.tm_min);
+    p = read_digits(skip(p, ":"), 2, &tm.tm_sec);
+    if (!p || parse_tail(p, &usec, &offset_s)) {
         return ER_EINVALID;
     }
     if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
@@ -111,10 +140,11 @@ er_time_parse(const char *text, er_usec *out_at)
     int day = tm.tm_mday;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
-    time_t t = timegm(&tm);
-    if (tm.tm_mday != day) {
+    struct tm date = {.tm_year = tm.tm_year, .tm_mon = tm.tm_mon, .tm_mday = day};
+    (void)timegm(&date);
+    if (date.tm_mday != day) {
         return ER_EINVALID; /* such as 30 February */
     }
-    *out_at = ((er_usec)t - offset_s) * ER_USEC_PER_SEC + usec;
+    *out_at = ((er_usec)timegm(&tm) - offset_s) * ER_USEC_PER_SEC + usec;
     return 0;
 }
