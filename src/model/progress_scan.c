@@ -365,7 +365,7 @@ er_progress_scan_take(struct er_progress_scan *s, struct er_progress_update *out
         .has_total = f->has_counts,
         .current = f->current,
         .total = f->total,
-        .unit = f->unit,
+        .unit = f->unit ? f->unit : "", /* not that of what was counted before */
         .message = f->message,
         .restart = f->restarts != s->restarts_taken,
     };

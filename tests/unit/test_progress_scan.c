@@ -547,6 +547,22 @@ scan__what_has_ended_gives_way(void **state)
 }
 
 static void
+scan__units_and_words_go_with_what_they_belong_to(void **state)
+{
+    (void)state;
+    struct run r;
+    begin(&r);
+    feed_text(&r, "Resolving deltas: 100% (300/300), done.\n");
+    assert_string_equal(r.progress.unit, "deltas");
+    feed_text(&r, "[1/9] Compiling x\n");
+    assert_string_equal(r.progress.unit, "");
+    assert_string_equal(r.progress.message, "Compiling x");
+    feed_text(&r, "[9/9] Linking x\n\r 10%  \r\n");
+    assert_string_equal(r.progress.message, "");
+    assert_false(r.progress.has_current);
+}
+
+static void
 scan__what_is_silent_gives_way(void **state)
 {
     (void)state;
@@ -867,6 +883,7 @@ main(void)
         cmocka_unit_test(scan__a_meter_is_a_line_that_is_written_over),
         cmocka_unit_test(scan__greater_kinds_hold_against_lesser_ones),
         cmocka_unit_test(scan__what_has_ended_gives_way),
+        cmocka_unit_test(scan__units_and_words_go_with_what_they_belong_to),
         cmocka_unit_test(scan__what_is_silent_gives_way),
         cmocka_unit_test(scan__begins_anew_after_the_end),
         cmocka_unit_test(scan__sees_a_line_before_its_end),
