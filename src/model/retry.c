@@ -24,10 +24,11 @@ er_retry_class_find(const char *word)
 }
 
 er_usec
-er_retry_backoff(er_usec base_for, int failures, uint64_t random)
+er_retry_backoff(er_usec base_for, er_usec cap_for, int failures, uint64_t random)
 {
     er_usec wait_for = base_for > 0 ? base_for : 0;
-    er_usec cap_for = wait_for > ER_RETRY_CAP ? wait_for : ER_RETRY_CAP;
+    cap_for = cap_for > 0 ? cap_for : ER_RETRY_CAP;
+    cap_for = wait_for > cap_for ? wait_for : cap_for;
     for (int i = 1; i < failures && wait_for > 0 && wait_for < cap_for; i++) {
         wait_for = wait_for > cap_for / 2 ? cap_for : wait_for * 2;
     }
@@ -49,7 +50,7 @@ er_retry_decide(const struct er_retry_failure *f, er_usec now, er_usec *out_at)
     if (f->failures > f->retries || !class_runs_again(f->error_class)) {
         return false;
     }
-    er_usec wait_for = er_retry_backoff(f->backoff_for, f->failures, f->random);
+    er_usec wait_for = er_retry_backoff(f->backoff_for, f->cap_for, f->failures, f->random);
     if (wait_for < f->retry_after_for) {
         wait_for = f->retry_after_for;
     }

@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "model/task.h"
 
-/* Ceiling of the backoff, before it is spread. A larger base is its own ceiling. */
+/* The backoff's ceiling where none is given, before it is spread. */
 #define ER_RETRY_CAP (30 * ER_USEC_PER_SEC)
 /* The backoff's base where none is given. */
 #define ER_RETRY_BASE (1 * ER_USEC_PER_SEC)
@@ -25,15 +25,16 @@ const char *er_retry_class_word(enum er_retry_class c);
 int er_retry_class_find(const char *word); /* -1 when unknown */
 
 /* The wait after the failures-th failure (1 = the first): base x 2^(failures - 1), at
- * most ER_RETRY_CAP, then between 75 % and 125 % of that as `random` (any 64 bits) says.
- */
-er_usec er_retry_backoff(er_usec base_for, int failures, uint64_t random);
+ * most cap_for (0 = ER_RETRY_CAP; a larger base is its own ceiling), then between 75 % and
+ * 125 % of that as `random` (any 64 bits) says. */
+er_usec er_retry_backoff(er_usec base_for, er_usec cap_for, int failures, uint64_t random);
 
 /* One failed attempt. */
 struct er_retry_failure {
     int failures;            /* of this run, this one included */
     int retries;             /* failures that are allowed before it fails for good */
     er_usec backoff_for;     /* base of the backoff */
+    er_usec cap_for;         /* its ceiling; 0 = ER_RETRY_CAP */
     const char *error_class; /* as a word; NULL or unknown counts as retryable */
     er_usec retry_after_for; /* what the task asked for; 0 = nothing */
     uint64_t random;

@@ -21,10 +21,10 @@ retry_backoff__doubles_up_to_the_cap(void **state)
     for (int failures = 1; failures <= 8; failures++) {
         er_usec middle = want[failures - 1] * S;
         /* the ends of the spread: a quarter to either side */
-        assert_int_equal(er_retry_backoff(S, failures, 0), middle - middle / 4);
+        assert_int_equal(er_retry_backoff(S, 0, failures, 0), middle - middle / 4);
         uint64_t width = (uint64_t)(middle / 4) * 2;
-        assert_int_equal(er_retry_backoff(S, failures, width), middle + middle / 4);
-        assert_int_equal(er_retry_backoff(S, failures, width / 2), middle);
+        assert_int_equal(er_retry_backoff(S, 0, failures, width), middle + middle / 4);
+        assert_int_equal(er_retry_backoff(S, 0, failures, width / 2), middle);
     }
 }
 
@@ -35,7 +35,7 @@ retry_backoff__stays_within_a_quarter_whatever_the_random_number(void **state)
     uint64_t seed = 42;
     bool below = false, above = false;
     for (int i = 0; i < 1000; i++) {
-        er_usec v = er_retry_backoff(4 * S, 2, er_rand_next(&seed));
+        er_usec v = er_retry_backoff(4 * S, 0, 2, er_rand_next(&seed));
         assert_true(v >= 6 * S && v <= 10 * S);
         below |= v < 7 * S;
         above |= v > 9 * S;
@@ -47,14 +47,15 @@ static void
 retry_backoff__of_odd_bases_stays_sane(void **state)
 {
     (void)state;
-    assert_int_equal(er_retry_backoff(0, 5, 123), 0);
-    assert_int_equal(er_retry_backoff(-S, 5, 123), 0);
-    assert_int_equal(er_retry_backoff(1, 1, UINT64_MAX), 1);
+    assert_int_equal(er_retry_backoff(S, 2 * S, 9, 0), 2 * S - S / 2);
+    assert_int_equal(er_retry_backoff(0, 0, 5, 123), 0);
+    assert_int_equal(er_retry_backoff(-S, 0, 5, 123), 0);
+    assert_int_equal(er_retry_backoff(1, 0, 1, UINT64_MAX), 1);
     /* a base above the cap is its own cap, and no number of failures overflows */
-    assert_int_equal(er_retry_backoff(100 * S, 1, 0), 75 * S);
-    assert_int_equal(er_retry_backoff(100 * S, INT32_MAX, 0), 75 * S);
-    assert_int_equal(er_retry_backoff(S, INT32_MAX, 0), 30 * S - 30 * S / 4);
-    assert_true(er_retry_backoff(INT64_MAX / 2, 9, UINT64_MAX) > 0);
+    assert_int_equal(er_retry_backoff(100 * S, 0, 1, 0), 75 * S);
+    assert_int_equal(er_retry_backoff(100 * S, 0, INT32_MAX, 0), 75 * S);
+    assert_int_equal(er_retry_backoff(S, 0, INT32_MAX, 0), 30 * S - 30 * S / 4);
+    assert_true(er_retry_backoff(INT64_MAX / 2, 0, 9, UINT64_MAX) > 0);
 }
 
 static struct er_retry_failure
@@ -76,7 +77,7 @@ retry_decide__spends_the_budget(void **state)
             bool again = er_retry_decide(&f, 1000 * S, &at);
             assert_int_equal(again, failures <= retries);
             assert_int_equal(at,
-                             again ? 1000 * S + er_retry_backoff(S, failures, 0) : -1);
+                             again ? 1000 * S + er_retry_backoff(S, 0, failures, 0) : -1);
         }
     }
 }
@@ -112,7 +113,7 @@ retry_decide__waits_as_long_as_the_task_asks_but_no_less_than_the_backoff(void *
     assert_int_equal(at, 55 * S);
     f.retry_after_for = 1;
     assert_true(er_retry_decide(&f, 10 * S, &at));
-    assert_int_equal(at, 10 * S + er_retry_backoff(S, 1, 0));
+    assert_int_equal(at, 10 * S + er_retry_backoff(S, 0, 1, 0));
     f.retry_after_for = INT64_MAX - 5;
     assert_true(er_retry_decide(&f, 10 * S, &at));
     assert_true(at > 10 * S && at < ER_NEVER);
