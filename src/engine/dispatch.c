@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: MIT */
+/* Sessions and what is sent to them. A session is a worker that the store knows; it has a
+ * link while its stream is open. A run belongs to one session from its claim to its end.
+ *
+ * Happy path: session_open -> (welcome goes out with attach) -> run lines as claims come
+ * back -> reports (report.c). The link breaks: the runs stay, nothing is sent, and attach
+ * sorts out what the worker has and has not. The worker dies: recover.c. */
+#include "engine/engine_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+
+/* Work given ahead is worth at most this long: short tasks never wait for the store, long
+ * ones are never held by a worker while another could take them. */
+#define LOOKAHEAD_FOR (20 * ER_USEC_PER_MS)
+#define LOOKAHEAD_MAX 8 /* attempts ahead for each slot */
+
+struct er_run *
+er_run_find(const struct er_engine *e, er_task_id id)
+{
+    struct er_run *run;
+    HASH_FIND(hh, e->runs, &id, sizeof id, run);
+    return run;
+}
+
+struct er_run *
+er_run_new(struct er_engine *e, struct er_session_live *s, struct er_lane_live *lane,
+           er_task_id id)
+{
+    struct er_run *run = er_xzalloc(sizeof *run);
+    run->id = id;
+    run->session = s;
+    run->lane = lane;
+    run->started_at = ER_NEVER;
+    run->claimed_at = er_clock_mono(e->options.clock);
+    TAILQ_INSERT_TAIL(&s->runs, run, in_session);
+    s->load++;
+    HASH_ADD(hh, e->runs, id, sizeof run->id, run);
+    return run;
+}
+
+void
+er_run_fill(struct er_run *run, const struct er_task *task)
+{
+    run->attempt = task->attempt;
+    run->run = task->run;
+    run->failures = task->failures;
+    run->losses = task->losses;
+    run->retries = task->retries;
+    run->backoff_for = task->backoff_for;
+    run->grace_for = task->grace_for;
+    run->on_lost = task->on_lost;
+    run->cancel = task->cancel_requested;
+    run->correlation = er_xstrdup(task->correlation);
+}
+
+void
+er_run_free(struct er_engine *e, struct er_run *run)
+{
+    HASH_DEL(e->runs, run);
+    TAILQ_REMOVE(&run->session->runs, run, in_session);
+    if (run->phase != ER_RUN_ENDING) {
+        run->session->load--;
+    }
+    er_free(run->cancel_reason);
+    er_free(run->cancel_by);
+    er_free(run->correlation);
+    er_free(run->progress);
+    er_free(run->checkpoint);
+    er_free(run);
+}
+
+/* ---- sessions ---- */
+
+static int
+session_room(const struct er_session_live *s)
+{
+    if (!s->link || s->draining || s->dying) {
+        return 0;
+    }
+    er_usec ahead = 0;
+    if (s->mean_for > 0) {
+        ahead = LOOKAHEAD_FOR / s->mean_for;
+        ahead = ahead > LOOKAHEAD_MAX ? LOOKAHEAD_MAX : ahead;
+    }
+    return s->slots * (1 + (int)ahead) - s->load;
+}
+
+struct er_session_live *
+er_dispatch_pick(struct er_engine *e)
+{
+    struct er_session_live *s, *next, *best = NULL;
+    HASH_ITER (hh, e->sessions, s, next) {
+        if (session_room(s) > 0 && (!best || session_room(s) > session_room(best))) {
+            best = s;
+        }
+    }
+    return best;
+}
+
+struct er_session_live *
+er_dispatch_find(struct er_engine *e, int64_t session, const char *token)
+{
+    struct er_session_live *s;
+    HASH_FIND(hh, e->sessions, &session, sizeof session, s);
+    return s && token && strcmp(s->token, token) == 0 ? s : NULL;
+}
+
+struct er_session_live *
+er_dispatch_add(struct er_engine *e, const struct er_session *from)
+{
+    struct er_session_live *s = er_xzalloc(sizeof *s);
+    s->id = from->id;
+    s->worker = er_xstrdup(from->worker);
+    memcpy(s->token, from->token, strnlen(from->token, sizeof s->token - 1));
+    s->pid = from->pid;
+    TAILQ_INIT(&s->runs);
+    HASH_ADD(hh, e->sessions, id, sizeof s->id, s);
+    return s;
+}
+
+static void
+forget_envs(struct er_session_live *s)
+{
+    struct er_env_sent *env, *next;
+    HASH_ITER (hh, s->envs, env, next) {
+        HASH_DEL(s->envs, env);
+        er_free(env);
+    }
+}
+
+void
+er_dispatch_remove(struct er_engine *e, struct er_session_live *s)
+{
+    ER_ASSERT(TAILQ_EMPTY(&s->runs));
+    forget_envs(s);
+    HASH_DEL(e->sessions, s);
+    er_free(s->worker);
+    er_free(s);
+}
+
+struct open_op {
+    struct er_op op;
+    struct er_engine *engine;
+    struct er_session session;
+    char worker[24];
+    char token[33];
+    er_session_done_fn *done;
+    void *ctx;
+};
+
+static int
+run_open(struct er_op *op, struct er_store *s, er_usec now)
+{
+    struct open_op *o = (struct open_op *)(void *)op;
+    return er_store_session_open(s, now, &o->session);
+}
+
+static void
+done_open(struct er_op *op, int rc)
+{
+    struct open_op *o = (struct open_op *)(void *)op;
+    if (rc) {
+        er_schedule_sick(o->engine, rc);
+    } else {
+        (void)er_dispatch_add(o->engine, &o->session);
+    }
+    o->done(o->ctx, rc ? 0 : o->session.id, rc);
+    er_free(o);
+}
+
+/* The first name of the form wN that no session has. */
+static void
+free_name(struct er_engine *e, char *out, size_t size)
+{
+    for (int i = 1;; i++) {
+        bool used = false;
+        struct er_session_live *s, *next;
+        (void)snprintf(out, size, "w%d", i);
+        HASH_ITER (hh, e->sessions, s, next) {
+            used = used || strcmp(s->worker, out) == 0;
+        }
+        if (!used) {
+            return;
+        }
+    }
+}
+
+void
+er_engine_session_open(struct er_engine *e, int pid, er_session_done_fn *done, void *ctx)
+{
+    struct open_op *o = er_xzalloc(sizeof *o);
+    unsigned char raw[16];
+    er_rand_bytes(raw, sizeof raw);
+    for (size_t i = 0; i < sizeof raw; i++) {
+        (void)snprintf(o->token + 2 * i, 3, "%02x", raw[i]);
+    }
+    free_name(e, o->worker, sizeof o->worker);
+    o->op.run = run_open;
+    o->op.done = done_open;
+    o->engine = e;
+    o->session.worker = o->worker;
+    o->session.token = o->token;
+    o->session.pid = pid;
+    o->session.started_at = er_clock_wall(e->options.clock);
+    o->done = done;
+    o->ctx = ctx;
+    er_ferry_post(e->ferry, &o->op);
+}
+
+void
+er_engine_sessions(struct er_engine *e,
+                   void (*fn)(void *ctx, const struct er_session_view *view), void *ctx)
+{
+    struct er_session_live *s, *next;
+    HASH_ITER (hh, e->sessions, s, next) {
+        struct er_session_view v = {.id = s->id, .worker = s->worker, .token = s->token,
+                                    .pid = s->pid, .slots = s->slots,
+                                    .connected = s->link != NULL};
+        er_task_id *ids = er_xrealloc_array(NULL, (size_t)s->load + 1, sizeof *ids);
+        struct er_run *run;
+        TAILQ_FOREACH (run, &s->runs, in_session) {
+            if (run->phase == ER_RUN_HELD) {
+                ids[v.n_running++] = run->id;
+            }
+        }
+        v.running = ids;
+        fn(ctx, &v);
+        er_free(ids);
+    }
+}
+
+/* ---- lines ---- */
+
+static void
+wake(struct er_session_live *s)
+{
+    s->link->wake(s->link);
+}
+
+static void
+add_task_attempt(struct er_buf *b, const struct er_run *run)
+{
+    er_buf_addf(b, "{\"task\":%lld,\"attempt\":%d", (long long)run->id, run->attempt);
+}
+
+void
+er_dispatch_send_cancel(struct er_run *run, const char *why)
+{
+    struct er_session_live *s = run->session;
+    if (!s->link || run->phase != ER_RUN_HELD) {
+        return; /* said again when it is attached */
+    }
+    er_buf_add_str(&s->link->out, "{\"cancel\":");
+    add_task_attempt(&s->link->out, run);
+    er_buf_addf(&s->link->out, ",\"grace_s\":%.3f,\"why\":\"%s\"}}\n",
+                (double)run->grace_for / 1e6, why);
+    wake(s);
+}
+
+static void
+add_span(struct er_buf *b, const char *name, er_usec span)
+{
+    if (span > 0) {
+        er_buf_addf(b, ",\"%s\":%.6g", name, (double)span / 1e6);
+    } else {
+        er_buf_addf(b, ",\"%s\":null", name);
+    }
+}
+
+static void
+add_run_line(struct er_buf *b, const struct er_task *t, er_usec expected_for)
+{
+    er_buf_addf(b, "{\"run\":{\"task\":%lld,\"attempt\":%d,\"run\":%d,\"type\":",
+                (long long)t->id, t->attempt, t->run);
+    er_buf_add_json_str(b, t->type);
+    er_buf_add_str(b, ",\"name\":");
+    er_buf_add_json_str(b, t->name);
+    er_buf_add_str(b, ",\"args\":");
+    er_buf_add_str(b, t->args_json);
+    er_buf_add_str(b, ",\"cwd\":");
+    er_buf_add_json_str(b, t->cwd);
+    er_buf_addf(b, ",\"env\":%lld", (long long)t->env);
+    add_span(b, "timeout_s", t->timeout_for);
+    er_buf_addf(b, ",\"grace_s\":%.6g", (double)t->grace_for / 1e6);
+    er_buf_add_str(b, ",\"correlation_id\":");
+    er_buf_add_json_str(b, t->correlation);
+    add_span(b, "expected_s", expected_for);
+    er_buf_add_str(b, ",\"checkpoint\":");
+    er_buf_add_str(b, t->checkpoint_json ? t->checkpoint_json : "null");
+    er_buf_add_str(b, "}}\n");
+}
+
+/* A run line that waits for its environment to be read. */
+struct env_query {
+    struct er_query q;
+    struct er_engine *engine;
+    er_task_id task;
+    int attempt;
+    int64_t session, env;
+    const char *vars;
+    struct er_buf line;
+};
+
+static bool
+env_is_sent(const struct er_session_live *s, int64_t env)
+{
+    struct er_env_sent *sent;
+    HASH_FIND(hh, s->envs, &env, sizeof env, sent);
+    return env == 0 || sent;
+}
+
+static void
+run_env_query(struct er_query *q, struct er_store_reader *r)
+{
+    struct env_query *eq = (struct env_query *)(void *)q;
+    q->rc = er_store_env(r, eq->env, &q->arena, &eq->vars);
+}
+
+static void
+done_env_query(struct er_query *q)
+{
+    struct env_query *eq = (struct env_query *)(void *)q;
+    struct er_engine *e = eq->engine;
+    struct er_run *run = er_run_find(e, eq->task);
+    /* the run may have ended, or its session lost its link, in the meantime */
+    if (run && run->attempt == eq->attempt && run->phase == ER_RUN_HELD &&
+        run->session->id == eq->session && run->session->link) {
+        struct er_session_live *s = run->session;
+        struct er_buf *out = &s->link->out;
+        if (!env_is_sent(s, eq->env)) {
+            struct er_env_sent *sent = er_xzalloc(sizeof *sent);
+            sent->id = eq->env;
+            HASH_ADD(hh, s->envs, id, sizeof sent->id, sent);
+            er_buf_addf(out, "{\"env\":{\"id\":%lld,\"vars\":", (long long)eq->env);
+            er_buf_add_str(out, q->rc == 0 ? eq->vars : "{}");
+            er_buf_add_str(out, "}}\n");
+        }
+        er_buf_add(out, eq->line.data, eq->line.len);
+        wake(s);
+    }
+    er_buf_fini(&eq->line);
+    er_arena_free(&q->arena);
+    er_free(eq);
+}
+
+void
+er_dispatch_send_run(struct er_engine *e, struct er_run *run, const struct er_task *task,
+                     er_usec expected_for)
+{
+    struct er_session_live *s = run->session;
+    if (!s->link) {
+        return; /* the worker will not have it at its next hello: refunded then */
+    }
+    if (env_is_sent(s, task->env)) {
+        add_run_line(&s->link->out, task, expected_for);
+        wake(s);
+        return;
+    }
+    struct env_query *eq = er_xzalloc(sizeof *eq);
+    eq->engine = e;
+    eq->task = run->id;
+    eq->attempt = run->attempt;
+    eq->session = s->id;
+    eq->env = task->env;
+    add_run_line(&eq->line, task, expected_for);
+    eq->q.run = run_env_query;
+    eq->q.done = done_env_query;
+    er_engine_query(e, &eq->q);
+}
+
+/* ---- attach and detach ---- */
+
+static bool
+is_in(const struct er_held *list, size_t n, const struct er_run *run)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].task == run->id && list[i].attempt == run->attempt) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the worker has and we do not: not its any more. */
+static void
+drop_strangers(struct er_engine *e, struct er_session_live *s, const struct er_hello *hello)
+{
+    for (size_t i = 0; i < hello->n_held; i++) {
+        const struct er_held *h = &hello->held[i];
+        struct er_run *run = er_run_find(e, h->task);
+        if (run && run->session == s && run->attempt == h->attempt) {
+            run->pid = h->pid;
+            run->started_at = h->started_at;
+            continue;
+        }
+        er_buf_addf(&s->link->out, "{\"drop\":{\"task\":%lld,\"attempt\":%d}}\n",
+                    (long long)h->task, h->attempt);
+    }
+}
+
+/* Ends of runs that a living worker does not know: they never reached it. */
+struct refund_op {
+    struct er_op op;
+    struct er_engine *engine;
+    size_t n;
+    struct er_finish rows[];
+};
+
+static int
+run_refund(struct er_op *op, struct er_store *s, er_usec now)
+{
+    struct refund_op *r = (struct refund_op *)(void *)op;
+    return er_store_finish(s, now, r->rows, r->n);
+}
+
+static void
+done_refund(struct er_op *op, int rc)
+{
+    struct refund_op *r = (struct refund_op *)(void *)op;
+    if (rc) { /* nobody else would ask again: the runs stay as ending until it works */
+        er_schedule_later(r->engine, op, rc);
+        return;
+    }
+    for (size_t i = 0; i < r->n; i++) {
+        er_run_free(r->engine, er_run_find(r->engine, r->rows[i].id));
+    }
+    er_free(r);
+}
+
+static void
+refund_unknown(struct er_engine *e, struct er_session_live *s, const struct er_hello *hello)
+{
+    size_t n = 0;
+    struct er_run *run;
+    struct refund_op *r =
+        er_xzalloc(sizeof *r + ((size_t)s->load + 1) * sizeof(struct er_finish));
+    TAILQ_FOREACH (run, &s->runs, in_session) {
+        if (run->phase == ER_RUN_HELD && !is_in(hello->held, hello->n_held, run) &&
+            !is_in(hello->owed, hello->n_owed, run)) {
+            er_report_refund(run, &r->rows[n++]);
+            er_run_end_begin(e, run);
+        }
+    }
+    if (n == 0) {
+        er_free(r);
+        return;
+    }
+    r->n = n;
+    r->engine = e;
+    r->op.run = run_refund;
+    r->op.done = done_refund;
+    er_ferry_post(e->ferry, &r->op);
+}
+
+int
+er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
+                         struct er_link *link, const char *welcome)
+{
+    struct er_session_live *s = er_dispatch_find(e, hello->session, hello->token);
+    if (!s || s->dying) {
+        return ER_ELOST;
+    }
+    if (s->link) {
+        er_engine_session_detach(e, s->link); /* the old stream is a dead one */
+    }
+    s->link = link;
+    s->pid = hello->pid;
+    s->slots = hello->slots;
+    forget_envs(s);
+    er_buf_add_str(&link->out, welcome);
+    drop_strangers(e, s, hello);
+    refund_unknown(e, s, hello);
+    struct er_run *run;
+    TAILQ_FOREACH (run, &s->runs, in_session) {
+        if (run->cancel || run->requeue) {
+            er_dispatch_send_cancel(run, run->cancel ? "cancel" : "requeue");
+        }
+    }
+    wake(s);
+    return 0;
+}
+
+void
+er_engine_session_detach(struct er_engine *e, struct er_link *link)
+{
+    struct er_session_live *s, *next;
+    HASH_ITER (hh, e->sessions, s, next) {
+        if (s->link == link) {
+            s->link = NULL;
+        }
+    }
+}
+
+void
+er_engine_session_drain(struct er_engine *e, int64_t session, bool stop)
+{
+    struct er_session_live *s;
+    HASH_FIND(hh, e->sessions, &session, sizeof session, s);
+    if (s) {
+        s->draining = true;
+        if (s->link) {
+            er_buf_add_str(&s->link->out, stop ? "{\"stop\":{}}\n" : "{\"drain\":{}}\n");
+            wake(s);
+        }
+    }
+}
+
+void
+er_engine_set_slots(struct er_engine *e, int64_t session, int slots)
+{
+    struct er_session_live *s;
+    HASH_FIND(hh, e->sessions, &session, sizeof session, s);
+    if (s && s->slots != slots) {
+        s->slots = slots;
+        if (s->link) {
+            er_buf_addf(&s->link->out, "{\"slots\":%d}\n", slots);
+            wake(s);
+        }
+    }
+}
+
+/* ---- standard input ---- */
+
+int
+er_engine_input(struct er_engine *e, er_task_id id, const void *p, size_t n, bool eof)
+{
+    struct er_run *run = er_run_find(e, id);
+    if (!run || run->phase == ER_RUN_ENDING || !run->session->link) {
+        return ER_ESTATE;
+    }
+    if (run->phase == ER_RUN_CLAIMING) {
+        return ER_EBUSY;
+    }
+    struct er_buf *out = &run->session->link->out;
+    er_buf_add_str(out, "{\"input\":");
+    add_task_attempt(out, run);
+    er_buf_add_str(out, ",\"base64\":\"");
+    er_base64_encode(out, p, n);
+    er_buf_addf(out, "\",\"eof\":%s}}\n", eof ? "true" : "false");
+    wake(run->session);
+    return 0;
+}
+
+int
+er_engine_tell(struct er_engine *e, er_task_id id, const char *json)
+{
+    struct er_run *run = er_run_find(e, id);
+    if (!run || run->phase != ER_RUN_HELD || !run->session->link) {
+        return ER_ESTATE;
+    }
+    struct er_buf *out = &run->session->link->out;
+    er_buf_add_str(out, "{\"tell\":");
+    add_task_attempt(out, run);
+    er_buf_add_str(out, ",\"line\":");
+    er_buf_add_str(out, json);
+    er_buf_add_str(out, "}}\n");
+    wake(run->session);
+    return 0;
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/* The engine's opening, its threads, and what does not belong to one of its subjects. */
+#include "engine/engine.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "engine/engine_priv.h"
+#include "wire/outlog.h"
+
+/* A crossing was committed: what became true is taken in before anybody is answered. */
+static void
+on_effects(void *ctx, struct er_effects *fx)
+{
+    struct er_engine *e = ctx;
+    e->stats.commits++;
+    er_schedule_well(e);
+    for (size_t i = 0; i < fx->n_lanes; i++) {
+        (void)er_lanes_add(e, &fx->lanes[i]);
+    }
+    for (size_t i = 0; i < fx->n_ready; i++) {
+        er_lanes_ready(e, &fx->ready[i]);
+    }
+    er_schedule_due(e, fx->next_due);
+    er_observe_publish(e, fx->facts, fx->n_facts);
+    er_arena_free(&fx->arena);
+}
+
+/* ---- opening ---- */
+
+static void
+load_sessions(struct er_engine *e, const struct er_store_state *st)
+{
+    for (size_t i = 0; i < st->n_sessions; i++) {
+        (void)er_dispatch_add(e, &st->sessions[i]);
+    }
+    for (size_t i = 0; i < st->n_running; i++) {
+        const struct er_task *t = &st->running[i];
+        struct er_session_live *s;
+        struct er_lane_live *lane = er_lanes_find(e, t->lane);
+        HASH_FIND(hh, e->sessions, &t->session, sizeof t->session, s);
+        ER_ASSERT(s && lane);
+        struct er_run *run = er_run_new(e, s, lane, t->id);
+        run->ready = (struct er_ready){t->id, t->lane, t->rank};
+        run->phase = ER_RUN_HELD;
+        er_run_fill(run, t);
+        run->progress = er_xstrdup(t->progress_json);
+        run->checkpoint = er_xstrdup(t->checkpoint_json);
+        er_lanes_retake(e, lane);
+    }
+}
+
+static void
+load(struct er_engine *e, const struct er_store_state *st)
+{
+    for (size_t i = 0; i < st->n_queues; i++) {
+        er_engine_queue_changed(e, &st->queues[i]);
+    }
+    for (size_t i = 0; i < st->n_lanes; i++) {
+        (void)er_lanes_add(e, &st->lanes[i]);
+    }
+    load_sessions(e, st);
+    e->next_due = ER_NEVER;
+    e->last_seq = st->last_seq;
+    e->first_seq = st->first_seq;
+}
+
+static int
+start_threads(struct er_engine *e, struct er_err *err)
+{
+    struct er_loop *loop = e->options.loop;
+    int rc = er_ferry_start(loop, e->store, e->options.clock, on_effects, e, &e->ferry);
+    if (rc == 0) {
+        rc = er_crew_start(loop, e->reader, &e->read_crew);
+    }
+    if (rc == 0) {
+        rc = er_crew_start(loop, NULL, &e->file_crew);
+    }
+    return rc ? er_fail(err, rc, "cannot start a thread") : 0;
+}
+
+int
+er_engine_open(const struct er_engine_options *options, struct er_engine **out,
+               struct er_err *err)
+{
+    struct er_engine *e = er_xzalloc(sizeof *e);
+    struct er_arena arena = {0};
+    struct er_store_state st;
+    e->options = *options;
+    e->logs = er_xstrdup(options->logs);
+    er_rand_bytes(&e->rand, sizeof e->rand);
+    er_lanes_init(e);
+    int rc = er_store_open(options->store_path, &e->store, err);
+    if (rc == 0) {
+        rc = er_store_reader_open(e->store, &e->reader, err);
+    }
+    if (rc == 0) {
+        rc = er_store_load(e->store, &arena, &st);
+        if (rc) {
+            (void)er_fail(err, rc, "cannot read store '%s': %s", options->store_path,
+                          er_error_meaning(rc));
+        }
+    }
+    if (rc == 0) {
+        load(e, &st);
+        er_observe_init(e);
+        rc = start_threads(e, err);
+    }
+    if (rc) {
+        er_arena_free(&arena);
+        er_store_reader_close(e->reader);
+        er_store_close(e->store);
+        er_free(e->logs);
+        er_free(e);
+        return rc;
+    }
+    er_loop_on_turn(options->loop, er_schedule_turn, e);
+    er_loop_on_alarm(options->loop, er_schedule_alarm, e);
+    for (size_t i = 0; i < st.n_open_lanes; i++) {
+        struct er_lane_live *lane = er_lanes_find(e, st.open_lanes[i]);
+        lane->more = true;
+        er_lanes_mark_more(e, lane);
+    }
+    er_schedule_due(e, st.next_due);
+    er_arena_free(&arena);
+    er_ferry_flush(e->ferry);
+    *out = e;
+    return 0;
+}
+
+void
+er_engine_stop(struct er_engine *e)
+{
+    e->stopping = true;
+    er_loop_set_alarm(e->options.loop, ER_NEVER);
+    er_ferry_stop(e->ferry);
+    er_crew_stop(e->read_crew);
+    er_crew_stop(e->file_crew);
+    e->read_crew = e->file_crew = NULL;
+}
+
+static void
+free_sessions(struct er_engine *e)
+{
+    struct er_run *run, *run_next;
+    HASH_ITER (hh, e->runs, run, run_next) {
+        er_run_free(e, run);
+    }
+    struct er_session_live *s, *next;
+    HASH_ITER (hh, e->sessions, s, next) {
+        er_dispatch_remove(e, s);
+    }
+}
+
+void
+er_engine_free(struct er_engine *e)
+{
+    er_loop_on_turn(e->options.loop, NULL, NULL);
+    er_loop_on_alarm(e->options.loop, NULL, NULL);
+    er_ferry_free(e->ferry);
+    er_store_reader_close(e->reader);
+    er_store_close(e->store);
+    free_sessions(e);
+    er_lanes_fini(e);
+    er_observe_fini(e);
+    er_free(e->logs);
+    er_free(e);
+}
+
+/* ---- small things ---- */
+
+void
+er_engine_post(struct er_engine *e, struct er_op *op)
+{
+    er_ferry_post(e->ferry, op);
+}
+
+static void
+run_query(struct er_job *job, void *thread_ctx)
+{
+    struct er_query *q = (struct er_query *)(void *)job;
+    q->run(q, thread_ctx);
+}
+
+static void
+done_query(struct er_job *job)
+{
+    struct er_query *q = (struct er_query *)(void *)job;
+    q->done(q);
+}
+
+void
+er_engine_query(struct er_engine *e, struct er_query *q)
+{
+    q->job.run = run_query;
+    q->job.done = done_query;
+    if (e->stopping) {
+        q->rc = ER_ECLOSED;
+        q->done(q);
+        return;
+    }
+    er_crew_post(e->read_crew, &q->job);
+}
+
+void
+er_engine_files(struct er_engine *e, struct er_job *job)
+{
+    if (!e->stopping) {
+        er_crew_post(e->file_crew, job);
+    }
+}
+
+const char *
+er_engine_logs(const struct er_engine *e)
+{
+    return e->logs;
+}
+
+struct delete_job {
+    struct er_job job;
+    const char *logs;
+    struct er_arena arena;
+    const struct er_removed *removed;
+    size_t n;
+};
+
+static void
+run_delete(struct er_job *job, void *thread_ctx)
+{
+    (void)thread_ctx;
+    struct delete_job *d = (struct delete_job *)(void *)job;
+    for (size_t i = 0; i < d->n; i++) {
+        for (int a = 1; a <= d->removed[i].attempts; a++) {
+            er_outlog_delete(d->logs, d->removed[i].id, a);
+        }
+    }
+}
+
+static void
+done_delete(struct er_job *job)
+{
+    struct delete_job *d = (struct delete_job *)(void *)job;
+    er_arena_free(&d->arena);
+    er_free(d);
+}
+
+void
+er_engine_delete_logs(struct er_engine *e, struct er_arena *arena,
+                      const struct er_removed *removed, size_t n)
+{
+    struct delete_job *d = er_xzalloc(sizeof *d);
+    d->job.run = run_delete;
+    d->job.done = done_delete;
+    d->logs = e->logs;
+    d->arena = *arena;
+    d->removed = removed;
+    d->n = n;
+    *arena = (struct er_arena){0};
+    if (e->stopping) {
+        done_delete(&d->job);
+    } else {
+        er_engine_files(e, &d->job);
+    }
+}
+
+void
+er_engine_queue_changed(struct er_engine *e, const struct er_queue *from)
+{
+    struct er_queue_live *q = er_lanes_queue(e, from->name);
+    q->concurrency = from->concurrency;
+    q->size = from->size;
+    q->paused = from->paused;
+    er_lanes_queue_update(e, q);
+}
+
+void
+er_engine_queue_removed(struct er_engine *e, const char *name)
+{
+    er_engine_queue_changed(e, &(struct er_queue){.name = name});
+}
+
+bool
+er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out)
+{
+    struct er_run *run = er_run_find(e, id);
+    if (!run || run->phase == ER_RUN_CLAIMING) {
+        return false;
+    }
+    *out = (struct er_live){.attempt = run->attempt,
+                            .pid = run->pid,
+                            .started_at = run->started_at,
+                            .progress_json = run->progress,
+                            .output_bytes = run->output_bytes,
+                            .ending = run->phase == ER_RUN_ENDING,
+                            .worker = run->session->worker};
+    return true;
+}
+
+int64_t
+er_engine_last_seq(const struct er_engine *e)
+{
+    return e->last_seq;
+}
+
+void
+er_engine_stats(const struct er_engine *e, struct er_engine_stats *out)
+{
+    *out = e->stats;
+    out->subscribers = e->n_subs;
+    out->running = HASH_COUNT(e->runs);
+    out->lanes = HASH_COUNT(e->lanes);
+    out->sessions = HASH_COUNT(e->sessions);
+    out->sick = e->sick;
+    out->sick_code = e->sick_code;
+    struct er_session_live *s, *next;
+    HASH_ITER (hh, e->sessions, s, next) {
+        out->has_worker = out->has_worker || (s->link && !s->draining);
+    }
+}
+
+void
+er_engine_why_queued(struct er_engine *e, const char *queue, struct er_buf *b)
+{
+    struct er_queue_live *q;
+    struct er_engine_stats st;
+    er_engine_stats(e, &st);
+    HASH_FIND_STR(e->queues, queue, q);
+    if (e->sick) {
+        er_buf_addf(b, "the store refuses writes now: %s", er_error_meaning(e->sick_code));
+    } else if (q && q->paused) {
+        er_buf_addf(b, "queue '%s' is paused (errand queue %s --resume)", queue, queue);
+    } else if (q && q->concurrency > 0 && q->running >= q->concurrency) {
+        er_buf_addf(b, "queue '%s' runs %d of at most %d tasks", queue, q->running,
+                    q->concurrency);
+    } else if (!st.has_worker) {
+        er_buf_add_str(b, "no worker is there yet");
+    } else {
+        er_buf_addf(b, "all slots are taken: %zu tasks run", st.running);
+    }
+}

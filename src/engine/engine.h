@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/* What happens to tasks: the engine takes submits and requests, decides what runs when,
+ * gives work to sessions, takes their reports, and tells observers what became true.
+ *
+ * It lives on one loop thread, never blocks, and opens no socket: who speaks with clients
+ * and workers calls it and is called back. The store is reached through the ferry (writes)
+ * and the reader's crew (reads). All functions: loop thread. Callbacks named `done` are
+ * called exactly once, never from inside the call that was given them. */
+#ifndef ER_ENGINE_ENGINE_H
+#define ER_ENGINE_ENGINE_H
+
+#include "base/buf.h"
+#include "engine/ferry.h"
+#include "engine/loop.h"
+#include "model/task.h"
+#include "store/store.h"
+
+struct er_engine;
+
+struct er_engine_options {
+    struct er_loop *loop;
+    const struct er_clock *clock;
+    const char *store_path;
+    const char *logs; /* folder of the attempts' logs */
+    struct er_retention retention;
+    int max_losses;        /* losses in a row after which a task fails */
+    er_usec backoff_cap;   /* longest wait between two attempts */
+};
+/* Opens the store, loads what was going on, starts the threads. Sessions that were open
+ * are waiting then: see er_engine_sessions. */
+int er_engine_open(const struct er_engine_options *options, struct er_engine **out,
+                   struct er_err *err) ER_MUSTCHECK;
+/* Stops the threads; what was posted is written. Then run the loop until it is idle and
+ * call er_engine_free. */
+void er_engine_stop(struct er_engine *e);
+void er_engine_free(struct er_engine *e);
+
+/* ---- submit ------------------------------------------------------------------------- */
+
+struct er_submit {
+    struct er_op op; /* private */
+    struct er_engine *engine; /* private */
+    struct er_arena arena;    /* for the rows and their texts */
+    struct er_new_task *rows;
+    size_t n;
+    bool atomic;
+    void (*done)(struct er_submit *s, int rc); /* owns s; rc = fault of the store as a whole */
+    void *ctx;
+};
+/* Rows get status ER_EFULL (their queue is full) here, the rest by the store. */
+void er_engine_submit(struct er_engine *e, struct er_submit *s);
+
+/* ---- changes by request ---------------------------------------------------------------- */
+
+enum er_change_kind {
+    ER_CHANGE_CANCEL,
+    ER_CHANGE_HOLD,
+    ER_CHANGE_RESUME,
+    ER_CHANGE_RETRY,
+    ER_CHANGE_REMOVE,
+    ER_CHANGE_EDIT,    /* one row */
+    ER_CHANGE_REQUEUE, /* running only; with `hold`: put back held */
+};
+struct er_change_request {
+    struct er_op op; /* private */
+    struct er_engine *engine; /* private */
+    enum er_change_kind kind;
+    struct er_arena arena;
+    struct er_change *rows;
+    size_t n;
+    const char *reason, *by; /* cancel */
+    struct er_edit edit;
+    bool hold;
+    void (*done)(struct er_change_request *c, int rc); /* owns c */
+    void *ctx;
+};
+void er_engine_change(struct er_engine *e, struct er_change_request *c);
+
+/* Any other write: runs as an operation of the ferry. */
+void er_engine_post(struct er_engine *e, struct er_op *op);
+/* The engine's own copy of a queue's settings follows the store's. */
+void er_engine_queue_changed(struct er_engine *e, const struct er_queue *q);
+void er_engine_queue_removed(struct er_engine *e, const char *name);
+/* Removes finished tasks beyond the bounds now; done gets how many went. */
+typedef void er_clean_done_fn(void *ctx, int rc, int64_t removed);
+void er_engine_clean(struct er_engine *e, const struct er_retention *keep,
+                     er_clean_done_fn *done, void *ctx);
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+struct er_query {
+    struct er_job job; /* private */
+    struct er_arena arena;
+    int rc;
+    /* On the reader's thread; sets rc. */
+    void (*run)(struct er_query *q, struct er_store_reader *r);
+    void (*done)(struct er_query *q); /* loop; owns q */
+    void *ctx;
+};
+void er_engine_query(struct er_engine *e, struct er_query *q);
+/* The same on the thread for files (logs). */
+void er_engine_files(struct er_engine *e, struct er_job *job);
+const char *er_engine_logs(const struct er_engine *e);
+
+/* What only memory knows of a running task; NULL when none runs. Borrowed for the turn. */
+struct er_live {
+    int attempt;
+    int pid;                   /* 0 = not started yet */
+    er_usec started_at;        /* ER_NEVER = not started yet */
+    const char *progress_json; /* NULL = none */
+    uint64_t output_bytes;
+    bool ending; /* its end is being written */
+    const char *worker;
+};
+bool er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out);
+int64_t er_engine_last_seq(const struct er_engine *e);
+
+struct er_engine_stats {
+    int64_t facts_published, commits, commit_failures, claims, claim_misses;
+    size_t subscribers, running, lanes, sessions;
+    bool sick;        /* the store refuses writes now */
+    int sick_code;    /* why */
+    bool has_worker;  /* some session is connected */
+    int64_t finished; /* attempts ended since the start */
+};
+void er_engine_stats(const struct er_engine *e, struct er_engine_stats *out);
+/* Calls fn for each session: id, worker, pid, slots, connected, ids of running tasks. */
+struct er_session_view {
+    int64_t id;
+    const char *worker, *token;
+    int pid, slots;
+    bool connected;
+    const er_task_id *running;
+    size_t n_running;
+};
+void er_engine_sessions(struct er_engine *e,
+                        void (*fn)(void *ctx, const struct er_session_view *view), void *ctx);
+/* One sentence on why a queued task of that lane's queue does not run; into b. */
+void er_engine_why_queued(struct er_engine *e, const char *queue, struct er_buf *b);
+
+/* ---- sessions of workers ---------------------------------------------------------------------- */
+
+struct er_held { /* an attempt that a worker says it has */
+    er_task_id task;
+    int attempt;
+    int pid;
+    er_usec started_at;
+};
+struct er_hello {
+    int64_t session; /* 0 = a new one */
+    const char *token;
+    int pid, slots;
+    const struct er_held *held;
+    size_t n_held;
+    const struct er_held *owed;
+    size_t n_owed;
+};
+/* How lines reach the worker: the engine adds them to `out` and calls wake. */
+struct er_link {
+    struct er_buf out;
+    void (*wake)(struct er_link *link);
+};
+/* Opens a session for a new worker (name and token are made here); `done` gets its id once
+ * it is on disk, or 0 and the code. */
+typedef void er_session_done_fn(void *ctx, int64_t session, int rc);
+void er_engine_session_open(struct er_engine *e, int pid, er_session_done_fn *done, void *ctx);
+/* A worker of a known session is there (again) with a link, which lives until
+ * er_engine_session_detach. ER_ELOST: no such session, or the token is wrong. What the
+ * worker does not have any more is put back or taken from the log; what it should not have
+ * is dropped. `welcome` is the text of the first line. */
+int er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
+                             struct er_link *link, const char *welcome) ER_MUSTCHECK;
+/* The link broke; the session waits. */
+void er_engine_session_detach(struct er_engine *e, struct er_link *link);
+/* The worker process is dead: kills what is left of its trees, verifies, reads the logs,
+ * then ends or requeues its attempts and closes the session. */
+void er_engine_session_dead(struct er_engine *e, int64_t session, bool lost);
+/* No further work for that session ("drain"), or put all back ("stop"). */
+void er_engine_session_drain(struct er_engine *e, int64_t session, bool stop);
+void er_engine_set_slots(struct er_engine *e, int64_t session, int slots);
+
+/* Reports of a session. Lines are added one by one, then sent; `done` gets the code and the
+ * attempts that were not its own any more. Alone among the `done`s it may be called from
+ * inside er_engine_report_send, when nothing has to be written. */
+struct er_report_batch;
+struct er_report_batch *er_engine_report_new(struct er_engine *e, int64_t session,
+                                             const char *token); /* NULL: not this session */
+/* One NDJSON line. ER_EINVALID with words when it is not one. */
+int er_engine_report_line(struct er_report_batch *b, const char *line, size_t len,
+                          struct er_err *err) ER_MUSTCHECK;
+typedef void er_report_done_fn(void *ctx, int rc, const struct er_held *lost, size_t n_lost);
+void er_engine_report_send(struct er_report_batch *b, er_report_done_fn *done, void *ctx);
+void er_engine_report_drop(struct er_report_batch *b); /* never sent */
+
+/* A progress line (JSON) for a running task from somebody else than the task itself: handed
+ * to its worker, which treats it as one from the task's own descriptor. ER_ESTATE. */
+int er_engine_tell(struct er_engine *e, er_task_id id, const char *json) ER_MUSTCHECK;
+/* Bytes for a running task's standard input. ER_ESTATE: not running. */
+int er_engine_input(struct er_engine *e, er_task_id id, const void *p, size_t n,
+                    bool eof) ER_MUSTCHECK;
+
+/* ---- observing ---------------------------------------------------------------------------------- */
+
+struct er_sub_filter {
+    er_task_id task;         /* 0 = any */
+    const char *correlation; /* NULL = any; copied */
+    uint64_t facts;          /* bits 1 << event for facts; 0 = all */
+    bool progress, output;   /* samples wanted */
+};
+struct er_sub;
+/* Subscribes. since >= 0: facts behind that number first; -1: only what comes. `wake` is
+ * called when there is something to pull. */
+struct er_sub *er_engine_subscribe(struct er_engine *e, const struct er_sub_filter *f,
+                                   int64_t since, void (*wake)(void *ctx), void *ctx);
+/* Adds server-sent event frames to out, about `room` bytes. */
+void er_sub_pull(struct er_sub *s, struct er_buf *out, size_t room);
+void er_engine_unsubscribe(struct er_sub *s);
+
+/* Calls fn at each fact about one task, and when its output grew, until removed. */
+struct er_watch;
+typedef void er_watch_fn(void *ctx, enum er_event event);
+struct er_watch *er_engine_watch(struct er_engine *e, er_task_id id, er_watch_fn *fn, void *ctx);
+void er_engine_unwatch(struct er_watch *w);
+
+#endif

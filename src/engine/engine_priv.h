@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* The engine's inside, shared by its files only. Who changes what:
+ *   lanes.c     lanes, queues and their heaps (what may run next)
+ *   schedule.c  runs in phase CLAIMING, claims, due tasks, the alarm
+ *   dispatch.c  sessions and their links; runs in phase HELD
+ *   report.c    runs in phase ENDING; removes them
+ *   recover.c   what a dead worker left
+ *   observe.c   the ring of facts, subscribers, watches
+ */
+#ifndef ER_ENGINE_ENGINE_PRIV_H
+#define ER_ENGINE_ENGINE_PRIV_H
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "base/buf.h"
+#include "base/heap.h"
+#include "engine/engine.h"
+
+struct er_queue_live {
+    char *name;
+    int concurrency; /* 0 = no limit */
+    int64_t size;    /* 0 = no limit */
+    bool paused;
+    int running;               /* permits taken */
+    int64_t waiting;           /* tasks that wait, by the counters */
+    struct er_heap lanes;      /* lanes with something in their window, best head first */
+    struct er_heap_node node;  /* in engine.open while it may give work */
+    UT_hash_handle hh;
+};
+
+/* The window holds the first few tasks of a lane in order of (rank, id). */
+struct er_lane_live {
+    int64_t id;
+    char *type, *limit_key;
+    struct er_queue_live *queue;
+    struct er_ready *win;
+    size_t first, n, size;    /* win[first .. first+n) is in use */
+    bool more;                /* the store may have tasks behind the window */
+    bool peeking, missed;     /* a peek is under way; something was left out meanwhile */
+    struct er_heap_node node; /* in queue.lanes while n > 0 */
+    UT_hash_handle hh;
+};
+
+enum er_run_phase {
+    ER_RUN_CLAIMING, /* the claim is on its way to the store */
+    ER_RUN_HELD,     /* a session has it, or will get it with its next link */
+    ER_RUN_ENDING,   /* its end is on its way to the store */
+};
+struct er_run {
+    er_task_id id;
+    struct er_ready ready; /* as it stood in its lane */
+    int attempt, run;
+    enum er_run_phase phase;
+    struct er_session_live *session;
+    struct er_lane_live *lane;
+    int failures, losses, retries;
+    er_usec backoff_for, grace_for;
+    enum er_on_lost on_lost;
+    bool cancel;  /* cancel was asked for */
+    bool requeue; /* requeue was asked for */
+    bool hold;    /* ... to be put back held */
+    char *cancel_reason, *cancel_by, *correlation;
+    int pid;
+    er_usec started_at; /* ER_NEVER = not yet */
+    er_usec claimed_at, saved_at; /* mono: when claimed; when progress was last kept */
+    char *progress, *checkpoint;  /* JSON, or NULL */
+    uint64_t output_bytes;
+    TAILQ_ENTRY(er_run) in_session;
+    UT_hash_handle hh;
+};
+
+struct er_env_sent {
+    int64_t id;
+    UT_hash_handle hh;
+};
+struct er_session_live {
+    int64_t id;
+    char *worker;
+    char token[33];
+    int pid, slots;
+    struct er_link *link; /* NULL = not connected */
+    bool draining;
+    bool dying; /* its autopsy is under way */
+    int load;   /* runs that it has or gets */
+    er_usec mean_for; /* smoothed length of its attempts, for the lookahead; 0 = unknown */
+    struct er_env_sent *envs;
+    TAILQ_HEAD(er_run_list, er_run) runs;
+    UT_hash_handle hh;
+};
+
+struct er_ring_fact {
+    int64_t seq;
+    enum er_event event;
+    er_task_id task;
+    char *correlation;
+    char *frame; /* the whole server-sent event */
+    size_t len;
+};
+#define ER_RING 1024
+
+struct er_engine {
+    struct er_engine_options options;
+    char *logs;
+    struct er_store *store;
+    struct er_store_reader *reader;
+    struct er_ferry *ferry;
+    struct er_crew *read_crew, *file_crew;
+    bool stopping;
+
+    struct er_queue_live *queues; /* by name */
+    struct er_lane_live *lanes;   /* by id */
+    struct er_heap open;          /* queues that may give work, best head first */
+
+    struct er_run *runs;              /* by task */
+    struct er_session_live *sessions; /* by id */
+    er_usec next_due;                 /* wall */
+    bool due_under_way;
+    bool sick; /* the last commit failed: no claims until one works */
+    int sick_code;
+    er_usec sick_until; /* wall: when to try again */
+    struct er_op *later; /* operations to post again when it is well */
+    uint64_t rand;
+    int64_t finished_since_prune;
+    bool pruning;
+
+    int64_t last_seq, first_seq;
+    struct er_ring_fact *ring; /* ER_RING places, seq % ER_RING */
+    int64_t ring_first;        /* smallest number in it; > last_seq when empty */
+    TAILQ_HEAD(er_sub_list, er_sub) subs;
+    size_t n_subs;
+    struct er_watch_list *watches; /* by task */
+    struct er_engine_stats stats;
+};
+
+/* lanes.c */
+void er_lanes_init(struct er_engine *e);
+void er_lanes_fini(struct er_engine *e);
+struct er_queue_live *er_lanes_queue(struct er_engine *e, const char *name); /* made if new */
+struct er_lane_live *er_lanes_add(struct er_engine *e, const struct er_lane *lane);
+struct er_lane_live *er_lanes_find(struct er_engine *e, int64_t id);
+/* A task became able to run. */
+void er_lanes_ready(struct er_engine *e, const struct er_ready *ready);
+/* The store has tasks of that lane that the window does not show. */
+void er_lanes_mark_more(struct er_engine *e, struct er_lane_live *lane);
+/* Takes the best task that may run now and its permits; false when there is none. */
+bool er_lanes_take(struct er_engine *e, struct er_ready *out, struct er_lane_live **out_lane);
+/* Gives the permits of a task back. */
+void er_lanes_release(struct er_engine *e, struct er_lane_live *lane);
+void er_lanes_retake(struct er_engine *e, struct er_lane_live *lane); /* undoes a release */
+void er_lanes_queue_update(struct er_engine *e, struct er_queue_live *q);
+
+/* schedule.c */
+void er_schedule_turn(void *engine); /* end of a turn: claim what may run, flush the ferry */
+void er_schedule_alarm(void *engine);
+void er_schedule_due(struct er_engine *e, er_usec at); /* something is due at that time */
+/* A write failed with that code: no claims until one works again. */
+void er_schedule_sick(struct er_engine *e, int code);
+/* The same, and that operation is posted again when the store is well. */
+void er_schedule_later(struct er_engine *e, struct er_op *op, int code);
+void er_schedule_well(struct er_engine *e); /* a commit worked */
+void er_schedule_prune(struct er_engine *e);
+
+/* dispatch.c */
+struct er_session_live *er_dispatch_pick(struct er_engine *e); /* with room; NULL = none */
+void er_dispatch_send_run(struct er_engine *e, struct er_run *run, const struct er_task *task,
+                          er_usec expected_for);
+void er_dispatch_send_cancel(struct er_run *run, const char *why);
+struct er_session_live *er_dispatch_find(struct er_engine *e, int64_t session, const char *token);
+struct er_session_live *er_dispatch_add(struct er_engine *e, const struct er_session *s);
+void er_dispatch_remove(struct er_engine *e, struct er_session_live *s);
+/* Runs: made, found and forgotten in one place. */
+struct er_run *er_run_new(struct er_engine *e, struct er_session_live *s,
+                          struct er_lane_live *lane, er_task_id id);
+struct er_run *er_run_find(const struct er_engine *e, er_task_id id);
+void er_run_fill(struct er_run *run, const struct er_task *task);
+void er_run_free(struct er_engine *e, struct er_run *run);
+
+/* report.c */
+/* Fills a finish row from the JSON text of a `finished` report. */
+int er_report_finish(struct er_engine *e, struct er_run *run, struct er_arena *arena,
+                     const char *json, size_t len, struct er_finish *out,
+                     struct er_err *err) ER_MUSTCHECK;
+/* Fills it for an attempt that was lost with its worker, or was never spawned. */
+void er_report_lost(struct er_engine *e, struct er_run *run, struct er_arena *arena,
+                    struct er_finish *out);
+void er_report_refund(struct er_run *run, struct er_finish *out);
+/* Marks a run as ending and gives its permits back; _undo when the write failed. */
+void er_run_end_begin(struct er_engine *e, struct er_run *run);
+void er_run_end_undo(struct er_engine *e, struct er_run *run);
+
+/* engine.c: deletes the logs of removed tasks on the file thread; takes the arena over. */
+void er_engine_delete_logs(struct er_engine *e, struct er_arena *arena,
+                           const struct er_removed *removed, size_t n);
+
+/* observe.c */
+void er_observe_init(struct er_engine *e);
+void er_observe_fini(struct er_engine *e);
+void er_observe_publish(struct er_engine *e, const struct er_fact *facts, size_t n);
+void er_observe_sample(struct er_engine *e, struct er_run *run, enum er_event event);
+
+#endif

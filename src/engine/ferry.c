@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/* Happy path: post (loop) -> flush (loop) -> take all that waits (store thread) -> begin,
+ * run each, commit -> one letter back -> effects, then each done (loop).
+ * Failure modes: begin or commit fails, or a verb reports a fault of disk or memory: the
+ * transaction is rolled back and every operation of the crossing gets the code. */
+#include "engine/ferry.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include "base/mem.h"
+
+/* One flush: a chain of operations. Comes back as a letter with several joined. */
+struct cargo {
+    struct er_letter letter;
+    struct er_ferry *ferry;
+    struct er_op *first, **last;
+    struct cargo *more; /* further cargoes of the same crossing, to be freed */
+    struct er_effects effects;
+    int rc;
+};
+
+struct er_ferry {
+    struct er_loop *loop;
+    struct er_store *store;
+    const struct er_clock *clock;
+    er_ferry_effects_fn *on_effects;
+    void *ctx;
+    struct er_mailbox *inbox;
+    struct cargo *pier; /* what the next flush takes; NULL = empty */
+    pthread_t thread;
+};
+
+static void
+deliver(struct er_letter *letter)
+{
+    struct cargo *c = (struct cargo *)(void *)letter;
+    struct er_ferry *f = c->ferry;
+    if (c->rc == 0) {
+        f->on_effects(f->ctx, &c->effects);
+    }
+    for (struct cargo *part = c; part;) {
+        struct er_op *op = part->first;
+        while (op) {
+            struct er_op *next = op->next;
+            op->done(op, c->rc ? c->rc : op->rc);
+            op = next;
+        }
+        struct cargo *more = part->more;
+        er_free(part);
+        part = more;
+    }
+}
+
+/* Whether a verb's failure spoils the transaction it stands in. */
+static bool
+spoils(int rc)
+{
+    return rc == ER_EDISKFULL || rc == ER_EIO || rc == ER_ECORRUPT || rc == ER_ENOMEM ||
+           rc == ER_EBUSY;
+}
+
+static int
+run_all(struct er_ferry *f, struct cargo *first, er_usec now)
+{
+    for (struct cargo *c = first; c; c = c->more) {
+        for (struct er_op *op = c->first; op; op = op->next) {
+            op->rc = op->run(op, f->store, now);
+            if (spoils(op->rc)) {
+                return op->rc;
+            }
+        }
+    }
+    return 0;
+}
+
+static void
+cross(struct er_ferry *f, struct cargo *first)
+{
+    er_usec now = er_clock_wall(f->clock);
+    int rc = er_store_begin(f->store);
+    if (rc == 0) {
+        rc = run_all(f, first, now);
+        if (rc == 0) {
+            rc = er_store_commit(f->store, &first->effects);
+        } else {
+            er_store_rollback(f->store);
+        }
+    }
+    first->rc = rc;
+    first->letter.deliver = deliver;
+    er_loop_post(f->loop, &first->letter);
+}
+
+static void *
+ferry_main(void *arg)
+{
+    struct er_ferry *f = arg;
+    struct er_mail *mail;
+    while ((mail = er_mailbox_wait(f->inbox)) != NULL) {
+        struct cargo *first = (struct cargo *)(void *)mail;
+        for (struct cargo *c = first;; c = c->more) {
+            c->more = (struct cargo *)(void *)c->letter.mail.next;
+            if (!c->more) {
+                break;
+            }
+        }
+        cross(f, first);
+    }
+    return NULL;
+}
+
+int
+er_ferry_start(struct er_loop *loop, struct er_store *store, const struct er_clock *clock,
+               er_ferry_effects_fn *on_effects, void *ctx, struct er_ferry **out)
+{
+    struct er_ferry *f = er_zalloc(sizeof *f);
+    if (!f) {
+        return ER_ENOMEM;
+    }
+    f->loop = loop;
+    f->store = store;
+    f->clock = clock;
+    f->on_effects = on_effects;
+    f->ctx = ctx;
+    f->inbox = er_mailbox_new(NULL, NULL);
+    sigset_t all, old;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    int rc = f->inbox ? pthread_create(&f->thread, NULL, ferry_main, f) : 1;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc != 0) {
+        er_mailbox_free(f->inbox);
+        er_free(f);
+        return ER_EIO;
+    }
+    *out = f;
+    return 0;
+}
+
+void
+er_ferry_stop(struct er_ferry *f)
+{
+    if (f) {
+        er_ferry_flush(f);
+        er_mailbox_close(f->inbox);
+        (void)pthread_join(f->thread, NULL);
+    }
+}
+
+void
+er_ferry_free(struct er_ferry *f)
+{
+    if (f) {
+        er_mailbox_free(f->inbox);
+        er_free(f);
+    }
+}
+
+void
+er_ferry_post(struct er_ferry *f, struct er_op *op)
+{
+    op->next = NULL;
+    op->rc = 0;
+    if (!f->pier) {
+        f->pier = er_xzalloc(sizeof *f->pier);
+        f->pier->ferry = f;
+        f->pier->last = &f->pier->first;
+    }
+    *f->pier->last = op;
+    f->pier->last = &op->next;
+}
+
+void
+er_ferry_flush(struct er_ferry *f)
+{
+    if (f->pier) {
+        struct cargo *c = f->pier;
+        f->pier = NULL;
+        if (!er_mailbox_post(f->inbox, &c->letter.mail)) {
+            c->rc = ER_ECLOSED; /* after er_ferry_stop: told so, from the loop as ever */
+            c->letter.deliver = deliver;
+            er_loop_post(f->loop, &c->letter);
+        }
+    }
+}

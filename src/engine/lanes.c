@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/* Lanes: what may run next. A lane is (queue, type, limit key); its tasks differ only in
+ * rank. Memory holds a window of the first few of each lane; what lies behind is fetched
+ * (a peek) before the window runs dry. Lanes with something in their window stand in their
+ * queue's heap, queues that may give work in the engine's heap, both by best head: taking
+ * the next task costs O(log lanes), whatever is saturated, paused or waiting beside it.
+ *
+ * A peek and the news of tasks that became ready may cross on their way here. The rule: news
+ * that fall behind the end of a window with `more` are left out, the next peek brings them;
+ * if a peek is under way just then, `missed` makes sure that there is a next one. The same
+ * task from both sides is recognised by its place. A task that is gone by the time it is
+ * claimed is refused by the store's compare-and-set, which costs nothing but the try. */
+#include "engine/engine_priv.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+#define WINDOW_MAX ((size_t)256)
+#define WINDOW_LOW ((size_t)64)
+
+static bool
+ready_less(const struct er_ready *a, const struct er_ready *b)
+{
+    return a->rank != b->rank ? a->rank < b->rank : a->id < b->id;
+}
+
+static const struct er_ready *
+lane_head(const struct er_lane_live *lane)
+{
+    return &lane->win[lane->first];
+}
+
+static bool
+lane_less(const struct er_heap_node *a, const struct er_heap_node *b)
+{
+    return ready_less(lane_head(ER_CONTAINER(a, struct er_lane_live, node)),
+                      lane_head(ER_CONTAINER(b, struct er_lane_live, node)));
+}
+
+static const struct er_ready *
+queue_head(const struct er_queue_live *q)
+{
+    return lane_head(ER_CONTAINER(er_heap_get(&q->lanes), struct er_lane_live, node));
+}
+
+static bool
+queue_less(const struct er_heap_node *a, const struct er_heap_node *b)
+{
+    return ready_less(queue_head(ER_CONTAINER(a, struct er_queue_live, node)),
+                      queue_head(ER_CONTAINER(b, struct er_queue_live, node)));
+}
+
+static void
+must_push(struct er_heap *h, struct er_heap_node *node)
+{
+    ER_ASSERT(er_heap_push(h, node) == 0);
+}
+
+void
+er_lanes_init(struct er_engine *e)
+{
+    er_heap_init(&e->open, queue_less);
+}
+
+void
+er_lanes_fini(struct er_engine *e)
+{
+    struct er_lane_live *lane, *lane_next;
+    HASH_ITER (hh, e->lanes, lane, lane_next) {
+        HASH_DEL(e->lanes, lane);
+        er_free(lane->type);
+        er_free(lane->limit_key);
+        er_free(lane->win);
+        er_free(lane);
+    }
+    struct er_queue_live *q, *q_next;
+    HASH_ITER (hh, e->queues, q, q_next) {
+        HASH_DEL(e->queues, q);
+        er_heap_fini(&q->lanes);
+        er_free(q->name);
+        er_free(q);
+    }
+    er_heap_fini(&e->open);
+}
+
+/* The queue stands in the heap of open ones if and only if it may give work. */
+void
+er_lanes_queue_update(struct er_engine *e, struct er_queue_live *q)
+{
+    bool open = !q->paused && (q->concurrency == 0 || q->running < q->concurrency) &&
+                q->lanes.n > 0;
+    if (!open) {
+        er_heap_remove(&e->open, &q->node);
+    } else if (q->node.pos) {
+        er_heap_move(&e->open, &q->node);
+    } else {
+        must_push(&e->open, &q->node);
+    }
+}
+
+struct er_queue_live *
+er_lanes_queue(struct er_engine *e, const char *name)
+{
+    struct er_queue_live *q;
+    HASH_FIND_STR(e->queues, name, q);
+    if (!q) {
+        q = er_xzalloc(sizeof *q);
+        q->name = er_xstrdup(name);
+        er_heap_init(&q->lanes, lane_less);
+        HASH_ADD_KEYPTR(hh, e->queues, q->name, strlen(q->name), q);
+    }
+    return q;
+}
+
+struct er_lane_live *
+er_lanes_find(struct er_engine *e, int64_t id)
+{
+    struct er_lane_live *lane;
+    HASH_FIND(hh, e->lanes, &id, sizeof id, lane);
+    return lane;
+}
+
+struct er_lane_live *
+er_lanes_add(struct er_engine *e, const struct er_lane *from)
+{
+    struct er_lane_live *lane = er_lanes_find(e, from->id);
+    if (!lane) {
+        lane = er_xzalloc(sizeof *lane);
+        lane->id = from->id;
+        lane->type = er_xstrdup(from->type);
+        lane->limit_key = er_xstrdup(from->limit_key);
+        lane->queue = er_lanes_queue(e, from->queue);
+        HASH_ADD(hh, e->lanes, id, sizeof lane->id, lane);
+    }
+    return lane;
+}
+
+/* The lane's head has changed, or it has got one, or lost it. */
+static void
+lane_update(struct er_engine *e, struct er_lane_live *lane)
+{
+    struct er_queue_live *q = lane->queue;
+    /* the queue's place depends on its lanes' heads: out while they change */
+    er_heap_remove(&e->open, &q->node);
+    if (lane->n == 0) {
+        er_heap_remove(&q->lanes, &lane->node);
+    } else if (lane->node.pos) {
+        er_heap_move(&q->lanes, &lane->node);
+    } else {
+        must_push(&q->lanes, &lane->node);
+    }
+    er_lanes_queue_update(e, q);
+}
+
+/* Room for one more at the end of the window's array. */
+static void
+window_grow(struct er_lane_live *lane)
+{
+    if (lane->first > 0 && lane->first + lane->n == lane->size) {
+        memmove(lane->win, lane->win + lane->first, lane->n * sizeof lane->win[0]);
+        lane->first = 0;
+    }
+    if (lane->n == lane->size) {
+        lane->size = lane->size ? lane->size * 2 : 8;
+        lane->win = er_xrealloc_array(lane->win, lane->size, sizeof lane->win[0]);
+    }
+}
+
+/* Puts a task into the window at its place; twice is once. Returns whether it is a new
+ * head. */
+static bool
+window_insert(struct er_lane_live *lane, const struct er_ready *ready)
+{
+    window_grow(lane);
+    struct er_ready *win = lane->win + lane->first;
+    size_t lo = 0, hi = lane->n;
+    if (hi > 0 && ready_less(&win[hi - 1], ready)) {
+        lo = hi; /* the usual case: behind all */
+    }
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (ready_less(&win[mid], ready)) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    if (lo < lane->n && win[lo].id == ready->id) {
+        return false;
+    }
+    memmove(win + lo + 1, win + lo, (lane->n - lo) * sizeof win[0]);
+    win[lo] = *ready;
+    lane->n++;
+    if (lane->n > WINDOW_MAX) {
+        lane->n--;
+        lane->more = true;
+    }
+    return lo == 0;
+}
+
+struct peek_op {
+    struct er_op op;
+    struct er_engine *engine;
+    int64_t lane;
+    struct er_ready from;
+    size_t n;
+    struct er_ready got[WINDOW_MAX];
+};
+
+static int
+run_peek(struct er_op *op, struct er_store *s, er_usec now)
+{
+    (void)now;
+    struct peek_op *p = (struct peek_op *)(void *)op;
+    return er_store_peek(s, p->lane, p->from.rank, p->from.id, p->got, WINDOW_MAX, &p->n);
+}
+
+static void
+done_peek(struct er_op *op, int rc)
+{
+    struct peek_op *p = (struct peek_op *)(void *)op;
+    struct er_engine *e = p->engine;
+    struct er_lane_live *lane = er_lanes_find(e, p->lane);
+    lane->peeking = false;
+    if (rc) {
+        er_schedule_sick(e, rc);
+    } else {
+        lane->more = p->n == WINDOW_MAX || lane->missed;
+        for (size_t i = 0; i < p->n; i++) {
+            (void)window_insert(lane, &p->got[i]);
+        }
+        lane_update(e, lane);
+    }
+    lane->missed = false;
+    er_free(p);
+    er_lanes_mark_more(e, lane);
+}
+
+/* Fetches what lies behind the window, when there is something and it runs low. */
+static void
+lane_refill(struct er_engine *e, struct er_lane_live *lane)
+{
+    if (!lane->more || lane->peeking || lane->n >= WINDOW_LOW || e->sick || e->stopping) {
+        return;
+    }
+    struct peek_op *p = er_xzalloc(sizeof *p);
+    p->op.run = run_peek;
+    p->op.done = done_peek;
+    p->engine = e;
+    p->lane = lane->id;
+    p->from.rank = INT64_MIN;
+    if (lane->n > 0) {
+        p->from = lane->win[lane->first + lane->n - 1];
+    }
+    lane->peeking = true;
+    er_ferry_post(e->ferry, &p->op);
+}
+
+void
+er_lanes_mark_more(struct er_engine *e, struct er_lane_live *lane)
+{
+    lane_refill(e, lane);
+}
+
+void
+er_lanes_ready(struct er_engine *e, const struct er_ready *ready)
+{
+    struct er_lane_live *lane = er_lanes_find(e, ready->lane);
+    ER_ASSERT(lane);
+    bool behind = lane->n == 0 || ready_less(&lane->win[lane->first + lane->n - 1], ready);
+    if (lane->more && behind) {
+        lane->missed = lane->missed || lane->peeking;
+        lane_refill(e, lane);
+        return;
+    }
+    if (window_insert(lane, ready)) {
+        lane_update(e, lane);
+    }
+}
+
+bool
+er_lanes_take(struct er_engine *e, struct er_ready *out, struct er_lane_live **out_lane)
+{
+    struct er_heap_node *node = er_heap_get(&e->open);
+    if (!node) {
+        return false;
+    }
+    struct er_queue_live *q = ER_CONTAINER(node, struct er_queue_live, node);
+    struct er_lane_live *lane =
+        ER_CONTAINER(er_heap_get(&q->lanes), struct er_lane_live, node);
+    *out = *lane_head(lane);
+    *out_lane = lane;
+    lane->first++;
+    lane->n--;
+    if (lane->n == 0) {
+        lane->first = 0;
+        if (lane->size > 8) {
+            er_free(lane->win);
+            lane->win = NULL;
+            lane->size = 0;
+        }
+    }
+    q->running++;
+    lane_update(e, lane);
+    lane_refill(e, lane);
+    return true;
+}
+
+void
+er_lanes_release(struct er_engine *e, struct er_lane_live *lane)
+{
+    ER_ASSERT(lane->queue->running > 0);
+    lane->queue->running--;
+    er_lanes_queue_update(e, lane->queue);
+}
+
+void
+er_lanes_retake(struct er_engine *e, struct er_lane_live *lane)
+{
+    lane->queue->running++;
+    er_lanes_queue_update(e, lane->queue);
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* One uv_async carries the letters, one uv_prepare the end of a turn, one timerfd the alarm.
+ * The prepare handle runs right before the loop goes to sleep, so the hook sees all that a
+ * wake-up and the timers brought. It was started first, hence libuv runs it last: what
+ * another prepare handle causes is seen too. */
+#include "engine/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+
+struct er_loop {
+    uv_loop_t uv;
+    uv_async_t async;
+    uv_prepare_t turn;
+    uv_poll_t alarm;
+    int alarm_fd;
+    er_usec alarm_at; /* what the timerfd is set to */
+    struct er_mailbox *inbox;
+    void (*on_turn)(void *ctx);
+    void *turn_ctx;
+    void (*on_alarm)(void *ctx);
+    void *alarm_ctx;
+};
+
+static void
+on_async(uv_async_t *h)
+{
+    struct er_loop *loop = h->data;
+    struct er_mail *mail = er_mailbox_take(loop->inbox);
+    while (mail) {
+        struct er_mail *next = mail->next;
+        struct er_letter *letter = (struct er_letter *)(void *)mail;
+        letter->deliver(letter);
+        mail = next;
+    }
+}
+
+static void
+on_prepare(uv_prepare_t *h)
+{
+    struct er_loop *loop = h->data;
+    if (loop->on_turn) {
+        loop->on_turn(loop->turn_ctx);
+    }
+}
+
+static void
+on_alarm_poll(uv_poll_t *h, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct er_loop *loop = h->data;
+    uint64_t times;
+    /* ECANCELED tells that the clock was set: look again at what is due */
+    ssize_t n = read(loop->alarm_fd, &times, sizeof times);
+    if (n < 0 && errno == EAGAIN) {
+        return;
+    }
+    loop->alarm_at = ER_NEVER;
+    if (loop->on_alarm) {
+        loop->on_alarm(loop->alarm_ctx);
+    }
+}
+
+static void
+wake(void *ctx)
+{
+    struct er_loop *loop = ctx;
+    (void)uv_async_send(&loop->async);
+}
+
+int
+er_loop_new(struct er_loop **out, struct er_err *err)
+{
+    struct er_loop *loop = er_zalloc(sizeof *loop);
+    if (!loop) {
+        return ER_ENOMEM;
+    }
+    loop->alarm_at = ER_NEVER;
+    loop->alarm_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    loop->inbox = er_mailbox_new(wake, loop);
+    if (loop->alarm_fd < 0 || !loop->inbox || uv_loop_init(&loop->uv) != 0) {
+        int code = errno;
+        er_mailbox_free(loop->inbox);
+        er_close(&loop->alarm_fd);
+        er_free(loop);
+        return er_fail(err, ER_EIO, "cannot make an event loop: %s", strerror(code));
+    }
+    loop->async.data = loop->turn.data = loop->alarm.data = loop;
+    ER_ASSERT(uv_async_init(&loop->uv, &loop->async, on_async) == 0);
+    ER_ASSERT(uv_prepare_init(&loop->uv, &loop->turn) == 0);
+    ER_ASSERT(uv_prepare_start(&loop->turn, on_prepare) == 0);
+    uv_unref((uv_handle_t *)&loop->turn);
+    ER_ASSERT(uv_poll_init(&loop->uv, &loop->alarm, loop->alarm_fd) == 0);
+    ER_ASSERT(uv_poll_start(&loop->alarm, UV_READABLE, on_alarm_poll) == 0);
+    uv_unref((uv_handle_t *)&loop->alarm);
+    *out = loop;
+    return 0;
+}
+
+static void
+close_any(uv_handle_t *h, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(h)) {
+        uv_close(h, NULL);
+    }
+}
+
+void
+er_loop_free(struct er_loop *loop)
+{
+    if (!loop) {
+        return;
+    }
+    on_async(&loop->async); /* letters that came late are delivered, not lost */
+    uv_walk(&loop->uv, close_any, NULL);
+    (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&loop->uv);
+    er_close(&loop->alarm_fd);
+    er_mailbox_free(loop->inbox);
+    er_free(loop);
+}
+
+struct uv_loop_s *
+er_loop_uv(struct er_loop *loop)
+{
+    return &loop->uv;
+}
+
+void
+er_loop_post(struct er_loop *loop, struct er_letter *letter)
+{
+    (void)er_mailbox_post(loop->inbox, &letter->mail);
+}
+
+void
+er_loop_on_turn(struct er_loop *loop, void (*fn)(void *ctx), void *ctx)
+{
+    loop->on_turn = fn;
+    loop->turn_ctx = ctx;
+}
+
+void
+er_loop_on_alarm(struct er_loop *loop, void (*fn)(void *ctx), void *ctx)
+{
+    loop->on_alarm = fn;
+    loop->alarm_ctx = ctx;
+}
+
+void
+er_loop_set_alarm(struct er_loop *loop, er_usec wall_at)
+{
+    if (wall_at == loop->alarm_at) {
+        return;
+    }
+    loop->alarm_at = wall_at;
+    struct itimerspec when = {0};
+    if (wall_at != ER_NEVER) {
+        er_usec at = wall_at < 1 ? 1 : wall_at;
+        when.it_value.tv_sec = (time_t)(at / ER_USEC_PER_SEC);
+        when.it_value.tv_nsec = (long)(at % ER_USEC_PER_SEC) * 1000;
+    }
+    (void)timerfd_settime(loop->alarm_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when,
+                          NULL);
+}
+
+/* ---- crews ---- */
+
+struct er_crew {
+    struct er_loop *loop;
+    struct er_mailbox *inbox;
+    void *thread_ctx;
+    pthread_t thread;
+};
+
+static void
+deliver_job(struct er_letter *letter)
+{
+    struct er_job *job = (struct er_job *)(void *)letter;
+    job->done(job);
+}
+
+static void *
+crew_main(void *arg)
+{
+    struct er_crew *crew = arg;
+    struct er_mail *mail;
+    while ((mail = er_mailbox_wait(crew->inbox)) != NULL) {
+        while (mail) {
+            struct er_mail *next = mail->next;
+            struct er_job *job = (struct er_job *)(void *)mail;
+            job->run(job, crew->thread_ctx);
+            job->letter.deliver = deliver_job;
+            er_loop_post(job->loop, &job->letter);
+            mail = next;
+        }
+    }
+    return NULL;
+}
+
+/* Starts a thread that gets no signals: they are the loop's. */
+static int
+start_thread(pthread_t *thread, void *(*fn)(void *), void *arg)
+{
+    sigset_t all, old;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_attr_t attr;
+    (void)pthread_attr_init(&attr);
+    (void)pthread_attr_setstacksize(&attr, (size_t)512 << 10);
+    int rc = pthread_create(thread, &attr, fn, arg);
+    (void)pthread_attr_destroy(&attr);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return rc ? ER_EIO : 0;
+}
+
+int
+er_crew_start(struct er_loop *loop, void *thread_ctx, struct er_crew **out)
+{
+    struct er_crew *crew = er_zalloc(sizeof *crew);
+    if (!crew) {
+        return ER_ENOMEM;
+    }
+    crew->loop = loop;
+    crew->thread_ctx = thread_ctx;
+    crew->inbox = er_mailbox_new(NULL, NULL);
+    if (!crew->inbox || start_thread(&crew->thread, crew_main, crew) != 0) {
+        er_mailbox_free(crew->inbox);
+        er_free(crew);
+        return ER_EIO;
+    }
+    *out = crew;
+    return 0;
+}
+
+void
+er_crew_stop(struct er_crew *crew)
+{
+    if (crew) {
+        er_mailbox_close(crew->inbox);
+        (void)pthread_join(crew->thread, NULL);
+        er_mailbox_free(crew->inbox);
+        er_free(crew);
+    }
+}
+
+void
+er_crew_post(struct er_crew *crew, struct er_job *job)
+{
+    job->loop = crew->loop;
+    ER_ASSERT(er_mailbox_post(crew->inbox, &job->letter.mail));
+}

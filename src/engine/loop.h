@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* The loop of a process: a private libuv loop with three things the engine needs and that
+ * a simulator can give in another way: letters from other threads, a hook at the end of
+ * each turn (so that what one turn caused goes to the store together), and one alarm on
+ * the wall clock. Loop thread, but for er_loop_post. */
+#ifndef ER_ENGINE_LOOP_H
+#define ER_ENGINE_LOOP_H
+
+#include "base/clock.h"
+#include "base/mailbox.h"
+
+struct uv_loop_s;
+struct er_loop;
+
+/* A message to the loop: `deliver` is called on the loop's thread and owns it then. */
+struct er_letter {
+    struct er_mail mail;
+    void (*deliver)(struct er_letter *letter);
+};
+
+int er_loop_new(struct er_loop **out, struct er_err *err) ER_MUSTCHECK;
+void er_loop_free(struct er_loop *loop); /* closes what is its own; the loop must be idle */
+struct uv_loop_s *er_loop_uv(struct er_loop *loop);
+
+/* Any thread. Letters arrive in the order posted by one thread. */
+void er_loop_post(struct er_loop *loop, struct er_letter *letter);
+/* `fn` is called at the end of each turn of the loop, before it sleeps. */
+void er_loop_on_turn(struct er_loop *loop, void (*fn)(void *ctx), void *ctx);
+/* `fn` is called when the wall clock has reached `at`, also after it was set (timerfd with
+ * TFD_TIMER_CANCEL_ON_SET); one alarm a loop, ER_NEVER switches it off. */
+void er_loop_on_alarm(struct er_loop *loop, void (*fn)(void *ctx), void *ctx);
+void er_loop_set_alarm(struct er_loop *loop, er_usec wall_at);
+
+/* A thread that runs jobs one after the other and hands each back to the loop. */
+struct er_job {
+    struct er_letter letter; /* private while it is away */
+    struct er_loop *loop;    /* private */
+    void (*run)(struct er_job *job, void *thread_ctx); /* on the thread */
+    void (*done)(struct er_job *job);                  /* on the loop; owns it */
+};
+struct er_crew;
+int er_crew_start(struct er_loop *loop, void *thread_ctx, struct er_crew **out) ER_MUSTCHECK;
+/* Runs what was posted, ends the thread and frees the crew. Jobs that are done by then
+ * arrive as letters still. */
+void er_crew_stop(struct er_crew *crew);
+void er_crew_post(struct er_crew *crew, struct er_job *job);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* What a dead worker left. On the thread for files: kill what is left of the session's
+ * trees (all carry its token in their cookie), verify, then look into each attempt's log:
+ *   no log          never spawned: refunded
+ *   an exit frame   it ended and the worker could not say so any more: its report counts
+ *   else            lost: --on-lost decides
+ * Then all of it and the end of the session go as one operation. When the store refuses,
+ * the operation waits until it is well. No attempt starts again before its tree is gone. */
+#include "engine/engine_priv.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/proctree.h"
+#include "wire/outlog.h"
+
+#define KILL_TRIES 50 /* rounds; each waits up to 100 ms for the killed to go */
+
+enum evidence { NO_LOG, NO_EXIT, EXIT_FRAME };
+
+struct body {
+    er_task_id task;
+    int attempt;
+    enum evidence evidence;
+    struct er_buf exit; /* JSON of the exit frame */
+    int pid;
+};
+struct autopsy {
+    struct er_job job;
+    struct er_op op;
+    struct er_engine *engine;
+    int64_t session;
+    char token[33];
+    bool lost;
+    const char *logs;
+    struct er_arena arena;
+    struct body *bodies;
+    struct er_finish *rows;
+    size_t n;
+    int left; /* processes that could not be killed */
+};
+
+static void
+run_autopsy(struct er_job *job, void *thread_ctx)
+{
+    (void)thread_ctx;
+    struct autopsy *a = (struct autopsy *)(void *)job;
+    a->left = er_proctree_kill(a->token, 0, KILL_TRIES, NULL);
+    for (size_t i = 0; i < a->n; i++) {
+        struct body *b = &a->bodies[i];
+        er_buf_init(&b->exit, 0);
+        int rc = er_outlog_exit(a->logs, b->task, b->attempt, &b->exit, &b->pid);
+        b->evidence = rc == 1 ? EXIT_FRAME : rc == ER_ENOTFOUND ? NO_LOG : NO_EXIT;
+    }
+}
+
+static int
+run_end(struct er_op *op, struct er_store *s, er_usec now)
+{
+    struct autopsy *a = ER_CONTAINER(op, struct autopsy, op);
+    int rc = a->n ? er_store_finish(s, now, a->rows, a->n) : 0;
+    return rc ? rc : er_store_session_close(s, now, a->session, a->lost);
+}
+
+static void
+done_end(struct er_op *op, int rc)
+{
+    struct autopsy *a = ER_CONTAINER(op, struct autopsy, op);
+    struct er_engine *e = a->engine;
+    if (rc) {
+        er_schedule_later(e, op, rc);
+        return;
+    }
+    for (size_t i = 0; i < a->n; i++) {
+        struct er_run *run = er_run_find(e, a->rows[i].id);
+        if (run) {
+            er_run_free(e, run);
+        }
+        er_buf_fini(&a->bodies[i].exit);
+    }
+    struct er_session_live *s = er_dispatch_find(e, a->session, a->token);
+    er_dispatch_remove(e, s);
+    er_arena_free(&a->arena);
+    er_free(a->bodies);
+    er_free(a->rows);
+    er_free(a);
+}
+
+/* Turns what was found about one attempt into the row that ends it. */
+static void
+conclude(struct autopsy *a, const struct body *b, struct er_run *run, struct er_finish *row)
+{
+    struct er_engine *e = a->engine;
+    if (b->evidence == EXIT_FRAME &&
+        er_report_finish(e, run, &a->arena, b->exit.data, b->exit.len, row, NULL) == 0) {
+        return;
+    }
+    if (b->evidence == NO_LOG) {
+        er_report_refund(run, row);
+        return;
+    }
+    er_report_lost(e, run, &a->arena, row);
+}
+
+static void
+done_autopsy(struct er_job *job)
+{
+    struct autopsy *a = (struct autopsy *)(void *)job;
+    struct er_engine *e = a->engine;
+    if (a->left != 0) {
+        er_log(ER_LOG_WARN, "recover", "%d processes of session %lld could not be killed",
+               a->left, (long long)a->session);
+    }
+    a->rows = er_xrealloc_array(NULL, a->n + 1, sizeof *a->rows);
+    size_t n = 0;
+    for (size_t i = 0; i < a->n; i++) {
+        struct er_run *run = er_run_find(e, a->bodies[i].task);
+        if (!run || run->session->id != a->session || run->attempt != a->bodies[i].attempt ||
+            run->phase != ER_RUN_HELD) {
+            er_buf_fini(&a->bodies[i].exit);
+            continue;
+        }
+        a->bodies[n] = a->bodies[i];
+        conclude(a, &a->bodies[n], run, &a->rows[n]);
+        n++;
+        er_run_end_begin(e, run);
+    }
+    a->n = n;
+    a->op.run = run_end;
+    a->op.done = done_end;
+    er_ferry_post(e->ferry, &a->op);
+}
+
+/* Claims and ends of this session that are on their way must arrive first: the autopsy is
+ * posted from the end of an empty operation that travels behind them. */
+static int
+run_nothing(struct er_op *op, struct er_store *s, er_usec now)
+{
+    (void)op;
+    (void)s;
+    (void)now;
+    return 0;
+}
+
+static void
+begin_autopsy(struct er_op *op, int rc)
+{
+    struct autopsy *a = ER_CONTAINER(op, struct autopsy, op);
+    struct er_engine *e = a->engine;
+    (void)rc; /* what was on its way has come back, one way or the other */
+    struct er_session_live *s = er_dispatch_find(e, a->session, a->token);
+    struct er_run *run;
+    size_t n = 0;
+    TAILQ_FOREACH (run, &s->runs, in_session) {
+        n++;
+    }
+    a->bodies = er_xrealloc_array(NULL, n + 1, sizeof *a->bodies);
+    TAILQ_FOREACH (run, &s->runs, in_session) {
+        a->bodies[a->n++] = (struct body){.task = run->id, .attempt = run->attempt};
+    }
+    a->job.run = run_autopsy;
+    a->job.done = done_autopsy;
+    er_engine_files(e, &a->job);
+}
+
+void
+er_engine_session_dead(struct er_engine *e, int64_t session, bool lost)
+{
+    struct er_session_live *s;
+    HASH_FIND(hh, e->sessions, &session, sizeof session, s);
+    if (!s || s->dying) {
+        return;
+    }
+    er_log(lost ? ER_LOG_WARN : ER_LOG_INFO, "recover",
+           "worker %s (session %lld, pid %d) is gone", s->worker, (long long)s->id, s->pid);
+    s->dying = true;
+    s->link = NULL;
+    struct autopsy *a = er_xzalloc(sizeof *a);
+    a->engine = e;
+    a->session = session;
+    a->lost = lost;
+    a->logs = e->logs;
+    memcpy(a->token, s->token, sizeof a->token);
+    a->op.run = run_nothing;
+    a->op.done = begin_autopsy;
+    er_ferry_post(e->ferry, &a->op);
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/* Who may run now? At the end of each turn of the loop the best tasks of the lanes are
+ * claimed for the sessions that have room, in the same crossing as the ends that made the
+ * room. While the store refuses writes nothing is claimed, and one timer tries again. */
+#include "engine/engine_priv.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#define CLAIM_MAX ((size_t)256)      /* tasks in one claim */
+#define DUE_MAX 500                  /* tasks moved by one look at what is due */
+#define SICK_RETRY ER_USEC_PER_SEC   /* pause between tries on a store that refuses */
+#define PRUNE_EVERY 200              /* finished tasks between two looks at retention */
+#define PRUNE_MAX 500                /* tasks removed in one transaction */
+
+/* ---- claims ---- */
+
+struct claim_op {
+    struct er_op op;
+    struct er_engine *engine;
+    struct er_arena arena;
+    size_t n;
+    struct er_claim rows[CLAIM_MAX];
+};
+
+static int
+run_claim(struct er_op *op, struct er_store *s, er_usec now)
+{
+    struct claim_op *c = (struct claim_op *)(void *)op;
+    return er_store_claim(s, now, c->rows, c->n, &c->arena);
+}
+
+/* The claim of one task came back. */
+static void
+claimed(struct er_engine *e, struct er_claim *row, int rc)
+{
+    struct er_run *run = er_run_find(e, row->id);
+    ER_ASSERT(run && run->phase == ER_RUN_CLAIMING);
+    if (rc == 0 && row->status == 0) {
+        run->phase = ER_RUN_HELD;
+        er_run_fill(run, row->task);
+        e->stats.claims++;
+        er_dispatch_send_run(e, run, row->task, row->expected_for);
+        return;
+    }
+    struct er_ready ready = run->ready;
+    er_lanes_release(e, run->lane);
+    er_run_free(e, run);
+    if (rc) {
+        er_lanes_ready(e, &ready); /* nothing happened to it: it stands where it stood */
+    } else {
+        e->stats.claim_misses++;
+    }
+}
+
+static void
+done_claim(struct er_op *op, int rc)
+{
+    struct claim_op *c = (struct claim_op *)(void *)op;
+    for (size_t i = 0; i < c->n; i++) {
+        claimed(c->engine, &c->rows[i], rc);
+    }
+    if (rc) {
+        er_schedule_sick(c->engine, rc);
+    }
+    er_arena_free(&c->arena);
+    er_free(c);
+}
+
+static void
+claim_some(struct er_engine *e)
+{
+    struct claim_op *c = NULL;
+    struct er_session_live *s;
+    struct er_ready ready;
+    struct er_lane_live *lane;
+    while ((s = er_dispatch_pick(e)) != NULL && (!c || c->n < CLAIM_MAX) &&
+           er_lanes_take(e, &ready, &lane)) {
+        if (!c) {
+            c = er_xzalloc(sizeof *c);
+            c->op.run = run_claim;
+            c->op.done = done_claim;
+            c->engine = e;
+        }
+        if (er_run_find(e, ready.id)) {
+            /* an older attempt's end is still on its way: look again when it is there */
+            er_lanes_release(e, lane);
+            lane->more = true;
+            break;
+        }
+        struct er_run *run = er_run_new(e, s, lane, ready.id);
+        run->ready = ready;
+        c->rows[c->n].id = ready.id;
+        c->rows[c->n].session = s->id;
+        c->n++;
+    }
+    if (c && c->n > 0) {
+        er_ferry_post(e->ferry, &c->op);
+    } else if (c) {
+        er_free(c);
+    }
+}
+
+void
+er_schedule_turn(void *engine)
+{
+    struct er_engine *e = engine;
+    if (!e->sick && !e->stopping) {
+        claim_some(e);
+    }
+    er_ferry_flush(e->ferry);
+}
+
+/* ---- what is due ---- */
+
+struct due_op {
+    struct er_op op;
+    struct er_engine *engine;
+    er_usec next;
+};
+
+static int
+run_due(struct er_op *op, struct er_store *s, er_usec now)
+{
+    struct due_op *d = (struct due_op *)(void *)op;
+    return er_store_due(s, now, DUE_MAX, &d->next);
+}
+
+static void
+set_alarm(struct er_engine *e)
+{
+    er_usec at = e->due_under_way ? ER_NEVER : e->next_due;
+    if (e->sick) {
+        at = e->sick_until;
+    }
+    er_loop_set_alarm(e->options.loop, at);
+}
+
+static void
+done_due(struct er_op *op, int rc)
+{
+    struct due_op *d = (struct due_op *)(void *)op;
+    struct er_engine *e = d->engine;
+    e->due_under_way = false;
+    if (rc) {
+        e->next_due = 0; /* look again as soon as the store is well */
+        er_schedule_sick(e, rc);
+    } else {
+        er_schedule_due(e, d->next);
+    }
+    set_alarm(e);
+    er_free(d);
+}
+
+static void
+look_at_due(struct er_engine *e)
+{
+    if (e->due_under_way || e->stopping ||
+        e->next_due > er_clock_wall(e->options.clock)) {
+        return;
+    }
+    struct due_op *d = er_xzalloc(sizeof *d);
+    d->op.run = run_due;
+    d->op.done = done_due;
+    d->engine = e;
+    e->due_under_way = true;
+    e->next_due = ER_NEVER; /* effects that come meanwhile lower it again */
+    er_ferry_post(e->ferry, &d->op);
+}
+
+void
+er_schedule_due(struct er_engine *e, er_usec at)
+{
+    if (at < e->next_due) {
+        e->next_due = at;
+        set_alarm(e);
+    }
+}
+
+void
+er_schedule_alarm(void *engine)
+{
+    struct er_engine *e = engine;
+    if (e->sick && er_clock_wall(e->options.clock) >= e->sick_until) {
+        /* try again: a commit of nothing but a look at what is due tells */
+        e->sick_until = er_clock_wall(e->options.clock) + SICK_RETRY;
+        e->next_due = 0;
+    }
+    look_at_due(e);
+    set_alarm(e);
+}
+
+/* ---- a store that refuses ---- */
+
+void
+er_schedule_sick(struct er_engine *e, int code)
+{
+    e->stats.commit_failures++;
+    if (!e->sick) {
+        er_log(ER_LOG_ERROR, "store", "the store refuses writes: %s; nothing is lost, trying "
+               "again every second", er_error_meaning(code));
+    }
+    e->sick = true;
+    e->sick_code = code;
+    e->sick_until = er_clock_wall(e->options.clock) + SICK_RETRY;
+    set_alarm(e);
+}
+
+void
+er_schedule_later(struct er_engine *e, struct er_op *op, int code)
+{
+    er_schedule_sick(e, code);
+    op->next = e->later;
+    e->later = op;
+}
+
+void
+er_schedule_well(struct er_engine *e)
+{
+    if (!e->sick) {
+        return;
+    }
+    er_log(ER_LOG_WARN, "store", "the store takes writes again");
+    e->sick = false;
+    e->sick_code = 0;
+    set_alarm(e);
+    while (e->later) {
+        struct er_op *op = e->later;
+        e->later = op->next;
+        er_ferry_post(e->ferry, op);
+    }
+    struct er_lane_live *lane, *next;
+    HASH_ITER (hh, e->lanes, lane, next) {
+        er_lanes_mark_more(e, lane);
+    }
+}
+
+/* ---- retention ---- */
+
+struct prune_op {
+    struct er_op op;
+    struct er_engine *engine;
+    struct er_retention keep;
+    struct er_arena arena;
+    struct er_removed *removed;
+    size_t n;
+    bool more;
+    int64_t total;
+    er_clean_done_fn *done;
+    void *ctx;
+};
+
+static int
+run_prune(struct er_op *op, struct er_store *s, er_usec now)
+{
+    struct prune_op *p = (struct prune_op *)(void *)op;
+    return er_store_prune(s, now, &p->keep, PRUNE_MAX, &p->arena, &p->removed, &p->n, &p->more);
+}
+
+static void
+done_prune(struct er_op *op, int rc)
+{
+    struct prune_op *p = (struct prune_op *)(void *)op;
+    struct er_engine *e = p->engine;
+    p->total += rc ? 0 : (int64_t)p->n;
+    if (rc == 0 && p->n > 0) {
+        er_engine_delete_logs(e, &p->arena, p->removed, p->n);
+    }
+    er_arena_free(&p->arena);
+    p->arena = (struct er_arena){0};
+    if (rc == 0 && p->more && !e->stopping) {
+        er_ferry_post(e->ferry, &p->op);
+        return;
+    }
+    if (p->done) {
+        p->done(p->ctx, rc, p->total);
+    } else {
+        e->pruning = false;
+    }
+    er_free(p);
+}
+
+void
+er_engine_clean(struct er_engine *e, const struct er_retention *keep, er_clean_done_fn *done,
+                void *ctx)
+{
+    struct prune_op *p = er_xzalloc(sizeof *p);
+    p->op.run = run_prune;
+    p->op.done = done_prune;
+    p->engine = e;
+    p->keep = *keep;
+    p->done = done;
+    p->ctx = ctx;
+    er_ferry_post(e->ferry, &p->op);
+}
+
+void
+er_schedule_prune(struct er_engine *e)
+{
+    if (++e->finished_since_prune >= PRUNE_EVERY && !e->pruning && !e->sick) {
+        e->finished_since_prune = 0;
+        e->pruning = true;
+        er_engine_clean(e, &e->options.retention, NULL, NULL);
+    }
+}
