@@ -50,7 +50,8 @@ int er_http_start(struct uv_loop_s *loop, int listen_fd, bool uid_check,
                   unsigned max_connections, const struct er_http_ops *ops, void *ctx,
                   struct er_http **out, struct er_err *err) ER_MUSTCHECK;
 /* Stops listening, ends the streams (after what they have to say now), waits for nothing:
- * closes all connections; on_end is called for what was open. Frees the server. */
+ * closes all connections; on_end is called for what was open. Frees the server, once the
+ * loop has closed its handles. Not from inside a handler's call. */
 void er_http_stop(struct er_http *h);
 
 /* ---- the request ----------------------------------------------------------------------- */

@@ -1,0 +1,1073 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading tasks, and changes by request. Reads go through the reader's thread and are
+ * encoded here with what only memory knows (progress, pid). */
+#include <stdio.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/base64.h"
+#include "base/mem.h"
+#include "model/duration.h"
+#include "model/suggest.h"
+#include "serve/server.h"
+#include "wire/problem.h"
+#include "wire/task_json.h"
+
+#define AFTER_SHOWN ((size_t)100)
+#define IDS_MAX ((size_t)100000)
+
+/* ---- encoding ---- */
+
+static void
+waiting_words(struct er_server *s, const struct er_task *t, const struct er_after *after,
+              size_t n, struct er_buf *b)
+{
+    char at[ER_RFC3339_SIZE];
+    if (er_task_shown_state(t) == ER_TASK_PAUSED) {
+        er_buf_addf(b, "it is paused (errand resume %lld)", (long long)t->id);
+    } else if (t->state == ER_TASK_SCHEDULED) {
+        er_time_format(t->run_at, at);
+        er_buf_addf(b, "%s until %s", t->failures ? "the pause before its next attempt lasts"
+                    : "it is delayed", at);
+    } else if (t->state == ER_TASK_BLOCKED) {
+        er_buf_add_str(b, "it waits for");
+        for (size_t i = 0, shown = 0; i < n; i++) {
+            if (after[i].state >= 0 && er_task_state_is_final((enum er_task_state)after[i].state)) {
+                continue;
+            }
+            er_buf_addf(b, "%s task %lld (%s)", shown ? "," : "", (long long)after[i].id,
+                        after[i].state >= 0
+                            ? er_task_state_word((enum er_task_state)after[i].state)
+                            : "gone");
+            if (++shown == 10) {
+                er_buf_addf(b, " and others, %d in all", t->waiting);
+                break;
+            }
+        }
+    } else if (t->state == ER_TASK_QUEUED) {
+        er_engine_why_queued(s->engine, t->queue, b);
+    }
+}
+
+/* Adds a task with what only memory knows of it. after NULL: not asked for. */
+static void
+encode(struct er_server *s, const struct er_task *t, const struct er_after *after,
+       size_t n_after, bool more, struct er_buf *out)
+{
+    struct er_task_json_after shown[AFTER_SHOWN];
+    struct er_task_json_more m = {.has_after = after != NULL, .after = shown,
+                                  .n_after = n_after, .after_more = more};
+    struct er_task copy = *t;
+    struct er_live live;
+    struct er_buf why;
+    er_buf_init(&why, 4096);
+    if (t->state == ER_TASK_RUNNING && er_engine_live(s->engine, t->id, &live) &&
+        live.attempt == t->attempt) {
+        m.progress_json = live.progress_json;
+        m.pid = live.pid;
+        copy.started_at = live.started_at != ER_NEVER ? live.started_at : t->started_at;
+    }
+    for (size_t i = 0; i < n_after; i++) {
+        shown[i] = (struct er_task_json_after){after[i].id, after[i].when, after[i].state};
+    }
+    waiting_words(s, t, after, n_after, &why);
+    m.waiting_for = why.len ? why.data : NULL;
+    er_task_json(out, &copy, &m);
+    er_buf_fini(&why);
+}
+
+/* ---- one task ---- */
+
+struct show_query {
+    struct er_query q;
+    struct er_call *call;
+    er_task_id id;
+    int status;    /* of the answer */
+    bool location;
+    struct er_task task;
+    struct er_after *after;
+    size_t n_after;
+    bool has_tombstone;
+    struct er_tombstone tombstone;
+    void (*then)(struct show_query *sq); /* instead of answering; owns nothing */
+};
+
+static void
+run_show(struct er_query *q, struct er_store_reader *r)
+{
+    struct show_query *sq = (struct show_query *)(void *)q;
+    q->rc = er_store_get(r, sq->id, true, &q->arena, &sq->task);
+    if (q->rc == 0) {
+        q->rc = er_store_after(r, sq->id, 0, AFTER_SHOWN + 1, &q->arena, &sq->after,
+                               &sq->n_after);
+    } else if (q->rc == ER_ENOTFOUND) {
+        sq->has_tombstone = er_store_get_tombstone(r, sq->id, &sq->tombstone) == 0;
+    }
+}
+
+static void
+answer_missing(const struct show_query *sq)
+{
+    if (sq->q.rc != ER_ENOTFOUND) {
+        er_call_problem(sq->call, sq->q.rc, NULL, "cannot read task %lld: %s",
+                        (long long)sq->id, er_error_meaning(sq->q.rc));
+        return;
+    }
+    if (!sq->has_tombstone) {
+        er_call_problem(sq->call, ER_ENOTFOUND, NULL, "there is no task %lld",
+                        (long long)sq->id);
+        return;
+    }
+    const struct er_tombstone *t = &sq->tombstone;
+    char at[ER_RFC3339_SIZE], code[16] = "null", extra[256];
+    er_time_format(t->finished_at, at);
+    if (t->has_exit_code) {
+        (void)snprintf(code, sizeof code, "%d", t->exit_code);
+    }
+    (void)snprintf(extra, sizeof extra,
+                   "\"tombstone\":{\"id\":%lld,\"run\":%d,\"state\":\"%s\",\"exit_code\":%s,"
+                   "\"finished_at\":\"%s\"}",
+                   (long long)t->id, t->run, er_task_state_word(t->state), code, at);
+    er_call_problem_extra(sq->call, ER_ENOTFOUND, NULL, extra,
+                          "task %lld was removed; it had %s", (long long)sq->id,
+                          er_task_state_word(t->state));
+}
+
+static void
+answer_show(struct show_query *sq)
+{
+    struct er_buf b;
+    if (sq->q.rc) {
+        answer_missing(sq);
+        return;
+    }
+    if (sq->location && sq->call->req && !sq->call->answered) {
+        char where[40];
+        (void)snprintf(where, sizeof where, "/v1/tasks/%lld", (long long)sq->id);
+        er_http_add_header(sq->call->req, "Location", where);
+    }
+    bool more = sq->n_after > AFTER_SHOWN;
+    er_buf_init(&b, 0);
+    encode(sq->call->server, &sq->task, sq->after, more ? AFTER_SHOWN : sq->n_after, more, &b);
+    er_call_json(sq->call, sq->status, &b);
+}
+
+static void
+done_show(struct er_query *q)
+{
+    struct show_query *sq = (struct show_query *)(void *)q;
+    if (sq->then) {
+        sq->then(sq);
+    } else {
+        answer_show(sq);
+    }
+    er_call_release(sq->call);
+    er_arena_free(&q->arena);
+    er_free(sq);
+}
+
+static void
+query_show(struct er_call *call, er_task_id id, int status, bool location,
+           void (*then)(struct show_query *sq))
+{
+    struct show_query *sq = er_xzalloc(sizeof *sq);
+    sq->q.run = run_show;
+    sq->q.done = done_show;
+    sq->call = call;
+    sq->id = id;
+    sq->status = status;
+    sq->location = location;
+    sq->then = then;
+    er_call_hold(call);
+    er_engine_query(call->server->engine, &sq->q);
+}
+
+void
+er_call_task(struct er_call *call, er_task_id id, int status, bool location)
+{
+    query_show(call, id, status, location, NULL);
+}
+
+/* ---- waiting for a task ---- */
+
+/* GET with `wait`, and cancel with `wait`. */
+struct waiter {
+    struct er_call *call;
+    er_task_id id;
+    bool until_started;
+    bool over;   /* time is up: answer with what there is */
+    bool asking; /* a query is under way */
+    bool again;  /* something happened meanwhile */
+    struct er_watch *watch;
+    uv_timer_t timer;
+};
+
+static void
+free_waiter(uv_handle_t *h)
+{
+    er_free(h->data);
+}
+
+static void
+waiter_end(struct er_call *call)
+{
+    struct waiter *w = call->state;
+    if (w) {
+        call->state = NULL;
+        er_engine_unwatch(w->watch);
+        uv_close((uv_handle_t *)&w->timer, free_waiter);
+    }
+}
+
+static void ask(struct waiter *w);
+
+static void
+on_asked(struct show_query *sq)
+{
+    struct waiter *w = sq->call->state;
+    if (!w) {
+        return; /* the caller has gone */
+    }
+    w->asking = false;
+    enum er_task_state st = sq->task.state;
+    bool ready = sq->q.rc || w->over || er_task_state_is_final(st) ||
+                 (w->until_started && (st == ER_TASK_RUNNING || st == ER_TASK_PAUSED));
+    if (ready) {
+        waiter_end(sq->call);
+        answer_show(sq);
+    } else if (w->again) {
+        ask(w);
+    }
+}
+
+static void
+ask(struct waiter *w)
+{
+    if (w->asking) {
+        w->again = true;
+        return;
+    }
+    w->asking = true;
+    w->again = false;
+    query_show(w->call, w->id, 200, false, on_asked);
+}
+
+static void
+on_watched(void *ctx, enum er_event event)
+{
+    struct waiter *w = ctx;
+    if (er_event_is_fact(event)) {
+        ask(w);
+    }
+}
+
+static void
+on_waited(uv_timer_t *t)
+{
+    struct waiter *w = t->data;
+    w->over = true;
+    ask(w);
+}
+
+static void
+waiter_start(struct er_call *call, er_task_id id, uint64_t ms, bool until_started)
+{
+    struct waiter *w = er_xzalloc(sizeof *w);
+    w->call = call;
+    w->id = id;
+    w->until_started = until_started;
+    w->watch = er_engine_watch(call->server->engine, id, on_watched, w);
+    call->state = w;
+    call->gone = waiter_end;
+    (void)uv_timer_init(er_loop_uv(call->server->loop), &w->timer);
+    w->timer.data = w;
+    (void)uv_timer_start(&w->timer, on_waited, ms, 0);
+    ask(w);
+}
+
+void
+er_api_show(struct er_call *call)
+{
+    uint64_t wait;
+    const char *until = er_http_query(call->req, "until");
+    if (!er_call_seconds(call, "wait", &wait)) {
+        return;
+    }
+    if (until && strcmp(until, "final") != 0 && strcmp(until, "started") != 0) {
+        er_call_problem(call, ER_EINVALID, "until", "until is final or started, not '%.50s'",
+                        until);
+        return;
+    }
+    if (wait == 0) {
+        er_call_task(call, call->id, 200, false);
+    } else {
+        waiter_start(call, call->id, wait, until && strcmp(until, "started") == 0);
+    }
+}
+
+/* ---- lists ---- */
+
+struct list_query {
+    struct er_query q;
+    struct er_call *call;
+    struct er_filter filter;
+    bool default_view;
+    struct er_task *tasks, *running;
+    size_t n, n_running;
+    bool more;
+    struct er_counter *counters;
+    size_t n_counters;
+};
+
+#define BIT(state) (1u << ER_TASK_##state)
+
+static void
+run_list(struct er_query *q, struct er_store_reader *r)
+{
+    struct list_query *l = (struct list_query *)(void *)q;
+    bool more;
+    if (l->default_view && l->filter.before == 0) {
+        struct er_filter running = l->filter;
+        running.states = BIT(RUNNING);
+        q->rc = er_store_list(r, &running, &q->arena, &l->running, &l->n_running, &more);
+        l->filter.states = ~(BIT(CANCELLED) | BIT(RUNNING)) & ((1u << ER_TASK_STATES) - 1);
+        l->filter.limit -= l->n_running;
+    } else if (l->default_view) {
+        l->filter.states = ~(BIT(CANCELLED) | BIT(RUNNING)) & ((1u << ER_TASK_STATES) - 1);
+    }
+    if (q->rc == 0 && l->filter.limit > 0) {
+        q->rc = er_store_list(r, &l->filter, &q->arena, &l->tasks, &l->n, &l->more);
+    }
+    if (q->rc == 0) {
+        q->rc = er_store_counters(r, &q->arena, &l->counters, &l->n_counters);
+    }
+}
+
+static void
+add_counts(struct er_buf *b, const struct er_counter *c, size_t n)
+{
+    for (int st = 0; st < ER_TASK_STATES; st++) {
+        int64_t sum = 0;
+        for (size_t i = 0; i < n; i++) {
+            sum += c[i].n[st];
+        }
+        er_buf_addf(b, "%s\"%s\":%lld", st ? "," : "{", er_task_state_word((enum er_task_state)st),
+                    (long long)sum);
+    }
+    er_buf_add_char(b, '}');
+}
+
+/* Both lists are newest first: merged in that order. */
+static void
+add_tasks(struct list_query *l, struct er_buf *b)
+{
+    struct er_server *s = l->call->server;
+    size_t i = 0, k = 0;
+    while (i < l->n_running || k < l->n) {
+        bool first = k >= l->n || (i < l->n_running && l->running[i].id > l->tasks[k].id);
+        const struct er_task *t = first ? &l->running[i++] : &l->tasks[k++];
+        if (i + k > 1) {
+            er_buf_add_char(b, ',');
+        }
+        encode(s, t, NULL, 0, false, b);
+    }
+}
+
+static void
+done_list(struct er_query *q)
+{
+    struct list_query *l = (struct list_query *)(void *)q;
+    if (q->rc) {
+        er_call_problem(l->call, q->rc, NULL, "cannot read the list: %s",
+                        er_error_meaning(q->rc));
+    } else {
+        struct er_buf b;
+        er_buf_init(&b, 0);
+        er_buf_add_str(&b, "{\"tasks\":[");
+        add_tasks(l, &b);
+        er_buf_add_str(&b, "],\"next\":");
+        if (l->more && l->n > 0) {
+            er_buf_addf(&b, "\"%lld\"", (long long)l->tasks[l->n - 1].id);
+        } else {
+            er_buf_add_str(&b, "null");
+        }
+        er_buf_add_str(&b, ",\"counts\":");
+        add_counts(&b, l->counters, l->n_counters);
+        er_buf_add_char(&b, '}');
+        er_call_json(l->call, 200, &b);
+    }
+    er_call_release(l->call);
+    er_arena_free(&q->arena);
+    er_free(l);
+}
+
+static bool
+parse_states(struct er_call *call, const char *text, unsigned *out)
+{
+    const char *names[ER_TASK_STATES];
+    for (int i = 0; i < ER_TASK_STATES; i++) {
+        names[i] = er_task_state_word((enum er_task_state)i);
+    }
+    while (text && *text) {
+        char word[32];
+        size_t len = strcspn(text, ",");
+        (void)snprintf(word, sizeof word, "%.*s", (int)(len < 31 ? len : 31), text);
+        int st = er_task_state_find(word);
+        if (st < 0) {
+            struct er_err err;
+            int rc = er_suggest_fail(&err, ER_EINVALID, "state", word, names, ER_TASK_STATES);
+            er_call_problem(call, rc, "state", "%s", err.text);
+            return false;
+        }
+        *out |= 1u << st;
+        text += len + (text[len] == ',');
+    }
+    return true;
+}
+
+void
+er_api_list(struct er_call *call)
+{
+    int64_t limit, before;
+    unsigned states = 0;
+    const char *view = er_http_query(call->req, "view");
+    if (!er_call_number(call, "limit", 1, 1000, 50, &limit) ||
+        !er_call_number(call, "cursor", 1, INT64_MAX, 0, &before) ||
+        !parse_states(call, er_http_query(call->req, "state"), &states)) {
+        return;
+    }
+    struct list_query *l = er_xzalloc(sizeof *l);
+    l->q.run = run_list;
+    l->q.done = done_list;
+    l->call = call;
+    l->default_view = view && strcmp(view, "default") == 0 && states == 0;
+    l->filter = (struct er_filter){
+        .states = states,
+        .queue = er_arena_strdup(&l->q.arena, er_http_query(call->req, "queue")),
+        .type = er_arena_strdup(&l->q.arena, er_http_query(call->req, "type")),
+        .tag = er_arena_strdup(&l->q.arena, er_http_query(call->req, "tag")),
+        .correlation = er_arena_strdup(&l->q.arena, er_http_query(call->req, "correlation")),
+        .before = before,
+        .limit = (size_t)limit,
+    };
+    er_call_hold(call);
+    er_engine_query(call->server->engine, &l->q);
+}
+
+/* ---- result and attempts ---- */
+
+struct part_query {
+    struct er_query q;
+    struct er_call *call;
+    struct er_task task;
+    struct er_attempt *attempts;
+    size_t n;
+    bool attempts_wanted;
+};
+
+static void
+run_part(struct er_query *q, struct er_store_reader *r)
+{
+    struct part_query *p = (struct part_query *)(void *)q;
+    q->rc = er_store_get(r, p->call->id, !p->attempts_wanted, &q->arena, &p->task);
+    if (q->rc == 0 && p->attempts_wanted) {
+        q->rc = er_store_attempts(r, p->call->id, &q->arena, &p->attempts, &p->n);
+    }
+}
+
+static void
+done_part(struct er_query *q)
+{
+    struct part_query *p = (struct part_query *)(void *)q;
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    if (q->rc) {
+        er_call_problem(p->call, q->rc, NULL, "there is no task %lld", (long long)p->call->id);
+    } else if (p->attempts_wanted) {
+        er_buf_add_str(&b, "{\"attempts\":[");
+        for (size_t i = 0; i < p->n; i++) {
+            er_buf_add_str(&b, i ? "," : "");
+            const struct er_attempt *a = &p->attempts[i];
+            er_attempt_json(&b, &(struct er_attempt_json){
+                                    .number = a->number, .run = a->run, .worker = a->worker,
+                                    .started_at = a->started_at, .finished_at = a->finished_at,
+                                    .outcome = a->outcome, .has_exit_code = a->has_exit_code,
+                                    .exit_code = a->exit_code, .signal = a->signal,
+                                    .error_json = a->error_json, .cpu_for = a->cpu_for,
+                                    .peak_rss = a->peak_rss,
+                                    .output_bytes = a->output_bytes});
+        }
+        er_buf_add_str(&b, "]}");
+        er_call_json(p->call, 200, &b);
+    } else if (!p->task.result) {
+        er_call_problem(p->call, ER_ENOTFOUND, NULL, "task %lld has no result",
+                        (long long)p->call->id);
+    } else if (p->call->req && !p->call->answered) {
+        er_buf_add(&b, p->task.result, p->task.result_len);
+        p->call->answered = true;
+        er_http_reply(p->call->req, 200, "application/octet-stream", &b);
+    }
+    er_buf_fini(&b);
+    er_call_release(p->call);
+    er_arena_free(&q->arena);
+    er_free(p);
+}
+
+static void
+query_part(struct er_call *call, bool attempts)
+{
+    struct part_query *p = er_xzalloc(sizeof *p);
+    p->q.run = run_part;
+    p->q.done = done_part;
+    p->call = call;
+    p->attempts_wanted = attempts;
+    er_call_hold(call);
+    er_engine_query(call->server->engine, &p->q);
+}
+
+void
+er_api_result(struct er_call *call)
+{
+    query_part(call, false);
+}
+
+void
+er_api_attempts(struct er_call *call)
+{
+    query_part(call, true);
+}
+
+void
+er_api_items(struct er_call *call)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_buf_add_str(&b, "{\"items\":[],\"next\":null}");
+    er_call_json(call, 200, &b);
+}
+
+/* ---- changes ---- */
+
+static const struct action {
+    const char *name;
+    enum er_change_kind kind;
+} actions[] = {
+    {"cancel", ER_CHANGE_CANCEL}, {"pause", ER_CHANGE_HOLD},   {"resume", ER_CHANGE_RESUME},
+    {"retry", ER_CHANGE_RETRY},   {"remove", ER_CHANGE_REMOVE}, {"requeue", ER_CHANGE_REQUEUE},
+};
+#define N_ACTIONS (sizeof actions / sizeof actions[0])
+
+/* Why a change was refused, in words. */
+static void
+refusal(const struct er_change_request *c, const struct er_change *row, char *out, size_t size)
+{
+    static const char *const verbs[] = {"cancel", "pause", "resume", "retry", "remove", "edit",
+                                        "requeue"};
+    long long id = (long long)row->id;
+    const char *verb = verbs[c->kind], *state = er_task_state_word(row->state);
+    const char *hint = "";
+    char text[80];
+    if (row->status == ER_ENOTFOUND) {
+        (void)snprintf(out, size, "there is no task %lld", id);
+        return;
+    }
+    if (row->status != ER_ESTATE) {
+        (void)snprintf(out, size, "cannot %s %lld: %s", verb, id, er_error_meaning(row->status));
+        return;
+    }
+    bool final = er_task_state_is_final(row->state);
+    if (c->kind == ER_CHANGE_REQUEUE) {
+        (void)snprintf(out, size, "cannot requeue %lld: it is not running", id);
+        return;
+    }
+    if (final && c->kind != ER_CHANGE_RETRY && c->kind != ER_CHANGE_REMOVE) {
+        (void)snprintf(text, sizeof text, " (errand retry %lld runs it again)", id);
+        hint = text;
+    } else if (!final && (c->kind == ER_CHANGE_RETRY || c->kind == ER_CHANGE_REMOVE)) {
+        (void)snprintf(text, sizeof text, " (errand cancel %lld ends it)", id);
+        hint = text;
+    } else if (row->state == ER_TASK_RUNNING) {
+        (void)snprintf(text, sizeof text, " (errand requeue --hold %lld stops it)", id);
+        hint = text;
+    }
+    (void)snprintf(out, size, "cannot %s %lld: it is %s%s", verb, id, state, hint);
+}
+
+static void
+answer_change_many(struct er_change_request *c)
+{
+    struct er_call *call = c->ctx;
+    struct er_buf b;
+    er_buf_init(&b, (size_t)256 << 20);
+    for (size_t i = 0; i < c->n; i++) {
+        const struct er_change *row = &c->rows[i];
+        if (row->status == 0) {
+            er_buf_addf(&b, "{\"id\":%lld,\"state\":\"%s\"}\n", (long long)row->id,
+                        er_task_state_word(row->state));
+        } else {
+            char words[300], extra[80];
+            refusal(c, row, words, sizeof words);
+            (void)snprintf(extra, sizeof extra, "\"id\":%lld,\"state\":\"%s\"", (long long)row->id,
+                           er_task_state_word(row->state));
+            er_problem_json(&b, row->status, words, NULL, extra);
+            er_buf_add_char(&b, '\n');
+        }
+    }
+    er_call_ndjson(call, 200, &b);
+}
+
+static void
+answer_change_one(struct er_change_request *c)
+{
+    struct er_call *call = c->ctx;
+    const struct er_change *row = &c->rows[0];
+    if (row->status) {
+        char words[300], extra[40] = "";
+        refusal(c, row, words, sizeof words);
+        if (row->status == ER_ESTATE) {
+            (void)snprintf(extra, sizeof extra, "\"state\":\"%s\"",
+                           er_task_state_word(row->state));
+        }
+        er_call_problem_extra(call, row->status, NULL, extra[0] ? extra : NULL, "%s", words);
+        return;
+    }
+    if (c->kind == ER_CHANGE_REMOVE) {
+        struct er_buf b;
+        er_buf_init(&b, 0);
+        er_call_json(call, 204, &b);
+        return;
+    }
+    uint64_t wait;
+    if (call->req && !call->answered && c->kind == ER_CHANGE_CANCEL &&
+        row->state == ER_TASK_RUNNING && er_call_seconds(call, "wait", &wait) && wait > 0) {
+        waiter_start(call, row->id, wait, false);
+        return;
+    }
+    if (!call->answered) {
+        er_call_task(call, row->id, 200, false);
+    }
+}
+
+static void
+on_changed(struct er_change_request *c, int rc)
+{
+    struct er_call *call = c->ctx;
+    if (rc) {
+        er_call_problem(call, rc, NULL, "nothing was changed: %s", er_error_meaning(rc));
+    } else if (call->req && call->name && call->id == 0) {
+        answer_change_many(c);
+    } else if (call->req) {
+        answer_change_one(c);
+    }
+    er_arena_free(&c->arena);
+    er_call_release(call);
+    er_free(c);
+}
+
+static struct er_change_request *
+new_change(struct er_call *call, enum er_change_kind kind, size_t n)
+{
+    struct er_change_request *c = er_xzalloc(sizeof *c);
+    c->kind = kind;
+    c->rows = er_arena_alloc(&c->arena, (n + 1) * sizeof *c->rows);
+    ER_ASSERT(c->rows);
+    c->n = n;
+    c->done = on_changed;
+    c->ctx = call;
+    c->reason = "cancelled by request";
+    er_call_hold(call);
+    return c;
+}
+
+/* What the body says about the action. */
+static bool
+read_action_body(struct er_call *call, struct er_change_request *c, const json_t *o)
+{
+    const json_t *hold = json_object_get(o, "hold"), *reason = json_object_get(o, "reason");
+    if ((hold && !json_is_boolean(hold)) || (reason && !json_is_string(reason))) {
+        er_call_problem(call, ER_EINVALID, hold ? "hold" : "reason",
+                        "hold is true or false, reason is a string");
+        return false;
+    }
+    c->hold = json_is_true(hold);
+    if (reason) {
+        c->reason = er_arena_strdup(&c->arena, json_string_value(reason));
+    }
+    c->by = "api";
+    return true;
+}
+
+static void
+drop_change(struct er_change_request *c)
+{
+    struct er_call *call = c->ctx;
+    er_arena_free(&c->arena);
+    er_free(c);
+    er_call_release(call);
+}
+
+static int
+find_action(struct er_call *call)
+{
+    const char *names[N_ACTIONS];
+    for (size_t i = 0; i < N_ACTIONS; i++) {
+        names[i] = actions[i].name;
+        if (strcmp(actions[i].name, call->name) == 0) {
+            return (int)i;
+        }
+    }
+    struct er_err err;
+    int rc = er_suggest_fail(&err, ER_ENOTFOUND, "action", call->name, names, N_ACTIONS);
+    er_call_problem(call, rc, NULL, "%s", err.text);
+    return -1;
+}
+
+void
+er_api_action(struct er_call *call)
+{
+    static const char *const known[] = {"hold", "reason"};
+    int a = find_action(call);
+    json_t *o = a < 0 ? NULL : er_call_object(call);
+    if (!o) {
+        return;
+    }
+    if (er_call_known(call, o, known, 2)) {
+        struct er_change_request *c = new_change(call, actions[a].kind, 1);
+        c->rows[0].id = call->id;
+        if (read_action_body(call, c, o)) {
+            er_engine_change(call->server->engine, c);
+        } else {
+            drop_change(c);
+        }
+    }
+    json_decref(o);
+}
+
+void
+er_api_delete(struct er_call *call)
+{
+    struct er_change_request *c = new_change(call, ER_CHANGE_REMOVE, 1);
+    c->rows[0].id = call->id;
+    er_engine_change(call->server->engine, c);
+}
+
+/* ---- many at once ---- */
+
+/* Finds the tasks that an action by filter is about, page by page, then acts. */
+struct select_query {
+    struct er_query q;
+    struct er_call *call;
+    struct er_filter filter;
+    struct er_change_request *change;
+    er_task_id *ids;
+    size_t n, size;
+};
+
+static void
+run_select(struct er_query *q, struct er_store_reader *r)
+{
+    struct select_query *s = (struct select_query *)(void *)q;
+    bool more = true;
+    while (q->rc == 0 && more && s->n < IDS_MAX) {
+        struct er_task *tasks;
+        struct er_arena arena = {0};
+        size_t n = 0;
+        q->rc = er_store_list(r, &s->filter, &arena, &tasks, &n, &more);
+        for (size_t i = 0; q->rc == 0 && i < n; i++) {
+            if (s->n == s->size) {
+                s->size = s->size ? s->size * 2 : 64;
+                s->ids = er_xrealloc_array(s->ids, s->size, sizeof *s->ids);
+            }
+            s->ids[s->n++] = tasks[i].id;
+            s->filter.before = tasks[i].id;
+        }
+        er_arena_free(&arena);
+    }
+}
+
+static void
+done_select(struct er_query *q)
+{
+    struct select_query *s = (struct select_query *)(void *)q;
+    struct er_change_request *c = s->change;
+    if (q->rc) {
+        er_call_problem(s->call, q->rc, NULL, "cannot read the list: %s",
+                        er_error_meaning(q->rc));
+        drop_change(c);
+    } else {
+        c->n = s->n;
+        c->rows = er_arena_alloc(&c->arena, (s->n + 1) * sizeof *c->rows);
+        ER_ASSERT(c->rows);
+        for (size_t i = 0; i < s->n; i++) {
+            c->rows[i].id = s->ids[s->n - 1 - i]; /* oldest first */
+        }
+        er_engine_change(s->call->server->engine, c);
+    }
+    er_free(s->ids);
+    er_arena_free(&q->arena);
+    er_free(s);
+}
+
+/* The states an action by filter is about: what it could change. */
+static unsigned
+states_of_action(enum er_change_kind kind)
+{
+    unsigned final = BIT(COMPLETED) | BIT(FAILED) | BIT(CANCELLED);
+    unsigned all = (1u << ER_TASK_STATES) - 1;
+    switch (kind) {
+    case ER_CHANGE_CANCEL:
+    case ER_CHANGE_EDIT:
+        return all & ~final;
+    case ER_CHANGE_HOLD:
+        return BIT(QUEUED) | BIT(SCHEDULED) | BIT(BLOCKED);
+    case ER_CHANGE_RESUME:
+        return BIT(PAUSED);
+    case ER_CHANGE_RETRY:
+        return BIT(FAILED) | BIT(CANCELLED);
+    case ER_CHANGE_REMOVE:
+        return final;
+    case ER_CHANGE_REQUEUE:
+        return BIT(RUNNING);
+    }
+    return all;
+}
+
+static void
+act_by_filter(struct er_call *call, struct er_change_request *c, const json_t *o)
+{
+    unsigned states = 0;
+    if (!parse_states(call, json_string_value(json_object_get(o, "state")), &states)) {
+        drop_change(c);
+        return;
+    }
+    struct select_query *s = er_xzalloc(sizeof *s);
+    s->q.run = run_select;
+    s->q.done = done_select;
+    s->call = call;
+    s->change = c;
+    s->filter = (struct er_filter){
+        .states = states ? states : states_of_action(c->kind),
+        .queue = er_arena_strdup(&s->q.arena, json_string_value(json_object_get(o, "queue"))),
+        .tag = er_arena_strdup(&s->q.arena, json_string_value(json_object_get(o, "tag"))),
+        .limit = 1000,
+    };
+    er_engine_query(call->server->engine, &s->q);
+}
+
+void
+er_api_actions(struct er_call *call)
+{
+    static const char *const known[] = {"ids", "all", "queue", "tag", "state", "hold", "reason"};
+    int a = find_action(call);
+    json_t *o = a < 0 ? NULL : er_call_object(call);
+    if (!o || !er_call_known(call, o, known, 7)) {
+        json_decref(o);
+        return;
+    }
+    const json_t *ids = json_object_get(o, "ids");
+    size_t n = json_array_size(ids);
+    bool by_filter = json_is_true(json_object_get(o, "all")) || json_object_get(o, "queue") ||
+                     json_object_get(o, "tag");
+    if (by_filter == (ids != NULL) || (ids && !json_is_array(ids)) || n > IDS_MAX) {
+        er_call_problem(call, ER_EINVALID, "ids", "give either ids (an array of at most %zu) or "
+                        "one of all, queue, tag", IDS_MAX);
+        json_decref(o);
+        return;
+    }
+    struct er_change_request *c = new_change(call, actions[a].kind, n);
+    for (size_t i = 0; i < n; i++) {
+        c->rows[i].id = json_integer_value(json_array_get(ids, i));
+    }
+    if (!read_action_body(call, c, o)) {
+        drop_change(c);
+    } else if (by_filter) {
+        act_by_filter(call, c, o);
+    } else {
+        er_engine_change(call->server->engine, c);
+    }
+    json_decref(o);
+}
+
+/* ---- edit ---- */
+
+static bool
+edit_text(struct er_call *call, struct er_change_request *c, const json_t *o, const char *name,
+          const char **out)
+{
+    const json_t *v = json_object_get(o, name);
+    if (!v) {
+        return true;
+    }
+    if (!json_is_string(v) || json_string_length(v) == 0 || json_string_length(v) > ER_MAX_NAME) {
+        er_call_problem(call, ER_EINVALID, name, "%s is not a string of 1 to %d bytes", name,
+                        ER_MAX_NAME);
+        return false;
+    }
+    *out = er_arena_strdup(&c->arena, json_string_value(v));
+    return true;
+}
+
+static bool
+edit_number(struct er_call *call, const json_t *o, const char *name, double lo, double hi,
+            bool *has, double *out)
+{
+    const json_t *v = json_object_get(o, name);
+    if (!v) {
+        return true;
+    }
+    *out = json_number_value(v);
+    *has = true;
+    if (!json_is_number(v) || !(*out >= lo && *out <= hi)) {
+        er_call_problem(call, ER_EINVALID, name, "%s is not a number from %.0f to %.0f", name,
+                        lo, hi);
+        return false;
+    }
+    return true;
+}
+
+void
+er_api_edit(struct er_call *call)
+{
+    static const char *const known[] = {"name", "queue", "limit_key", "priority", "retries",
+                                        "timeout_s", "run_at", "delay_s"};
+    json_t *o = er_call_object(call);
+    if (!o || !er_call_known(call, o, known, 8)) {
+        json_decref(o);
+        return;
+    }
+    struct er_change_request *c = new_change(call, ER_CHANGE_EDIT, 1);
+    struct er_edit *e = &c->edit;
+    double priority = 0, retries = 0, timeout = 0, delay = 0;
+    bool has_delay = false;
+    c->rows[0].id = call->id;
+    bool ok = edit_text(call, c, o, "name", &e->name) &&
+              edit_text(call, c, o, "queue", &e->queue) &&
+              edit_text(call, c, o, "limit_key", &e->limit_key) &&
+              edit_number(call, o, "priority", -1000, 1000, &e->has_priority, &priority) &&
+              edit_number(call, o, "retries", 0, 1000, &e->has_retries, &retries) &&
+              edit_number(call, o, "timeout_s", 0, 1e9, &e->has_timeout, &timeout) &&
+              edit_number(call, o, "delay_s", 0, 1e9, &has_delay, &delay);
+    const json_t *at = json_object_get(o, "run_at");
+    if (ok && at &&
+        (!json_is_string(at) || er_time_parse(json_string_value(at), &e->run_at) || has_delay)) {
+        er_call_problem(call, ER_EINVALID, "run_at", "run_at is not a time such as "
+                        "2026-01-31T09:30:00Z, or delay_s is given too");
+        ok = false;
+    }
+    if (ok) {
+        e->priority = (int)priority;
+        e->retries = (int)retries;
+        e->timeout_for = (er_usec)(timeout * 1e6);
+        e->has_run_at = at || has_delay;
+        if (has_delay) {
+            e->run_at = er_clock_wall(er_clock_system()) + (er_usec)(delay * 1e6);
+        }
+        er_engine_change(call->server->engine, c);
+    } else {
+        drop_change(c);
+    }
+    json_decref(o);
+}
+
+/* ---- to a running task ---- */
+
+void
+er_api_input(struct er_call *call)
+{
+    static const char *const known[] = {"data", "base64", "eof"};
+    json_t *o = er_call_object(call);
+    if (!o || !er_call_known(call, o, known, 3)) {
+        json_decref(o);
+        return;
+    }
+    const json_t *data = json_object_get(o, "data"), *b64 = json_object_get(o, "base64");
+    struct er_buf bytes;
+    er_buf_init(&bytes, 0);
+    int rc = 0;
+    if (json_is_string(data)) {
+        er_buf_add(&bytes, json_string_value(data), json_string_length(data));
+    } else if (json_is_string(b64)) {
+        rc = er_base64_decode(&bytes, json_string_value(b64), json_string_length(b64));
+    }
+    if (rc || (data && !json_is_string(data)) || (b64 && !json_is_string(b64)) || (data && b64)) {
+        er_call_problem(call, ER_EINVALID, b64 ? "base64" : "data",
+                        "give data (a string) or base64");
+    } else {
+        rc = er_engine_input(call->server->engine, call->id, bytes.data ? bytes.data : "",
+                             bytes.len, json_is_true(json_object_get(o, "eof")));
+        if (rc) {
+            er_call_problem(call, ER_ESTATE, NULL, "cannot send to %lld: it is not running",
+                            (long long)call->id);
+        } else {
+            er_call_task(call, call->id, 200, false);
+        }
+    }
+    er_buf_fini(&bytes);
+    json_decref(o);
+}
+
+void
+er_api_progress(struct er_call *call)
+{
+    json_t *o = er_call_object(call);
+    if (!o) {
+        return;
+    }
+    char *text = json_dumps(o, JSON_COMPACT);
+    int rc = er_engine_tell(call->server->engine, call->id, text ? text : "{}");
+    free(text);
+    json_decref(o);
+    if (rc) {
+        er_call_problem(call, ER_ESTATE, NULL, "cannot report progress of %lld: it is not running",
+                        (long long)call->id);
+    } else {
+        er_call_task(call, call->id, 200, false);
+    }
+}
+
+/* ---- clean ---- */
+
+static void
+on_cleaned(void *ctx, int rc, int64_t removed)
+{
+    struct er_call *call = ctx;
+    if (rc) {
+        er_call_problem(call, rc, NULL, "cannot clean: %s", er_error_meaning(rc));
+    } else {
+        struct er_buf b;
+        er_buf_init(&b, 0);
+        er_buf_addf(&b, "{\"removed\":%lld}", (long long)removed);
+        er_call_json(call, 200, &b);
+    }
+    er_call_release(call);
+}
+
+void
+er_api_clean(struct er_call *call)
+{
+    static const char *const known[] = {"state", "older_than_s", "keep"};
+    json_t *o = er_call_object(call);
+    if (!o || !er_call_known(call, o, known, 3)) {
+        json_decref(o);
+        return;
+    }
+    struct er_retention keep = call->server->config.retention;
+    const char *word = json_string_value(json_object_get(o, "state"));
+    int state = word ? er_task_state_find(word) : -1;
+    double older = json_number_value(json_object_get(o, "older_than_s"));
+    json_int_t newest = json_integer_value(json_object_get(o, "keep"));
+    bool bad_state = json_object_get(o, "state") &&
+                     (state < 0 || !er_task_state_is_final((enum er_task_state)state));
+    json_decref(o);
+    if (bad_state || older < 0 || older > 1e9 || newest < 0) {
+        er_call_problem(call, ER_EINVALID, bad_state ? "state" : older < 0 ? "older_than_s" : "keep",
+                        "state is one of completed, failed, cancelled; older_than_s and keep are "
+                        "numbers from 0");
+        return;
+    }
+    keep.keep = newest;
+    keep.keep_for = (er_usec)(older * 1e6);
+    keep.only_state = state;
+    er_call_hold(call);
+    er_engine_clean(call->server->engine, &keep, on_cleaned, call);
+}

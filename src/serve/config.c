@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "wire/config.h"
+
+static int
+take_rules(const struct er_config *c, struct er_env_rules *rules, struct er_err *err)
+{
+    const struct er_config_value *v = &c->values[ER_CONFIG_ENV_DENY];
+    for (size_t i = 0; i < v->n_list; i++) {
+        int rc = er_env_rules_add(rules, v->list[i], err);
+        if (rc) {
+            return er_fail_prefix(err, rc, "%s: env_deny", v->where ? v->where : "default");
+        }
+    }
+    return 0;
+}
+
+static void
+take_values(struct er_server_config *out, const struct er_config *c, bool system)
+{
+    *out = (struct er_server_config){
+        .concurrency = (int)er_config_int(c, ER_CONFIG_CONCURRENCY),
+        .retries = (int)er_config_int(c, ER_CONFIG_RETRIES),
+        .backoff_for = er_config_span(c, ER_CONFIG_BACKOFF),
+        .backoff_cap = er_config_span(c, ER_CONFIG_BACKOFF_CAP),
+        .grace_for = er_config_span(c, ER_CONFIG_GRACE),
+        .output_head = er_config_int(c, ER_CONFIG_OUTPUT_HEAD),
+        .output_tail = er_config_int(c, ER_CONFIG_OUTPUT_TAIL),
+        .max_losses = (int)er_config_int(c, ER_CONFIG_LOSSES),
+        .retention = {.keep = er_config_int(c, ER_CONFIG_KEEP_FINISHED),
+                      .keep_for = er_config_span(c, ER_CONFIG_KEEP_FINISHED_FOR),
+                      .tombstone_for = er_config_span(c, ER_CONFIG_TOMBSTONES_FOR),
+                      .facts = er_config_int(c, ER_CONFIG_FACTS_MAX),
+                      .facts_for = er_config_span(c, ER_CONFIG_FACTS_FOR),
+                      .only_state = -1},
+        .socket_mode = system ? 0660 : 0600,
+        .group_may_ask = system,
+    };
+}
+
+int
+er_server_config_load(struct er_server_config *out, const struct er_places *places,
+                      struct er_env_rules *rules, bool system, struct er_err *err)
+{
+    struct er_config c;
+    int rc = er_config_load(&c, places->config, err);
+    if (rc == 0) {
+        rc = take_rules(&c, rules, err);
+    }
+    if (rc == 0) {
+        int level = er_log_find_level(er_config_word(&c, ER_CONFIG_LOG_LEVEL));
+        take_values(out, &c, system);
+        er_log_set_level(level < 0 ? ER_LOG_INFO : (enum er_log_level)level);
+    }
+    er_config_fini(&c);
+    return rc;
+}
+
+static int
+check_file(const char *path)
+{
+    struct er_config c;
+    struct er_buf problems;
+    struct er_err err = {""};
+    er_config_init(&c);
+    er_buf_init(&problems, 0);
+    int rc = er_config_read(&c, path, &problems, &err);
+    if (rc == 0) {
+        (void)printf("%s: ok\n", path);
+    } else if (problems.len > 0) {
+        (void)fputs(problems.data, stderr);
+    } else {
+        (void)fprintf(stderr, "errand: %s\n", err.text);
+    }
+    er_buf_fini(&problems);
+    er_config_fini(&c);
+    return rc == 0 ? 0 : er_error_exit(rc);
+}
+
+int
+er_server_config_print(bool system, const char *check, bool json)
+{
+    struct er_places places;
+    struct er_config c;
+    struct er_err err = {""};
+    if (check) {
+        return check_file(check);
+    }
+    int rc = er_places_init(&places, system, &err);
+    if (rc == 0) {
+        struct er_buf b;
+        er_buf_init(&b, 0);
+        rc = er_config_load(&c, places.config, &err);
+        er_config_print(&c, json, &b);
+        if (rc == 0 && b.len > 0) {
+            (void)fwrite(b.data, 1, b.len, stdout);
+            if (b.data[b.len - 1] != '\n') {
+                (void)fputc('\n', stdout);
+            }
+        }
+        er_buf_fini(&b);
+        er_config_fini(&c);
+        er_places_fini(&places);
+    }
+    if (rc) {
+        (void)fprintf(stderr, "errand: %s\n", err.text);
+    }
+    return rc == 0 ? 0 : er_error_exit(rc);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* From the configuration to what the daemon needs of it. */
+#ifndef ER_SERVE_CONFIG_H
+#define ER_SERVE_CONFIG_H
+
+#include "serve/server.h"
+
+/* Reads flags, ERRAND_* variables, config.yml and defaults, in that precedence, into
+ * *out and the rules; sets the log's level. ER_EINVALID names file, line and member. */
+int er_server_config_load(struct er_server_config *out, const struct er_places *places,
+                          struct er_env_rules *rules, bool system,
+                          struct er_err *err) ER_MUSTCHECK;
+/* Prints each value with its origin, or checks a file; returns the exit code. */
+int er_server_config_print(bool system, const char *check, bool json);
+
+#endif

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon: takes the store, opens the door, starts a worker, and lives until it is told
+ * to end. Order at the start: places, configuration, the store's lock (one owner), engine,
+ * socket, ready, worker. At the end the reverse; tasks that run stay with their worker.
+ *
+ * Signals: SIGTERM and SIGINT end it (running tasks go on under their worker; a second one
+ * puts them back), SIGQUIT puts back at once, SIGHUP is the log's. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "serve/config.h"
+#include "serve/server.h"
+
+#define CONNECTIONS_MAX 4000
+
+struct daemon {
+    struct er_server server;
+    struct er_places places;
+    int lock_fd;
+    int ready_fd; /* -1 = nobody waits */
+    uv_signal_t term, intr, quit, hup, pipe;
+    uv_fs_event_t folder; /* the socket's: it may be taken from us */
+    uv_timer_t relisten;
+    bool ending;
+};
+
+struct options {
+    bool system, foreground, print_config, json;
+    const char *check;
+    int ready_fd;
+};
+
+/* ---- one owner ---- */
+
+static void
+read_owner(int fd, char *out, size_t size)
+{
+    ssize_t n = pread(fd, out, size - 1, 0);
+    out[n > 0 ? n : 0] = '\0';
+    out[strcspn(out, "\n")] = '\0';
+}
+
+static int
+take_lock(struct daemon *d, struct er_err *err)
+{
+    char text[4400];
+    d->lock_fd = open(d->places.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (d->lock_fd < 0) {
+        return er_fail(err, er_error_from_errno(errno), "cannot open '%s': %s", d->places.lock,
+                       strerror(errno));
+    }
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        char pid[32];
+        read_owner(d->lock_fd, pid, sizeof pid);
+        return er_fail(err, ER_EBUSY, "the store '%s' belongs to the errandd with pid %s "
+                       "(errand shutdown ends it)", d->places.store, pid[0] ? pid : "?");
+    }
+    int n = snprintf(text, sizeof text, "%d\n%s\n", (int)getpid(), d->places.socket);
+    if (ftruncate(d->lock_fd, 0) != 0 || pwrite(d->lock_fd, text, (size_t)n, 0) != n) {
+        er_log(ER_LOG_WARN, "errandd", "cannot write '%s': %s", d->places.lock, strerror(errno));
+    }
+    return 0;
+}
+
+/* ---- the socket ---- */
+
+static int
+open_door(struct daemon *d, struct er_err *err)
+{
+    int fd = er_places_listen(d->places.socket, d->server.config.socket_mode, err);
+    if (fd < 0) {
+        return fd;
+    }
+    return er_http_start(er_loop_uv(d->server.loop), fd, !d->server.config.group_may_ask,
+                         CONNECTIONS_MAX, er_routes_ops(), &d->server, &d->server.http, err);
+}
+
+static bool
+socket_is_there(const struct daemon *d)
+{
+    struct stat st;
+    return stat(d->places.socket, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static void watch_folder(struct daemon *d);
+
+/* The socket or its folder was removed: make them again. Connections that are open stay. */
+static void
+on_relisten(uv_timer_t *t)
+{
+    struct daemon *d = t->data;
+    struct er_err err;
+    if (d->ending || socket_is_there(d)) {
+        return;
+    }
+    int rc = er_places_make(&d->places, &err);
+    int fd = rc ? rc : er_places_listen(d->places.socket, d->server.config.socket_mode, &err);
+    if (fd < 0) {
+        er_log(ER_LOG_ERROR, "errandd", "%s", err.text);
+        (void)uv_timer_start(t, on_relisten, 1000, 0);
+        return;
+    }
+    er_log(ER_LOG_WARN, "errandd", "the socket '%s' was gone: made again", d->places.socket);
+    struct er_http *old = d->server.http;
+    rc = er_http_start(er_loop_uv(d->server.loop), fd, !d->server.config.group_may_ask,
+                       CONNECTIONS_MAX, er_routes_ops(), &d->server, &d->server.http, &err);
+    if (rc) {
+        er_log(ER_LOG_ERROR, "errandd", "%s", err.text);
+        (void)uv_timer_start(t, on_relisten, 1000, 0);
+        return;
+    }
+    er_http_stop(old);
+    watch_folder(d);
+}
+
+static void
+on_folder(uv_fs_event_t *h, const char *name, int events, int status)
+{
+    (void)name;
+    (void)events;
+    (void)status;
+    struct daemon *d = h->data;
+    if (!d->ending && !socket_is_there(d)) {
+        (void)uv_timer_start(&d->relisten, on_relisten, 50, 0);
+    }
+}
+
+static void
+watch_folder(struct daemon *d)
+{
+    char *folder = er_xstrdup(d->places.socket);
+    *strrchr(folder, '/') = '\0';
+    (void)uv_fs_event_stop(&d->folder);
+    (void)uv_fs_event_start(&d->folder, on_folder, folder[0] ? folder : "/", 0);
+    er_free(folder);
+}
+
+/* ---- ready ---- */
+
+static void
+tell_ready(struct daemon *d, const char *problem)
+{
+    if (d->ready_fd < 0) {
+        return;
+    }
+    int rc = er_write_all(d->ready_fd, problem ? "!" : "+", 1);
+    if (rc == 0 && problem) {
+        rc = er_write_all(d->ready_fd, problem, strlen(problem));
+    }
+    if (rc) {
+        er_log(ER_LOG_DEBUG, "errandd", "who started us does not wait any more");
+    }
+    er_close(&d->ready_fd);
+}
+
+/* ---- the end ---- */
+
+static void
+on_workers_stopped(void *ctx)
+{
+    struct daemon *d = ctx;
+    uv_stop(er_loop_uv(d->server.loop));
+}
+
+static void
+end(struct er_server *s, bool now)
+{
+    struct daemon *d = (struct daemon *)(void *)s;
+    if (!d->ending) {
+        er_log(ER_LOG_INFO, "errandd", now ? "ending, putting back what runs"
+               : "ending; what runs goes on under its worker");
+    }
+    d->ending = true;
+    s->stopping = true;
+    er_supervisor_stop(s->supervisor, now, on_workers_stopped, d);
+}
+
+static void
+on_signal(uv_signal_t *h, int signum)
+{
+    struct daemon *d = h->data;
+    if (signum != SIGHUP && signum != SIGPIPE) {
+        end(&d->server, signum == SIGQUIT || d->ending);
+    }
+}
+
+static void
+watch_signals(struct daemon *d)
+{
+    const struct {
+        uv_signal_t *h;
+        int signum;
+    } all[] = {{&d->term, SIGTERM}, {&d->intr, SIGINT}, {&d->quit, SIGQUIT}, {&d->hup, SIGHUP},
+               {&d->pipe, SIGPIPE}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        (void)uv_signal_init(er_loop_uv(d->server.loop), all[i].h);
+        all[i].h->data = d;
+        (void)uv_signal_start(all[i].h, on_signal, all[i].signum);
+    }
+}
+
+/* ---- the start ---- */
+
+static char *
+default_env(void)
+{
+    static const char *const names[] = {"PATH", "HOME", "USER", "LANG", "SHELL", "TZ"};
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *value = getenv(names[i]);
+        if (value) {
+            er_buf_add_char(&b, b.len ? ',' : '{');
+            er_buf_add_json_str(&b, names[i]);
+            er_buf_add_char(&b, ':');
+            er_buf_add_json_str(&b, value);
+        }
+    }
+    er_buf_add_str(&b, b.len ? "}" : "{}");
+    return er_buf_take(&b);
+}
+
+static int
+open_engine(struct daemon *d, struct er_err *err)
+{
+    struct er_server *s = &d->server;
+    struct er_engine_options o = {.loop = s->loop,
+                                  .clock = er_clock_system(),
+                                  .store_path = d->places.store,
+                                  .logs = d->places.logs,
+                                  .retention = s->config.retention,
+                                  .max_losses = s->config.max_losses,
+                                  .backoff_cap = s->config.backoff_cap};
+    return er_engine_open(&o, &s->engine, err);
+}
+
+static int
+start(struct daemon *d, const struct options *o, struct er_err *err)
+{
+    struct er_server *s = &d->server;
+    int rc = er_places_init(&d->places, o->system, err);
+    if (rc == 0) {
+        er_env_rules_init(&s->env_rules);
+        rc = er_server_config_load(&s->config, &d->places, &s->env_rules, o->system, err);
+    }
+    if (rc == 0) {
+        rc = er_places_make(&d->places, err);
+    }
+    if (rc == 0) {
+        rc = take_lock(d, err);
+    }
+    if (rc == 0) {
+        rc = er_loop_new(&s->loop, err);
+    }
+    if (rc == 0) {
+        watch_signals(d);
+        rc = open_engine(d, err);
+    }
+    if (rc == 0) {
+        s->places = &d->places;
+        s->default_env = default_env();
+        s->started_at = er_clock_wall(er_clock_system());
+        s->on_shutdown = end;
+        rc = er_supervisor_start(s, err);
+    }
+    return rc ? rc : open_door(d, err);
+}
+
+static void
+watch_door(struct daemon *d)
+{
+    uv_loop_t *uv = er_loop_uv(d->server.loop);
+    (void)uv_timer_init(uv, &d->relisten);
+    (void)uv_fs_event_init(uv, &d->folder);
+    d->relisten.data = d->folder.data = d;
+    watch_folder(d);
+}
+
+static void
+finish(struct daemon *d)
+{
+    struct er_server *s = &d->server;
+    (void)unlink(d->places.socket);
+    er_http_stop(s->http);
+    er_supervisor_free(s->supervisor);
+    er_engine_stop(s->engine);
+    er_loop_free(s->loop);
+}
+
+static int
+usage(FILE *to, int code)
+{
+    (void)fputs("usage: errandd [--foreground] [--system] [--ready-fd N]\n"
+                "       errandd --print-config [--json] [--check FILE]\n"
+                "The daemon of errand; 'errand serve' starts it. See errand(1).\n", to);
+    return code;
+}
+
+static int
+parse(int argc, char **argv, struct options *o)
+{
+    static const struct option longs[] = {
+        {"foreground", no_argument, NULL, 'f'}, {"system", no_argument, NULL, 's'},
+        {"ready-fd", required_argument, NULL, 'r'}, {"print-config", no_argument, NULL, 'p'},
+        {"json", no_argument, NULL, 'j'}, {"check", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'v'}, {0},
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+        switch (c) {
+        case 'f':
+            o->foreground = true;
+            break;
+        case 's':
+            o->system = true;
+            break;
+        case 'r':
+            o->ready_fd = atoi(optarg);
+            break;
+        case 'p':
+            o->print_config = true;
+            break;
+        case 'j':
+            o->json = true;
+            break;
+        case 'c':
+            o->check = optarg;
+            break;
+        case 'h':
+            exit(usage(stdout, 0));
+        case 'v':
+            (void)printf("errandd %s\n", ER_VERSION);
+            exit(0);
+        default:
+            return usage(stderr, 2);
+        }
+    }
+    return optind < argc ? usage(stderr, 2) : 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct daemon d = {.lock_fd = -1, .ready_fd = -1};
+    struct options o = {.ready_fd = -1};
+    struct er_err err = {""};
+    int rc = parse(argc, argv, &o);
+    if (rc) {
+        return rc;
+    }
+    if (o.print_config || o.check) {
+        return er_server_config_print(o.system, o.check, o.json);
+    }
+    d.ready_fd = o.ready_fd;
+    if (d.ready_fd >= 0) {
+        (void)fcntl(d.ready_fd, F_SETFD, FD_CLOEXEC);
+    }
+    (void)umask(077);
+    (void)mallopt(M_ARENA_MAX, 2); /* few threads, little memory */
+    rc = start(&d, &o, &err);
+    if (rc) {
+        er_log(ER_LOG_ERROR, "errandd", "%s", err.text);
+        tell_ready(&d, err.text);
+        return er_error_exit(rc);
+    }
+    watch_door(&d);
+    er_log(ER_LOG_INFO, "errandd", "version %s, pid %d, socket %s", ER_VERSION, (int)getpid(),
+           d.places.socket);
+    tell_ready(&d, NULL);
+    (void)uv_run(er_loop_uv(d.server.loop), UV_RUN_DEFAULT);
+    finish(&d);
+    er_log(ER_LOG_INFO, "errandd", "ended");
+    return 0;
+}

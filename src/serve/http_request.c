@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT */
+/* The way of a request. The library calls on_target when its first line is there,
+ * on_access when its head is there, then with each piece of its body, then once more with
+ * none; and on_completed when all is sent or the connection broke:
+ *
+ *   IDLE -> HEAD -> COLLECT -> PENDING -> SENDING -> IDLE
+ *                      \-> DISCARD ---------/
+ *
+ * The library takes an answer only with the head (then the connection is closed behind
+ * it) or after the whole body. An early answer (a refusal, a bad line) therefore waits
+ * until the rest of the body was read and thrown away; only when the client waits for
+ * "100 Continue", or the head cannot be trusted, or the body is very large, it goes out
+ * at once.
+ *
+ * Failure modes: returning MHD_NO closes the connection; a broken one ends any phase by
+ * on_completed. */
+#include <string.h>
+
+#include "serve/http_priv.h"
+
+#define KEEP_MAX ((size_t)4 << 10) /* bytes a buffer may keep between two requests */
+
+/* ---- the body ---- */
+
+static enum MHD_Result
+discard(struct er_http_request *req, size_t n)
+{
+    req->discarded += n;
+    return req->discarded <= ER_HTTP_DISCARD_MAX ? MHD_YES : MHD_NO;
+}
+
+static void
+refuse_size(struct er_http_request *req, const char *what)
+{
+    char detail[80];
+    (void)snprintf(detail, sizeof detail, "%s is larger than %zu bytes", what, req->max);
+    er_http_refuse(req, 413, ER_ETOOBIG, detail);
+}
+
+static void
+collect_whole(struct er_http_request *req, const char *data, size_t n)
+{
+    if (n > req->max || req->body.len > req->max - n) {
+        refuse_size(req, "the body");
+        return;
+    }
+    er_buf_add(&req->body, data, n);
+    if (req->body.failed) {
+        er_http_refuse(req, 503, ER_ENOMEM, NULL);
+    }
+}
+
+static void
+give_line(struct er_http_request *req, const char *line, size_t n)
+{
+    if (n > 0 && line[n - 1] == '\r') {
+        n--;
+    }
+    if (n > 0) {
+        req->conn->h->ops->on_line(req->conn->h->ctx, req, line, n);
+    }
+}
+
+/* Gives the line that was kept, whose end has come. */
+static void
+give_kept_line(struct er_http_request *req)
+{
+    if (req->body.len > 0) {
+        give_line(req, req->body.data, req->body.len);
+        er_buf_clear(&req->body);
+    }
+}
+
+static void
+collect_lines(struct er_http_request *req, const char *data, size_t n)
+{
+    while (n > 0 && !req->answered) {
+        const char *end = memchr(data, '\n', n);
+        size_t len = end ? (size_t)(end - data) : n;
+        if (len > req->max || req->body.len > req->max - len) {
+            refuse_size(req, "a line");
+            return;
+        }
+        if (!end || req->body.len > 0) {
+            er_buf_add(&req->body, data, len);
+            if (req->body.failed) {
+                er_http_refuse(req, 503, ER_ENOMEM, NULL);
+                return;
+            }
+        }
+        if (!end) {
+            return;
+        }
+        if (req->body.len > 0) {
+            give_kept_line(req);
+        } else {
+            give_line(req, data, len);
+        }
+        data += len + 1;
+        n -= len + 1;
+    }
+}
+
+static enum MHD_Result
+on_body(struct er_http_request *req, const char *data, size_t n)
+{
+    er_http_conn_hurry(req->conn);
+    if (req->phase == ER_HTTP_DISCARD) {
+        return discard(req, n);
+    }
+    if (req->kind == ER_HTTP_BODY_LINES) {
+        collect_lines(req, data, n);
+    } else {
+        collect_whole(req, data, n);
+    }
+    if (req->answered) {
+        req->phase = ER_HTTP_DISCARD;
+        er_buf_fini(&req->body);
+    }
+    return MHD_YES;
+}
+
+/* ---- the steps ---- */
+
+/* The head is there: we refuse it, or the handler says what it wants. */
+static void
+consider_head(struct er_http_request *req, const char *method, const char *version,
+              struct er_http_framing *framing, bool *out_close)
+{
+    struct er_http *h = req->conn->h;
+    const char *why = NULL;
+    int status = er_http_head_check(req, method, version, framing, &why);
+    if (status) {
+        *out_close = status != 405;
+        if (status == 405) {
+            er_http_add_header(req, "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE");
+        } else {
+            er_http_add_header(req, "Connection", "close");
+        }
+        er_http_refuse(req, status, status == 431 ? ER_ETOOBIG : ER_EINVALID, why);
+        return;
+    }
+    if (req->conn->forbidden) {
+        er_http_refuse(req, 403, ER_EAUTH, "this socket serves its owner and root only");
+        return;
+    }
+    req->kind = ER_HTTP_BODY_WHOLE;
+    req->max = 0;
+    req->known = true;
+    if (h->ops->on_head(h->ctx, req, &req->kind, &req->max)) {
+        ER_ASSERT(req->answered);
+    }
+    if (!req->answered && req->kind == ER_HTTP_BODY_WHOLE && framing->length > req->max) {
+        refuse_size(req, "the body");
+    }
+}
+
+static enum MHD_Result
+on_head(struct er_http_request *req, const char *method, const char *version)
+{
+    struct er_http_framing framing;
+    bool close = false;
+    consider_head(req, method, version, &framing, &close);
+    req->body.max = req->max + 1; /* the ceiling itself is ours to check */
+    if (!req->answered) {
+        req->phase = ER_HTTP_COLLECT;
+    } else if (close || (framing.has_body && framing.expects_continue) ||
+               framing.length > ER_HTTP_DISCARD_MAX) {
+        return er_http_send(req);
+    } else {
+        req->phase = ER_HTTP_DISCARD;
+    }
+    if (framing.has_body) {
+        er_http_conn_hurry(req->conn);
+    }
+    return MHD_YES;
+}
+
+static enum MHD_Result
+on_complete(struct er_http_request *req)
+{
+    struct er_http *h = req->conn->h;
+    er_http_conn_calm(req->conn);
+    if (h->stopping && !req->answered) {
+        return MHD_NO;
+    }
+    if (!req->answered && req->kind == ER_HTTP_BODY_LINES) {
+        give_kept_line(req);
+    }
+    if (!req->answered) {
+        er_buf_add(&req->body, "", 0); /* terminated, also when there is none */
+        h->ops->on_request(h->ctx, req);
+    }
+    if (req->answered) {
+        return er_http_send(req);
+    }
+    req->phase = ER_HTTP_PENDING;
+    er_http_conn_suspend(req->conn);
+    return MHD_YES;
+}
+
+void *
+er_http_request_on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
+{
+    (void)cls;
+    struct er_http_conn *c =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    if (!c) {
+        return NULL;
+    }
+    c->req.phase = ER_HTTP_HEAD;
+    er_http_head_target(&c->req, uri ? uri : "");
+    if (!c->hurried) {
+        er_http_conn_hurry(c);
+    }
+    return &c->req;
+}
+
+enum MHD_Result
+er_http_request_on_access(void *cls, struct MHD_Connection *mhd, const char *url,
+                          const char *method, const char *version, const char *data,
+                          size_t *size, void **req_cls)
+{
+    struct er_http_request *req = *req_cls;
+    size_t n = *size;
+    (void)cls;
+    (void)mhd;
+    (void)url;
+    if (!req) {
+        return MHD_NO; /* memory was out when the connection came */
+    }
+    switch (req->phase) {
+    case ER_HTTP_HEAD:
+        return on_head(req, method, version);
+    case ER_HTTP_COLLECT:
+    case ER_HTTP_DISCARD:
+        *size = 0;
+        return n > 0 ? on_body(req, data, n) : on_complete(req);
+    case ER_HTTP_PENDING:
+        if (!req->answered && !req->broken) {
+            er_http_conn_suspend(req->conn);
+            return MHD_YES;
+        }
+        return er_http_send(req);
+    case ER_HTTP_IDLE:
+    case ER_HTTP_SENDING:
+        break;
+    }
+    return MHD_NO;
+}
+
+void
+er_http_request_on_completed(void *cls, struct MHD_Connection *mhd, void **req_cls,
+                             enum MHD_RequestTerminationCode code)
+{
+    struct er_http_request *req = *req_cls;
+    (void)cls;
+    (void)mhd;
+    if (req) {
+        req->broken = req->broken || code != MHD_REQUEST_TERMINATED_COMPLETED_OK;
+        er_http_request_end(req);
+    }
+}
+
+/* Empties a buffer that the next request may use again. */
+static void
+recycle(struct er_buf *b)
+{
+    b->max = 0;
+    if (b->size > KEEP_MAX) {
+        er_buf_fini(b);
+    } else {
+        er_buf_clear(b);
+    }
+}
+
+void
+er_http_request_end(struct er_http_request *req)
+{
+    struct er_http_conn *c = req->conn;
+    if (req->phase == ER_HTTP_IDLE) {
+        return;
+    }
+    er_http_conn_calm(c);
+    if (req->known) {
+        c->h->ops->on_end(c->h->ctx, req);
+    }
+    if (req->response) {
+        MHD_destroy_response(req->response);
+    }
+    recycle(&req->target);
+    recycle(&req->headers);
+    recycle(&req->body);
+    er_buf_fini(&req->stream.out);
+    *req = (struct er_http_request){
+        .conn = c, .target = req->target, .headers = req->headers, .body = req->body};
+}
+
+void
+er_http_request_fini(struct er_http_request *req)
+{
+    er_buf_fini(&req->target);
+    er_buf_fini(&req->headers);
+    er_buf_fini(&req->body);
+}
+
+/* ---- what the handler asks ---- */
+
+const char *
+er_http_method(const struct er_http_request *req)
+{
+    return req->method;
+}
+
+const char *
+er_http_path(const struct er_http_request *req)
+{
+    return req->target.data;
+}
+
+void
+er_http_queries(const struct er_http_request *req,
+                bool (*fn)(void *ctx, const char *name, const char *value), void *ctx)
+{
+    const char *end = req->target.data + req->target.len;
+    const char *name = req->target.data + strlen(req->target.data) + 1;
+    while (name < end) {
+        const char *value = name + strlen(name) + 1;
+        if (!fn(ctx, name, value)) {
+            return;
+        }
+        name = value + strlen(value) + 1;
+    }
+}
+
+struct find {
+    const char *name, *value;
+};
+
+static bool
+find_query(void *ctx, const char *name, const char *value)
+{
+    struct find *f = ctx;
+    if (strcmp(name, f->name) != 0) {
+        return true;
+    }
+    f->value = value;
+    return false;
+}
+
+const char *
+er_http_query(const struct er_http_request *req, const char *name)
+{
+    struct find f = {name, NULL};
+    er_http_queries(req, find_query, &f);
+    return f.value;
+}
+
+const char *
+er_http_header(const struct er_http_request *req, const char *name)
+{
+    return MHD_lookup_connection_value(req->conn->mhd, MHD_HEADER_KIND, name);
+}
+
+const struct er_buf *
+er_http_body(const struct er_http_request *req)
+{
+    return &req->body;
+}
+
+pid_t
+er_http_peer_pid(const struct er_http_request *req)
+{
+    return req->conn->pid;
+}
+
+void
+er_http_set_user(struct er_http_request *req, void *user)
+{
+    req->user = user;
+}
+
+void *
+er_http_user(const struct er_http_request *req)
+{
+    return req->user;
+}
+
+bool
+er_http_is_alive(const struct er_http_request *req)
+{
+    return !req->broken;
+}

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: MIT */
+/* The local worker: started with the daemon, noticed at once when it dies, started again.
+ *
+ * Alive or dead is a fact of the kernel: a worker holds a flock on workers/NAME.lock. Each
+ * session is watched by a pidfd of its worker; when that fires, or when the lock is free,
+ * the session is dead and the engine clears up after it (er_engine_session_dead).
+ *   link lost, process alive   10 s for a new hello, then it is killed
+ *   found at the start         lock free: dead; held: 10 s for its hello, then killed
+ * A new worker is started when no session is left that may come back. The first restart
+ * after a healthy time is at once, then 1 s, 2 s ... 60 s; from the fifth in a row the
+ * pause is 60 s: never given up, never a storm.
+ *
+ * The daemon is a subreaper: what a dead worker leaves behind becomes its child and is
+ * found by the engine's autopsy; SIGCHLD reaps all of it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "serve/server.h"
+
+#define HELLO_MS 10000   /* how long a living worker has to come back */
+#define HEALTHY_FOR (60 * ER_USEC_PER_SEC)
+#define PAUSE_MAX_S 60
+#define STOP_MS 15000    /* bound of a stop: grace + 5 s and some */
+
+/* One session of a local worker. */
+struct guard {
+    struct er_supervisor *v;
+    int64_t session;
+    char *lock; /* path */
+    int pid;
+    int pidfd; /* -1 = not watched */
+    bool connected, ending;
+    uv_poll_t poll;
+    uv_timer_t patience; /* runs while it is not connected */
+    int open_handles;
+    struct guard *next;
+};
+struct er_supervisor {
+    struct er_server *server;
+    struct guard *guards;
+    int child;          /* pid of the worker that was started last; 0 = none lives */
+    bool child_hello;   /* it has opened a session */
+    er_usec child_at;   /* mono */
+    int in_a_row;       /* restarts without a healthy time between them */
+    int64_t restarts;
+    uv_timer_t again;   /* the pause before a restart */
+    bool waiting;
+    uv_signal_t sigchld;
+    bool stopping, stop_now;
+    uv_timer_t stop_timer;
+    void (*stop_done)(void *ctx);
+    void *stop_ctx;
+};
+
+static void consider(struct er_supervisor *v);
+
+/* ---- guards ---- */
+
+static void
+on_guard_closed(uv_handle_t *h)
+{
+    struct guard *g = h->data;
+    if (--g->open_handles == 0) {
+        er_close(&g->pidfd);
+        er_free(g->lock);
+        er_free(g);
+    }
+}
+
+static struct guard *
+find_guard(struct er_supervisor *v, int64_t session)
+{
+    struct guard *g = v->guards;
+    while (g && g->session != session) {
+        g = g->next;
+    }
+    return g;
+}
+
+static void
+remove_guard(struct guard *g)
+{
+    struct guard **at = &g->v->guards;
+    while (*at != g) {
+        at = &(*at)->next;
+    }
+    *at = g->next;
+    g->open_handles = g->pidfd >= 0 ? 2 : 1;
+    if (g->pidfd >= 0) {
+        uv_close((uv_handle_t *)&g->poll, on_guard_closed);
+    }
+    uv_close((uv_handle_t *)&g->patience, on_guard_closed);
+}
+
+/* Whether the worker's lock is free: 1 dead, 0 alive. */
+static bool
+lock_is_free(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT;
+    }
+    bool is_free = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    er_close(&fd);
+    return is_free;
+}
+
+static void
+bury(struct guard *g)
+{
+    struct er_supervisor *v = g->v;
+    er_engine_session_dead(v->server->engine, g->session, !g->ending);
+    (void)unlink(g->lock);
+    if (g->pid == v->child) {
+        v->child = 0;
+    }
+    remove_guard(g);
+    consider(v);
+}
+
+static void
+on_pidfd(uv_poll_t *h, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct guard *g = h->data;
+    (void)uv_poll_stop(h);
+    bury(g); /* the kernel has let go of its lock by the time the pidfd is readable */
+}
+
+static void
+watch_pid(struct guard *g, int pid)
+{
+    if (g->pidfd >= 0 || pid <= 0) {
+        return;
+    }
+    g->pid = pid;
+    g->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (g->pidfd < 0) {
+        return; /* gone already: the patience ends it */
+    }
+    ER_ASSERT(uv_poll_init(er_loop_uv(g->v->server->loop), &g->poll, g->pidfd) == 0);
+    g->poll.data = g;
+    ER_ASSERT(uv_poll_start(&g->poll, UV_READABLE, on_pidfd) == 0);
+}
+
+static void
+on_patience(uv_timer_t *t)
+{
+    struct guard *g = t->data;
+    if (lock_is_free(g->lock)) {
+        bury(g);
+        return;
+    }
+    er_log(ER_LOG_WARN, "supervise", "worker pid %d does not come back: killing it", g->pid);
+    if (g->pid > 0) {
+        (void)kill(g->pid, SIGKILL);
+    }
+    (void)uv_timer_start(t, on_patience, 200, 0); /* until its lock is free */
+}
+
+static struct guard *
+add_guard(struct er_supervisor *v, int64_t session, const char *worker, int pid)
+{
+    struct guard *g = er_xzalloc(sizeof *g);
+    g->v = v;
+    g->session = session;
+    g->lock = er_xasprintf("%s/%s.lock", v->server->places->workers, worker);
+    g->pid = pid;
+    g->pidfd = -1;
+    g->next = v->guards;
+    v->guards = g;
+    (void)uv_timer_init(er_loop_uv(v->server->loop), &g->patience);
+    g->patience.data = g;
+    return g;
+}
+
+/* ---- starting a worker ---- */
+
+static char *
+find_worker(void)
+{
+    static const char *const places[] = {"errand-worker", "../libexec/errand-worker",
+                                         "../libexec/errand/errand-worker",
+                                         "../work/errand-worker"};
+    char self[PATH_MAX];
+    const char *named = getenv("ERRAND_WORKER");
+    if (named && *named) {
+        return er_xstrdup(named);
+    }
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0) {
+        return NULL;
+    }
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        char *path = er_xasprintf("%s/%s", self, places[i]);
+        if (access(path, X_OK) == 0) {
+            return path;
+        }
+        er_free(path);
+    }
+    return NULL;
+}
+
+static int
+spawn_worker(struct er_supervisor *v, const char *path)
+{
+    extern char **environ;
+    char *const argv[] = {(char *)(uintptr_t) "errand-worker", (char *)(uintptr_t) "--socket",
+                          v->server->places->socket, NULL};
+    posix_spawnattr_t attr;
+    posix_spawn_file_actions_t fa;
+    sigset_t none, all;
+    pid_t pid = 0;
+    (void)sigemptyset(&none);
+    (void)sigfillset(&all);
+    (void)posix_spawnattr_init(&attr);
+    (void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+                                              POSIX_SPAWN_SETSIGDEF);
+    (void)posix_spawnattr_setsigmask(&attr, &none);
+    (void)posix_spawnattr_setsigdefault(&attr, &all);
+    (void)posix_spawn_file_actions_init(&fa);
+    (void)posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+    (void)posix_spawn_file_actions_adddup2(&fa, 2, 1);
+    int rc = posix_spawn(&pid, path, &fa, &attr, argv, environ);
+    (void)posix_spawn_file_actions_destroy(&fa);
+    (void)posix_spawnattr_destroy(&attr);
+    if (rc) {
+        er_log(ER_LOG_ERROR, "supervise", "cannot start %s: %s", path, strerror(rc));
+        return 0;
+    }
+    return pid;
+}
+
+static void
+start_now(struct er_supervisor *v)
+{
+    char *path = find_worker();
+    v->waiting = false;
+    v->child_hello = false;
+    v->child_at = er_clock_mono(er_clock_system());
+    v->child = path ? spawn_worker(v, path) : 0;
+    if (!path) {
+        er_log(ER_LOG_ERROR, "supervise", "errand-worker is not beside errandd nor in "
+               "../libexec: install it, or name it in ERRAND_WORKER");
+    }
+    er_free(path);
+    if (v->child == 0) {
+        consider(v);
+    }
+}
+
+static void
+on_again(uv_timer_t *t)
+{
+    start_now(t->data);
+}
+
+/* The pause before the next start. */
+static uint64_t
+pause_ms(struct er_supervisor *v)
+{
+    if (v->child_at == 0) {
+        return 0; /* the very first */
+    }
+    v->restarts++;
+    if (er_clock_mono(er_clock_system()) - v->child_at >= HEALTHY_FOR) {
+        v->in_a_row = 0;
+    }
+    int n = v->in_a_row++;
+    if (n == 0) {
+        return 0;
+    }
+    int s = n > 6 ? PAUSE_MAX_S : 1 << (n - 1);
+    if (n >= 5) {
+        er_log(ER_LOG_ERROR, "supervise", "the worker has died %d times in a row: trying again "
+               "in %d s", n, PAUSE_MAX_S);
+        s = PAUSE_MAX_S;
+    }
+    return (uint64_t)s * 1000;
+}
+
+/* Starts a worker if none is there nor may come back. */
+static void
+consider(struct er_supervisor *v)
+{
+    if (v->stopping) {
+        if (!v->guards && v->child == 0 && v->stop_done) {
+            void (*done)(void *ctx) = v->stop_done;
+            v->stop_done = NULL;
+            done(v->stop_ctx);
+        }
+        return;
+    }
+    if (v->guards || v->child || v->waiting) {
+        return;
+    }
+    v->waiting = true;
+    (void)uv_timer_start(&v->again, on_again, pause_ms(v), 0);
+}
+
+/* Reaps every child: workers, and the orphans of dead ones. */
+static void
+on_sigchld(uv_signal_t *h, int signum)
+{
+    (void)signum;
+    struct er_supervisor *v = h->data;
+    int pid, status;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == v->child && !v->child_hello) {
+            /* it never came as far as a session: no guard tells */
+            er_log(ER_LOG_ERROR, "supervise", "the worker ended at its start (status %d)", status);
+            v->child = 0;
+            consider(v);
+        }
+    }
+}
+
+/* ---- what the routes tell ---- */
+
+struct wanted {
+    int64_t session;
+    char worker[64];
+};
+
+static void
+on_view(void *ctx, const struct er_session_view *view)
+{
+    struct wanted *w = ctx;
+    if (view->id == w->session) {
+        (void)snprintf(w->worker, sizeof w->worker, "%s", view->worker);
+    }
+}
+
+void
+er_supervisor_attached(struct er_supervisor *v, int64_t session, int pid)
+{
+    struct guard *g = find_guard(v, session);
+    if (!g) {
+        struct wanted w = {.session = session};
+        er_engine_sessions(v->server->engine, on_view, &w);
+        g = add_guard(v, session, w.worker, pid);
+    }
+    v->child_hello = v->child_hello || pid == v->child;
+    g->connected = true;
+    (void)uv_timer_stop(&g->patience);
+    watch_pid(g, pid);
+}
+
+void
+er_supervisor_detached(struct er_supervisor *v, int64_t session)
+{
+    struct guard *g = find_guard(v, session);
+    if (g) {
+        g->connected = false;
+        (void)uv_timer_start(&g->patience, on_patience, HELLO_MS, 0);
+    }
+}
+
+/* ---- start and stop ---- */
+
+static void
+adopt(void *ctx, const struct er_session_view *view)
+{
+    struct er_supervisor *v = ctx;
+    struct guard *g = add_guard(v, view->id, view->worker, view->pid);
+    if (lock_is_free(g->lock)) {
+        (void)uv_timer_start(&g->patience, on_patience, 0, 0);
+        return;
+    }
+    watch_pid(g, view->pid);
+    (void)uv_timer_start(&g->patience, on_patience, HELLO_MS, 0);
+}
+
+int
+er_supervisor_start(struct er_server *s, struct er_err *err)
+{
+    struct er_supervisor *v = er_xzalloc(sizeof *v);
+    uv_loop_t *loop = er_loop_uv(s->loop);
+    v->server = s;
+    s->supervisor = v;
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
+        return er_fail(err, ER_EIO, "cannot become a subreaper: %s", strerror(errno));
+    }
+    (void)uv_timer_init(loop, &v->again);
+    (void)uv_timer_init(loop, &v->stop_timer);
+    (void)uv_signal_init(loop, &v->sigchld);
+    v->again.data = v->stop_timer.data = v->sigchld.data = v;
+    (void)uv_signal_start(&v->sigchld, on_sigchld, SIGCHLD);
+    er_engine_sessions(s->engine, adopt, v);
+    consider(v);
+    return 0;
+}
+
+static void
+on_stop_bound(uv_timer_t *t)
+{
+    struct er_supervisor *v = t->data;
+    void (*done)(void *ctx) = v->stop_done;
+    v->stop_done = NULL;
+    if (done) {
+        done(v->stop_ctx);
+    }
+}
+
+static void
+stop_one(void *ctx, const struct er_session_view *view)
+{
+    struct er_supervisor *v = ctx;
+    struct guard *g = find_guard(v, view->id);
+    if (g && g->connected && (v->stop_now || view->n_running == 0)) {
+        g->ending = true;
+    }
+}
+
+void
+er_supervisor_stop(struct er_supervisor *v, bool now, void (*done)(void *ctx), void *ctx)
+{
+    v->stopping = true;
+    v->stop_now = v->stop_now || now;
+    v->stop_done = done;
+    v->stop_ctx = ctx;
+    (void)uv_timer_stop(&v->again);
+    er_engine_sessions(v->server->engine, stop_one, v);
+    bool wait = v->child && !v->child_hello;
+    for (struct guard *g = v->guards; g; g = g->next) {
+        if (g->ending) {
+            er_engine_session_drain(v->server->engine, g->session, true);
+            wait = true;
+        }
+    }
+    if (wait && v->child && !v->child_hello) {
+        (void)kill(v->child, SIGTERM); /* it has nothing yet */
+    }
+    /* those that go on without us are not waited for */
+    (void)uv_timer_start(&v->stop_timer, on_stop_bound,
+                         !wait ? 0 : v->stop_now ? STOP_MS : 2000, 0);
+}
+
+void
+er_supervisor_free(struct er_supervisor *v)
+{
+    while (v->guards) {
+        remove_guard(v->guards);
+    }
+    /* its handles are closed with the loop; the memory goes with the process */
+}
+
+void
+er_supervisor_stats(const struct er_supervisor *v, int64_t *out_restarts, bool *out_waiting)
+{
+    *out_restarts = v->restarts;
+    *out_waiting = v->waiting;
+}
