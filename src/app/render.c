@@ -315,6 +315,24 @@ widest_flex(const struct er_table *table, const size_t *widths)
     return best;
 }
 
+static bool
+is_right(enum er_align align)
+{
+    return align == ER_ALIGN_RIGHT || align == ER_ALIGN_SPARE_RIGHT;
+}
+
+/* The last spare column that is there, or `columns`. */
+static size_t
+last_spare(const struct er_table *table, const size_t *widths)
+{
+    for (size_t i = table->columns; i-- > 0;) {
+        if (table->align[i] >= ER_ALIGN_SPARE_LEFT && widths[i] > 0) {
+            return i;
+        }
+    }
+    return table->columns;
+}
+
 /* How wide each column is to be: its widest cell, less what the terminal has no room for.
  */
 static void
@@ -333,11 +351,17 @@ measure(const struct er_table *table, const struct er_term *t, size_t first,
     total -= total > 0 ? GAP : 0;
     while (t->width > 0 && total > (size_t)t->width) {
         size_t i = widest_flex(table, widths);
+        if (i < table->columns) {
+            widths[i]--;
+            total--;
+            continue;
+        }
+        i = last_spare(table, widths);
         if (i == table->columns) {
             break;
         }
-        widths[i]--;
-        total--;
+        total -= widths[i] + GAP;
+        widths[i] = 0;
     }
 }
 
@@ -362,11 +386,11 @@ render_row(const struct er_table *table, const struct er_term *t, const struct c
         size_t width = row[i].width < widths[i] ? row[i].width : widths[i];
         size_t rest = widths[i] - width;
         if (row[i].len > 0) {
-            pad(b, due + (table->align[i] == ER_ALIGN_RIGHT ? rest : 0));
+            pad(b, due + (is_right(table->align[i]) ? rest : 0));
             er_term_style(t, b, row[i].style);
             size_t got = add_fitting(t, b, row[i].text, row[i].len, widths[i]);
             er_term_plain(t, b, row[i].style);
-            due = table->align[i] == ER_ALIGN_RIGHT ? 0 : widths[i] - got;
+            due = is_right(table->align[i]) ? 0 : widths[i] - got;
         } else {
             due += widths[i];
         }

@@ -45,10 +45,17 @@ size_t er_term_text(const struct er_term *t, struct er_buf *b, const char *s, si
 /* Adds a bar of `cells` cells for a percent (clamped to 0..100). */
 void er_term_bar(const struct er_term *t, struct er_buf *b, double percent, int cells);
 
-/* A table whose columns are as wide as their widest cell, within the terminal's width:
- * what is too much is taken from the flexible columns, the widest first. */
+/* A table whose columns are as wide as their widest cell, within the terminal's width: what
+ * is too much is taken from the flexible columns, the widest first; then the spare ones are
+ * left out, the last first. */
 struct er_table;
-enum er_align { ER_ALIGN_LEFT, ER_ALIGN_RIGHT, ER_ALIGN_FLEX };
+enum er_align {
+    ER_ALIGN_LEFT,
+    ER_ALIGN_RIGHT,
+    ER_ALIGN_FLEX,
+    ER_ALIGN_SPARE_LEFT,
+    ER_ALIGN_SPARE_RIGHT,
+};
 /* `align` has one entry a column. Ends the process when memory is out. */
 struct er_table *er_table_new(const enum er_align *align, size_t columns);
 void er_table_free(struct er_table *table);

@@ -251,9 +251,10 @@ er_show_why(const json_t *task, er_usec now, struct er_buf *b)
 struct er_table *
 er_show_table(void)
 {
-    static const enum er_align align[] = {ER_ALIGN_LEFT,  ER_ALIGN_RIGHT, ER_ALIGN_FLEX,
-                                          ER_ALIGN_LEFT,  ER_ALIGN_RIGHT, ER_ALIGN_FLEX,
-                                          ER_ALIGN_RIGHT, ER_ALIGN_LEFT};
+    static const enum er_align align[] = {
+        ER_ALIGN_LEFT,  ER_ALIGN_RIGHT, ER_ALIGN_FLEX,        ER_ALIGN_SPARE_LEFT,
+        ER_ALIGN_RIGHT, ER_ALIGN_FLEX,  ER_ALIGN_SPARE_RIGHT, ER_ALIGN_LEFT,
+    };
     return er_table_new(align, sizeof align / sizeof align[0]);
 }
 

@@ -38,6 +38,7 @@ bool
 er_sse_next(struct er_buf *in, struct er_buf *data, int64_t *seq)
 {
     size_t at = 0;
+    int64_t number = *seq; /* told only with its event */
     er_buf_clear(data);
     while (at < in->len) {
         const char *line = in->data + at;
@@ -49,12 +50,14 @@ er_sse_next(struct er_buf *in, struct er_buf *data, int64_t *seq)
         at += n + 1;
         n -= n > 0 && line[n - 1] == '\r';
         if (n > 0) {
-            take_line(line, n, data, seq);
+            take_line(line, n, data, &number);
         } else if (data->len > 0) {
             er_buf_drop(in, at);
+            *seq = number;
             return true;
         } else { /* nothing but comments so far */
             er_buf_drop(in, at);
+            number = *seq;
             at = 0;
         }
     }

@@ -1,0 +1,908 @@
+# SPDX-License-Identifier: MIT
+"""The errand command against a daemon that only pretends (fake_daemon.py): what it asks
+for, what it makes of the answers, and what it does when a connection breaks. Prints TAP.
+
+usage: test_cli.py PATH-OF-ERRAND [NAME...]"""
+
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+
+from fake_daemon import Break, FakeDaemon, problem, task
+
+ERRAND = os.path.abspath(sys.argv[1])
+NO_COUNTS = dict.fromkeys(
+    ["queued", "scheduled", "blocked", "running", "paused", "completed", "failed", "cancelled"], 0)
+tests = []
+
+
+def test(f):
+    tests.append(f)
+    return f
+
+
+class Case:
+    """One test's instance: a folder, maybe a daemon, and the command."""
+
+    def __init__(self):
+        self.home = tempfile.mkdtemp(prefix="errand-cli.")
+        self.daemons = []
+        self.env = {"PATH": os.environ["PATH"], "ERRAND_HOME": self.home, "LC_ALL": "C.UTF-8",
+                    "HOME": self.home, "ERRAND_NO_AUTOSTART": "1"}
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"):
+            if name in os.environ:
+                self.env[name] = os.environ[name]
+
+    def daemon(self, handle):
+        d = FakeDaemon(os.path.join(self.home, "errand.sock"), handle)
+        self.daemons.append(d)
+        return d
+
+    def run(self, *args, input=b"", env=None, cwd=None, **more):
+        return subprocess.run([ERRAND, *args], input=input, capture_output=True, timeout=60,
+                              env={**self.env, **(env or {})}, cwd=cwd or self.home, **more)
+
+    def start(self, *args, **more):
+        return subprocess.Popen([ERRAND, *args], stdin=subprocess.DEVNULL, env=self.env,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.home, **more)
+
+    def close(self):
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+def same(got, want):
+    assert got == want, f"got {got!r}, wanted {want!r}"
+
+
+def has(text, part):
+    text = text.decode() if isinstance(text, bytes) else text
+    assert part in text, f"{part!r} is not in {text!r}"
+
+
+def expect(result, code, out=None, err=None):
+    assert result.returncode == code, \
+        f"exit code {result.returncode}, wanted {code}: {result.stderr.decode()!r}"
+    if out is not None:
+        same(result.stdout.decode(), out)
+    if err is not None:
+        same(result.stderr.decode(), err)
+    return result
+
+
+def accept_all(request):
+    """A daemon that takes each submit as task 7."""
+    same((request.method, request.path), ("POST", "/v1/tasks"))
+    return 201, {"id": 7, "state": "queued"}, {"Location": "/v1/tasks/7"}
+
+
+# ---- add ------------------------------------------------------------------------------------
+
+
+@test
+def add__prints_the_id_alone(c):
+    d = c.daemon(accept_all)
+    expect(c.run("add", "--", "echo", "a b", "$HOME"), 0, "7\n", "")
+    (r,) = d.requests
+    same(r.query, {"brief": "1"})
+    same(r.headers["content-type"], "application/json")
+    same(len(r.headers["idempotency-key"]), 36)
+    body = r.json
+    same(body["args"], {"argv": ["echo", "a b", "$HOME"]})
+    same(body["cwd"], os.path.realpath(c.home))
+    same(body["env"]["LC_ALL"], "C.UTF-8")
+    assert not any(k.startswith("ERRAND_") for k in body["env"]), body["env"]
+    same(sorted(body), ["args", "cwd", "env", "type"])
+
+
+@test
+def add__takes_one_argument_as_a_shell_line(c):
+    d = c.daemon(accept_all)
+    expect(c.run("add", "echo one; echo two"), 0, "7\n")
+    same(d.requests[0].json["args"], {"command": "echo one; echo two"})
+
+
+@test
+def add__sends_all_options(c):
+    d = c.daemon(accept_all)
+    with open(os.path.join(c.home, "in"), "w") as f:
+        f.write("x")
+    expect(c.run("add", "-n", "My name", "--queue=q", "-p5", "--after", "1,3-4:any", "--after",
+                 "9:fail", "--delay", "1m30s", "--retries", "2", "--backoff", "500ms", "--on-lost",
+                 "hold", "--timeout", "1h", "--grace", "2s", "--expires", "1d", "--key", "k",
+                 "--limit-key", "l", "--cost", "3", "--correlation", "x", "--parent", "12", "--tag",
+                 "a", "--tag", "b", "--meta", "k=v=w", "--env", "X=1", "--env", "X=2", "--cwd",
+                 "/tmp", "--stdin", "in", "--hold", "--", "true"), 0, "7\n", "")
+    body = d.requests[0].json
+    env = body.pop("env")
+    same(env["X"], "2")
+    same(body, {
+        "type": "shell", "args": {"command": "true",
+                                  "stdin_file": os.path.join(os.path.realpath(c.home), "in")},
+        "name": "My name", "queue": "q", "on_lost": "hold", "key": "k", "limit_key": "l",
+        "priority": 5, "retries": 2, "cost": 3, "delay_s": 90.0, "backoff_s": 0.5,
+        "timeout_s": 3600.0, "grace_s": 2.0, "expires_s": 86400.0, "held": True, "parent": 12,
+        "correlation_id": "x", "tags": ["a", "b"], "meta": {"k": "v=w"}, "cwd": "/tmp",
+        "after": [{"id": 1, "when": "ok"}, {"id": 3, "when": "any"}, {"id": 4, "when": "any"},
+                  {"id": 9, "when": "fail"}]})
+    assert "idempotency-key" not in d.requests[0].headers
+
+
+@test
+def add__inside_a_task_makes_a_child(c):
+    d = c.daemon(accept_all)
+    env = {"ERRAND_TASK_ID": "41", "ERRAND_SOCKET": os.path.join(c.home, "errand.sock"),
+           "ERRAND_CORRELATION_ID": "chain"}
+    expect(c.run("add", "true", env=env), 0)
+    same((d.requests[0].json["parent"], d.requests[0].json["correlation_id"]), (41, "chain"))
+
+
+@test
+def add__sends_piped_input_whatever_it_is(c):
+    d = c.daemon(accept_all)
+    expect(c.run("add", "--stdin", "-", "--", "cat", "-", input=b"a\nb"), 0)
+    same(d.requests[0].json["args"], {"argv": ["cat", "-"], "stdin": "a\nb"})
+    expect(c.run("add", "--stdin", "-", "--", "cat", "-", input=b"\xff\x00\xfe\x01"), 0)
+    same(d.requests[1].json["args"]["stdin_base64"], "/wD+AQ==")
+    expect(c.run("add", "--stdin", "-", "cat", input=b"x" * (1 << 20) + b"y"), 2)
+    expect(c.run("add", "--input", "cat"), 0)
+    same(d.requests[2].json["args"], {"command": "cat", "input": True})
+
+
+@test
+def add__refuses_what_cannot_be_told(c):
+    expect(c.run("add", b"\xff"), 2)
+    has(c.run("add", "x", b"\xff").stderr, "argument 2 is not UTF-8")
+    d = c.daemon(accept_all)
+    r = expect(c.run("add", "x", env={"BAD": b"\xff", "GOOD": "1"}), 0, "7\n")
+    has(r.stderr, "variable BAD is not UTF-8")
+    assert "BAD" not in d.requests[0].json["env"]
+
+
+@test
+def add__names_bad_options(c):
+    for args, text in [
+            (["--delay", "5 parsecs", "x"],
+             "--delay: invalid duration '5 parsecs' (try 250ms, 2s, 5m, 1h30m)"),
+            (["--prioity", "5", "x"], "unknown option '--prioity' (did you mean --priority?)"),
+            (["-p", "high", "x"], "invalid value 'high' for --priority: it takes a whole number "
+                                  "from -1000 to 1000"),
+            (["-p"], "--priority needs a value: --priority N"),
+            (["--on-lost", "cry", "x"],
+             "invalid value 'cry' for --on-lost: it is one of run fail hold"),
+            (["--hold=1", "x"], "--hold takes no value"),
+            (["--name=", "x"], "--name needs a value (TEXT), not an empty one"),
+            (["--env", "X", "x"], "invalid value 'X' for --env: it takes K=V"),
+            (["--after", "x", "x"], "--after: invalid id 'x' (try 42, 3-7 or @last)"),
+            (["--after", "1:maybe", "x"], "--after: invalid condition 'maybe' in --after: it is "
+                                          "ok, any or fail, as in 41:any"),
+            (["-Z", "x"], "unknown option '-Z' (errand add --help lists them)"),
+            ([], "something is missing: errand add [--] COMMAND [ARG...]"),
+            (["--delay", "1s", "--at", "09:30", "x"], "--delay and --at are two ways to say one "
+                                                      "thing: give one of them"),
+    ]:
+        expect(c.run("add", *args), 2, "", f"errand: {text}\n")
+
+
+@test
+def add__asks_again_with_the_same_key_when_the_answer_is_lost(c):
+    def handle(request):
+        if len(d.requests) < 3:
+            raise Break
+        return accept_all(request)
+    d = c.daemon(handle)
+    expect(c.run("add", "true"), 0, "7\n", "")
+    same(len({r.headers["idempotency-key"] for r in d.requests}), 1)
+    same(len({r.body for r in d.requests}), 1)
+
+
+@test
+def add__gives_up_on_a_request_that_ends_the_daemon(c):
+    def handle(request):
+        raise Break
+    c.daemon(handle)
+    has(expect(c.run("add", "true"), 4, "").stderr, "closed the connection")
+
+
+@test
+def add__shows_the_daemons_words_and_exits_by_its_code(c):
+    for code, exit_code in [("full", 5), ("exists", 5), ("invalid", 2), ("too-big", 2),
+                            ("not-found", 3), ("disk-full", 1), ("closed", 4)]:
+        d = c.daemon(lambda request: problem(400, code, "queue 'build' is full: 10 queued tasks (max: 10)"))
+        expect(c.run("add", "x"), exit_code, "",
+               "errand: queue 'build' is full: 10 queued tasks (max: 10)\n")
+        d.close()
+
+
+@test
+def add__without_a_daemon_says_where_it_looked(c):
+    expect(c.run("--no-autostart", "add", "x", env={"ERRAND_NO_AUTOSTART": ""}), 4, "",
+           f"errand: no daemon answers at {c.home}/errand.sock (errand serve starts one)\n")
+    r = expect(c.run("add", "x", env={"ERRAND_NO_AUTOSTART": "", "ERRAND_TASK_ID": "1"}), 4)
+    has(r.stderr, "none is started from inside a task")
+
+
+@test
+def add__finds_the_socket_in_the_lock_file(c):
+    d = FakeDaemon(os.path.join(c.home, "other.sock"), accept_all)
+    with open(os.path.join(c.home, "tasks.db.lock"), "w") as f:
+        f.write(f"1234\n{c.home}/other.sock\n")
+    expect(c.run("add", "x"), 0, "7\n")
+    same(len(d.requests), 1)
+
+
+@test
+def add__wait_exits_as_the_command_did(c):
+    final = {}
+
+    def handle(request):
+        if request.method == "POST":
+            return accept_all(request)
+        same(request.query["until"], "final")
+        return 200, task(7, **final)
+    c.daemon(handle)
+    for more, code in [({"state": "completed", "exit_code": 0}, 0),
+                       ({"state": "failed", "exit_code": 3}, 3),
+                       ({"state": "failed", "signal": 15}, 143),
+                       ({"state": "cancelled"}, 1),
+                       ({"state": "failed", "exit_code": 127,
+                         "error": {"message": "no such command 'x'"}}, 127)]:
+        final.clear()
+        final.update(more)
+        r = expect(c.run("add", "--wait", "x"), code, "7\n")
+        if code == 127:
+            has(r.stderr, "no such command 'x'")
+    same(json.loads(c.run("add", "--wait", "--json", "x").stdout)["exit_code"], 127)
+
+
+@test
+def add__follow_keeps_the_streams_apart(c):
+    def handle(request):
+        if request.method == "POST":
+            return accept_all(request)
+        if request.path.endswith("/log"):
+            same((request.query["follow"], request.query["format"]), ("1", "ndjson"))
+            return 200, (json.dumps(o) + "\n" for o in [
+                {"stream": "stdout", "data": "out\n"}, {"stream": "stderr", "data": "err\n"},
+                {"stream": "stdout", "base64": "/wA="}]), {"X-Errand-Attempt": "1"}
+        return 200, task(7, "failed", attempt=1, exit_code=9)
+    c.daemon(handle)
+    r = c.run("add", "--follow", "x")
+    same((r.returncode, r.stdout, r.stderr), (9, b"out\n\xff\x00", b"errand: task 7\nerr\n"))
+
+
+# ---- submit -----------------------------------------------------------------------------------
+
+
+@test
+def submit__takes_pairs_and_json(c):
+    d = c.daemon(accept_all)
+    expect(c.run("submit", "shell", "command=a=b", "n:=5", "l:=[1, 2]", "--tag", "x"), 0, "7\n")
+    same(d.requests[0].json["args"], {"command": "a=b", "n": 5, "l": [1, 2]})
+    same(d.requests[0].json["tags"], ["x"])
+    expect(c.run("submit", "file.hash", '{"path": "/x"}'), 0, "7\n")
+    same((d.requests[1].json["type"], d.requests[1].json["args"]), ("file.hash", {"path": "/x"}))
+    expect(c.run("submit", "x", "n:=[1"), 2, "", "errand: the value of 'n' is not JSON\n")
+    has(expect(c.run("submit", "x", "nothing"), 2).stderr, "write KEY=TEXT, KEY:=JSON")
+    has(expect(c.run("submit", "x", '{"a":1,"a":2}'), 2).stderr, "not a JSON object: duplicate")
+
+
+@test
+def submit__many_from_standard_input(c):
+    def handle(request):
+        same(request.headers["content-type"], "application/x-ndjson")
+        lines = [json.loads(line) for line in request.body.splitlines()]
+        seen.extend(lines)
+        out = []
+        for i, line in enumerate(lines):
+            bad = line["args"].get("bad")
+            out.append(problem(400, "invalid", "it is bad", line=i + 1)[1] if bad
+                       else {"id": 10 + i, "state": "queued"})
+        return 200, "".join(json.dumps(o) + "\n" for o in out)
+    seen = []
+    d = c.daemon(handle)
+    r = expect(c.run("submit", "t", "-", input=b'{"a":1}\n\n{"bad":1}\nnonsense\n[1]\n{"a":2}'), 2,
+               "10\n12\n")
+    has(r.stderr, "line 3: it is bad")
+    has(r.stderr, "line 4: ")
+    has(r.stderr, "line 5: this is not a JSON object")
+    same([line["args"] for line in seen], [{"a": 1}, {"bad": 1}, {"a": 2}])
+    same({line["type"] for line in seen}, {"t"})
+    same(len({line["key"] for line in seen}), 3)
+    seen.clear()
+    expect(c.run("submit", "--atomic", "-q", "mine", "-", input=b'{"args":{"x":1},"queue":"own"}\n'
+                 b'{"args":{},"env":{}, "ref":"r"}\n'), 0, "10\n11\n")
+    same(d.requests[-1].query, {"atomic": "1"})
+    same([(line["queue"], line["args"]) for line in seen], [("own", {"x": 1}), ("mine", {})])
+    same((seen[1]["env"], seen[1]["ref"]), ({}, "r"))
+    same(seen[0]["cwd"], os.path.realpath(c.home))
+
+
+# ---- lists ---------------------------------------------------------------------------------------
+
+
+@test
+def tasks__without_any_says_how_to_begin(c):
+    d = c.daemon(lambda request: (200, {"tasks": [], "next": None, "counts": NO_COUNTS}))
+    expect(c.run(), 0, "No tasks yet. Try: errand add -- sleep 3\n", "")
+    same(d.requests[0].query, {"view": "default", "limit": "50"})
+    expect(c.run("tasks", "--failed", "--json"), 0, "", "")
+    same(d.requests[1].query, {"state": "failed", "limit": "50"})
+
+
+@test
+def tasks__filters_are_passed_on(c):
+    d = c.daemon(lambda request: (200, {"tasks": [], "next": None,
+                                        "counts": {**NO_COUNTS, "running": 1}}))
+    r = expect(c.run("tasks", "--state", "running,failed", "--queue", "a b", "--type", "t", "--tag",
+                     "x&y", "--correlation", "c", "--limit", "7"), 0)
+    same(d.requests[0].query, {"state": "running,failed", "queue": "a b", "type": "t", "tag": "x&y",
+                               "correlation": "c", "limit": "7"})
+    has(r.stdout, "No tasks match.")
+    expect(c.run("tasks", "--state", "runing"), 2, "",
+           "errand: unknown state 'runing' (did you mean running?)\n")
+
+
+def some_tasks():
+    return [
+        task(12, "failed", name="Tests", exit_code=3, started_at="2026-01-31T09:30:00.000Z",
+             finished_at="2026-01-31T09:32:05.000Z"),
+        task(11, "running", name="Build", started_at="2026-01-31T09:30:00.000Z",
+             progress={"percent": 60.0, "current": 6, "total": 10, "unit": "files", "item": "a.c",
+                       "message": None, "rate": 2.0, "eta_s": 3.25, "items_completed": None,
+                       "items_failed": None, "source": "reported"}),
+        task(9, "blocked", name="Deploy", after=[{"id": 11, "when": "ok", "state": "running"}]),
+        task(8, "paused", name="Held", resumes_at=None),
+        task(7, "queued", name="evil \x1b[2Jname\r\nhttp://me:secret@host/"),
+    ]
+
+
+@test
+def tasks__table_is_newest_last_with_bars_and_footer(c):
+    counts = {**NO_COUNTS, "running": 2, "queued": 5, "completed": 31, "failed": 1, "blocked": 1}
+    c.daemon(lambda request: (200, {"tasks": some_tasks(), "next": None, "counts": counts}))
+    r = expect(c.run("tasks"), 0)
+    lines = r.stdout.decode().splitlines()
+    same(lines[0], "○   7  evil name http://me:***@host/")
+    same(lines[1].split(), ["‖", "8", "Held", "paused"])
+    same(lines[2].split(), ["⧗", "9", "Deploy", "after", "11", "(running)"])
+    same(lines[3].split(), ["▶", "11", "Build", "██████░░░░", "60%", "6/10", "files", "a.c", "2",
+                            "files/s", "3.2s", "left"])
+    same(lines[4].split()[:6], ["✗", "12", "Tests", "exit", "code", "3,"])
+    same(lines[4].split()[-1], "2m05s")
+    same(lines[5], "Running 2 · Queued 5 · Blocked 1 · Completed 31 · Failed 1")
+    ascii_lines = c.run("tasks", env={"LC_ALL": "C"}).stdout
+    assert ascii_lines.isascii(), ascii_lines
+    has(ascii_lines, "[>]  11  Build")
+    has(ascii_lines, "[######----]  60%")
+    narrow = c.run("tasks", env={"COLUMNS": "60"}).stdout.decode().splitlines()
+    assert all(len(line) <= 60 for line in narrow), narrow
+
+
+@test
+def tasks__json_is_one_object_a_line(c):
+    pages = {None: [task(3), task(2)], "2": [task(1)]}
+
+    def handle(request):
+        cursor = request.query.get("cursor")
+        return 200, {"tasks": pages[cursor], "next": None if cursor else "2", "counts": NO_COUNTS}
+    c.daemon(handle)
+    r = expect(c.run("tasks", "--all", "--json"), 0)
+    same([json.loads(line)["id"] for line in r.stdout.splitlines()], [1, 2, 3])
+
+
+@test
+def tasks__watch_draws_again_when_an_event_comes(c):
+    counts = {**NO_COUNTS, "queued": 1}
+    go = queue.Queue()
+    state = ["queued"]
+
+    def handle(request):
+        if request.path == "/v1/events":
+            return 200, iter(go.get, None)
+        return 200, {"tasks": [task(1, state[0])], "next": None, "counts": counts}
+    c.daemon(handle)
+    p = c.start("tasks", "-w")
+    same(p.stdout.readline().decode().split()[0], "○")
+    p.stdout.readline(), p.stdout.readline()
+    state[0] = "completed"
+    go.put("id: 1\nevent: task-completed\ndata: {}\n\n")
+    same(p.stdout.readline().decode().split()[0], "✓")
+    p.kill()
+    p.communicate()
+
+
+@test
+def show__says_all_of_it_and_the_end_of_the_output(c):
+    t = task(5, "failed", name="Build", args={"argv": ["make", "-j8", "a b"]}, attempt=2, failures=2,
+             exit_code=2, error={"class": "retryable", "code": "exit", "message": "make failed",
+                                 "suggested_action": "look at the log"}, tags=["ci"],
+             meta={"k": "v"}, started_at="2026-01-31T09:30:00.000Z",
+             finished_at="2026-01-31T09:30:03.200Z", cpu_s=0.8, peak_rss_bytes=1048576)
+
+    def handle(request):
+        if request.path.endswith("/log"):
+            return 200, "".join(f"line {i}\n" for i in range(30 - int(request.query["tail"]), 30))
+        if request.path.endswith("/attempts"):
+            return 200, {"attempts": [{"attempt": 1, "outcome": "failed", "exit_code": 1},
+                                      {"attempt": 2, "outcome": "failed", "exit_code": 2}]}
+        return 200, t
+    c.daemon(handle)
+    out = expect(c.run("show", "5"), 0).stdout
+    for part in ["5 Build\n", "✗ failed, exit code 2 (3.2s)", "Error:       make failed",
+                 "What to do:  look at the log", "Command:     make -j8 'a b'", "Tags:        ci",
+                 "Meta:        k=v", "1.0 MB of memory", "… (truncated)\n  line 10\n", "  line 29\n"]:
+        has(out, part)
+    assert b"line 9\n" not in out
+    same(json.loads(c.run("show", "5", "--json").stdout), t)
+
+
+@test
+def show__of_what_is_unknown(c):
+    c.daemon(lambda request: problem(404, "not-found", "there is no task 99"))
+    expect(c.run("show", "99"), 3, "", "errand: there is no task 99\n")
+    expect(c.run("show", "x"), 2, "", "errand: invalid id 'x' (try 42, 3-7 or @last)\n")
+
+
+@test
+def show__last_is_the_newest(c):
+    def handle(request):
+        if request.path == "/v1/tasks":
+            same(request.query, {"limit": "1"})
+            return 200, {"tasks": [task(33)], "next": "33", "counts": NO_COUNTS}
+        return 200, task(int(request.path.split("/")[-1]))
+    c.daemon(handle)
+    same(json.loads(c.run("show", "--json", "@last").stdout)["id"], 33)
+
+
+@test
+def why__is_one_sentence(c):
+    current = {}
+    c.daemon(lambda request: (200, current["task"]))
+    for t, text in [
+            (task(4, waiting_for="all 2 slots are taken"), "4 is queued: all 2 slots are taken"),
+            (task(4, "blocked", after=[{"id": 3, "when": "any", "state": "running"},
+                                       {"id": 2, "when": "ok", "state": "completed"}]),
+             "4 waits for 3 (running; however it ends)"),
+            (task(4, "paused", held=True),
+             "4 is held: paused (errand resume 4 lets it go on)"),
+            (task(4, "failed", signal=9), "4 waits for nothing: it failed with signal 9 (KILL)"),
+    ]:
+        current["task"] = t
+        expect(c.run("why", "4"), 0, text + "\n")
+    same(json.loads(c.run("why", "4", "--json").stdout)["state"], "failed")
+
+
+# ---- output ------------------------------------------------------------------------------------
+
+
+@test
+def log__passes_bytes_as_they_are(c):
+    d = c.daemon(lambda request: (200, b"a\x00\xff\x1b[1m\n"))
+    same(c.run("log", "3").stdout, b"a\x00\xff\x1b[1m\n")
+    same(d.requests[0].query, {})
+    c.run("log", "3", "-n", "5", "--attempt", "2", "--stderr", "--timestamps")
+    same(d.requests[1].query, {"tail": "5", "attempt": "2", "stream": "stderr", "timestamps": "1"})
+
+
+@test
+def log__follow_goes_on_over_a_restart(c):
+    def handle(request):
+        if not request.path.endswith("/log"):
+            return 200, task(3, "running", attempt=2)
+        if not logs:
+            logs.append(request)
+
+            def broken():
+                yield "one\ntw"
+                raise Break
+            return 200, broken(), {"X-Errand-Attempt": "2"}
+        logs.append(request)
+        return 200, iter(["one\n", "two\nthree\n"]), {"X-Errand-Attempt": "2"}
+    logs = []
+    c.daemon(handle)
+    expect(c.run("log", "3", "-f"), 0, "one\ntwo\nthree\n", "")
+    same([r.query for r in logs], [{"follow": "1"}, {"follow": "1", "attempt": "2"}])
+
+
+@test
+def result__is_the_bytes(c):
+    c.daemon(lambda request: (200, b"\x00\x01") if request.path == "/v1/tasks/3/result"
+             else problem(404, "not-found", "task 4 has no result"))
+    same(c.run("result", "3").stdout, b"\x00\x01")
+    expect(c.run("result", "4"), 3, "", "errand: task 4 has no result\n")
+
+
+# ---- events, wait ---------------------------------------------------------------------------------
+
+
+def fact(seq, event, id, **more):
+    o = {"seq": seq, "event": event, "time": "2026-01-31T09:30:00.123Z", "task": id, "run": 1,
+         "type": "shell", "queue": "default", "correlation_id": "c", "attempt": 1, "data": {}, **more}
+    return f"id: {seq}\nevent: {event}\ndata: {json.dumps(o)}\n\n"
+
+
+@test
+def events__end_at_the_newest(c):
+    forever = threading.Event()
+
+    def stream():
+        yield fact(1, "task-queued", 1) + fact(2, "task-queued", 2)
+        yield "event: task-progress\ndata: {\"seq\": null, \"event\": \"task-progress\", \"task\": 1}\n\n"
+        yield fact(3, "task-completed", 1)
+        forever.wait(30)
+    c.daemon(lambda request: (200, {"events": {"last_seq": 3}}) if request.path == "/v1/stats"
+             else (200, stream()))
+    r = expect(c.run("events", "--json"), 0)
+    same([json.loads(line)["seq"] for line in r.stdout.splitlines()], [1, 2, 3])
+    r = expect(c.run("events", "--json", "--task", "1", "--event", "task-completed"), 0)
+    same([json.loads(line)["seq"] for line in r.stdout.splitlines()], [3])
+    expect(c.run("events", "--since", "3"), 0, "")
+    has(c.run("events").stdout, "2026-01-31T09:30:00.123Z       3  task-completed   1")
+    expect(c.run("events", "--event", "task-exploded"), 2)
+    forever.set()
+
+
+@test
+def events__follow_from_the_last_number_after_a_restart(c):
+    def handle(request):
+        if request.path != "/v1/events":
+            return 404, {}
+        asked.append(request.query.get("since"))
+        if len(asked) == 1:
+            def broken():
+                yield fact(5, "task-queued", 1) + "id: 6\nevent: task-st"
+                raise Break
+            return 200, broken()
+        return 200, iter([fact(6, "task-started", 1), *iter(done.get, None)])
+    asked, done = [], queue.Queue()
+    c.daemon(handle)
+    done.put(fact(7, "task-completed", 1))
+    done.put(None)
+    p = c.start("events", "-f", "--since", "4", "--json")
+    same([json.loads(p.stdout.readline())["seq"] for _ in range(3)], [5, 6, 7])
+    p.kill()
+    p.communicate()
+    same(asked[:2], ["4", "5"])
+
+
+@test
+def wait__tells_by_its_exit_code(c):
+    def handle(request):
+        id = int(request.path.split("/")[3])
+        if id == 9:
+            return problem(404, "not-found", "there is no task 9")
+        if id == 8:
+            return problem(404, "not-found", "it was removed",
+                           tombstone={"id": 8, "run": 1, "state": "completed", "exit_code": 0})
+        states = {1: "completed", 2: "failed", 3: "running"}
+        return 200, task(id, states[id], exit_code=3 if id == 2 else None)
+    c.daemon(handle)
+    expect(c.run("wait", "1", "8"), 0, "", "")
+    expect(c.run("wait", "1", "2"), 1, "", "errand: task 2 failed with exit code 3\n")
+    expect(c.run("wait", "3", "--timeout", "50ms"), 124, "", "errand: task 3 is still running\n")
+    expect(c.run("wait", "3", "9"), 3, "", "errand: there is no task 9\n")
+    expect(c.run("wait"), 2)
+    expect(c.run("wait", "1", "--all"), 2)
+
+
+@test
+def wait__goes_on_over_a_restart(c):
+    def handle(request):
+        asked.append(request)
+        if len(asked) == 1:
+            return 200, task(3, "running")
+        if len(asked) == 2:
+            d.close()
+            threading.Timer(0.1, d.open).start()
+            raise Break
+        return 200, task(3, "completed")
+    asked = []
+    d = c.daemon(handle)
+    expect(c.run("wait", "3"), 0, "", "")
+    same(asked[1].query["until"], "final")
+
+
+@test
+def wait__any_misses_nothing_between_looking_and_listening(c):
+    states = {1: "running", 2: "running"}
+    events = queue.Queue()
+
+    def handle(request):
+        if request.path == "/v1/events":
+            asked.append("events")
+            return 200, iter(events.get, None)
+        id = int(request.path.split("/")[3])
+        asked.append(id)
+        if "events" in asked and asked.count(2) == 2:  # it ends while the states are looked at
+            states[2] = "completed"
+            events.put(fact(8, "task-completed", 2))
+            return 200, task(2, "running")
+        return 200, task(id, states[id])
+    asked = []
+    c.daemon(handle)
+    expect(c.run("wait", "--any", "1", "2", "--timeout", "20s"), 0, "2\n", "")
+
+
+@test
+def wait__all_pages_through_what_is_open(c):
+    def handle(request):
+        if request.path == "/v1/tasks":
+            cursor = request.query.get("cursor")
+            return 200, {"tasks": [task(1)] if cursor else [task(2)],
+                         "next": None if cursor else "2", "counts": NO_COUNTS}
+        asked.append(int(request.path.split("/")[3]))
+        return 200, task(asked[-1], "completed")
+    asked = []
+    c.daemon(handle)
+    expect(c.run("wait", "--all"), 0, "", "")
+    same(asked, [2, 1])
+
+
+# ---- actions -----------------------------------------------------------------------------------------
+
+
+@test
+def cancel__waits_until_it_is_over(c):
+    def handle(request):
+        if request.method == "POST":
+            same((request.path, request.query), ("/v1/tasks/4/cancel", {"wait": "3600"}))
+            return 200, task(4, "running", cancel_requested=True)
+        return 200, task(4, "cancelled")
+    d = c.daemon(handle)
+    expect(c.run("cancel", "4", "--reason", "too slow"), 0, "", "errand: 4 was cancelled\n")
+    same(d.requests[0].json, {"reason": "too slow"})
+
+
+@test
+def actions__refused_name_the_way_on(c):
+    state = [""]
+    c.daemon(lambda request: problem(409, "state", "no", state=state[0]))
+    for args, now, text in [
+            (["cancel", "42"], "completed",
+             "cannot cancel 42: it is completed (errand retry 42 runs it again)"),
+            (["retry", "42"], "running",
+             "cannot retry 42: it is running (errand requeue 42 stops it and runs it again)"),
+            (["remove", "42"], "running", "cannot remove 42: it is running (errand cancel 42 ends it)"),
+            (["pause", "42"], "running",
+             "cannot pause 42: it is running (errand requeue 42 --hold stops it and keeps it)"),
+            (["requeue", "42"], "queued", "cannot requeue 42: it is queued (only what runs can be put back)"),
+    ]:
+        state[0] = now
+        expect(c.run(*args), 5, "", f"errand: {text}\n")
+
+
+@test
+def actions__on_many_are_one_request(c):
+    def handle(request):
+        if request.method == "GET":
+            return 200, task(2, "cancelled")
+        same(request.path, "/v1/actions/cancel")
+        return 200, "".join(json.dumps(o) + "\n" for o in [
+            {"id": 1, "state": "cancelled"}, {"id": 2, "state": "running", "cancel_requested": True},
+            problem(409, "state", "no", id=3, state="completed")[1]])
+    d = c.daemon(handle)
+    expect(c.run("cancel", "1-3"), 5, "", "errand: 1 was cancelled\nerrand: 2 was cancelled\n"
+           "errand: cannot cancel 3: it is completed (errand retry 3 runs it again)\n")
+    same(d.requests[0].json, {"ids": [1, 2, 3]})
+    d.close()
+    d = c.daemon(lambda request: (200, ""))
+    expect(c.run("pause", "--tag", "x", "--queue", "q"), 0, "", "errand: No tasks match.\n")
+    same((d.requests[0].path, d.requests[0].json),
+         ("/v1/actions/pause", {"all": True, "queue": "q", "tag": "x"}))
+    expect(c.run("retry"), 2)
+    expect(c.run("retry", "1", "--all"), 2)
+
+
+@test
+def remove_requeue_send_edit_clean__ask_for_the_right_thing(c):
+    d = c.daemon(lambda request: (204, b"") if request.method == "DELETE" else
+                 (200, {"removed": 3}) if request.path == "/v1/clean" else (200, task(4)))
+    expect(c.run("remove", "4"), 0, "", "")
+    expect(c.run("requeue", "4", "--hold"), 0)
+    expect(c.run("send", "4", "hello", "--eof"), 0, "", "")
+    expect(c.run("send", "4", "-", input=b"raw"), 0, "", "")
+    expect(c.run("send", "4", "--eof"), 0, "", "")
+    expect(c.run("edit", "4", "-p", "7", "--timeout", "2s", "--at", "2030-01-31T09:30:00Z"), 0, "", "")
+    expect(c.run("clean", "--state", "failed", "--older-than", "1h", "--keep", "5"), 0, "",
+           "errand: removed 3 tasks\n")
+    same([(r.method, r.path, r.json if r.body else None) for r in d.requests], [
+        ("DELETE", "/v1/tasks/4", None),
+        ("POST", "/v1/tasks/4/requeue", {"hold": True}),
+        ("POST", "/v1/tasks/4/input", {"data": "hello\n", "eof": True}),
+        ("POST", "/v1/tasks/4/input", {"data": "raw"}),
+        ("POST", "/v1/tasks/4/input", {"eof": True}),
+        ("PATCH", "/v1/tasks/4", {"priority": 7, "timeout_s": 2.0, "run_at": "2030-01-31T09:30:00.000Z"}),
+        ("POST", "/v1/clean", {"state": "failed", "older_than_s": 3600.0, "keep": 5}),
+    ])
+    expect(c.run("edit", "4"), 2)
+    expect(c.run("send", "4"), 2)
+
+
+@test
+def queue__changes_only_what_is_said(c):
+    settings = {"name": "a/b", "concurrency": 2, "size": None, "paused": False}
+
+    def handle(request):
+        if request.method == "PUT":
+            settings.update(request.json)
+        return 200, {"queues": [settings]} if request.path == "/v1/queues" else settings
+    d = c.daemon(handle)
+    expect(c.run("queue", "a/b", "--pause", "--size", "10"), 0, "", "")
+    same(d.requests[-1].target, "/v1/queues/a%2Fb")
+    same(d.requests[-1].json, {"concurrency": 2, "size": 10, "paused": True})
+    expect(c.run("queue", "a/b", "--concurrency", "none", "--resume"), 0)
+    same(d.requests[-1].json, {"concurrency": None, "size": 10, "paused": False})
+    same(c.run("queue").stdout.decode().split()[:2], ["a/b", "open"])
+    expect(c.run("queue", "x", "--size", "many"), 2)
+
+
+# ---- progress ------------------------------------------------------------------------------------------
+
+
+def progress_lines(c, *args, input=b""):
+    r, w = os.pipe()
+    try:
+        result = c.run("progress", *args, input=input, pass_fds=[w],
+                       env={"ERRAND_PROGRESS_FD": str(w)})
+    finally:
+        os.close(w)
+    with os.fdopen(r, "rb") as f:
+        return result, f.read()
+
+
+@test
+def progress__writes_one_line_to_the_pipe(c):
+    for args, want in [(["40", "linking"], {"percent": 40, "message": "linking"}),
+                       (["40%"], {"percent": 40}),
+                       (["2/4", "clon\ning"], {"current": 2, "total": 4, "message": "clon\ning"}),
+                       (["--item", "a", "--failed"], {"item_failed": "a"}),
+                       (["--item", "a"], {"item_completed": "a"}),
+                       (["--checkpoint", '{"at": [1]}'], {"checkpoint": {"at": [1]}}),
+                       (["--retry-after", "1m"], {"retry_after_s": 60.0})]:
+        result, out = progress_lines(c, *args)
+        expect(result, 0, "", "")
+        assert out.endswith(b"\n") and out.count(b"\n") == 1, out
+        same(json.loads(out), want)
+    for bad in [["x"], ["1/x"], [], ["--failed"], ["--checkpoint", "{"], ["nan"], ["-5"]]:
+        expect(progress_lines(c, *bad)[0], 2)
+
+
+@test
+def progress__result_goes_in_parts_that_fit_a_pipe(c):
+    import base64
+    import threading as t
+    data = bytes(range(256)) * 100
+    r, w = os.pipe()
+    got = []
+    reader = t.Thread(target=lambda: got.append(os.fdopen(r, "rb").read()))
+    reader.start()
+    expect(c.run("progress", "--result", "-", input=data, pass_fds=[w],
+                 env={"ERRAND_PROGRESS_FD": str(w)}), 0)
+    os.close(w)
+    reader.join()
+    lines = got[0].splitlines(keepends=True)
+    assert all(len(line) <= 4096 for line in lines), max(map(len, lines))
+    parts = [json.loads(line)["result_part"] for line in lines]
+    same([p["n"] for p in parts], list(range(len(parts))))
+    same([p["last"] for p in parts], [False] * (len(parts) - 1) + [True])
+    same(len({p["id"] for p in parts}), 1)
+    same(b"".join(base64.b64decode(p["base64"]) for p in parts), data)
+
+
+@test
+def progress__without_the_pipe_asks_the_daemon(c):
+    d = c.daemon(lambda request: (200, {}))
+    expect(c.run("progress", "40", env={"ERRAND_TASK_ID": "6"}), 0)
+    expect(c.run("progress", "50", env={"ERRAND_TASK_ID": "6", "ERRAND_PROGRESS_FD": "0"}), 0)
+    same([(r.path, r.json) for r in d.requests],
+         [("/v1/tasks/6/progress", {"percent": 40}), ("/v1/tasks/6/progress", {"percent": 50})])
+    r = expect(c.run("progress", "40"), 2)
+    has(r.stderr, "works inside a task only")
+    d.close()
+    expect(c.run("progress", "40", env={"ERRAND_TASK_ID": "6", "ERRAND_NO_AUTOSTART": ""}), 4)
+
+
+# ---- the rest --------------------------------------------------------------------------------------------
+
+
+@test
+def doctor__tells_what_is_wrong(c):
+    stats = {"daemon": {"pid": 1234, "version": "0.0.1", "uptime_s": 5}, "events": {"last_seq": 0},
+             "workers": [{"worker": "w1", "pid": 1240, "slots": 2, "running": [1]}],
+             "counts": NO_COUNTS}
+    c.daemon(lambda request: (200, stats) if request.path == "/v1/stats" else
+             (200, {"checks": [{"name": "store", "ok": False, "detail": "slow", "advice": "wait"}]}))
+    os.chmod(c.home, 0o755)
+    r = c.run("doctor", "--json")
+    same(r.returncode, 1)
+    o = json.loads(r.stdout)
+    same((o["ok"], o["daemon"]["pid"], o["workers"][0]["pid"]), (False, 1234, 1240))
+    checks = {k["name"]: k for k in o["checks"]}
+    same((checks["store"]["ok"], checks["daemon"]["ok"], checks["disk space"]["ok"]),
+         (False, False, True))
+    has(c.run("doctor").stdout, "✗ store: slow (wait)")
+    has(c.run("stats").stdout, "w1, pid 1240, 1 of 2 slots in use")
+
+
+@test
+def doctor__without_a_daemon(c):
+    r = c.run("doctor", "--json")
+    same(r.returncode, 4)
+    o = json.loads(r.stdout)
+    same((o["daemon"], o["workers"], o["ok"]), (None, [], False))
+
+
+@test
+def help__is_there_for_every_command(c):
+    table = [json.loads(line) for line in expect(c.run("help", "--json"), 0).stdout.splitlines()]
+    for command in table:
+        r = expect(c.run(command["command"], "--help"), 0)
+        for option in command["options"]:
+            has(r.stdout, f"--{option['name']}")
+    has(expect(c.run("--help"), 0).stdout, "usage: errand")
+    expect(c.run("--version"), 0)
+    expect(c.run("frob"), 2, "", "errand: unknown command 'frob' (errand help lists them)\n")
+    expect(c.run("tsks"), 2, "", "errand: unknown command 'tsks' (did you mean tasks?)\n")
+    expect(c.run("--frob"), 2)
+
+
+@test
+def completions__are_right_for_their_shells(c):
+    for shell in ["bash", "zsh", "fish"]:
+        text = expect(c.run("completions", shell), 0).stdout
+        has(text, "on-lost")
+        if shutil.which(shell):
+            same(subprocess.run([shell, "-n"], input=text, capture_output=True).stderr, b"")
+    expect(c.run("completions", "csh"), 2)
+    done = subprocess.run(
+        ["bash", "-c", 'eval "$(errand completions bash)"; COMP_WORDS=(errand add --on-lost h); '
+         'COMP_CWORD=3; _errand; echo "${COMPREPLY[@]}"; COMP_WORDS=(errand resum); COMP_CWORD=1; '
+         '_errand; echo "${COMPREPLY[@]}"; COMP_WORDS=(errand wait --ti); COMP_CWORD=2; _errand; '
+         'echo "${COMPREPLY[@]}"'],
+        env={**c.env, "PATH": os.path.dirname(ERRAND) + ":" + c.env["PATH"]}, capture_output=True)
+    same(done.stdout.decode().split(), ["hold", "resume", "--timeout"])
+
+
+@test
+def places__that_anybody_may_write_to_are_refused(c):
+    os.chmod(c.home, 0o777)
+    has(expect(c.run("tasks"), 2).stderr, "writable for everybody")
+
+
+@test
+def output__that_cannot_be_written_is_an_error(c):
+    c.daemon(accept_all)
+    with open("/dev/full", "wb") as full:
+        r = subprocess.run([ERRAND, "add", "x"], stdout=full, stderr=subprocess.PIPE, env=c.env,
+                           cwd=c.home)
+    same(r.returncode, 1)
+    has(r.stderr, "cannot write to standard output")
+
+
+def main():
+    wanted = sys.argv[2:]
+    chosen = [t for t in tests if not wanted or t.__name__ in wanted]
+    print(f"1..{len(chosen)}")
+    failed = 0
+    for n, t in enumerate(chosen, 1):
+        case = Case()
+        try:
+            t(case)
+            print(f"ok {n} - {t.__name__}", flush=True)
+        except Exception:
+            failed += 1
+            print(f"not ok {n} - {t.__name__}")
+            for line in traceback.format_exc().splitlines():
+                print(f"# {line}", flush=True)
+        finally:
+            case.close()
+    return 1 if failed else 0
+
+
+sys.exit(main())
