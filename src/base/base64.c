@@ -45,7 +45,10 @@ er_base64_decode(struct er_buf *b, const char *text, size_t n)
         for (size_t k = 0; k < 4; k++) {
             int d = k >= 4 - pad ? 0 : digit(text[i + k]);
             if (d < 0) {
-                b->len = was;
+                if (b->len > was) {
+                    b->len = was;
+                    b->data[was] = '\0';
+                }
                 return ER_EINVALID;
             }
             v = v << 6 | (unsigned)d;
