@@ -46,6 +46,17 @@ er_clock_mono(const struct er_clock *clock)
     return clock->mono(clock->ctx);
 }
 
+/* Writes v as n digits and what follows them. */
+static void
+put_digits(char *out, int n, int v, char behind)
+{
+    for (int i = n - 1; i >= 0; i--) {
+        out[i] = (char)('0' + v % 10);
+        v /= 10;
+    }
+    out[n] = behind;
+}
+
 void
 er_time_format(er_usec at, char out[ER_RFC3339_SIZE])
 {
@@ -57,13 +68,19 @@ er_time_format(er_usec at, char out[ER_RFC3339_SIZE])
     }
     time_t t = (time_t)sec;
     struct tm tm;
-    char date[40];
     if (!gmtime_r(&t, &tm) || tm.tm_year > 9999 - 1900 || tm.tm_year < -1900) {
         (void)snprintf(out, ER_RFC3339_SIZE, "9999-12-31T23:59:59.999Z");
         return;
     }
-    (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
-    (void)snprintf(out, ER_RFC3339_SIZE, "%.19s.%03dZ", date, (int)(usec / 1000));
+    /* not strftime: it looks at /etc/localtime each time */
+    put_digits(out, 4, tm.tm_year + 1900, '-');
+    put_digits(out + 5, 2, tm.tm_mon + 1, '-');
+    put_digits(out + 8, 2, tm.tm_mday, 'T');
+    put_digits(out + 11, 2, tm.tm_hour, ':');
+    put_digits(out + 14, 2, tm.tm_min, ':');
+    put_digits(out + 17, 2, tm.tm_sec, '.');
+    put_digits(out + 20, 3, (int)(usec / 1000), 'Z');
+    out[24] = '\0';
 }
 
 /* Reads exactly n digits as a number; no sign and no blank, unlike scanf. p may be NULL,
