@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -32,7 +33,8 @@ struct daemon {
     int lock_fd;
     int ready_fd; /* -1 = nobody waits */
     uv_signal_t term, intr, quit, hup, pipe;
-    uv_fs_event_t folder; /* the socket's: it may be taken from us */
+    int inotify;     /* on the socket's folder: it may be taken from us */
+    uv_poll_t folder;
     uv_timer_t relisten;
     bool ending;
 };
@@ -127,24 +129,30 @@ on_relisten(uv_timer_t *t)
 }
 
 static void
-on_folder(uv_fs_event_t *h, const char *name, int events, int status)
+on_folder(uv_poll_t *h, int status, int events)
 {
-    (void)name;
     (void)events;
     (void)status;
     struct daemon *d = h->data;
+    char news[4096];
+    while (read(d->inotify, news, sizeof news) > 0) {
+        /* what happened shows in the folder itself */
+    }
     if (!d->ending && !socket_is_there(d)) {
         (void)uv_timer_start(&d->relisten, on_relisten, 50, 0);
     }
 }
 
+/* Only what can take the socket away: writes to the store beside it are none of ours. */
 static void
 watch_folder(struct daemon *d)
 {
     char *folder = er_xstrdup(d->places.socket);
     *strrchr(folder, '/') = '\0';
-    (void)uv_fs_event_stop(&d->folder);
-    (void)uv_fs_event_start(&d->folder, on_folder, folder[0] ? folder : "/", 0);
+    if (inotify_add_watch(d->inotify, folder[0] ? folder : "/",
+                          IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF) < 0) {
+        er_log(ER_LOG_WARN, "errandd", "cannot watch '%s': %s", folder, strerror(errno));
+    }
     er_free(folder);
 }
 
@@ -284,9 +292,12 @@ watch_door(struct daemon *d)
 {
     uv_loop_t *uv = er_loop_uv(d->server.loop);
     (void)uv_timer_init(uv, &d->relisten);
-    (void)uv_fs_event_init(uv, &d->folder);
     d->relisten.data = d->folder.data = d;
-    watch_folder(d);
+    d->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (d->inotify >= 0 && uv_poll_init(uv, &d->folder, d->inotify) == 0) {
+        (void)uv_poll_start(&d->folder, UV_READABLE, on_folder);
+        watch_folder(d);
+    }
 }
 
 static void
