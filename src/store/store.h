@@ -5,8 +5,9 @@
  * Verbs take arrays and answer per row: each row has a `status` (0 or an ER_E* code) that
  * the verb sets. They are called between er_store_begin and er_store_commit, all on one
  * thread (the store's thread). A verb that fails as a whole (its return value) has changed
- * nothing; a row that fails has changed nothing either and does not disturb its
- * neighbours. Nothing is true before er_store_commit has returned 0; after a failed commit
+ * nothing: its transaction can then only be rolled back (er_store_commit does that and
+ * returns the same code). A row that fails has changed nothing either and does not disturb
+ * its neighbours. Nothing is true before er_store_commit has returned 0; after a failed commit
  * or er_store_rollback the store is as it was before er_store_begin.
  *
  * What the verbs of a transaction have caused (facts, tasks that may run now, new lanes)
@@ -34,12 +35,19 @@ struct er_store_reader; /* the reading side: another connection, its own thread 
 int er_store_open(const char *path, struct er_store **out, struct er_err *err) ER_MUSTCHECK;
 void er_store_close(struct er_store *s); /* NULL is fine; checkpoints */
 
+/* Checks the invariants of the store against each other and the file's structure: for tests
+ * and the kill campaign, outside transactions. Reads everything. ER_ECORRUPT says which. */
+int er_store_verify(struct er_store *s, struct er_err *err) ER_MUSTCHECK;
+
 /* Opens the reading side of a store that is open for writing in this process. For one in
  * memory it shares the writer's connection and must be used on the same thread, outside
  * transactions or with care: it sees what is not committed yet. */
 int er_store_reader_open(struct er_store *s, struct er_store_reader **out,
                          struct er_err *err) ER_MUSTCHECK;
 void er_store_reader_close(struct er_store_reader *r);
+/* Whether the file is sound in itself (SQLite's quick_check; seconds for a large one).
+ * ER_ECORRUPT with what was found. */
+int er_store_check(struct er_store_reader *r, struct er_err *err) ER_MUSTCHECK;
 
 /* ---- transactions ---------------------------------------------------------------- */
 
@@ -68,6 +76,9 @@ int er_store_begin(struct er_store *s) ER_MUSTCHECK;
  * er_arena_free(&out->arena)); on failure all is rolled back and *out is untouched. */
 int er_store_commit(struct er_store *s, struct er_effects *out) ER_MUSTCHECK;
 void er_store_rollback(struct er_store *s);
+/* The words of the first failure since er_store_begin, "" when there was none. Borrowed
+ * until the next call. */
+const char *er_store_failure(const struct er_store *s);
 
 /* ---- submit ---------------------------------------------------------------------- */
 
@@ -360,6 +371,12 @@ int er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
 /* The smallest and greatest number that are kept (0, 0 when none). */
 int er_store_fact_bounds(struct er_store_reader *r, int64_t *out_first,
                          int64_t *out_last) ER_MUSTCHECK;
+/* The queues that have settings. */
+int er_store_queues(struct er_store_reader *r, struct er_arena *arena, struct er_queue **out,
+                    size_t *out_n) ER_MUSTCHECK;
+/* How many tasks each queue has in each state. */
+int er_store_counters(struct er_store_reader *r, struct er_arena *arena,
+                      struct er_counter **out, size_t *out_n) ER_MUSTCHECK;
 /* The JSON object of a stored environment. */
 int er_store_env(struct er_store_reader *r, int64_t env, struct er_arena *arena,
                  const char **out_json) ER_MUSTCHECK;

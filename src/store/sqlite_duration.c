@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/* How long attempts of one signature (type and command) took: a mean in which the latest
+ * weigh most. Remembered in memory while in use; what was learnt is written once a
+ * commit. */
+#include "store/sqlite_priv.h"
+
+#define WEIGHT     8    /* the mean is that of about so many latest durations */
+#define REMEMBERED 1024 /* after more than these, all are forgotten at a commit */
+
+static int
+no_memory(struct er_store *s)
+{
+    return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+}
+
+/* The entry of a signature, read from the table when it was not in memory. */
+static int
+find(struct er_store *s, int64_t signature, struct er_duration **out)
+{
+    struct er_duration *d;
+    struct er_stmt q;
+    HASH_FIND(hh, s->durations, &signature, sizeof signature, d);
+    if (d) {
+        *out = d;
+        return 0;
+    }
+    d = er_zalloc(sizeof *d);
+    if (!d) {
+        return no_memory(s);
+    }
+    d->signature = signature;
+    er_stmt_begin(&q, &s->c, ER_SQL_DURATION_GET);
+    er_stmt_i64(&q, signature);
+    int rc = er_stmt_step(&q);
+    if (rc == 1) {
+        d->n = er_col_i64(&q, 0);
+        d->mean_for = er_col_i64(&q, 1);
+    }
+    er_stmt_end(&q);
+    if (rc >= 0) {
+        HASH_ADD(hh, s->durations, signature, sizeof d->signature, d);
+        rc = d->hh.tbl ? 0 : no_memory(s);
+    }
+    if (rc) {
+        er_free(d);
+        return rc;
+    }
+    *out = d;
+    return 0;
+}
+
+int
+er_sqlite_expected(struct er_store *s, int64_t signature, er_usec *out)
+{
+    struct er_duration *d = NULL;
+    int rc = signature != 0 ? find(s, signature, &d) : 0;
+    *out = d ? d->mean_for : 0;
+    return rc;
+}
+
+int
+er_sqlite_learn(struct er_store *s, er_usec now, int64_t signature, er_usec took)
+{
+    struct er_duration *d;
+    int rc = find(s, signature, &d);
+    if (rc) {
+        return rc;
+    }
+    d->n++;
+    d->mean_for += (took - d->mean_for) / (d->n < WEIGHT ? d->n : WEIGHT);
+    d->used_at = now;
+    d->dirty = true;
+    return 0;
+}
+
+int
+er_sqlite_durations_flush(struct er_store *s)
+{
+    int rc = 0;
+    for (struct er_duration *d = s->durations; d && rc == 0; d = d->hh.next) {
+        if (d->dirty) {
+            struct er_stmt q;
+            er_stmt_begin(&q, &s->c, ER_SQL_DURATION_PUT);
+            er_stmt_i64(&q, d->signature);
+            er_stmt_i64(&q, d->n);
+            er_stmt_i64(&q, d->mean_for);
+            er_stmt_i64(&q, d->used_at);
+            rc = er_stmt_run(&q);
+            d->dirty = false;
+        }
+    }
+    return rc;
+}
+
+void
+er_sqlite_durations_keep(struct er_store *s)
+{
+    if (HASH_COUNT(s->durations) > REMEMBERED) {
+        er_sqlite_durations_forget(s);
+    }
+}
+
+void
+er_sqlite_durations_forget(struct er_store *s)
+{
+    struct er_duration *d, *next;
+    HASH_ITER (hh, s->durations, d, next) {
+        HASH_DEL(s->durations, d);
+        er_free(d);
+    }
+}

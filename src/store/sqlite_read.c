@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading one thing: a task, its attempts, its dependencies, facts, an environment. Lists
+ * are in sqlite_list.c. */
+#include "store/sqlite_priv.h"
+
+#include <string.h>
+
+/* Facts that one call looks at, at most: bounds its time when a filter lets few pass. */
+#define FACTS_LOOKED_AT 50000
+
+struct er_sqlite *
+er_sqlite_reader(struct er_store_reader *r)
+{
+    if (r->c == &r->own) {
+        r->own.failed = 0;
+        r->own.err.text[0] = '\0';
+    }
+    return r->c;
+}
+
+static int
+no_memory(struct er_store_reader *r)
+{
+    return er_sqlite_fail(r->c, ER_ENOMEM, "out of memory");
+}
+
+int
+er_sqlite_read_joined(struct er_stmt *q, struct er_arena *arena, struct er_task *out)
+{
+    bool failed = false;
+    int64_t signature;
+    int rc = er_sqlite_read_task(q, arena, out, &signature);
+    if (rc) {
+        return rc;
+    }
+    out->queue = er_col_text(q, ER_TASK_N_COLUMNS, arena, &failed);
+    out->type = er_col_text(q, ER_TASK_N_COLUMNS + 1, arena, &failed);
+    out->limit_key = er_col_text(q, ER_TASK_N_COLUMNS + 2, arena, &failed);
+    out->worker = er_col_text(q, ER_TASK_N_COLUMNS + 3, arena, &failed);
+    return failed ? er_sqlite_fail(q->c, ER_ENOMEM, "out of memory") : 0;
+}
+
+static int
+read_result(struct er_stmt *q, struct er_arena *arena, struct er_task *t)
+{
+    int col = ER_TASK_N_COLUMNS + 4;
+    if (sqlite3_column_type(q->st, col) == SQLITE_NULL) {
+        return 0;
+    }
+    const void *bytes = sqlite3_column_blob(q->st, col);
+    size_t n = (size_t)sqlite3_column_bytes(q->st, col);
+    if (!bytes && n > 0) {
+        return er_sqlite_fail(q->c, ER_ENOMEM, "out of memory");
+    }
+    t->result = er_arena_memdup(arena, bytes, n);
+    t->result_len = n;
+    return t->result ? 0 : er_sqlite_fail(q->c, ER_ENOMEM, "out of memory");
+}
+
+int
+er_store_get(struct er_store_reader *r, er_task_id id, bool with_result,
+             struct er_arena *arena, struct er_task *out)
+{
+    struct er_stmt q;
+    struct er_task t;
+    er_stmt_begin(&q, er_sqlite_reader(r),
+                  with_result ? ER_SQL_TASK_GET_RESULT : ER_SQL_TASK_GET);
+    er_stmt_i64(&q, id);
+    int rc = er_stmt_step(&q);
+    if (rc == 1) {
+        rc = er_sqlite_read_joined(&q, arena, &t);
+        if (rc == 0 && with_result) {
+            rc = read_result(&q, arena, &t);
+        }
+    } else if (rc == 0) {
+        rc = ER_ENOTFOUND;
+    }
+    er_stmt_end(&q);
+    if (rc == 0) {
+        *out = t;
+    }
+    return rc;
+}
+
+int
+er_store_get_tombstone(struct er_store_reader *r, er_task_id id, struct er_tombstone *out)
+{
+    struct er_stmt q;
+    er_stmt_begin(&q, er_sqlite_reader(r), ER_SQL_TOMBSTONE_GET);
+    er_stmt_i64(&q, id);
+    int rc = er_stmt_step(&q);
+    if (rc == 1) {
+        *out = (struct er_tombstone){
+            .id = id,
+            .run = er_col_int(&q, 0),
+            .state = (enum er_task_state)er_col_int(&q, 1),
+            .has_exit_code = er_col_i64_or(&q, 2, INT64_MIN) != INT64_MIN,
+            .exit_code = er_col_int(&q, 2),
+            .finished_at = er_col_i64(&q, 3),
+            .removed_at = er_col_i64(&q, 4),
+        };
+    }
+    er_stmt_end(&q);
+    return rc == 1 ? 0 : rc == 0 ? ER_ENOTFOUND : rc;
+}
+
+static int
+read_attempt(struct er_stmt *q, struct er_arena *arena, struct er_attempt *a)
+{
+    bool failed = false;
+    a->number = er_col_int(q, 0);
+    a->run = er_col_int(q, 1);
+    a->session = er_col_i64(q, 2);
+    a->worker = er_col_text(q, 3, arena, &failed);
+    a->started_at = er_col_i64_or(q, 4, ER_NEVER);
+    a->finished_at = er_col_i64_or(q, 5, ER_NEVER);
+    a->outcome = er_col_text(q, 6, arena, &failed);
+    a->has_exit_code = er_col_i64_or(q, 7, INT64_MIN) != INT64_MIN;
+    a->exit_code = er_col_int(q, 7);
+    a->signal = er_col_int(q, 8);
+    a->error_json = er_col_text(q, 9, arena, &failed);
+    a->cpu_for = er_col_i64(q, 10);
+    a->peak_rss = er_col_i64(q, 11);
+    a->output_bytes = er_col_i64(q, 12);
+    return failed ? er_sqlite_fail(q->c, ER_ENOMEM, "out of memory") : 0;
+}
+
+/* Room for one more element behind n in an array of *size places in the arena. */
+static void *
+grow(struct er_arena *arena, void *array, size_t n, size_t *size, size_t element)
+{
+    if (n < *size) {
+        return array;
+    }
+    size_t more = *size ? *size * 2 : 8;
+    void *new = er_arena_alloc(arena, more * element);
+    if (new) {
+        if (n > 0) {
+            memcpy(new, array, n * element);
+        }
+        *size = more;
+    }
+    return new;
+}
+
+int
+er_store_attempts(struct er_store_reader *r, er_task_id id, struct er_arena *arena,
+                  struct er_attempt **out, size_t *out_n)
+{
+    struct er_stmt q;
+    struct er_attempt *list = NULL;
+    size_t n = 0, size = 0;
+    er_stmt_begin(&q, er_sqlite_reader(r), ER_SQL_ATTEMPTS);
+    er_stmt_i64(&q, id);
+    int rc;
+    while ((rc = er_stmt_step(&q)) == 1) {
+        struct er_attempt *more = grow(arena, list, n, &size, sizeof *list);
+        list = more ? more : list;
+        rc = more ? read_attempt(&q, arena, &list[n++]) : no_memory(r);
+        if (rc) {
+            break;
+        }
+    }
+    er_stmt_end(&q);
+    if (rc == 0) {
+        *out = list;
+        *out_n = n;
+    }
+    return rc;
+}
+
+int
+er_store_after(struct er_store_reader *r, er_task_id id, size_t offset, size_t limit,
+               struct er_arena *arena, struct er_after **out, size_t *out_n)
+{
+    struct er_stmt q;
+    struct er_after *list = NULL;
+    size_t n = 0, size = 0;
+    er_stmt_begin(&q, er_sqlite_reader(r), ER_SQL_AFTER);
+    er_stmt_i64(&q, id);
+    er_stmt_i64(&q, (int64_t)(offset > INT64_MAX ? INT64_MAX : offset));
+    er_stmt_i64(&q, (int64_t)(limit > INT64_MAX ? INT64_MAX : limit));
+    int rc;
+    while ((rc = er_stmt_step(&q)) == 1) {
+        struct er_after *more = grow(arena, list, n, &size, sizeof *list);
+        if (!more) {
+            rc = no_memory(r);
+            break;
+        }
+        list = more;
+        list[n++] = (struct er_after){
+            .id = er_col_i64(&q, 0),
+            .when = (enum er_after_when)er_col_int(&q, 1),
+            .state = (int)er_col_i64_or(&q, 2, -1),
+        };
+    }
+    er_stmt_end(&q);
+    if (rc == 0) {
+        *out = list;
+        *out_n = n;
+    }
+    return rc;
+}
+
+static int
+read_fact(struct er_stmt *q, struct er_arena *arena, struct er_fact *f)
+{
+    bool failed = false;
+    *f = (struct er_fact){
+        .seq = er_col_i64(q, 0),
+        .event = (enum er_event)er_col_int(q, 1),
+        .at = er_col_i64(q, 2),
+        .task = er_col_i64(q, 3),
+        .run = er_col_int(q, 4),
+        .attempt = er_col_int(q, 5),
+        .correlation = er_col_text(q, 6, arena, &failed),
+        .data_json = er_col_text(q, 7, arena, &failed),
+        .queue = er_col_text(q, 8, arena, &failed),
+        .type = er_col_text(q, 9, arena, &failed),
+    };
+    return failed ? er_sqlite_fail(q->c, ER_ENOMEM, "out of memory") : 0;
+}
+
+/* Whether a row passes what the statement does not look at. */
+static bool
+passes(struct er_stmt *q, const struct er_fact_filter *f)
+{
+    int event = er_col_int(q, 1);
+    if (f->task != 0 && er_col_i64(q, 3) != f->task) {
+        return false;
+    }
+    if (f->events != 0 && (event < 0 || event > 63 || (f->events >> event & 1) == 0)) {
+        return false;
+    }
+    if (!f->correlation) {
+        return true;
+    }
+    const char *correlation = (const char *)sqlite3_column_text(q->st, 6);
+    return correlation && strcmp(correlation, f->correlation) == 0;
+}
+
+/* Reads on from f->since; *out_end tells that nothing was left. */
+static int
+read_facts(struct er_store_reader *r, const struct er_fact_filter *f,
+           struct er_arena *arena, struct er_fact **out, size_t *out_n, int64_t *last,
+           bool *out_end)
+{
+    struct er_stmt q;
+    struct er_fact *list = NULL;
+    size_t n = 0, size = 0, looked = 0;
+    int rc = 1;
+    er_stmt_begin(&q, r->c, f->task ? ER_SQL_EVENTS_OF_TASK : ER_SQL_EVENTS);
+    er_stmt_i64(&q, f->since);
+    if (f->task) {
+        er_stmt_i64(&q, f->task);
+    }
+    while (n < f->limit && looked++ < FACTS_LOOKED_AT && (rc = er_stmt_step(&q)) == 1) {
+        *last = er_col_i64(&q, 0);
+        if (!passes(&q, f)) {
+            continue;
+        }
+        struct er_fact *more = grow(arena, list, n, &size, sizeof *list);
+        list = more ? more : list;
+        rc = more ? read_fact(&q, arena, &list[n++]) : no_memory(r);
+        if (rc) {
+            break;
+        }
+        rc = 1;
+    }
+    er_stmt_end(&q);
+    *out = list;
+    *out_n = n;
+    *out_end = rc == 0;
+    return rc < 0 ? rc : 0;
+}
+
+int
+er_sqlite_snapshot(struct er_store_reader *r, bool begin)
+{
+    if (r->c != &r->own) {
+        return 0;
+    }
+    struct er_stmt q;
+    er_stmt_begin(&q, r->c, begin ? ER_SQL_BEGIN : ER_SQL_COMMIT);
+    return er_stmt_run(&q);
+}
+
+int
+er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
+               struct er_arena *arena, struct er_fact **out, size_t *out_n,
+               int64_t *out_last)
+{
+    struct er_fact *list = NULL;
+    size_t n = 0;
+    int64_t last = f->since, first, greatest = 0;
+    bool end = false;
+    (void)er_sqlite_reader(r);
+    int rc = er_sqlite_snapshot(r, true);
+    if (rc) {
+        return rc;
+    }
+    rc = read_facts(r, f, arena, &list, &n, &last, &end);
+    if (rc == 0 && end) {
+        rc = er_sqlite_fact_bounds(r->c, &first, &greatest);
+    }
+    int ended = er_sqlite_snapshot(r, false);
+    rc = rc ? rc : ended;
+    if (rc == 0) {
+        *out = list;
+        *out_n = n;
+        *out_last = greatest > last ? greatest : last;
+    }
+    return rc;
+}
+
+int
+er_sqlite_fact_bounds(struct er_sqlite *c, int64_t *out_first, int64_t *out_last)
+{
+    struct er_stmt q;
+    er_stmt_begin(&q, c, ER_SQL_EVENT_BOUNDS);
+    int rc = er_stmt_step(&q);
+    if (rc == 1) {
+        *out_first = er_col_i64(&q, 0);
+        *out_last = er_col_i64(&q, 1);
+    }
+    er_stmt_end(&q);
+    return rc < 0 ? rc : 0;
+}
+
+int
+er_store_fact_bounds(struct er_store_reader *r, int64_t *out_first, int64_t *out_last)
+{
+    return er_sqlite_fact_bounds(er_sqlite_reader(r), out_first, out_last);
+}
+
+int
+er_store_env(struct er_store_reader *r, int64_t env, struct er_arena *arena,
+             const char **out_json)
+{
+    struct er_stmt q;
+    bool failed = false;
+    er_stmt_begin(&q, er_sqlite_reader(r), ER_SQL_ENV_GET);
+    er_stmt_i64(&q, env);
+    int rc = er_stmt_step(&q);
+    const char *json = rc == 1 ? er_col_text(&q, 0, arena, &failed) : NULL;
+    er_stmt_end(&q);
+    if (failed) {
+        return no_memory(r);
+    }
+    if (rc == 1) {
+        *out_json = json;
+    }
+    return rc == 1 ? 0 : rc == 0 ? ER_ENOTFOUND : rc;
+}
+
+/* ---- queues and counters ---- */
+
+/* Room for one more element behind n in an array that doubles inside an arena. */
+static void *
+more_room(struct er_arena *arena, void *old, size_t n, size_t element)
+{
+    if (n > 0 && (n & (n - 1)) != 0) {
+        return old; /* sizes are powers of two: there is room between them */
+    }
+    void *more = er_arena_alloc(arena, (n ? n * 2 : 1) * element);
+    if (more && n > 0) {
+        memcpy(more, old, n * element);
+    }
+    return more;
+}
+
+int
+er_store_queues(struct er_store_reader *r, struct er_arena *arena, struct er_queue **out,
+                size_t *out_n)
+{
+    struct er_stmt q;
+    struct er_queue *all = NULL;
+    size_t n = 0;
+    bool failed = false;
+    er_stmt_begin(&q, er_sqlite_reader(r), ER_SQL_QUEUES);
+    int rc;
+    while ((rc = er_stmt_step(&q)) == 1) {
+        struct er_queue *more = more_room(arena, all, n, sizeof *all);
+        if (!more) {
+            rc = no_memory(r);
+            break;
+        }
+        all = more;
+        all[n++] = (struct er_queue){.name = er_col_text(&q, 0, arena, &failed),
+                                     .concurrency = er_col_int(&q, 1),
+                                     .size = er_col_i64(&q, 2),
+                                     .paused = er_col_int(&q, 3) != 0};
+    }
+    er_stmt_end(&q);
+    rc = rc == 0 && failed ? no_memory(r) : rc;
+    if (rc == 0) {
+        *out = all;
+        *out_n = n;
+    }
+    return rc;
+}
+
+int
+er_store_counters(struct er_store_reader *r, struct er_arena *arena,
+                  struct er_counter **out, size_t *out_n)
+{
+    struct er_stmt q;
+    struct er_counter *all = NULL;
+    size_t n = 0;
+    bool failed = false;
+    er_stmt_begin(&q, er_sqlite_reader(r), ER_SQL_COUNTERS);
+    int rc;
+    while ((rc = er_stmt_step(&q)) == 1) {
+        const char *queue = er_col_text(&q, 0, arena, &failed);
+        int state = er_col_int(&q, 1);
+        if (queue && (n == 0 || strcmp(all[n - 1].queue, queue) != 0)) {
+            struct er_counter *more = more_room(arena, all, n, sizeof *all);
+            if (more) {
+                all = more;
+                all[n++] = (struct er_counter){.queue = queue};
+            }
+            failed = failed || !more;
+        }
+        if (failed) {
+            rc = no_memory(r);
+            break;
+        }
+        if (state >= 0 && state < ER_TASK_STATES) {
+            all[n - 1].n[state] = er_col_i64(&q, 2);
+        }
+    }
+    er_stmt_end(&q);
+    if (rc == 0) {
+        *out = all;
+        *out_n = n;
+    }
+    return rc;
+}
