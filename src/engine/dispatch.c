@@ -225,7 +225,8 @@ er_engine_sessions(struct er_engine *e,
         er_task_id *ids = er_xrealloc_array(NULL, (size_t)s->load + 1, sizeof *ids);
         struct er_run *run;
         TAILQ_FOREACH (run, &s->runs, in_session) {
-            if (run->phase == ER_RUN_HELD) {
+            v.n_runs++;
+            if (run->phase == ER_RUN_HELD && run->started_at != ER_NEVER) {
                 ids[v.n_running++] = run->id;
             }
         }

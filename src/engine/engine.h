@@ -124,7 +124,8 @@ struct er_engine_stats {
     int64_t finished; /* attempts ended since the start */
 };
 void er_engine_stats(const struct er_engine *e, struct er_engine_stats *out);
-/* Calls fn for each session: id, worker, pid, slots, connected, ids of running tasks. */
+/* Calls fn for each session: id, worker, pid, slots, connected, ids of the tasks whose
+ * processes it has started. */
 struct er_session_view {
     int64_t id;
     const char *worker, *token;
@@ -132,6 +133,7 @@ struct er_session_view {
     bool connected;
     const er_task_id *running;
     size_t n_running;
+    size_t n_runs; /* all that it has or will get, started or not */
 };
 void er_engine_sessions(struct er_engine *e,
                         void (*fn)(void *ctx, const struct er_session_view *view), void *ctx);

@@ -457,6 +457,10 @@ batch_lost(struct er_report_batch *b, er_task_id task, int attempt)
 static void
 learn_length(struct er_session_live *s, const struct er_finish *f)
 {
+    if (f->refund) {
+        s->mean_for = ER_USEC_PER_SEC; /* it was given too much ahead: nothing ahead for now */
+        return;
+    }
     if (f->started_at == ER_NEVER || f->finished_at == ER_NEVER) {
         return;
     }

@@ -425,7 +425,7 @@ stop_one(void *ctx, const struct er_session_view *view)
 {
     struct er_supervisor *v = ctx;
     struct guard *g = find_guard(v, view->id);
-    if (g && g->connected && (v->stop_now || view->n_running == 0)) {
+    if (g && g->connected && (v->stop_now || view->n_runs == 0)) {
         g->ending = true;
     }
 }
