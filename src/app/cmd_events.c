@@ -213,7 +213,7 @@ find_last(struct er_app *app, int64_t *out, struct er_err *err)
     json_t *stats;
     int rc = er_api_get(app, "/v1/stats", &stats, err);
     if (!rc) {
-        *out = er_json_int(json_object_get(stats, "events"), "last_seq", 0);
+        *out = er_json_int(json_object_get(stats, "events"), "last", 0);
         json_decref(stats);
     }
     return rc;

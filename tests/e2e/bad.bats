@@ -59,7 +59,7 @@ refused() {
     exits 1 errand wait "$id"
     same "$(field "$id" .exit_code)" 127
     has "$(field "$id" .error.message)" no-such-command-at-all
-    exits 127 errand add --wait -- ./not-here
+    run -127 errand add --wait -- ./not-here
     touch file
     id=$(errand add -- ./file)
     exits 1 errand wait "$id"
@@ -111,7 +111,7 @@ refused() {
 
 @test "wrong use inside a task, and outside of one" {
     refused 2 progress progress 50
-    id=$(errand add -- sh -c 'errand progress lots 2>err; echo $?; errand progress 3/0 2>>err; echo $?')
+    id=$(errand add -- sh -c 'errand progress lots 2>err; echo $?; errand progress 3/many 2>>err; echo $?')
     errand wait "$id"
     same "$(errand log "$id" | tr '\n' ' ')" '2 2 '
     has "$(cat err)" lots
@@ -143,7 +143,7 @@ refused() {
     errand wait "$id"
     refused 5 completed cancel "$id"
     refused 5 completed pause "$id"
-    refused 5 completed send "$id" x
+    refused 5 running send "$id" x
     id=$(errand add --hold -- true)
     refused 5 paused retry "$id"
     refused 5 paused remove "$id"

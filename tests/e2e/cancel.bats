@@ -24,7 +24,7 @@ teardown() { teardown_home; }
     id=$(errand add --grace 1h -- sh -c 'trap "echo bye; exit 0" TERM; touch up; while :; do sleep 0.1; done')
     eventually 10 test -e up
     exits 0 errand cancel "$id"
-    same "$(errand log "$id")" bye
+    has "$(errand log "$id")" bye
     same "$(field "$id" .state)" cancelled
 }
 

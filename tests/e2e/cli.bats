@@ -73,7 +73,7 @@ teardown() { teardown_home; }
 
 @test "help and version of everything" {
     exits 0 errand --help
-    has "$output" 'errand add'
+    has "$output" 'queue a command'
     exits 0 errand --version
     has "$output" errand
     for verb in add tasks show log result events wait cancel pause resume retry requeue remove send progress stats clean serve worker shutdown config doctor; do

@@ -124,7 +124,7 @@ problem() {
 @test "the log: streams, tail, times, NDJSON, follow" {
     id=$(errand add -- sh -c "echo a; echo b; echo c >&2; touch up; $(until_file go); echo d")
     eventually 10 test -e up
-    api "/v1/tasks/$id/log?follow=1" >followed &
+    api "/v1/tasks/$id/log?follow=1" -N >followed &
     curl=$!
     eventually 10 grep -q b followed
     touch go
