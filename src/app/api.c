@@ -150,11 +150,11 @@ er_api_again(struct er_app *app, er_usec since, struct er_err *err)
 {
     er_api_close(app);
     for (;;) {
+        sleep_shortly();
         int rc = er_api_open(app, err);
         if (rc != ER_ENODAEMON || now_mono() - since > ER_API_PATIENCE) {
             return rc;
         }
-        sleep_shortly();
     }
 }
 

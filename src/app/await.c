@@ -48,7 +48,9 @@ er_await_task(struct er_app *app, er_task_id id, const char *until, er_usec dead
             return rc;
         }
         enum er_task_state state = er_json_state(task);
-        if (er_task_state_is_final(state) || (started && state == ER_TASK_RUNNING)) {
+        bool runs = state == ER_TASK_RUNNING ||
+                    (state == ER_TASK_PAUSED && er_json_int(task, "attempt", 0) > 0);
+        if (er_task_state_is_final(state) || (started && runs)) {
             *out = task;
             return 0;
         }

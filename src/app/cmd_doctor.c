@@ -152,6 +152,18 @@ check_inside(struct er_app *app, struct exam *e)
     json_decref(answer);
 }
 
+/* Leaves only workers in it that are there now. */
+static void
+keep_connected(json_t *stats)
+{
+    json_t *workers = json_object_get(stats, "workers");
+    for (size_t i = json_array_size(workers); i-- > 0;) {
+        if (json_is_false(json_object_get(json_array_get(workers, i), "connected"))) {
+            (void)json_array_remove(workers, i);
+        }
+    }
+}
+
 /* Asks the daemon; *out_stats stays NULL when none answers. */
 static int
 check_daemon(struct er_app *app, struct exam *e, json_t **out_stats)
@@ -172,8 +184,9 @@ check_daemon(struct er_app *app, struct exam *e, json_t **out_stats)
     note(e, "daemon", same, detail,
          "it is of another version than this command: errand shutdown, "
          "and the next command starts the new one");
-    const json_t *workers = json_object_get(*out_stats, "workers");
-    (void)snprintf(detail, sizeof detail, "%zu connected", json_array_size(workers));
+    keep_connected(*out_stats);
+    (void)snprintf(detail, sizeof detail, "%zu connected",
+                   json_array_size(json_object_get(*out_stats, "workers")));
     note(e, "workers", true, detail, NULL);
     check_inside(app, e);
     return 0;

@@ -2,10 +2,14 @@
 /* How it works: the daemon streams the bytes of one attempt as they are. Where the two
  * streams must be told apart, it sends one JSON object a piece instead.
  *
- * Failure modes: the connection breaks; then the same attempt is asked for again from its
- * start and what was written already is passed over. With the last N lines only it cannot
- * be told where that was, so the stream then goes on with what is new, and says so. When
- * our own output cannot be written (a full disk) that is the error. */
+ * To follow is to read one attempt after the other: a stream of a chosen attempt ends
+ * when the next one has started or the task is final.
+ *
+ * Failure modes: the connection breaks, or ends before the task is final (a daemon that
+ * shuts down); then the same attempt is asked for again from its start, and what was
+ * written already is passed over. With the last N lines only it cannot be told where that
+ * was, so the stream then goes on with what is new, and says so. When our own output
+ * cannot be written (a full disk) that is the error. */
 #include "app/output.h"
 
 #include <errno.h>
@@ -20,7 +24,9 @@
 
 struct output {
     const struct er_output_options *o;
-    int64_t attempt;  /* the one that is read; 0 = not known yet */
+    int64_t attempt;  /* the one that is read; 0 = the latest */
+    int64_t tail;     /* lines of it that are wanted; -1 = all */
+    bool ended;       /* its stream came to an end */
     bool pieces;      /* JSON objects, not bytes */
     uint64_t written; /* bytes of output that were written in all */
     uint64_t skip; /* of them those that the stream has yet to pass after a new start */
@@ -95,7 +101,7 @@ take(struct output *out, const struct er_buf *in)
 }
 
 static void
-make_target(const struct output *out, er_task_id id, bool again, struct er_buf *b)
+make_target(const struct output *out, er_task_id id, struct er_buf *b)
 {
     const struct er_output_options *o = out->o;
     er_buf_addf(b, "/v1/tasks/%" PRId64 "/log", id);
@@ -105,8 +111,8 @@ make_target(const struct output *out, er_task_id id, bool again, struct er_buf *
     if (o->follow) {
         er_api_param(b, "follow", "1");
     }
-    if (o->tail >= 0) {
-        er_api_param_int(b, "tail", again ? 0 : o->tail);
+    if (out->tail >= 0) {
+        er_api_param_int(b, "tail", out->tail);
     }
     if (o->stream) {
         er_api_param(b, "stream", o->stream);
@@ -122,11 +128,7 @@ make_target(const struct output *out, er_task_id id, bool again, struct er_buf *
 static int
 read_stream(struct er_app *app, struct output *out, er_usec *broke_at, struct er_err *err)
 {
-    char number[24];
     struct er_buf in;
-    if (er_client_header(app->client, "X-Errand-Attempt", number, sizeof number)) {
-        (void)!er_options_int(number, 1, INT32_MAX, &out->attempt);
-    }
     er_buf_init(&in, 0);
     int rc;
     while ((rc = er_client_stream_read(app->client, &in, 0, err)) > 0) {
@@ -147,18 +149,17 @@ read_stream(struct er_app *app, struct output *out, er_usec *broke_at, struct er
 }
 
 /* Prepares for the same stream once more. */
-static int
-begin_again(struct er_app *app, struct output *out, er_usec *broke_at, struct er_err *err)
+static void
+rewind_to_start(struct output *out)
 {
-    *broke_at = *broke_at ? *broke_at : er_clock_mono(er_clock_system());
-    if (out->o->tail >= 0) {
+    if (out->o->tail >= 0 && out->tail >= 0) {
         er_app_note(
             "the daemon was started again; some of the output may be missing here");
+        out->tail = 0;
     } else {
         out->skip = out->written;
     }
     er_buf_clear(&out->line);
-    return er_api_again(app, *broke_at, err);
 }
 
 /* The stream of one attempt, over breaks of the connection. */
@@ -166,24 +167,61 @@ static int
 run_attempt(struct er_app *app, er_task_id id, struct output *out, struct er_err *err)
 {
     er_usec broke_at = 0;
-    bool again = false;
     for (;;) {
         struct er_buf target;
         er_buf_init(&target, 0);
-        make_target(out, id, again, &target);
+        make_target(out, id, &target);
         int rc = er_api_stream(app, target.data, NULL, err);
         er_buf_fini(&target);
-        if (!rc) {
-            rc = read_stream(app, out, &broke_at, err);
+        rc = rc ? rc : read_stream(app, out, &broke_at, err);
+        if (rc != ER_ENODAEMON || !app->connected_once) {
+            return rc;
         }
-        if (rc == ER_ENODAEMON && app->connected_once) {
-            rc = begin_again(app, out, &broke_at, err);
-            again = true;
-            if (!rc) {
-                continue;
+        broke_at = broke_at ? broke_at : er_clock_mono(er_clock_system());
+        rewind_to_start(out);
+        rc = er_api_again(app, broke_at, err);
+        if (rc) {
+            return rc;
+        }
+    }
+}
+
+/* All attempts from the one that runs until the task is final. */
+static int
+follow(struct er_app *app, er_task_id id, struct output *out, struct er_err *err)
+{
+    for (;;) { /* there is nothing to follow before it starts */
+        json_t *task;
+        int rc = er_await_task(app, id, "started", ER_NEVER, &task, err);
+        if (rc) {
+            return rc;
+        }
+        bool final = er_task_state_is_final(er_json_state(task));
+        int64_t newest = er_json_int(task, "attempt", 0);
+        json_decref(task);
+        if (out->attempt == 0) {
+            out->attempt = newest; /* of a final task that never ran: 0 */
+        } else if (out->ended && newest > out->attempt) {
+            out->attempt++;
+            out->tail = -1;
+            out->written = out->skip = 0;
+        } else if (out->ended && final) {
+            return 0;
+        } else if (out->ended) {
+            rewind_to_start(out);
+            rc = er_api_again(app, er_clock_mono(er_clock_system()), err);
+            if (rc) {
+                return rc;
             }
         }
-        return rc;
+        if (out->attempt == 0) {
+            return 0;
+        }
+        rc = run_attempt(app, id, out, err);
+        if (rc || (final && newest <= out->attempt) || out->o->attempt > 0) {
+            return rc;
+        }
+        out->ended = true;
     }
 }
 
@@ -191,17 +229,10 @@ int
 er_output_run(struct er_app *app, er_task_id id, const struct er_output_options *o,
               struct er_err *err)
 {
-    struct output out = {.o = o, .attempt = o->attempt, .pieces = o->split || o->colour};
-    json_t *task;
-    if (o->follow) { /* there is nothing to follow before it starts */
-        int rc = er_await_task(app, id, "started", ER_NEVER, &task, err);
-        if (rc) {
-            return rc;
-        }
-        json_decref(task);
-    }
+    struct output out = {
+        .o = o, .attempt = o->attempt, .tail = o->tail, .pieces = o->split || o->colour};
     er_buf_init(&out.line, 0);
-    int rc = run_attempt(app, id, &out, err);
+    int rc = o->follow ? follow(app, id, &out, err) : run_attempt(app, id, &out, err);
     er_buf_fini(&out.line);
     return rc;
 }

@@ -45,9 +45,9 @@ size_t er_term_text(const struct er_term *t, struct er_buf *b, const char *s, si
 /* Adds a bar of `cells` cells for a percent (clamped to 0..100). */
 void er_term_bar(const struct er_term *t, struct er_buf *b, double percent, int cells);
 
-/* A table whose columns are as wide as their widest cell, within the terminal's width: what
- * is too much is taken from the flexible columns, the widest first; then the spare ones are
- * left out, the last first. */
+/* A table whose columns are as wide as their widest cell, within the terminal's width:
+ * what is too much is taken from the flexible columns, the widest first; then the spare
+ * ones are left out, the last first. */
 struct er_table;
 enum er_align {
     ER_ALIGN_LEFT,

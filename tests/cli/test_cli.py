@@ -269,7 +269,7 @@ def add__follow_keeps_the_streams_apart(c):
             same((request.query["follow"], request.query["format"]), ("1", "ndjson"))
             return 200, (json.dumps(o) + "\n" for o in [
                 {"stream": "stdout", "data": "out\n"}, {"stream": "stderr", "data": "err\n"},
-                {"stream": "stdout", "base64": "/wA="}]), {"X-Errand-Attempt": "1"}
+                {"stream": "stdout", "base64": "/wA="}])
         return 200, task(7, "failed", attempt=1, exit_code=9)
     c.daemon(handle)
     r = c.run("add", "--follow", "x")
@@ -494,20 +494,33 @@ def log__passes_bytes_as_they_are(c):
 def log__follow_goes_on_over_a_restart(c):
     def handle(request):
         if not request.path.endswith("/log"):
-            return 200, task(3, "running", attempt=2)
-        if not logs:
-            logs.append(request)
-
+            return 200, task(3, "completed" if len(logs) > 2 else "running", attempt=2)
+        logs.append(request)
+        if len(logs) == 1:
             def broken():
                 yield "one\ntw"
                 raise Break
-            return 200, broken(), {"X-Errand-Attempt": "2"}
-        logs.append(request)
-        return 200, iter(["one\n", "two\nthree\n"]), {"X-Errand-Attempt": "2"}
+            return 200, broken()
+        if len(logs) == 2:  # ends in good order, but not the task
+            return 200, iter(["one\n"])
+        return 200, iter(["one\n", "two\nthree\n"])
     logs = []
     c.daemon(handle)
     expect(c.run("log", "3", "-f"), 0, "one\ntwo\nthree\n", "")
-    same([r.query for r in logs], [{"follow": "1"}, {"follow": "1", "attempt": "2"}])
+    same([r.query for r in logs], [{"follow": "1", "attempt": "2"}] * 3)
+
+
+@test
+def log__follow_goes_on_with_the_next_attempt(c):
+    def handle(request):
+        if not request.path.endswith("/log"):
+            return 200, task(3, "completed" if logs else "running", attempt=1 + len(logs))
+        logs.append(request.query)
+        return 200, f"attempt {len(logs)}\n"
+    logs = []
+    c.daemon(handle)
+    expect(c.run("log", "3", "-f", "-n", "1"), 0, "attempt 1\nattempt 2\n", "")
+    same(logs, [{"follow": "1", "attempt": "1", "tail": "1"}, {"follow": "1", "attempt": "2"}])
 
 
 @test
@@ -536,7 +549,7 @@ def events__end_at_the_newest(c):
         yield "event: task-progress\ndata: {\"seq\": null, \"event\": \"task-progress\", \"task\": 1}\n\n"
         yield fact(3, "task-completed", 1)
         forever.wait(30)
-    c.daemon(lambda request: (200, {"events": {"last_seq": 3}}) if request.path == "/v1/stats"
+    c.daemon(lambda request: (200, {"events": {"last": 3}}) if request.path == "/v1/stats"
              else (200, stream()))
     r = expect(c.run("events", "--json"), 0)
     same([json.loads(line)["seq"] for line in r.stdout.splitlines()], [1, 2, 3])
@@ -813,7 +826,7 @@ def progress__without_the_pipe_asks_the_daemon(c):
 
 @test
 def doctor__tells_what_is_wrong(c):
-    stats = {"daemon": {"pid": 1234, "version": "0.0.1", "uptime_s": 5}, "events": {"last_seq": 0},
+    stats = {"daemon": {"pid": 1234, "version": "0.0.1", "uptime_s": 5}, "events": {"last": 0},
              "workers": [{"worker": "w1", "pid": 1240, "slots": 2, "running": [1]}],
              "counts": NO_COUNTS}
     c.daemon(lambda request: (200, stats) if request.path == "/v1/stats" else
