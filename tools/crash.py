@@ -335,7 +335,8 @@ class Campaign:
                 ended[task, attempt] = at
         for (task, attempt), row in attempts.items():
             last = ended.get((task, attempt), started.get((task, attempt)))
-            if last is not None and row[4] is not None and last > row[4]:
+            # reports tell times in whole milliseconds, rounded down
+            if last is not None and row[4] is not None and last >= row[4] + 1000:
                 self.problem("doubled", f"task {task}: attempt {attempt} acted {last - row[4]} us after its end")
             if row[2] is None and task in tasks and tasks[task][2] in FINAL:
                 self.problem("lost", f"task {task}: attempt {attempt} has no outcome")

@@ -26,6 +26,8 @@
 #include "serve/server.h"
 
 #define CONNECTIONS_MAX 4000
+#define LOCK_TRIES 200 /* looks at a lock whose owner is dead */
+#define LOCK_PAUSE_US 5000
 
 struct daemon {
     struct er_server server;
@@ -55,18 +57,33 @@ read_owner(int fd, char *out, size_t size)
     out[strcspn(out, "\n")] = '\0';
 }
 
+/* The lock is free as soon as its owner is dead, but for one case: the owner was killed
+ * while it started its worker, and the child that has not come to its exec yet still holds a
+ * copy of the descriptor. So a lock whose owner is dead is waited for. */
+static bool
+wait_for_lock(struct daemon *d, char *pid, size_t size)
+{
+    for (int i = 0; flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        read_owner(d->lock_fd, pid, size);
+        int owner = atoi(pid);
+        if (owner <= 0 || kill(owner, 0) == 0 || errno != ESRCH || i == LOCK_TRIES) {
+            return false;
+        }
+        (void)usleep(LOCK_PAUSE_US);
+    }
+    return true;
+}
+
 static int
 take_lock(struct daemon *d, struct er_err *err)
 {
-    char text[4400];
+    char text[4400], pid[32] = "";
     d->lock_fd = open(d->places.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (d->lock_fd < 0) {
         return er_fail(err, er_error_from_errno(errno), "cannot open '%s': %s", d->places.lock,
                        strerror(errno));
     }
-    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        char pid[32];
-        read_owner(d->lock_fd, pid, sizeof pid);
+    if (!wait_for_lock(d, pid, sizeof pid)) {
         return er_fail(err, ER_EBUSY, "the store '%s' belongs to the errandd with pid %s "
                        "(errand shutdown ends it)", d->places.store, pid[0] ? pid : "?");
     }
