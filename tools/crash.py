@@ -49,7 +49,6 @@ class Trace:
         self.file = open(self.path, "rb")
         self.part = b""
         self.lines = []
-        self.ended = set()
 
     def read(self):
         data = self.part + self.file.read()
@@ -57,8 +56,6 @@ class Trace:
         for line in whole.decode().splitlines():
             kind, task, attempt, pid, at = line.split()
             self.lines.append((kind, int(task), int(attempt), int(pid), int(at) // 1000))
-            if kind == "E":
-                self.ended.add(int(task))
 
 
 class Campaign:
@@ -80,6 +77,7 @@ class Campaign:
         self.stopping = threading.Event()
         self.draining = threading.Event()
         self.seen = []  # numbers of the facts that the subscriber got
+        self.over = 0  # tasks that it saw end
         self.kills = {"daemon": 0, "worker": 0, "both": 0}
         self.daemon = None
 
@@ -102,7 +100,7 @@ class Campaign:
         rng = random.Random(f"{self.options.seed}-{number}")
         connection, count = None, 0
         while not self.stopping.is_set():
-            if len(self.acknowledged) - len(self.trace.ended) > BACKLOG:
+            if len(self.acknowledged) - self.over > BACKLOG:
                 time.sleep(0.005)
                 continue
             count += 1
@@ -151,7 +149,7 @@ class Campaign:
                 time.sleep(0.005)
 
     def listen(self, connection):
-        number, data = None, b""
+        number, final, data = None, False, b""
         while not self.draining.is_set():
             try:
                 piece = connection.sock.recv(65536)
@@ -167,8 +165,11 @@ class Campaign:
                     number = int(line[4:])
                 elif line.startswith(b"event: gap"):
                     self.problem("lost", f"a gap in the facts after {self.seen[-1:]}")
+                elif line.startswith(b"event: "):
+                    final = line[7:] in (b"task-completed", b"task-failed", b"task-cancelled")
                 elif not line and number is not None:
                     self.seen.append(number)
+                    self.over += final
                     number = None
         connection.close()
 
@@ -182,7 +183,7 @@ class Campaign:
         self.daemon.wait()
 
     def round(self):
-        time.sleep(self.random.choice([0.0, 0.01, 0.05, 0.1, 0.2]) * self.random.random())
+        time.sleep(self.random.choice([0.0, 0.02, 0.1, 0.3, 0.5]) * self.random.random())
         self.trace.read()
         what = self.random.choices(["daemon", "worker", "both"], [4, 4, 2])[0]
         workers = self.instance.workers() if what != "daemon" else []
