@@ -14,6 +14,7 @@ behind.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -56,9 +57,10 @@ class Screen:
     def table(self, text, force=False):
         now = time.monotonic()
         if self.live:
-            lines = text.splitlines()
+            width = shutil.get_terminal_size().columns - 1
+            lines = [line[:width] for line in text.splitlines()]
             up = f"\x1b[{self.height}A\x1b[J" if self.height else ""
-            print(up + text, flush=True)
+            print(up + "\n".join(lines), flush=True)
             self.height = len(lines)
         elif force or now - self.shown >= 3:
             print(text + "\n", flush=True)
