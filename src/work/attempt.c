@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: MIT */
+/* Happy path: start makes the log (its absence proves "never spawned"), the pipes and the
+ * command; the spawn is answered at once or from the spawner's thread; the start frame is
+ * written and `started` reported; output and progress come by their watches; the leader
+ * is reaped; nothing of its tree is left (reap.h has the cheap test); the pipes are read
+ * to what is there, the outcome becomes the exit frame and the report, and the slot is
+ * free.
+ *
+ * Failure modes: what fails before the spawn ends the attempt with `spawned` false and an
+ * error. A leader that leaves processes behind, a cancel and a timeout all take the same
+ * way: TERM to the whole tree, the grace, KILL until it is verified gone, for at most 5
+ * s. What can't be killed is named in a warning.
+ *
+ * Freeing: a done attempt stays in memory until its jobs on other threads are back. */
+#include "work/attempt.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "work/outcome.h"
+#include "work/worker.h"
+
+#define GIVE_UP_FOR (5 * ER_USEC_PER_SEC)
+#define REST_FOR    (100 * ER_USEC_PER_MS)
+#define GRACE       (5 * ER_USEC_PER_SEC)
+
+static er_usec
+mono(const struct er_attempt *a)
+{
+    return er_clock_mono(a->worker->clock);
+}
+
+void
+er_attempt_warn(struct er_attempt *a, const char *fmt, ...)
+{
+    if (a->warnings_n++ >= ER_ATTEMPT_WARNINGS) {
+        return;
+    }
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (a->warnings.len > 0) {
+        er_buf_add_char(&a->warnings, ',');
+    }
+    er_buf_add_json_str(&a->warnings, text);
+}
+
+/* ---- the order
+ * ---------------------------------------------------------------------------- */
+
+/* Seconds of a member as microseconds; `otherwise` when it is null or missing. */
+static er_usec
+span_of(const json_t *o, const char *name, er_usec otherwise)
+{
+    const json_t *v = json_object_get(o, name);
+    double s = json_number_value(v);
+    return json_is_number(v) && s >= 0.0 && s < 1e9 ? (er_usec)(s * 1e6) : otherwise;
+}
+
+struct er_attempt *
+er_attempt_new(struct er_worker *w, json_t *run)
+{
+    const json_t *task = json_object_get(run, "task");
+    const json_t *attempt = json_object_get(run, "attempt");
+    if (!json_is_integer(task) || !json_is_integer(attempt)) {
+        return NULL;
+    }
+    struct er_attempt *a = er_xzalloc(sizeof *a);
+    a->worker = w;
+    a->task = json_integer_value(task);
+    a->attempt = (int)json_integer_value(attempt);
+    a->order = json_incref(run);
+    a->timeout_for = span_of(run, "timeout_s", 0);
+    a->grace_for = span_of(run, "grace_s", GRACE);
+    a->expected_for = span_of(run, "expected_s", 0);
+    a->child_fds = (struct er_spawn_fds){-1, -1, -1, -1};
+    a->out.fd = a->err.fd = a->progress_fd.fd = a->input.fd = -1;
+    a->log.head_fd = a->log.tail_fd = -1;
+    a->sample.attempt = a;
+    a->input.attempt = a;
+    a->input.wanted =
+        json_is_true(json_object_get(json_object_get(run, "args"), "input"));
+    a->retry_after_s = -1.0;
+    a->fault.exit_code = -1;
+    er_buf_init(&a->input.queue, 2 * ER_INPUT_MAX);
+    er_buf_init(&a->result, ER_MAX_RESULT);
+    er_buf_init(&a->warnings, 0);
+    return a;
+}
+
+static void
+free_attempt(struct er_attempt *a)
+{
+    json_decref(a->order);
+    er_arena_free(&a->arena);
+    er_kill_fini(a);
+    er_buf_fini(&a->result);
+    er_buf_fini(&a->warnings);
+    er_buf_fini(&a->input.queue);
+    er_free(a->fault.message);
+    er_free(a->error_json);
+    er_free(a->checkpoint_json);
+    er_free(a);
+}
+
+static void
+set_fault(struct er_attempt *a, const char *error_class, const char *code, int exit_code,
+          const char *message)
+{
+    er_free(a->fault.message);
+    a->fault = (struct er_attempt_fault){.code = code,
+                                         .error_class = error_class,
+                                         .exit_code = exit_code,
+                                         .message = er_strdup(message)};
+}
+
+/* ---- done
+ * --------------------------------------------------------------------------------- */
+
+static void
+close_child_fds(struct er_attempt *a)
+{
+    er_stdin_close_child(a, &a->child_fds.in);
+    er_close(&a->child_fds.out);
+    er_close(&a->child_fds.err);
+    er_close(&a->child_fds.progress);
+}
+
+/* Everything is over: the outcome goes to the log and into the report. */
+static void
+finish(struct er_attempt *a)
+{
+    struct er_worker *w = a->worker;
+    er_timer_stop(&w->timers, &a->timeout_timer);
+    er_timer_stop(&w->timers, &a->end_timer);
+    close_child_fds(a);
+    er_progress_fd_finish(&a->progress_fd);
+    er_output_finish(&a->out);
+    er_output_finish(&a->err);
+    er_stdin_close(a);
+    er_sample_stop(a);
+    if (!a->dropped) {
+        er_outcome_finish(a);
+    }
+    er_report_forget_sample(&w->report, &a->sample);
+    er_outlog_close(&a->log);
+    a->state = ER_ATTEMPT_DONE;
+    er_worker_on_done(w, a);
+}
+
+/* ---- starting
+ * ------------------------------------------------------------------------------ */
+
+static void
+on_timeout(struct er_timer *t)
+{
+    struct er_attempt *a = ER_CONTAINER(t, struct er_attempt, timeout_timer);
+    er_attempt_end(a, ER_WHY_TIMEOUT, a->grace_for);
+}
+
+static void
+on_grace_over(struct er_timer *t)
+{
+    struct er_attempt *a = ER_CONTAINER(t, struct er_attempt, end_timer);
+    a->grace_over = true;
+    er_attempt_advance(a);
+}
+
+static void
+on_rest_over(struct er_timer *t)
+{
+    struct er_attempt *a = ER_CONTAINER(t, struct er_attempt, end_timer);
+    a->rest_over = true;
+    er_attempt_advance(a);
+}
+
+static void
+on_spawn_run(struct er_job *job)
+{
+    struct er_attempt *a = ER_CONTAINER(job, struct er_attempt, spawn_job);
+    er_spawn_start(&a->command, &a->child_fds, &a->spawned);
+}
+
+static void
+on_spawn_done(struct er_job *job)
+{
+    struct er_attempt *a = ER_CONTAINER(job, struct er_attempt, spawn_job);
+    a->spawn_answered = true;
+    er_attempt_advance(a);
+}
+
+/* The process exists. */
+static void
+begin_running(struct er_attempt *a)
+{
+    struct er_worker *w = a->worker;
+    char at[ER_RFC3339_SIZE], json[96];
+    close_child_fds(a);
+    a->pid = a->spawned.pid;
+    a->started_at = er_clock_wall(w->clock);
+    a->started_mono = mono(a);
+    a->spawn_no = ++w->reap.spawns;
+    a->state = ER_ATTEMPT_RUNNING;
+    er_progress_init(&a->progress, a->started_mono);
+    er_time_format(a->started_at, at);
+    (void)snprintf(json, sizeof json, "{\"pid\":%d,\"started_at\":\"%s\"}", (int)a->pid,
+                   at);
+    if (er_outlog_note(&a->log, ER_OUTLOG_START, a->started_at, json) != 0) {
+        er_attempt_warn(
+            a, "the log could not be written (a full disk?): its start is missing");
+    }
+    if (er_output_start(&a->out) != 0 || er_output_start(&a->err) != 0 ||
+        er_progress_fd_start(&a->progress_fd) != 0) {
+        set_fault(a, "retryable", "spawn-failed", -1, "cannot watch the command's pipes");
+        a->kill_wanted = true;
+    }
+    er_report_add_started(&w->report, a);
+    er_sample_start(a);
+    if (a->timeout_for > 0) {
+        er_timer_start(&w->timers, &a->timeout_timer, a->started_mono + a->timeout_for,
+                       on_timeout);
+    }
+    er_reap_claim(&w->reap, a); /* it may have been reaped before we knew it */
+}
+
+static void
+spawn_failed(struct er_attempt *a)
+{
+    set_fault(a, a->spawned.error_class, a->spawned.code, a->spawned.exit_code,
+              a->spawned.message);
+}
+
+/* Makes what the command needs: true, or false with the fault set. */
+static bool
+prepare(struct er_attempt *a)
+{
+    struct er_worker *w = a->worker;
+    struct er_err err = {0};
+    const struct er_command_order order = {
+        .type = json_string_value(json_object_get(a->order, "type")),
+        .args = json_object_get(a->order, "args"),
+        .cwd = json_string_value(json_object_get(a->order, "cwd")),
+        .env = er_worker_find_env(w, json_object_get(a->order, "env")),
+        .task = a->task,
+        .attempt = a->attempt,
+        .correlation_id = json_string_value(json_object_get(a->order, "correlation_id")),
+        .socket_path = w->socket_path,
+        .token = w->token,
+    };
+    int rc = er_command_make(&a->command, &a->arena, &order, &err);
+    if (rc) {
+        set_fault(a, rc == ER_ENOMEM ? "retryable" : "fatal",
+                  rc == ER_ENOTFOUND ? "unknown-type" : er_error_word(rc), -1, err.text);
+        return false;
+    }
+    rc = er_outlog_create(&a->log, w->logs, a->task, a->attempt, w->output_head,
+                          w->output_tail, &err);
+    if (rc) {
+        set_fault(a, rc == ER_EEXISTS ? "fatal" : "retryable", er_error_word(rc), -1,
+                  err.text);
+        return false;
+    }
+    if (er_output_open(&a->out, a, ER_OUTLOG_STDOUT, &a->child_fds.out) != 0 ||
+        er_output_open(&a->err, a, ER_OUTLOG_STDERR, &a->child_fds.err) != 0 ||
+        er_progress_fd_open(&a->progress_fd, a, &a->child_fds.progress) != 0 ||
+        er_stdin_open(a, &a->child_fds.in) != 0) {
+        (void)er_fail(&err, 0, "cannot make the pipes of the command: %s",
+                      strerror(errno));
+        set_fault(a, "retryable", "spawn-failed", -1, err.text);
+        return false;
+    }
+    return true;
+}
+
+void
+er_attempt_start(struct er_attempt *a)
+{
+    ER_ASSERT(a->state == ER_ATTEMPT_WAITING);
+    a->state = ER_ATTEMPT_SPAWNING;
+    if (!prepare(a)) {
+        finish(a);
+        er_attempt_advance(a);
+        return;
+    }
+    a->spawn_job.run = on_spawn_run;
+    a->spawn_job.done = on_spawn_done;
+    er_helper_post(&a->worker->helpers, ER_HELPER_SPAWN, &a->spawn_job);
+}
+
+/* ---- ending
+ * -------------------------------------------------------------------------------- */
+
+void
+er_attempt_end(struct er_attempt *a, enum er_attempt_why why, er_usec grace_for)
+{
+    if (a->state == ER_ATTEMPT_DONE || a->end_wanted) {
+        return;
+    }
+    if (!a->leader_gone) { /* else it ended by itself, and its outcome stands */
+        a->why = why;
+    }
+    a->end_wanted = true;
+    a->grace_for = grace_for;
+    er_attempt_advance(a);
+}
+
+void
+er_attempt_drop(struct er_attempt *a)
+{
+    if (a->state != ER_ATTEMPT_DONE) {
+        a->dropped = true;
+        a->kill_wanted = true;
+        er_attempt_advance(a);
+    }
+}
+
+void
+er_attempt_on_exit(struct er_attempt *a, int status, const struct rusage *usage)
+{
+    a->leader_gone = true;
+    a->look_again = true;
+    a->status = status;
+    a->usage = *usage;
+    er_timer_stop(&a->worker->timers, &a->timeout_timer);
+}
+
+static void
+begin_ending(struct er_attempt *a)
+{
+    a->state = ER_ATTEMPT_ENDING;
+    a->look_again = false;
+    er_kill_sweep(a, ER_SWEEP_TERM);
+    er_timer_start(&a->worker->timers, &a->end_timer, mono(a) + a->grace_for,
+                   on_grace_over);
+}
+
+static void
+begin_killing(struct er_attempt *a)
+{
+    a->state = ER_ATTEMPT_KILLING;
+    a->give_up_at = mono(a) + GIVE_UP_FOR;
+    a->sweep.answered = false;
+    er_timer_stop(&a->worker->timers, &a->end_timer);
+    if (!a->sweep.busy) {
+        er_kill_sweep(a, ER_SWEEP_KILL);
+    }
+}
+
+/* Says which processes the command left behind when it ended by itself. */
+static void
+warn_left_behind(struct er_attempt *a)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_kill_encode_pids(&a->sweep, &b);
+    er_attempt_warn(
+        a,
+        "processes it left behind were stopped: %s (a task ends with all of its "
+        "processes)",
+        b.data ? b.data : "");
+    er_buf_fini(&b);
+}
+
+static void
+warn_unkillable(struct er_attempt *a)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_kill_encode_pids(&a->sweep, &b);
+    er_attempt_warn(a, "could not be killed within %d s of SIGKILL: pid %s",
+                    (int)(GIVE_UP_FOR / ER_USEC_PER_SEC), b.data ? b.data : "?");
+    er_buf_fini(&b);
+}
+
+/* ---- the states
+ * ------------------------------------------------------------------------------- Each
+ * returns true when the state has changed and the next is to be looked at. */
+
+static bool
+advance_waiting(struct er_attempt *a)
+{
+    if (a->end_wanted || a->kill_wanted) {
+        finish(a);
+        return true;
+    }
+    return false;
+}
+
+static bool
+advance_spawning(struct er_attempt *a)
+{
+    if (!a->spawn_answered) {
+        return false;
+    }
+    json_decref(a->order);
+    a->order = NULL;
+    if (a->spawned.pid <= 0) {
+        spawn_failed(a);
+        finish(a);
+        return true;
+    }
+    begin_running(a);
+    er_arena_free(&a->arena);
+    return true;
+}
+
+static bool
+advance_running(struct er_attempt *a)
+{
+    if (a->leader_gone && er_reap_is_alone(&a->worker->reap, a)) {
+        finish(a);
+    } else if (a->kill_wanted) {
+        begin_killing(a);
+    } else if (a->leader_gone || a->end_wanted) {
+        begin_ending(a);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static bool
+advance_ending(struct er_attempt *a)
+{
+    if (a->kill_wanted || a->grace_over) {
+        begin_killing(a);
+        return true;
+    }
+    if (a->sweep.answered) {
+        a->sweep.answered = false;
+        if (a->sweep.kind == ER_SWEEP_TERM && !a->end_wanted && a->sweep.left > 0) {
+            warn_left_behind(a);
+        }
+        if (a->leader_gone && a->sweep.left == 0) {
+            finish(a);
+            return true;
+        }
+    }
+    if (a->look_again && !a->sweep.busy) {
+        a->look_again = false;
+        if (er_reap_is_alone(&a->worker->reap, a)) {
+            finish(a);
+            return true;
+        }
+        er_kill_sweep(a, ER_SWEEP_LOOK);
+    }
+    return false;
+}
+
+static bool
+advance_killing(struct er_attempt *a)
+{
+    if (a->sweep.busy) {
+        return false;
+    }
+    bool gone = a->sweep.answered && a->sweep.kind == ER_SWEEP_KILL && a->sweep.left == 0;
+    if (gone && a->leader_gone) {
+        finish(a);
+        return true;
+    }
+    if (gone && a->pid > 0 && mono(a) < a->give_up_at) {
+        return false; /* the leader's end comes by SIGCHLD */
+    }
+    if (mono(a) >= a->give_up_at) {
+        warn_unkillable(a);
+        finish(a);
+        return true;
+    }
+    if (a->sweep.answered && a->sweep.left < 0 &&
+        !a->rest_over) { /* /proc can't be read */
+        er_timer_start(&a->worker->timers, &a->end_timer, mono(a) + REST_FOR,
+                       on_rest_over);
+        return false;
+    }
+    a->rest_over = false;
+    er_kill_sweep(a, ER_SWEEP_KILL);
+    return false;
+}
+
+static bool
+advance_once(struct er_attempt *a)
+{
+    switch (a->state) {
+    case ER_ATTEMPT_WAITING:
+        return advance_waiting(a);
+    case ER_ATTEMPT_SPAWNING:
+        return advance_spawning(a);
+    case ER_ATTEMPT_RUNNING:
+        return advance_running(a);
+    case ER_ATTEMPT_ENDING:
+        return advance_ending(a);
+    case ER_ATTEMPT_KILLING:
+        return advance_killing(a);
+    case ER_ATTEMPT_DONE:
+        break;
+    }
+    return false;
+}
+
+void
+er_attempt_advance(struct er_attempt *a)
+{
+    if (a->advancing) {
+        return;
+    }
+    a->advancing = true;
+    while (advance_once(a)) {
+    }
+    a->advancing = false;
+    if (a->state == ER_ATTEMPT_DONE && !a->sweep.busy && !a->probe.busy) {
+        free_attempt(a);
+    }
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+#include "work/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base64.h"
+
+#define DEFAULT_SEARCH "/usr/local/bin:/usr/bin:/bin"
+
+/* What we set ourselves; a submitter's variable of that name is left out. */
+static const char *const our_names[] = {
+    "ERRAND_COOKIE", "ERRAND_TASK_ID",     "ERRAND_ATTEMPT",
+    "ERRAND_SOCKET", "ERRAND_PROGRESS_FD", "ERRAND_CORRELATION_ID",
+};
+#define OUR_NAMES (sizeof our_names / sizeof *our_names)
+
+static bool
+is_ours(const char *name)
+{
+    for (size_t i = 0; i < OUR_NAMES; i++) {
+        if (strcmp(name, our_names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "name=value" in the arena; NULL when memory is out. */
+static char *
+make_var(struct er_arena *arena, const char *name, const char *value)
+{
+    size_t n = strlen(name), v = strlen(value);
+    char *var = er_arena_alloc(arena, n + v + 2);
+    if (var) {
+        memcpy(var, name, n);
+        var[n] = '=';
+        memcpy(var + n + 1, value, v + 1);
+    }
+    return var;
+}
+
+struct er_env *
+er_env_new(int64_t id, const json_t *vars)
+{
+    struct er_env *env = er_zalloc(sizeof *env);
+    if (!env || !json_is_object(vars)) {
+        er_free(env);
+        return NULL;
+    }
+    env->id = id;
+    env->vars =
+        er_arena_alloc(&env->arena, (json_object_size(vars) + 1) * sizeof(char *));
+    const char *name;
+    json_t *value;
+    bool ok = env->vars != NULL;
+    json_object_foreach((json_t *)(uintptr_t)vars, name, value)
+    {
+        if (!ok || !json_is_string(value)) {
+            ok = false;
+            break;
+        }
+        if (name[0] == '\0' || strchr(name, '=') || is_ours(name)) {
+            continue;
+        }
+        char *var = make_var(&env->arena, name, json_string_value(value));
+        ok = var != NULL;
+        if (ok && strcmp(name, "PATH") == 0) {
+            env->path = var + 5;
+        }
+        env->vars[env->n++] = var;
+    }
+    if (!ok) {
+        er_env_free(env);
+        return NULL;
+    }
+    return env;
+}
+
+void
+er_env_free(struct er_env *env)
+{
+    if (env) {
+        er_arena_free(&env->arena);
+        er_free(env);
+    }
+}
+
+void
+er_cookie_format(char out[ER_COOKIE_SIZE], const char *token, er_task_id task,
+                 int attempt)
+{
+    (void)snprintf(out, ER_COOKIE_SIZE, "%s.%lld.%d", token, (long long)task, attempt);
+}
+
+static int
+make_envp(struct er_command *c, struct er_arena *arena, const struct er_command_order *o)
+{
+    char cookie[ER_COOKIE_SIZE], task[24], attempt[16], fd[16];
+    er_cookie_format(cookie, o->token, o->task, o->attempt);
+    (void)snprintf(task, sizeof task, "%lld", (long long)o->task);
+    (void)snprintf(attempt, sizeof attempt, "%d", o->attempt);
+    (void)snprintf(fd, sizeof fd, "%d", ER_PROGRESS_CHILD_FD);
+    /* in the order of our_names: the cookie first, where it is found soonest */
+    const char *values[OUR_NAMES] = {cookie,         task, attempt,
+                                     o->socket_path, fd,   o->correlation_id};
+    size_t n = o->env ? o->env->n : 0, at = 0;
+    c->envp = er_arena_alloc(arena, (n + OUR_NAMES + 1) * sizeof(char *));
+    if (!c->envp) {
+        return ER_ENOMEM;
+    }
+    for (size_t i = 0; i < OUR_NAMES; i++) {
+        if (values[i]) {
+            c->envp[at] = make_var(arena, our_names[i], values[i]);
+            if (!c->envp[at++]) {
+                return ER_ENOMEM;
+            }
+        }
+    }
+    if (n > 0) {
+        memcpy(c->envp + at, o->env->vars, n * sizeof(char *));
+    }
+    return 0;
+}
+
+static int
+make_shell_line(struct er_command *c, struct er_arena *arena, const char *line)
+{
+    c->argv = er_arena_alloc(arena, 4 * sizeof(char *));
+    if (!c->argv) {
+        return ER_ENOMEM;
+    }
+    c->argv[0] = er_arena_strdup(arena, "/bin/sh");
+    c->argv[1] = er_arena_strdup(arena, "-c");
+    c->argv[2] = er_arena_strdup(arena, line);
+    return c->argv[0] && c->argv[1] && c->argv[2] ? 0 : ER_ENOMEM;
+}
+
+static int
+make_argv(struct er_command *c, struct er_arena *arena, const json_t *argv,
+          struct er_err *err)
+{
+    size_t n = json_array_size(argv);
+    c->argv = er_arena_alloc(arena, (n + 1) * sizeof(char *));
+    if (!c->argv) {
+        return ER_ENOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *word = json_string_value(json_array_get(argv, i));
+        if (!word) {
+            return er_fail(err, ER_EINVALID, "args.argv[%zu] is not a string", i);
+        }
+        c->argv[i] = er_arena_strdup(arena, word);
+        if (!c->argv[i]) {
+            return ER_ENOMEM;
+        }
+    }
+    if (n == 0 || c->argv[0][0] == '\0') {
+        return er_fail(err, ER_EINVALID,
+                       "args.argv names no command: give at least one word");
+    }
+    return 0;
+}
+
+static int
+decode_stdin(struct er_command *c, struct er_arena *arena, const json_t *text,
+             struct er_err *err)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    int rc = er_base64_decode(&b, json_string_value(text), json_string_length(text));
+    if (rc == ER_EINVALID) {
+        (void)er_fail(err, rc, "args.stdin_base64 is not base64");
+    } else if (rc == 0) {
+        c->stdin_len = b.len;
+        c->stdin_data = er_arena_memdup(arena, b.data ? b.data : "", b.len);
+        rc = c->stdin_data ? 0 : ER_ENOMEM;
+    }
+    er_buf_fini(&b);
+    return rc;
+}
+
+static int
+make_stdin(struct er_command *c, struct er_arena *arena, const json_t *args,
+           struct er_err *err)
+{
+    const json_t *text = json_object_get(args, "stdin");
+    const json_t *base64 = json_object_get(args, "stdin_base64");
+    const json_t *file = json_object_get(args, "stdin_file");
+    if (json_is_string(text)) {
+        c->stdin_kind = ER_STDIN_DATA;
+        c->stdin_len = json_string_length(text);
+        c->stdin_data = er_arena_memdup(arena, json_string_value(text), c->stdin_len);
+        return c->stdin_data ? 0 : ER_ENOMEM;
+    }
+    if (json_is_string(base64)) {
+        c->stdin_kind = ER_STDIN_DATA;
+        return decode_stdin(c, arena, base64, err);
+    }
+    if (json_is_string(file)) {
+        c->stdin_kind = ER_STDIN_FILE;
+        c->stdin_path = er_arena_strdup(arena, json_string_value(file));
+        return c->stdin_path ? 0 : ER_ENOMEM;
+    }
+    c->stdin_kind =
+        json_is_true(json_object_get(args, "input")) ? ER_STDIN_INPUT : ER_STDIN_NULL;
+    return 0;
+}
+
+int
+er_command_make(struct er_command *out, struct er_arena *arena,
+                const struct er_command_order *order, struct er_err *err)
+{
+    *out = (struct er_command){0};
+    if (!order->type || strcmp(order->type, "shell") != 0) {
+        return er_fail(err, ER_ENOTFOUND, "this worker has no handler for type '%.100s'",
+                       order->type ? order->type : "");
+    }
+    const json_t *argv = json_object_get(order->args, "argv");
+    const char *line = json_string_value(json_object_get(order->args, "command"));
+    int rc = json_is_array(argv) ? make_argv(out, arena, argv, err)
+             : line              ? make_shell_line(out, arena, line)
+                                 : er_fail(err, ER_EINVALID,
+                                           "args need `argv` (array of strings) or `command` (text)");
+    if (rc == 0) {
+        rc = make_stdin(out, arena, order->args, err);
+    }
+    if (rc == 0) {
+        rc = make_envp(out, arena, order);
+    }
+    if (rc == 0) {
+        out->cwd = er_arena_strdup(arena, order->cwd ? order->cwd : "/");
+        out->search = order->env && order->env->path ? order->env->path : DEFAULT_SEARCH;
+        rc = out->cwd ? 0 : ER_ENOMEM;
+    }
+    return rc == ER_ENOMEM ? er_fail(err, rc, "out of memory") : rc;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "work/orders.h"
+
+#include <string.h>
+
+#include "base/base64.h"
+#include "work/worker.h"
+
+typedef void order_fn(struct er_worker *w, json_t *v);
+
+/* The attempt a line names; NULL when it is not ours (any more): a late word. */
+static struct er_attempt *
+find_named(struct er_worker *w, const json_t *v)
+{
+    return er_worker_find(w, json_integer_value(json_object_get(v, "task")),
+                          (int)json_integer_value(json_object_get(v, "attempt")));
+}
+
+static void
+take_welcome(struct er_worker *w, json_t *v)
+{
+    er_worker_on_welcome(w, v);
+}
+
+static void
+take_env(struct er_worker *w, json_t *v)
+{
+    er_worker_add_env(w, json_object_get(v, "id"), json_object_get(v, "vars"));
+}
+
+static void
+take_run(struct er_worker *w, json_t *v)
+{
+    er_worker_add(w, v);
+}
+
+static void
+take_cancel(struct er_worker *w, json_t *v)
+{
+    struct er_attempt *a = find_named(w, v);
+    if (!a) {
+        return;
+    }
+    const json_t *grace = json_object_get(v, "grace_s");
+    const char *word = json_string_value(json_object_get(v, "why"));
+    enum er_attempt_why why = word && strcmp(word, "requeue") == 0   ? ER_WHY_REQUEUE
+                              : word && strcmp(word, "timeout") == 0 ? ER_WHY_TIMEOUT
+                                                                     : ER_WHY_CANCEL;
+    double s = json_number_value(grace);
+    bool given = json_is_number(grace) && s >= 0.0 && s < 1e9;
+    er_attempt_end(a, why, given ? (er_usec)(s * 1e6) : a->grace_for);
+}
+
+static void
+take_drop(struct er_worker *w, json_t *v)
+{
+    er_worker_drop(w, json_integer_value(json_object_get(v, "task")),
+                   (int)json_integer_value(json_object_get(v, "attempt")));
+}
+
+static void
+take_input(struct er_worker *w, json_t *v)
+{
+    struct er_attempt *a = find_named(w, v);
+    const json_t *text = json_object_get(v, "base64");
+    struct er_buf b;
+    if (!a) {
+        return;
+    }
+    er_buf_init(&b, 0);
+    int rc = json_is_string(text)
+                 ? er_base64_decode(&b, json_string_value(text), json_string_length(text))
+                 : 0;
+    if (rc == 0) {
+        er_stdin_send(a, b.data, b.len, json_is_true(json_object_get(v, "eof")));
+    } else {
+        er_attempt_warn(a, "input was dropped: it is not base64");
+    }
+    er_buf_fini(&b);
+}
+
+static void
+take_slots(struct er_worker *w, json_t *v)
+{
+    er_worker_set_slots(w, json_integer_value(v));
+}
+
+static void
+take_drain(struct er_worker *w, json_t *v)
+{
+    (void)v;
+    er_worker_drain(w);
+}
+
+static void
+take_stop(struct er_worker *w, json_t *v)
+{
+    (void)v;
+    er_worker_stop(w);
+}
+
+static const struct {
+    const char *name;
+    order_fn *take;
+} orders[] = {
+    {"run", take_run},     {"env", take_env},         {"cancel", take_cancel},
+    {"input", take_input}, {"drop", take_drop},       {"slots", take_slots},
+    {"drain", take_drain}, {"welcome", take_welcome}, {"stop", take_stop},
+};
+
+void
+er_orders_take(struct er_worker *w, json_t *line)
+{
+    const char *name = json_object_iter_key(json_object_iter(line));
+    json_t *v = name ? json_object_get(line, name) : NULL;
+    for (size_t i = 0; v && i < sizeof orders / sizeof *orders; i++) {
+        if (strcmp(orders[i].name, name) == 0) {
+            orders[i].take(w, v);
+            return;
+        }
+    }
+    er_log(ER_LOG_ERROR, "orders", "an order is not understood: '%.60s'",
+           name ? name : "");
+}

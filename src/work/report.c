@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT */
+/* Happy path: flush builds one body of all waiting facts (up to BATCH_MAX) and of the
+ * news of the samples, and sends it on a connection that stays open; the answer's `lost`
+ * are told to the worker, the facts are freed, and what came meanwhile is sent at once.
+ *
+ * Failure modes: the connection breaks, or the answer is 5xx: the facts wait again, in
+ * their old place, and a retry timer (0.1 s, doubling to 5 s) runs until one goes well.
+ * 409: the session is lost, the worker is told. Another 4xx: a line the daemon will not
+ * have; they are then sent one in a report, and the one that is refused alone is given
+ * up, with a message (its outcome stands in the attempt's log). */
+#include "work/report.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "work/worker.h"
+
+#define BATCH_MAX  (4 << 20) /* bytes; one fact may be larger */
+#define HOLD_FOR   (5 * ER_USEC_PER_MS)
+#define RETRY_MIN  (100 * ER_USEC_PER_MS)
+#define RETRY_MAX  (5 * ER_USEC_PER_SEC)
+#define ANSWER_MAX (4 << 20)
+
+/* ---- what is waiting
+ * ------------------------------------------------------------------------ */
+
+static void
+free_fact(struct er_report_fact *f)
+{
+    er_buf_fini(&f->lines);
+    er_free(f);
+}
+
+static void
+free_facts(struct er_report_facts *list)
+{
+    while (!STAILQ_EMPTY(list)) {
+        struct er_report_fact *f = STAILQ_FIRST(list);
+        STAILQ_REMOVE_HEAD(list, link);
+        free_fact(f);
+    }
+}
+
+static struct er_report_fact *
+add_fact(struct er_report *r, er_task_id task, int attempt)
+{
+    struct er_report_fact *f = er_xzalloc(sizeof *f);
+    f->task = task;
+    f->attempt = attempt;
+    STAILQ_INSERT_TAIL(&r->waiting, f, link);
+    return f;
+}
+
+static void
+on_hold_over(struct er_timer *t)
+{
+    ER_CONTAINER(t, struct er_report, hold)->urgent = true;
+}
+
+void
+er_report_add_started(struct er_report *r, const struct er_attempt *a)
+{
+    char at[ER_RFC3339_SIZE];
+    struct er_report_fact *f = add_fact(r, a->task, a->attempt);
+    er_time_format(a->started_at, at);
+    er_buf_addf(
+        &f->lines,
+        "{\"started\":{\"task\":%lld,\"attempt\":%d,\"pid\":%d,\"started_at\":\"%s\"}}\n",
+        (long long)a->task, a->attempt, (int)a->pid, at);
+    if (!r->urgent && !er_timer_is_on(&r->hold)) {
+        struct er_worker *w = r->worker;
+        er_timer_start(&w->timers, &r->hold, er_clock_mono(w->clock) + HOLD_FOR,
+                       on_hold_over);
+    }
+}
+
+void
+er_report_add_finished(struct er_report *r, er_task_id task, int attempt,
+                       struct er_buf *lines)
+{
+    struct er_report_fact *f = add_fact(r, task, attempt);
+    f->finished = true;
+    f->lines = *lines;
+    *lines = (struct er_buf){0};
+    r->urgent = true;
+}
+
+void
+er_report_add_sample(struct er_report *r, struct er_sample *s)
+{
+    if (!s->listed) {
+        s->listed = true;
+        TAILQ_INSERT_TAIL(&r->samples, s, link);
+    }
+    r->urgent = true;
+}
+
+void
+er_report_forget_sample(struct er_report *r, struct er_sample *s)
+{
+    if (s->listed) {
+        s->listed = false;
+        TAILQ_REMOVE(&r->samples, s, link);
+    }
+}
+
+bool
+er_report_is_empty(const struct er_report *r)
+{
+    return STAILQ_EMPTY(&r->waiting) && STAILQ_EMPTY(&r->sent);
+}
+
+static bool
+owes_in(const struct er_report_facts *list, er_task_id task, int attempt)
+{
+    const struct er_report_fact *f;
+    STAILQ_FOREACH (f, list, link) {
+        if (f->finished && f->task == task && f->attempt == attempt) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+er_report_owes(const struct er_report *r, er_task_id task, int attempt)
+{
+    return owes_in(&r->sent, task, attempt) || owes_in(&r->waiting, task, attempt);
+}
+
+void
+er_report_encode_owed(const struct er_report *r, struct er_buf *b)
+{
+    const struct er_report_facts *const lists[] = {&r->sent, &r->waiting};
+    bool any = false;
+    for (int i = 0; i < 2; i++) {
+        const struct er_report_fact *f;
+        STAILQ_FOREACH (f, lists[i], link) {
+            if (f->finished) {
+                er_buf_addf(b, "%s{\"task\":%lld,\"attempt\":%d}", any ? "," : "",
+                            (long long)f->task, f->attempt);
+                any = true;
+            }
+        }
+    }
+}
+
+/* ---- failing
+ * --------------------------------------------------------------------------------- */
+
+static void
+on_retry(struct er_timer *t)
+{
+    ER_CONTAINER(t, struct er_report, retry)->urgent = true;
+}
+
+/* What was sent waits again, before what came since. */
+static void
+take_back(struct er_report *r)
+{
+    STAILQ_CONCAT(&r->sent, &r->waiting);
+    STAILQ_CONCAT(&r->waiting, &r->sent);
+    r->under_way = false;
+    r->urgent = !STAILQ_EMPTY(&r->waiting);
+}
+
+static void
+fail(struct er_report *r, const char *why)
+{
+    struct er_worker *w = r->worker;
+    if (r->retry_for == 0) {
+        er_log(ER_LOG_WARN, "report",
+               "the daemon did not take a report: %s; trying again", why);
+    }
+    take_back(r);
+    r->retry_for = r->retry_for == 0              ? RETRY_MIN
+                   : r->retry_for * 2 < RETRY_MAX ? r->retry_for * 2
+                                                  : RETRY_MAX;
+    er_timer_start(&w->timers, &r->retry, er_clock_mono(w->clock) + r->retry_for,
+                   on_retry);
+}
+
+static void
+on_gone(struct er_conn *c, const char *why)
+{
+    struct er_report *r = ER_CONTAINER(c, struct er_report, conn);
+    er_buf_clear(&r->answer);
+    if (r->under_way) {
+        fail(r, why);
+    }
+}
+
+/* ---- answers
+ * ---------------------------------------------------------------------------------- */
+
+static void
+on_body(struct er_conn *c, const char *data, size_t len)
+{
+    er_buf_add(&ER_CONTAINER(c, struct er_report, conn)->answer, data, len);
+}
+
+static void
+take_lost(struct er_worker *w, const json_t *answer)
+{
+    const json_t *lost = json_object_get(answer, "lost");
+    for (size_t i = 0; i < json_array_size(lost); i++) {
+        const json_t *o = json_array_get(lost, i);
+        er_worker_drop(w, json_integer_value(json_object_get(o, "task")),
+                       (int)json_integer_value(json_object_get(o, "attempt")));
+    }
+}
+
+/* Gives up a fact that the daemon refuses for itself. */
+static void
+refuse(struct er_report *r)
+{
+    struct er_report_fact *f = STAILQ_FIRST(&r->sent);
+    bool alone = f && !STAILQ_NEXT(f, link);
+    er_log(ER_LOG_ERROR, "report", "the daemon refused a report (status %d): %.600s",
+           r->conn.http.status, r->answer.data ? r->answer.data : "");
+    if (alone) {
+        STAILQ_REMOVE_HEAD(&r->sent, link);
+        free_fact(f);
+    }
+    r->one_by_one = true;
+    take_back(r);
+}
+
+static void
+on_answer(struct er_conn *c)
+{
+    struct er_report *r = ER_CONTAINER(c, struct er_report, conn);
+    struct er_worker *w = r->worker;
+    int status = c->http.status;
+    if (!c->http.keep_alive) {
+        er_conn_close(c);
+    }
+    if (!r->under_way) {
+        er_buf_clear(&r->answer);
+        return;
+    }
+    if (status == 200) {
+        json_t *answer =
+            json_loadb(r->answer.data ? r->answer.data : "", r->answer.len, 0, NULL);
+        r->under_way = false;
+        r->retry_for = 0;
+        free_facts(&r->sent);
+        take_lost(w, answer);
+        json_decref(answer);
+        r->one_by_one = r->one_by_one && !STAILQ_EMPTY(&r->waiting);
+        r->urgent = r->urgent || r->one_by_one;
+    } else if (status == 409) {
+        take_back(r);
+        er_worker_on_lost(w, "a report was answered 409");
+    } else if (status >= 500) {
+        fail(r, r->answer.data ? r->answer.data : "no words");
+    } else {
+        refuse(r);
+    }
+    er_buf_clear(&r->answer);
+}
+
+/* ---- sending
+ * ----------------------------------------------------------------------------------- */
+
+/* Moves facts into the report, at most BATCH_MAX bytes of them, and adds the samples. */
+static void
+build_body(struct er_report *r, struct er_buf *body)
+{
+    while (!STAILQ_EMPTY(&r->waiting)) {
+        struct er_report_fact *f = STAILQ_FIRST(&r->waiting);
+        bool full =
+            body->len > 0 && (r->one_by_one || body->len + f->lines.len > BATCH_MAX);
+        if (full) {
+            r->urgent = true;
+            return;
+        }
+        STAILQ_REMOVE_HEAD(&r->waiting, link);
+        STAILQ_INSERT_TAIL(&r->sent, f, link);
+        er_buf_add(body, f->lines.data, f->lines.len);
+    }
+    while (!r->one_by_one && !TAILQ_EMPTY(&r->samples)) {
+        struct er_sample *s = TAILQ_FIRST(&r->samples);
+        er_report_forget_sample(r, s);
+        er_sample_encode(s, body);
+    }
+}
+
+static void
+send_report(struct er_report *r)
+{
+    struct er_worker *w = r->worker;
+    char headers[256];
+    struct er_buf body, request;
+    er_buf_init(&body, (size_t)128 << 20);
+    er_buf_init(&request, (size_t)128 << 20);
+    r->urgent = false;
+    er_timer_stop(&w->timers, &r->hold);
+    build_body(r, &body);
+    if (body.len > 0 && !body.failed) {
+        (void)snprintf(headers, sizeof headers,
+                       "X-Errand-Session: %lld\r\nX-Errand-Token: %s\r\n",
+                       (long long)w->session, w->token);
+        er_http1_request(&request, "POST", "/v1/work/report", "application/x-ndjson",
+                         (int64_t)body.len, headers);
+        er_buf_add(&request, body.data, body.len);
+        r->under_way = true;
+        er_conn_send(&r->conn, &request);
+    } else if (body.failed) {
+        fail(r, er_error_meaning(body.failed));
+    }
+    er_buf_fini(&body);
+    er_buf_fini(&request);
+}
+
+void
+er_report_flush(struct er_report *r)
+{
+    struct er_worker *w = r->worker;
+    bool can = !r->under_way && !er_timer_is_on(&r->retry) && er_link_is_up(&w->link);
+    bool any = !STAILQ_EMPTY(&r->waiting) || !TAILQ_EMPTY(&r->samples);
+    if (!r->urgent || !any || !can) {
+        return;
+    }
+    if (!er_conn_is_open(&r->conn)) {
+        struct er_err err = {0};
+        if (er_conn_open(&r->conn, w->socket_path, &err) != 0) {
+            fail(r, err.text);
+            return;
+        }
+    }
+    send_report(r);
+}
+
+void
+er_report_disconnect(struct er_report *r)
+{
+    er_conn_close(&r->conn);
+    er_buf_clear(&r->answer);
+    er_timer_stop(&r->worker->timers, &r->retry);
+    r->retry_for = 0;
+    take_back(r);
+}
+
+void
+er_report_clear(struct er_report *r)
+{
+    er_report_disconnect(r);
+    free_facts(&r->waiting);
+    while (!TAILQ_EMPTY(&r->samples)) {
+        er_report_forget_sample(r, TAILQ_FIRST(&r->samples));
+    }
+    er_timer_stop(&r->worker->timers, &r->hold);
+    r->urgent = false;
+    r->one_by_one = false;
+}
+
+void
+er_report_init(struct er_report *r, struct er_worker *w)
+{
+    static const struct er_conn_events events = {on_body, on_answer, on_gone};
+    *r = (struct er_report){.worker = w};
+    STAILQ_INIT(&r->waiting);
+    STAILQ_INIT(&r->sent);
+    TAILQ_INIT(&r->samples);
+    er_conn_init(&r->conn, &w->watches, &events);
+    er_buf_init(&r->answer, ANSWER_MAX);
+}
+
+void
+er_report_fini(struct er_report *r)
+{
+    er_report_clear(r);
+    er_buf_fini(&r->answer);
+}
