@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "app/api.h"
 #include "app/output.h"
@@ -81,7 +82,9 @@ void
 er_await_complain(const json_t *task)
 {
     const json_t *error = json_object_get(task, "error");
-    const char *message = er_json_text(error, "message");
+    const char *code = er_json_text(error, "code");
+    bool plain = code && (strcmp(code, "exit") == 0 || strcmp(code, "signal") == 0);
+    const char *message = plain ? NULL : er_json_text(error, "message");
     const char *advice = er_json_text(error, "suggested_action");
     struct er_buf b;
     er_buf_init(&b, 0);

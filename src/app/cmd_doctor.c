@@ -79,7 +79,7 @@ check_disk(struct exam *e, const char *path)
     (void)snprintf(
         detail, sizeof detail, "%" PRIu64 " MiB free at %.300s%s", left >> 20, path,
         fs.f_files > 0 && fs.f_favail == 0 ? ", but no more files can be made" : "");
-    note(e, "disk space", left >= DISK_LOW && (fs.f_files == 0 || fs.f_favail > 0),
+    note(e, "disk-space", left >= DISK_LOW && (fs.f_files == 0 || fs.f_favail > 0),
          detail, "make room, or errand clean");
 }
 
@@ -207,7 +207,9 @@ examine(struct er_app *app, struct exam *e, json_t **out_stats, int *out_rc)
     *out_rc = check_daemon(app, e, out_stats);
     check_folder(e, "folder of the store", p->state_dir);
     check_folder(e, "folder of the socket", run_dir);
-    check_disk(e, p->state_dir);
+    if (*out_rc) { /* else the daemon has looked */
+        check_disk(e, p->state_dir);
+    }
     er_free(run_dir);
 }
 

@@ -223,6 +223,27 @@ why_waiting(const json_t *task, enum er_task_state state, er_usec now, struct er
     }
 }
 
+/* Adds the dependency by which a task was called off, if that is why. */
+static void
+add_unmet(const json_t *task, struct er_buf *b)
+{
+    size_t i;
+    const json_t *dep;
+    json_array_foreach(json_object_get(task, "after"), i, dep)
+    {
+        const char *word = er_json_text(dep, "when");
+        int when = word ? er_after_when_find(word) : -1;
+        enum er_task_state state = er_json_state(dep);
+        if (when >= 0 && er_task_state_is_final(state) &&
+            !er_after_is_met((enum er_after_when)when, state)) {
+            er_buf_addf(b, ", since %" PRId64 " %s", er_json_int(dep, "id", 0),
+                        state == ER_TASK_CANCELLED ? "was cancelled"
+                                                   : er_task_state_word(state));
+            return;
+        }
+    }
+}
+
 void
 er_show_why(const json_t *task, er_usec now, struct er_buf *b)
 {
@@ -238,6 +259,9 @@ er_show_why(const json_t *task, er_usec now, struct er_buf *b)
         er_buf_add_str(b, "waits for nothing: it ");
         er_show_outcome(task, b);
         er_show_add_age(b, " ", er_json_time(task, "finished_at"), now);
+        if (state == ER_TASK_CANCELLED && er_json_int(task, "attempt", 0) == 0) {
+            add_unmet(task, b);
+        }
     } else {
         why_waiting(task, state, now, b);
     }

@@ -149,7 +149,11 @@ add_error(const struct er_term *t, const json_t *task, struct er_buf *b)
     const json_t *error = json_object_get(task, "error");
     size_t i;
     const json_t *warning;
-    add_line(t, b, "Error:", er_json_text(error, "message"));
+    const char *code = er_json_text(error, "code");
+    if (!code || (strcmp(code, "exit") != 0 && strcmp(code, "signal") != 0)) {
+        add_line(t, b,
+                 "Error:", er_json_text(error, "message")); /* else the state says it */
+    }
     add_line(t, b, "What to do:", er_json_text(error, "suggested_action"));
     json_array_foreach(json_object_get(task, "warnings"), i, warning)
     {
@@ -182,6 +186,27 @@ add_labels(const struct er_term *t, const json_t *task, struct er_buf *b)
                     json_is_string(v) ? json_string_value(v) : "...");
     }
     add_line(t, b, "Meta:", text.data);
+    er_buf_fini(&text);
+}
+
+/* What it was to run after, and what became of that. */
+static void
+add_after(const struct er_term *t, const json_t *task, struct er_buf *b)
+{
+    struct er_buf text;
+    size_t i;
+    const json_t *dep;
+    er_buf_init(&text, 0);
+    json_array_foreach(json_object_get(task, "after"), i, dep)
+    {
+        const char *when = er_json_text(dep, "when");
+        const char *state = er_json_text(dep, "state");
+        er_buf_addf(&text, "%s%" PRId64 ":%s (%s)", i > 0 ? ", " : "",
+                    er_json_int(dep, "id", 0), when ? when : "ok",
+                    state ? state : "unknown");
+    }
+    er_buf_add_str(&text, er_json_bool(task, "after_more") ? ", and more" : "");
+    add_line(t, b, "After:", text.data);
     er_buf_fini(&text);
 }
 
@@ -264,6 +289,7 @@ er_show_task(const struct er_term *t, const json_t *task, const json_t *attempts
     add_command(t, task, b);
     add_line(t, b, "Folder:", er_json_text(task, "cwd"));
     add_line(t, b, "Queue:", er_json_text(task, "queue"));
+    add_after(t, task, b);
     add_number(b, "Priority:", task, "priority");
     add_number(b, "Run:", task, "run");
     add_number(b, "Attempt:", task, "attempt");
