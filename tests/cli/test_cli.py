@@ -420,7 +420,7 @@ def tasks__watch_draws_again_when_an_event_comes(c):
 @test
 def show__says_all_of_it_and_the_end_of_the_output(c):
     t = task(5, "failed", name="Build", args={"argv": ["make", "-j8", "a b"]}, attempt=2, failures=2,
-             exit_code=2, error={"class": "retryable", "code": "exit", "message": "make failed",
+             exit_code=2, error={"class": "retryable", "code": "reported", "message": "make failed",
                                  "suggested_action": "look at the log"}, tags=["ci"],
              meta={"k": "v"}, started_at="2026-01-31T09:30:00.000Z",
              finished_at="2026-01-31T09:30:03.200Z", cpu_s=0.8, peak_rss_bytes=1048576)
