@@ -36,14 +36,15 @@ deliver(struct er_letter *letter)
 {
     struct cargo *c = (struct cargo *)(void *)letter;
     struct er_ferry *f = c->ferry;
-    if (c->rc == 0) {
+    int rc = c->rc; /* c is the first of the parts that are freed below */
+    if (rc == 0) {
         f->on_effects(f->ctx, &c->effects);
     }
     for (struct cargo *part = c; part;) {
         struct er_op *op = part->first;
         while (op) {
             struct er_op *next = op->next;
-            op->done(op, c->rc ? c->rc : op->rc);
+            op->done(op, rc ? rc : op->rc);
             op = next;
         }
         struct cargo *more = part->more;
