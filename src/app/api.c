@@ -9,19 +9,18 @@
  * Requests that are not idempotent carry a key. */
 #include "app/api.h"
 
-#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "app/autostart.h"
-#include "base/io.h"
 #include "base/mem.h"
 
 #define REQUEST_TRIES 5
-#define PAUSE_NS      20000000L
+#define PAUSE_NS      10000000L
+#define OTHER_TRIES   10
 
 int
 er_api_places(struct er_app *app, struct er_err *err)
@@ -81,34 +80,69 @@ connect_to_owner(struct er_app *app)
     return rc;
 }
 
-/* Whether some process owns the store now. */
-static bool
-is_owned(const struct er_places *places)
+/* The pid of the daemon that owns the store, or 0. It is looked for by its entry in the
+ * lock file: to try the lock would keep a daemon that starts just now from taking it. */
+static int
+find_owner(const struct er_places *places)
 {
-    int fd = open(places->lock, O_RDONLY | O_CLOEXEC);
-    bool owned = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0;
-    er_close(&fd);
-    return owned;
+    char link[64], exe[4096];
+    char *socket_path;
+    int pid;
+    if (er_autostart_owner(places, &pid, &socket_path)) {
+        return 0;
+    }
+    er_free(socket_path);
+    (void)snprintf(link, sizeof link, "/proc/%d/exe", pid);
+    ssize_t n = readlink(link, exe, sizeof exe - 1); /* fails for one that has ended */
+    exe[n > 0 ? n : 0] = '\0';
+    const char *name = strrchr(exe, '/');
+    return name && strncmp(name, "/errandd", 8) == 0 ? pid : 0;
 }
 
-/* Starts a daemon and connects; when another one was faster, to that. */
+/* Tries for a moment to reach a daemon that somebody else has started. */
 static int
-start_and_connect(struct er_app *app, struct er_err *err)
+reach_other(struct er_app *app)
 {
-    struct er_err started = {""};
-    int rc = er_autostart_run(&app->places, &started);
-    if (!rc) {
-        return connect_to(app, app->places.socket, err);
-    }
-    er_usec until = now_mono() + ER_API_PATIENCE / 2;
-    while (is_owned(&app->places) && now_mono() < until) {
+    for (int i = 0; i < OTHER_TRIES; i++) {
         if (connect_to(app, app->places.socket, NULL) == 0 ||
             connect_to_owner(app) == 0) {
             return 0;
         }
         sleep_shortly();
     }
-    return er_fail(err, rc, "%s", started.text);
+    return ER_ENODAEMON;
+}
+
+/* Starts a daemon and connects. When the store has an owner (another command was faster,
+ * or a daemon that was killed is not quite gone) that one is tried, then a start again.
+ */
+static int
+start_and_connect(struct er_app *app, struct er_err *err)
+{
+    er_usec until = now_mono() + ER_API_PATIENCE / 2;
+    for (;;) {
+        struct er_err why = {""};
+        int owner = find_owner(&app->places);
+        int rc = owner ? ER_EBUSY : er_autostart_run(&app->places, &why);
+        if (!rc) {
+            return connect_to(app, app->places.socket, err);
+        }
+        if (rc != ER_EBUSY) {
+            return er_fail(err, ER_ENODAEMON, "%s", why.text);
+        }
+        if (reach_other(app) == 0) {
+            return 0;
+        }
+        if (now_mono() > until && owner) {
+            return er_fail(err, ER_ENODAEMON,
+                           "the daemon with pid %d has the store, but does not answer at "
+                           "%.300s",
+                           owner, app->places.socket);
+        }
+        if (now_mono() > until) {
+            return er_fail(err, ER_ENODAEMON, "%s", why.text);
+        }
+    }
 }
 
 int

@@ -13,6 +13,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -81,13 +82,12 @@ er_autostart_owner(const struct er_places *places, int *out_pid, char **out_sock
 
 /* Sets up what the daemon's descriptors and signals are to be, and starts it. */
 static int
-spawn(const char *program, int log_fd, int ready_fd)
+spawn(const char *program, int log_fd, int ready_fd, pid_t *out_pid)
 {
     static const int defaults[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGCHLD};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
     sigset_t none, all;
-    pid_t pid;
     char number[] = {'0' + READY_FD, '\0'};
     char *path = er_xstrdup(program);
     char ready[] = "--ready-fd";
@@ -116,7 +116,7 @@ spawn(const char *program, int log_fd, int ready_fd)
                 : posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID |
                                                       POSIX_SPAWN_SETSIGMASK |
                                                       POSIX_SPAWN_SETSIGDEF);
-        rc = rc ? rc : posix_spawn(&pid, path, &files, &attr, argv, environ);
+        rc = rc ? rc : posix_spawn(out_pid, path, &files, &attr, argv, environ);
         (void)posix_spawnattr_destroy(&attr);
     }
     (void)posix_spawn_file_actions_destroy(&files);
@@ -167,6 +167,18 @@ move_up(int fd)
     return up;
 }
 
+/* The code of a daemon that ended at its start, by its exit code. */
+static int
+code_of_end(pid_t pid)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == er_error_exit(ER_EBUSY)
+               ? ER_EBUSY
+               : ER_ENODAEMON;
+}
+
 int
 er_autostart_run(const struct er_places *places, struct er_err *err)
 {
@@ -190,11 +202,15 @@ er_autostart_run(const struct er_places *places, struct er_err *err)
     } else if (pipe2(ends, O_CLOEXEC) != 0 || (ends[1] = move_up(ends[1])) < 0) {
         rc = er_fail(err, ER_EIO, "cannot make a pipe: %s", strerror(errno));
     } else {
-        int code = spawn(program, log_fd, ends[1]);
+        pid_t pid;
+        int code = spawn(program, log_fd, ends[1], &pid);
         er_close(&ends[1]);
-        rc = code ? er_fail(err, ER_ENODAEMON, "cannot start %.400s: %s", program,
-                            strerror(code))
-                  : await_ready(ends[0], places->daemon_log, err);
+        if (code) {
+            rc = er_fail(err, ER_ENODAEMON, "cannot start %.400s: %s", program,
+                         strerror(code));
+        } else if (await_ready(ends[0], places->daemon_log, err)) {
+            rc = code_of_end(pid);
+        }
     }
     er_close(&ends[0]);
     er_close(&ends[1]);

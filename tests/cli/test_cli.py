@@ -823,6 +823,82 @@ def progress__without_the_pipe_asks_the_daemon(c):
     expect(c.run("progress", "40", env={"ERRAND_TASK_ID": "6", "ERRAND_NO_AUTOSTART": ""}), 4)
 
 
+# ---- starting the daemon --------------------------------------------------------------------------------
+
+
+def install(c, errandd=None):
+    """The command in a folder of its own, with that script as errandd; its path."""
+    folder = os.path.join(c.home, "bin")
+    os.mkdir(folder)
+    shutil.copy(ERRAND, folder)
+    if errandd:
+        with open(os.path.join(folder, "errandd"), "w") as f:
+            f.write(errandd)
+        os.chmod(os.path.join(folder, "errandd"), 0o755)
+    c.env["ERRAND_NO_AUTOSTART"] = "0"
+    return os.path.join(folder, "errand")
+
+
+def run_installed(c, program, *args):
+    return subprocess.run([program, *args], capture_output=True, env=c.env, cwd=c.home, timeout=60)
+
+
+@test
+def autostart__starts_one_and_uses_it(c):
+    here = os.path.dirname(os.path.abspath(__file__))
+    program = install(c, f"""#!{sys.executable}
+import os, sys, threading
+sys.path.insert(0, {here!r})
+from fake_daemon import FakeDaemon, task
+home = os.environ["ERRAND_HOME"]
+with open(home + "/seen", "w") as f:
+    f.write(" ".join(sys.argv[1:]) + "|" + " ".join(sorted(os.listdir("/proc/self/fd"))[:4]) + "|" +
+            os.readlink("/proc/self/fd/0") + "|" + str(os.getsid(0) == os.getpid()))
+print("hello log", flush=True)
+FakeDaemon(home + "/errand.sock", lambda request: (200, task(7, "completed")))
+os.write(int(sys.argv[2]), b"+")
+os.close(int(sys.argv[2]))
+threading.Timer(20, os._exit, [0]).start()
+while os.path.exists(home + "/seen"):
+    threading.Event().wait(0.05)
+os._exit(0)
+""")
+    expect(run_installed(c, program, "wait", "7"), 0, "", "")
+    with open(os.path.join(c.home, "seen")) as f:
+        same(f.read(), "--ready-fd 3|0 1 2 3|/dev/null|True")
+    with open(os.path.join(c.home, "errandd.log")) as f:
+        same(f.read(), "hello log\n")
+    same(os.stat(os.path.join(c.home, "errandd.log")).st_mode & 0o777, 0o600)
+    os.unlink(os.path.join(c.home, "seen"))
+
+
+@test
+def autostart__that_fails_says_why(c):
+    program = install(c)
+    has(expect(run_installed(c, program, "tasks"), 4).stderr, "cannot find the program errandd")
+    os.rename(os.path.join(c.home, "bin"), os.path.join(c.home, "bin1"))
+    program = install(c, "#!/bin/sh\nprintf '!the store is on the moon\\n' >&3; exit 1\n")
+    expect(run_installed(c, program, "tasks"), 4, "",
+           "errand: cannot start the daemon: the store is on the moon\n")
+    os.rename(os.path.join(c.home, "bin"), os.path.join(c.home, "bin2"))
+    program = install(c, "#!/bin/sh\nexit 1\n")
+    expect(run_installed(c, program, "tasks"), 4, "",
+           f"errand: the daemon ended before it was ready: see {c.home}/errandd.log\n")
+
+
+@test
+def autostart__when_another_one_was_faster_uses_that(c):
+    program = install(c, f"""#!/bin/sh
+echo $$ >>{c.home}/starts
+printf '!the store belongs to somebody else' >&3
+exit 5
+""")
+    done = []
+    threading.Timer(0.3, lambda: done.append(
+        c.daemon(lambda request: (200, task(7, "completed"))))).start()
+    expect(run_installed(c, program, "wait", "7"), 0, "", "")
+
+
 # ---- the rest --------------------------------------------------------------------------------------------
 
 
