@@ -194,7 +194,19 @@ on_complete(struct er_http_request *req)
     if (req->answered) {
         return er_http_send(req);
     }
+    /* Not suspended yet: the library comes once more, knowing by then that it need not
+     * read. Otherwise it would read first when resumed, and close the connection of a
+     * peer that has ended its sending. */
     req->phase = ER_HTTP_PENDING;
+    return MHD_YES;
+}
+
+static enum MHD_Result
+on_pending(struct er_http_request *req)
+{
+    if (req->conn->h->stopping) {
+        return MHD_NO;
+    }
     er_http_conn_suspend(req->conn);
     return MHD_YES;
 }
@@ -237,11 +249,7 @@ er_http_request_on_access(void *cls, struct MHD_Connection *mhd, const char *url
         *size = 0;
         return n > 0 ? on_body(req, data, n) : on_complete(req);
     case ER_HTTP_PENDING:
-        if (!req->answered && !req->broken) {
-            er_http_conn_suspend(req->conn);
-            return MHD_YES;
-        }
-        return er_http_send(req);
+        return req->answered || req->broken ? er_http_send(req) : on_pending(req);
     case ER_HTTP_IDLE:
     case ER_HTTP_SENDING:
         break;
