@@ -13,6 +13,8 @@
 #include "app/show.h"
 #include "app/targets.h"
 
+#define FEW 10 /* so many tasks are told one by one */
+
 struct act {
     bool all, hold, json, no_wait;
     const char *queue, *tag, *reason;
@@ -175,10 +177,16 @@ act_on_one(struct er_app *app, const char *action, const struct act *o, er_task_
     return code;
 }
 
-/* One line of the answer to a request for many: 0 or the exit code of its problem. */
-static int
+/* What became of many tasks: each is told when they are few. */
+struct tally {
+    size_t lines, done, refused;
+    int code; /* of the first that was refused */
+};
+
+/* One line of the answer to a request for many. */
+static void
 take_answer(struct er_app *app, const char *action, const struct act *o, const char *text,
-            size_t n)
+            size_t n, struct tally *tally)
 {
     struct er_err err = {""};
     json_t *v = json_loadb(text, n, 0, NULL);
@@ -189,37 +197,43 @@ take_answer(struct er_app *app, const char *action, const struct act *o, const c
         code = er_app_failf(ER_EIO, "the daemon's answer is not JSON");
     } else if (word) {
         const char *detail = er_json_text(v, "detail");
-        int rc = er_error_find(word);
+        int rc = er_error_find(word) ? er_error_find(word) : ER_EIO;
         (void)er_fail(&err, rc, "%s", detail ? detail : word);
-        code = refuse(action, id, v, rc ? rc : ER_EIO, &err);
+        code = tally->refused < FEW ? refuse(action, id, v, rc, &err) : er_error_exit(rc);
     } else {
         int rc = o->no_wait ? 0 : await_end(app, action, id, &v, &err);
-        code = rc ? er_app_fail(rc, &err) : report(o, v);
+        code = rc                               ? er_app_fail(rc, &err)
+               : o->json || tally->lines <= FEW ? report(o, v)
+                                                : 0;
     }
+    tally->done += code == 0;
+    tally->refused += code != 0;
+    tally->code = tally->code ? tally->code : code;
     json_decref(v);
-    return code;
 }
 
 static int
 take_answers(struct er_app *app, const char *action, const struct act *o,
              const struct er_buf *body)
 {
-    int code = 0;
-    size_t at = 0, n_lines = 0;
-    while (at < body->len) {
+    struct tally tally = {0};
+    for (size_t i = 0; i < body->len; i++) {
+        tally.lines += body->data[i] == '\n';
+    }
+    for (size_t at = 0; at < body->len;) {
         const char *end = memchr(body->data + at, '\n', body->len - at);
         size_t n = end ? (size_t)(end - (body->data + at)) : body->len - at;
         if (n > 0) {
-            int got = take_answer(app, action, o, body->data + at, n);
-            code = code ? code : got;
-            n_lines++;
+            take_answer(app, action, o, body->data + at, n, &tally);
         }
         at += n + 1;
     }
-    if (n_lines == 0) {
+    if (tally.lines == 0) {
         er_app_note("No tasks match.");
+    } else if (tally.lines > FEW && !o->json) {
+        er_app_note("%s: %zu tasks done, %zu refused", action, tally.done, tally.refused);
     }
-    return code;
+    return tally.code;
 }
 
 static int

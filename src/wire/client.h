@@ -11,7 +11,8 @@
 
 struct er_client;
 /* Connects to the socket. ER_ENODAEMON when nobody answers. */
-int er_client_open(const char *socket_path, struct er_client **out, struct er_err *err) ER_MUSTCHECK;
+int er_client_open(const char *socket_path, struct er_client **out,
+                   struct er_err *err) ER_MUSTCHECK;
 void er_client_close(struct er_client *c);
 
 struct er_response {
@@ -20,8 +21,8 @@ struct er_response {
     char location[128];
 };
 void er_response_fini(struct er_response *r);
-/* One request and its whole answer (body at most 64 MiB). body may be NULL. `headers` as in
- * er_http1_request. ER_ENODAEMON: the connection broke; ER_ETIMEOUT: no answer within
+/* One request and its whole answer (body at most 64 MiB). body may be NULL. `headers` as
+ * in er_http1_request. ER_ENODAEMON: the connection broke; ER_ETIMEOUT: no answer within
  * timeout_for (0 = wait for ever). An HTTP status of 4xx or 5xx is not an error here. */
 int er_client_request(struct er_client *c, const char *method, const char *target,
                       const char *content_type, const void *body, size_t body_len,
@@ -34,10 +35,11 @@ int er_client_stream(struct er_client *c, const char *target, const char *header
                      er_client_data_fn *on_data, void *ctx, int *out_status,
                      struct er_err *err) ER_MUSTCHECK;
 /* The value of a header of the latest answer (see er_http1_header). */
-bool er_client_header(const struct er_client *c, const char *name, char *out, size_t size);
-/* The same in single steps, for those who wait for other things too. Start sends a GET and
- * reads the head of the answer; each read adds what came to `b`: 1 = go on, 0 = the answer
- * is complete, ER_ETIMEOUT = nothing came within timeout_for (0 = wait for ever),
+bool er_client_header(const struct er_client *c, const char *name, char *out,
+                      size_t size);
+/* The same in single steps, for those who wait for other things too. Start sends a GET
+ * and reads the head of the answer; each read adds what came to `b`: 1 = go on, 0 = the
+ * answer is complete, ER_ETIMEOUT = nothing came within timeout_for (0 = wait for ever),
  * ER_ENODAEMON = the connection broke. Closing the client ends a stream early. */
 int er_client_stream_start(struct er_client *c, const char *target, const char *headers,
                            int *out_status, struct er_err *err) ER_MUSTCHECK;

@@ -19,10 +19,10 @@ void er_http1_request(struct er_buf *b, const char *method, const char *target,
 typedef void er_http1_body_fn(void *ctx, const char *data, size_t len);
 
 struct er_http1 {
-    int phase; /* private */
+    int phase;  /* private */
     int status; /* of the response, once head_done */
     bool head_done, done, keep_alive, chunked;
-    int64_t left; /* private */
+    int64_t left;       /* private */
     struct er_buf head; /* the raw head, at most 16 KiB */
     er_http1_body_fn *on_body;
     void *ctx;

@@ -14,11 +14,11 @@ struct er_places {
     char *socket;    /* errand.sock */
     char *state_dir; /* folder of all below */
     char *store;     /* tasks.db */
-    char *lock;      /* tasks.db.lock: flock of the owner; holds pid and socket, a line each */
-    char *logs;      /* folder */
-    char *workers;   /* folder */
-    char *types;     /* types.d */
-    char *daemon_log;/* errandd.log, where an automatically started daemon writes */
+    char *lock; /* tasks.db.lock: flock of the owner; holds pid and socket, a line each */
+    char *logs; /* folder */
+    char *workers;    /* folder */
+    char *types;      /* types.d */
+    char *daemon_log; /* errandd.log, where an automatically started daemon writes */
 };
 /* Works the places out from the environment; makes no folder. `system`: those of
  * `errandd --system`. ERRAND_SOCKET overrides the socket alone. ER_EINVALID: no home is
@@ -33,8 +33,8 @@ int er_places_make(const struct er_places *p, struct er_err *err) ER_MUSTCHECK;
  * ER_ENODAEMON (nobody listens, or no such file), ER_EAUTH, ER_EIO. */
 int er_places_connect(const char *path, struct er_err *err) ER_MUSTCHECK;
 /* Listens on a unix socket with that mode: binds beside it and renames, so that a stale
- * file is replaced at once and no half-made socket is ever seen. Only for the owner of the
- * store's lock. Non-blocking, close-on-exec descriptor or a negative code. */
+ * file is replaced at once and no half-made socket is ever seen. Only for the owner of
+ * the store's lock. Non-blocking, close-on-exec descriptor or a negative code. */
 int er_places_listen(const char *path, unsigned mode, struct er_err *err) ER_MUSTCHECK;
 
 #endif

@@ -706,6 +706,9 @@ def actions__on_many_are_one_request(c):
            "errand: cannot cancel 3: it is completed (errand retry 3 runs it again)\n")
     same(d.requests[0].json, {"ids": [1, 2, 3]})
     d.close()
+    d = c.daemon(lambda request: (200, '{"id":1,"state":"cancelled"}\n' * 5000))
+    expect(c.run("cancel", "--all"), 0, "", "errand: cancel: 5000 tasks done, 0 refused\n")
+    d.close()
     d = c.daemon(lambda request: (200, ""))
     expect(c.run("pause", "--tag", "x", "--queue", "q"), 0, "", "errand: No tasks match.\n")
     same((d.requests[0].path, d.requests[0].json),
