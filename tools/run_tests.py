@@ -42,7 +42,7 @@ def count_junit(path, label, total):
     bad = set()
     for suite in xml.parse(path).getroot().iter("testsuite"):
         for case in suite.iter("testcase"):
-            name = f"{label}: {suite.get('name')}: {case.get('name')}"
+            name = f"{label}: {program(suite.get('name'))}: {case.get('name')}"
             if case.find("skipped") is not None:
                 total.skipped += 1
             elif case.find("failure") is not None or case.find("error") is not None:
@@ -54,12 +54,26 @@ def count_junit(path, label, total):
     return bad
 
 
+def show_failures(name, text):
+    """Prints the failed cases of a TAP program with what it says about them."""
+    shown = False
+    for line in text.splitlines():
+        if line.startswith(("ok ", "not ok ")):
+            shown = line.startswith("not ok ") and "# SKIP" not in line
+            if shown:
+                print(f"---- {name}: {line}")
+        elif shown:
+            print(line[:400])
+    sys.stdout.flush()
+
+
 def count_programs(path, label, bad, total):
     """A program that failed without a failed case is a failure of its own."""
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             test = json.loads(line)
             name = program(test["name"])
+            show_failures(name, test.get("stdout") or "")
             well = test["result"] in ("OK", "SKIP", "EXPECTEDFAIL")
             if test["result"] == "SKIP" and "1..0" not in (test.get("stdout") or ""):
                 total.skipped -= 1  # meson's word for a program that ran no case at all

@@ -2,8 +2,8 @@
 /* The local worker: started with the daemon, noticed at once when it dies, started again.
  *
  * Alive or dead is a fact of the kernel: a worker holds a flock on workers/NAME.lock. Each
- * session is watched by a pidfd of its worker; when that fires, or when the lock is free,
- * the session is dead and the engine clears up after it (er_engine_session_dead).
+ * session is watched by a pidfd of its worker; when that fires and the lock is free (see
+ * on_gone), the session is dead and the engine clears up after it (er_engine_session_dead).
  *   link lost, process alive   10 s for a new hello, then it is killed
  *   found at the start         lock free: dead; held: 10 s for its hello, then killed
  * A new worker is started when no session is left that may come back. The first restart
@@ -33,6 +33,8 @@
 #include "serve/server.h"
 
 #define HELLO_MS 10000   /* how long a living worker has to come back */
+#define LOOK_MS 5        /* between two looks at the lock of a worker that is dead */
+#define LOOKS_MAX 1000
 #define HEALTHY_FOR (60 * ER_USEC_PER_SEC)
 #define PAUSE_MAX_S 60
 #define STOP_MS 15000    /* bound of a stop: grace + 5 s and some */
@@ -45,6 +47,8 @@ struct guard {
     int pid;
     int pidfd; /* -1 = not watched */
     bool connected, ending;
+    bool gone; /* its process is dead; `looks` at its lock since */
+    int looks;
     uv_poll_t poll;
     uv_timer_t patience; /* runs while it is not connected */
     int open_handles;
@@ -133,6 +137,27 @@ bury(struct guard *g)
     consider(v);
 }
 
+/* Its process is dead, but that is not all: a child that it was starting and that has not
+ * come to its exec yet bears no cookie, would not be found, and would go on. Such a child
+ * still holds a copy of the worker's lock, which its exec closes; so the lock is waited for
+ * before anybody looks for what is left. */
+static void
+on_gone(uv_timer_t *t)
+{
+    struct guard *g = t->data;
+    g->gone = true;
+    bool is_free = lock_is_free(g->lock);
+    if (!is_free && g->looks++ < LOOKS_MAX) {
+        (void)uv_timer_start(t, on_gone, LOOK_MS, 0);
+        return;
+    }
+    if (!is_free) {
+        er_log(ER_LOG_WARN, "supervise", "worker pid %d is dead, but something still holds %s: "
+               "a command that hangs in its exec may begin late", g->pid, g->lock);
+    }
+    bury(g);
+}
+
 static void
 on_pidfd(uv_poll_t *h, int status, int events)
 {
@@ -140,7 +165,7 @@ on_pidfd(uv_poll_t *h, int status, int events)
     (void)events;
     struct guard *g = h->data;
     (void)uv_poll_stop(h);
-    bury(g); /* the kernel has let go of its lock by the time the pidfd is readable */
+    on_gone(&g->patience);
 }
 
 static void
@@ -152,7 +177,8 @@ watch_pid(struct guard *g, int pid)
     g->pid = pid;
     g->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (g->pidfd < 0) {
-        return; /* gone already: the patience ends it */
+        g->gone = errno == ESRCH;
+        return;
     }
     ER_ASSERT(uv_poll_init(er_loop_uv(g->v->server->loop), &g->poll, g->pidfd) == 0);
     g->poll.data = g;
@@ -360,15 +386,19 @@ er_supervisor_attached(struct er_supervisor *v, int64_t session, int pid)
     }
     v->child_hello = v->child_hello || pid == v->child;
     g->connected = true;
-    (void)uv_timer_stop(&g->patience);
     watch_pid(g, pid);
+    if (g->gone) { /* these were its last words */
+        (void)uv_timer_start(&g->patience, on_gone, LOOK_MS, 0);
+    } else {
+        (void)uv_timer_stop(&g->patience);
+    }
 }
 
 void
 er_supervisor_detached(struct er_supervisor *v, int64_t session)
 {
     struct guard *g = find_guard(v, session);
-    if (g) {
+    if (g && !g->gone) {
         g->connected = false;
         (void)uv_timer_start(&g->patience, on_patience, HELLO_MS, 0);
     }
@@ -386,7 +416,8 @@ adopt(void *ctx, const struct er_session_view *view)
         return;
     }
     watch_pid(g, view->pid);
-    (void)uv_timer_start(&g->patience, on_patience, HELLO_MS, 0);
+    (void)uv_timer_start(&g->patience, g->gone ? on_gone : on_patience,
+                         g->gone ? LOOK_MS : HELLO_MS, 0);
 }
 
 int
