@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: start makes the log (its absence proves "never spawned"), the pipes and the
- * command; the spawn is answered at once or from the spawner's thread; the start frame is
- * written and `started` reported; output and progress come by their watches; the leader
- * is reaped; nothing of its tree is left (reap.h has the cheap test); the pipes are read
- * to what is there, the outcome becomes the exit frame and the report, and the slot is
- * free.
+ * command; it is spawned at once (local_fs.h) or on the spawner's thread; the start frame
+ * is written and `started` reported; output and progress come by their watches; the
+ * leader is reaped; nothing of its tree is left (reap.h has the cheap test); the pipes
+ * are read to what is there, the outcome becomes the exit frame and the report, and the
+ * slot is free.
  *
  * Failure modes: what fails before the spawn ends the attempt with `spawned` false and an
  * error. A leader that leaves processes behind, a cancel and a timeout all take the same
@@ -183,7 +183,7 @@ static void
 on_spawn_run(struct er_job *job)
 {
     struct er_attempt *a = ER_CONTAINER(job, struct er_attempt, spawn_job);
-    er_spawn_start(&a->command, &a->child_fds, &a->spawned);
+    er_spawn_start(&a->command, &a->child_fds, true, &a->spawned);
 }
 
 static void
@@ -191,6 +191,9 @@ on_spawn_done(struct er_job *job)
 {
     struct er_attempt *a = ER_CONTAINER(job, struct er_attempt, spawn_job);
     a->spawn_answered = true;
+    if (a->spawned.local) {
+        er_local_fs_learn(&a->worker->local_fs, &a->command);
+    }
     er_attempt_advance(a);
 }
 
@@ -284,6 +287,12 @@ er_attempt_start(struct er_attempt *a)
     a->state = ER_ATTEMPT_SPAWNING;
     if (!prepare(a)) {
         finish(a);
+        er_attempt_advance(a);
+        return;
+    }
+    if (er_local_fs_knows(&a->worker->local_fs, &a->command)) {
+        er_spawn_start(&a->command, &a->child_fds, false, &a->spawned);
+        a->spawn_answered = true;
         er_attempt_advance(a);
         return;
     }

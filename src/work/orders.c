@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "work/orders.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base64.h"
@@ -85,6 +86,18 @@ take_slots(struct er_worker *w, json_t *v)
     er_worker_set_slots(w, json_integer_value(v));
 }
 
+/* A progress line that came to the daemon by HTTP. */
+static void
+take_tell(struct er_worker *w, json_t *v)
+{
+    struct er_attempt *a = find_named(w, v);
+    char *line = json_dumps(json_object_get(v, "line"), JSON_COMPACT);
+    if (a && line) {
+        er_progress_fd_line(a, line, strlen(line));
+    }
+    free(line);
+}
+
 static void
 take_drain(struct er_worker *w, json_t *v)
 {
@@ -106,6 +119,7 @@ static const struct {
     {"run", take_run},     {"env", take_env},         {"cancel", take_cancel},
     {"input", take_input}, {"drop", take_drop},       {"slots", take_slots},
     {"drain", take_drain}, {"welcome", take_welcome}, {"stop", take_stop},
+    {"tell", take_tell},
 };
 
 void

@@ -57,6 +57,17 @@ on_hold_over(struct er_timer *t)
     ER_CONTAINER(t, struct er_report, hold)->urgent = true;
 }
 
+/* What is not urgent waits for company, but not for long. */
+static void
+hold(struct er_report *r)
+{
+    struct er_worker *w = r->worker;
+    if (!r->urgent && !er_timer_is_on(&r->hold)) {
+        er_timer_start(&w->timers, &r->hold, er_clock_mono(w->clock) + HOLD_FOR,
+                       on_hold_over);
+    }
+}
+
 void
 er_report_add_started(struct er_report *r, const struct er_attempt *a)
 {
@@ -67,11 +78,7 @@ er_report_add_started(struct er_report *r, const struct er_attempt *a)
         &f->lines,
         "{\"started\":{\"task\":%lld,\"attempt\":%d,\"pid\":%d,\"started_at\":\"%s\"}}\n",
         (long long)a->task, a->attempt, (int)a->pid, at);
-    if (!r->urgent && !er_timer_is_on(&r->hold)) {
-        struct er_worker *w = r->worker;
-        er_timer_start(&w->timers, &r->hold, er_clock_mono(w->clock) + HOLD_FOR,
-                       on_hold_over);
-    }
+    hold(r);
 }
 
 void
@@ -82,7 +89,9 @@ er_report_add_finished(struct er_report *r, er_task_id task, int attempt,
     f->finished = true;
     f->lines = *lines;
     *lines = (struct er_buf){0};
-    r->urgent = true;
+    /* with work at hand several ends share one report, and so one sync of the store */
+    r->urgent = r->urgent || !er_worker_has_backlog(r->worker);
+    hold(r);
 }
 
 void

@@ -6,7 +6,7 @@
  *
  * At most one report is under way; what comes meanwhile goes with the next. A `started`
  * may wait some milliseconds for company, so that the report of a short command is one,
- * not two. Loop thread. */
+ * not two; so may an end while there is enough other work at hand. Loop thread. */
 #ifndef ER_WORK_REPORT_H
 #define ER_WORK_REPORT_H
 

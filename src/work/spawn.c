@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "work/local_fs.h"
 
 static const char CODE_CWD[] = "cwd-missing";
 static const char CODE_NOT_FOUND[] = "command-not-found";
@@ -213,9 +214,38 @@ spawn_script(pid_t *pid, const struct er_command *c, char *path,
     return rc;
 }
 
+/* Whether the directory, the program and each folder that was searched before it was
+ * found are on file systems of this machine. */
+static bool
+all_local(const struct er_command *c, int cwd_fd, const char *program)
+{
+    if (!er_local_fs_has(cwd_fd, ".") || !er_local_fs_has(cwd_fd, program)) {
+        return false;
+    }
+    size_t program_folder = strlen(program) - strlen(c->argv[0]);
+    for (const char *p = c->search; !strchr(c->argv[0], '/'); p++) {
+        char folder[PATH_MAX];
+        size_t n = strcspn(p, ":");
+        if (n + 1 == program_folder && strncmp(p, program, n) == 0) {
+            break;
+        }
+        int len = snprintf(folder, sizeof folder, "%.*s", (int)n, p);
+        struct stat st;
+        if (n > 0 && len < PATH_MAX && fstatat(cwd_fd, folder, &st, 0) == 0 &&
+            !er_local_fs_has(cwd_fd, folder)) {
+            return false;
+        }
+        p += n;
+        if (*p == '\0') {
+            break;
+        }
+    }
+    return true;
+}
+
 static void
 spawn_in(const struct er_command *c, const struct er_spawn_fds *fds, int in, int cwd_fd,
-         struct er_spawn_result *r)
+         bool look, struct er_spawn_result *r)
 {
     char path[PATH_MAX];
     posix_spawnattr_t attr;
@@ -238,6 +268,7 @@ spawn_in(const struct er_command *c, const struct er_spawn_fds *fds, int in, int
     if (rc != 0) {
         spawn_failed(c, cwd_fd, path, rc, r);
     }
+    r->local = rc == 0 && look && all_local(c, cwd_fd, path);
 }
 
 /* Opens the file for standard input, without waiting for a FIFO's writer. */
@@ -261,10 +292,11 @@ open_stdin(const struct er_command *c, int cwd_fd, struct er_spawn_result *r)
 }
 
 void
-er_spawn_start(const struct er_command *c, const struct er_spawn_fds *fds,
+er_spawn_start(const struct er_command *c, const struct er_spawn_fds *fds, bool look,
                struct er_spawn_result *out)
 {
     out->pid = 0;
+    out->local = false;
     int cwd_fd = open(c->cwd, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (cwd_fd < 0) {
         int code = errno;
@@ -279,7 +311,7 @@ er_spawn_start(const struct er_command *c, const struct er_spawn_fds *fds,
         in = open_stdin(c, cwd_fd, out);
     }
     if (in >= 0) {
-        spawn_in(c, fds, in, cwd_fd, out);
+        spawn_in(c, fds, in, cwd_fd, look, out);
     }
     if (in != fds->in) {
         er_close(&in);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Starting one command: opens its working directory and input file, finds the program in
  * the submitter's PATH, and spawns it in a session of its own. May block (a dead mount):
- * see er_spawn_is_quick. Any thread. */
+ * local_fs.h says when it does not. Any thread. */
 #ifndef ER_WORK_SPAWN_H
 #define ER_WORK_SPAWN_H
 
@@ -24,7 +24,8 @@ struct er_spawn_result {
     char message[600];
 };
 
-void er_spawn_start(const struct er_command *c, const struct er_spawn_fds *fds,
+/* `look` = also find out whether it is local. */
+void er_spawn_start(const struct er_command *c, const struct er_spawn_fds *fds, bool look,
                     struct er_spawn_result *out);
 
 #endif

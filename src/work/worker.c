@@ -16,6 +16,7 @@
 #define FDS_BESIDE       64
 #define OUTPUT_DEFAULT   ((uint64_t)8 << 20)
 #define PROGRESS_DEFAULT (100 * ER_USEC_PER_MS)
+#define BACKLOG_FOR      (100 * ER_USEC_PER_MS)
 
 /* ---- the session
  * ---------------------------------------------------------------------------- */
@@ -253,6 +254,65 @@ start_waiting(struct er_worker *w)
     }
 }
 
+/* ---- work given ahead
+ * ---------------------------------------------------------------------------------------
+ */
+
+static struct er_attempt *
+first_waiting(const struct er_worker *w)
+{
+    struct er_attempt *a;
+    TAILQ_FOREACH (a, &w->attempts, link) {
+        if (a->state == ER_ATTEMPT_WAITING) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+bool
+er_worker_has_backlog(const struct er_worker *w)
+{
+    const struct er_attempt *a;
+    int waiting = 0;
+    TAILQ_FOREACH (a, &w->attempts, link) {
+        waiting += a->state == ER_ATTEMPT_WAITING;
+    }
+    return waiting > w->slots;
+}
+
+/* What was given ahead has not moved for BACKLOG_FOR: the daemon may have better use for
+ * it (another worker, a more urgent task), and it does not run, whatever its state says.
+ */
+static void
+on_backlog(struct er_timer *t)
+{
+    struct er_worker *w = ER_CONTAINER(t, struct er_worker, backlog);
+    struct er_attempt *a, *next;
+    if (first_waiting(w) != w->backlogged) {
+        return; /* it moves: look_at_backlog sets the timer again */
+    }
+    for (a = TAILQ_FIRST(&w->attempts); a; a = next) {
+        next = TAILQ_NEXT(a, link);
+        if (a->state == ER_ATTEMPT_WAITING) {
+            er_attempt_end(a, ER_WHY_REQUEUE, 0);
+        }
+    }
+}
+
+static void
+look_at_backlog(struct er_worker *w)
+{
+    struct er_attempt *first = w->phase == ER_WORKER_WORKING ? first_waiting(w) : NULL;
+    if (!first) {
+        er_timer_stop(&w->timers, &w->backlog);
+    } else if (!er_timer_is_on(&w->backlog)) {
+        w->backlogged = first;
+        er_timer_start(&w->timers, &w->backlog, er_clock_mono(w->clock) + BACKLOG_FOR,
+                       on_backlog);
+    }
+}
+
 /* ---- slots and ends
  * ------------------------------------------------------------------------------ */
 
@@ -347,6 +407,7 @@ on_prepare(uv_prepare_t *p)
     er_report_flush(&w->report);
     start_waiting(w);
     er_report_flush(&w->report);
+    look_at_backlog(w);
     look_at_life(w);
     er_link_run(&w->link);
     er_timers_arm(&w->timers);
@@ -383,6 +444,7 @@ er_worker_init(struct er_worker *w, const struct er_worker_options *options,
                     uv_prepare_init(&w->loop, &w->prepare) != 0)) {
         rc = er_fail(err, ER_EIO, "cannot set up the event loop");
     }
+    er_local_fs_init(&w->local_fs, &w->watches);
     er_link_init(&w->link, w);
     er_report_init(&w->report, w);
     return rc;
@@ -407,7 +469,9 @@ er_worker_fini(struct er_worker *w)
     er_link_stop(&w->link);
     er_report_fini(&w->report);
     er_reap_fini(&w->reap);
+    er_local_fs_fini(&w->local_fs);
     er_watches_fini(&w->watches);
+    er_timer_stop(&w->timers, &w->backlog);
     er_timers_fini(&w->timers);
     uv_close((uv_handle_t *)&w->prepare, NULL);
     (void)uv_run(&w->loop, UV_RUN_NOWAIT);

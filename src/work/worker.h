@@ -19,6 +19,7 @@
 #include "work/attempt.h"
 #include "work/helper.h"
 #include "work/link.h"
+#include "work/local_fs.h"
 #include "work/reap.h"
 #include "work/report.h"
 #include "work/timer.h"
@@ -45,6 +46,7 @@ struct er_worker {
     struct er_timers timers;
     struct er_helpers helpers;
     struct er_reap reap;
+    struct er_local_fs local_fs;
     struct er_link link;
     struct er_report report;
 
@@ -53,7 +55,10 @@ struct er_worker {
     enum er_worker_phase phase;
     bool stop_after_loss; /* lost while it was draining or stopping */
     er_usec linger_for;
-    struct er_timer linger; /* on while there is neither daemon nor attempt */
+    struct er_timer linger;  /* on while there is neither daemon nor attempt */
+    struct er_timer backlog; /* on while attempts wait and no slot is free */
+    struct er_attempt
+        *backlogged; /* the first that waited when it was set; not followed */
     int exit_code;
 
     /* the session */
@@ -96,6 +101,8 @@ void er_worker_drop(struct er_worker *w, er_task_id task, int attempt);
 void er_worker_set_slots(struct er_worker *w, int64_t slots);
 void er_worker_drain(struct er_worker *w);
 void er_worker_stop(struct er_worker *w);
+/* Whether so many attempts wait that an end need not be told at once: there is work. */
+bool er_worker_has_backlog(const struct er_worker *w);
 /* An attempt is done: it leaves the list. */
 void er_worker_on_done(struct er_worker *w, struct er_attempt *a);
 
