@@ -9,6 +9,9 @@
 #include "app/show.h"
 #include "app/show_priv.h"
 #include "model/shell_words.h"
+#include "model/text.h"
+
+#define OUTPUT_LINE_MAX ((size_t)600) /* bytes of a line of output */
 
 /* Adds "Label:      text", when there is a text. */
 static void
@@ -311,8 +314,8 @@ er_show_task(const struct er_term *t, const json_t *task, const json_t *attempts
     add_attempts(t, attempts, b);
 }
 
-/* Adds one line of output: blanks kept, tabs spread, the rest made clean. What a carriage
- * return wrote over is not shown. */
+/* Adds one line of output: blanks kept, tabs spread, the rest made clean, long ones cut.
+ * What a carriage return wrote over is not shown. */
 static void
 add_output_line(const struct er_term *t, const char *s, size_t n, struct er_buf *b)
 {
@@ -325,6 +328,8 @@ add_output_line(const struct er_term *t, const char *s, size_t n, struct er_buf 
         n -= (size_t)(back + 1 - s);
         s = back + 1;
     }
+    bool cut = n > OUTPUT_LINE_MAX;
+    n = er_text_fit(s, n, OUTPUT_LINE_MAX);
     er_buf_add_str(b, "  ");
     for (size_t at = 0; at < n;) {
         size_t word = at;
@@ -342,6 +347,9 @@ add_output_line(const struct er_term *t, const char *s, size_t n, struct er_buf 
             er_buf_add_char(b, ' ');
         }
         at++;
+    }
+    if (cut) {
+        er_buf_add_str(b, t->utf8 ? "… (truncated)" : "... (truncated)");
     }
     er_buf_add_char(b, '\n');
 }

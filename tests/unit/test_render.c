@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "app/render.h"
+#include "app/show.h"
 #include "app/sse.h"
 
 static const struct er_term utf8 = {.utf8 = true};
@@ -142,6 +143,28 @@ table__fits_the_terminal(void **state)
 }
 
 static void
+output__is_shown_line_by_line(void **state)
+{
+    (void)state;
+    struct er_buf b, text;
+    er_buf_init(&b, 0);
+    er_buf_init(&text, 0);
+    er_buf_add_str(&text, "a\tb  c\n10%\r50%\r\n\x1b[1mbold\x1b[0m\n\nend");
+    er_show_output(&utf8, text.data, text.len, &b);
+    assert_string_equal(b.data, "  a       b  c\n  50%\n  bold\n  \n  end\n");
+    er_buf_clear(&b);
+    er_buf_clear(&text);
+    for (int i = 0; i < 100000; i++) {
+        er_buf_add_str(&text, "é");
+    }
+    er_show_output(&utf8, text.data, text.len, &b);
+    assert_true(b.len < 700);
+    assert_non_null(strstr(b.data, "é… (truncated)\n"));
+    er_buf_fini(&b);
+    er_buf_fini(&text);
+}
+
+static void
 sse__gives_whole_events(void **state)
 {
     (void)state;
@@ -177,6 +200,7 @@ main(void)
         cmocka_unit_test(bar__stays_within_its_cells),
         cmocka_unit_test(style__is_nothing_without_colours),
         cmocka_unit_test(table__fits_the_terminal),
+        cmocka_unit_test(output__is_shown_line_by_line),
         cmocka_unit_test(sse__gives_whole_events),
     };
     return cmocka_run_group_tests_name("render", tests, NULL, NULL);
