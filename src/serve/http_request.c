@@ -14,6 +14,7 @@
  *
  * Failure modes: returning MHD_NO closes the connection; a broken one ends any phase by
  * on_completed. */
+#include <stdio.h>
 #include <string.h>
 
 #include "serve/http_priv.h"
