@@ -17,7 +17,8 @@ struct er_spawn_fds {
 };
 
 struct er_spawn_result {
-    pid_t pid;                      /* > 0: it was started, and what follows is not set */
+    pid_t pid;  /* > 0: it was started, and what follows `local` is not set */
+    bool local; /* looked for: all folders are on file systems of this machine */
     const char *code, *error_class; /* as in a task's error; static texts */
     int exit_code; /* 126 or 127 as in a shell; -1 = none: the fault is not the command's
                     */

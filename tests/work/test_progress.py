@@ -170,7 +170,10 @@ def test_progress_in_the_output(c):
 
 def test_what_it_reports_wins_over_its_output(c):
     c.start()
-    c.sh(1, say("10") + "; echo '[90/100] x'; exit 1")
+    fifo(c)
+    c.sh(1, say("10") + "; read x < fifo; echo '[90/100] x'; exit 1")
+    percent(c, 1, 10)
+    go(c)
     f = c.daemon.finished(1)
     equal((f["progress"]["percent"], f["progress"]["source"]), (10.0, "reported"))
 
