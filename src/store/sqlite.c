@@ -4,6 +4,7 @@
 #include "store/sqlite_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char *const statement_texts[] = {
@@ -12,13 +13,32 @@ static const char *const statement_texts[] = {
 #undef ER_SQL
 };
 
-/* What a failed system call says, when SQLite itself does not tell more than "I/O". */
+/* What the failed system call said. SQLite takes errno as it finds it, which may be that
+ * of an earlier call: only what fits the failure is believed; 0 otherwise. */
 static int
-map_io(struct er_sqlite *c, int fallback)
+system_errno(struct er_sqlite *c, int sqlite_rc)
 {
     int errnum = c->db ? sqlite3_system_errno(c->db) : 0;
-    int code = errnum ? er_error_from_errno(errnum) : fallback;
-    return code == ER_EINVALID || code == ER_EEXISTS ? ER_EIO : code;
+    switch (errnum) {
+    case ENOSPC:
+    case EDQUOT:
+    case EIO:
+    case EROFS:
+        return errnum;
+    case ENOENT:
+    case EACCES:
+    case EPERM:
+        return (sqlite_rc & 0xff) == SQLITE_CANTOPEN ? errnum : 0;
+    default:
+        return 0;
+    }
+}
+
+static int
+map_io(struct er_sqlite *c, int sqlite_rc)
+{
+    int errnum = system_errno(c, sqlite_rc);
+    return errnum ? er_error_from_errno(errnum) : ER_EIO;
 }
 
 static int
@@ -39,7 +59,7 @@ map_code(struct er_sqlite *c, int sqlite_rc)
         return ER_EDISKFULL;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-        return map_io(c, ER_EIO);
+        return map_io(c, sqlite_rc);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return ER_EBUSY;
@@ -67,10 +87,12 @@ er_sqlite_failed(struct er_sqlite *c, int sqlite_rc)
 {
     int code = map_code(c, sqlite_rc);
     const char *words = c->db ? sqlite3_errmsg(c->db) : sqlite3_errstr(sqlite_rc);
-    int errnum = c->db ? sqlite3_system_errno(c->db) : 0;
-    if ((sqlite_rc & 0xff) == SQLITE_IOERR && errnum != 0) {
-        char why[128];
-        return er_sqlite_fail(c, code, strerror_r(errnum, why, sizeof why));
+    int errnum = system_errno(c, sqlite_rc);
+    char more[256], why[128];
+    if (errnum != 0) {
+        (void)snprintf(more, sizeof more, "%s (%s)", words,
+                       strerror_r(errnum, why, sizeof why));
+        words = more;
     }
     return er_sqlite_fail(c, code, words);
 }

@@ -108,7 +108,7 @@ CREATE INDEX task_claim ON task (lane, rank) WHERE state = 0 AND held = 0;
 CREATE INDEX task_due ON task (run_at) WHERE state = 1;
 CREATE INDEX task_expires ON task (expires_at)
     WHERE expires_at IS NOT NULL AND state < 3 AND attempt = 0;
-CREATE INDEX task_finished ON task (state, finished_at) WHERE state >= 5;
+CREATE INDEX task_finished ON task (state, finished_at) WHERE finished_at IS NOT NULL;
 -- For lists: by shown state, newest first; the lane tells queue and type without the row.
 CREATE INDEX task_state ON task (state, held, id, lane);
 CREATE INDEX task_correlation ON task (correlation);
