@@ -410,53 +410,69 @@ wait_line(struct http *h, const char *mark, char **out_end)
     }
 }
 
+/* Says hello as a worker on h and takes the lock; the headers of its reports. */
 static void
-claim(long n, int slots)
+hello(struct http *h, int slots, char *headers, size_t size)
 {
-    struct http h, r;
-    char hello[256], headers[256], session[32], token[64], lock[4096], *end;
-    http_open(&h);
-    http_open(&r);
-    int len = snprintf(hello, sizeof hello,
+    char body[256], session[32], token[64], lock[4096], *end;
+    int len = snprintf(body, sizeof body,
                        "{\"protocol\":1,\"version\":\"bench\",\"pid\":%d,\"slots\":%d,"
                        "\"session\":null,\"token\":null,\"held\":[],\"owed\":[]}",
                        (int)getpid(), slots);
-    http_send(&h, "POST", "/v1/work/claim", "", hello, (size_t)len);
-    http_head(&h);
-    char *line = wait_line(&h, "\"welcome\"", &end);
+    http_send(h, "POST", "/v1/work/claim", "", body, (size_t)len);
+    http_head(h);
+    char *line = wait_line(h, "\"welcome\"", &end);
     member(line, "session", session, sizeof session);
     member(line, "token", token, sizeof token);
     member(line, "lock", lock, sizeof lock);
-    http_eat(&h, (size_t)(end + 1 - h.buf));
+    http_eat(h, (size_t)(end + 1 - h->buf));
     int fd = open(lock, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0 || flock(fd, LOCK_EX) != 0) {
         DIE("cannot lock %s: %s", lock, strerror(errno));
     }
-    snprintf(headers, sizeof headers, "X-Errand-Session: %s\r\nX-Errand-Token: %s\r\n",
-             session, token);
-    char *report = malloc((size_t)slots * 4 * 400);
+    snprintf(headers, size, "X-Errand-Session: %s\r\nX-Errand-Token: %s\r\n", session,
+             token);
+}
+
+/* Takes the next order and adds its end to the report; the one that is called KEEP runs
+ * for ever. Returns how many ends were added. */
+static long
+take_order(struct http *h, char *report, size_t *size)
+{
+    char task[32], attempt[32], *end;
+    char *line = strstr(wait_line(h, "\"run\":{", &end), "\"run\":{");
+    bool keep = strstr(line, "\"name\":\"KEEP\"") != NULL;
+    member(line, "task", task, sizeof task);
+    member(line, "attempt", attempt, sizeof attempt);
+    http_eat(h, (size_t)(end + 1 - h->buf));
+    if (!keep) {
+        *size += (size_t)sprintf(
+            report + *size,
+            "{\"finished\":{\"task\":%s,\"attempt\":%s,\"spawned\":true,"
+            "\"exit_code\":0,\"signal\":0,\"cpu_s\":0,\"output_bytes\":0}}\n",
+            task, attempt);
+    }
+    return keep ? 0 : 1;
+}
+
+static void
+claim(long n, int slots)
+{
+    struct http h, r;
+    char headers[256];
+    long most = slots * 4L; /* orders that are answered together */
+    char *report = malloc((size_t)most * 400);
     double start = 0;
+    http_open(&h);
+    http_open(&r);
+    hello(&h, slots, headers, sizeof headers);
     for (long done = 0; done < n;) {
         long got = 0;
         size_t size = 0;
-        do { /* all that are here, at least one */
-            char task[32], attempt[32];
-            line = wait_line(&h, "\"run\":{", &end);
-            line = strstr(line, "\"run\":{");
-            member(line, "task", task, sizeof task);
-            member(line, "attempt", attempt, sizeof attempt);
-            http_eat(&h, (size_t)(end + 1 - h.buf));
-            size += (size_t)sprintf(
-                report + size,
-                "{\"finished\":{\"task\":%s,\"attempt\":%s,\"spawned\":true,"
-                "\"exit_code\":0,\"signal\":0,\"cpu_s\":0,\"output_bytes\":0}}\n",
-                task, attempt);
-            got++;
-            if (start == 0) {
-                start = bench_now();
-            }
-        } while (memchr(h.buf, '\n', h.have) != NULL &&
-                 strstr(h.buf, "\"run\":{") != NULL && got < slots * 4);
+        while (got == 0 || (got < most && strstr(h.buf, "\"run\":{") != NULL)) {
+            got += take_order(&h, report, &size);
+            start = start == 0 ? bench_now() : start;
+        }
         http_post(&r, "/v1/work/report", headers, report, size);
         done += got;
     }

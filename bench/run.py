@@ -64,9 +64,11 @@ class Bench:
     def scale(self, n):
         return max(10, n // 10) if self.options.quick else n
 
-    def instance(self, concurrency=2, extra=""):
-        """A running daemon with its worker; the caller closes it."""
-        instance = Instance(self.options.programs, f"concurrency: {concurrency}\n{extra}", where=self.where)
+    def instance(self, concurrency=2, worker=None):
+        """A running daemon with its worker (or another program as such); the caller closes it."""
+        instance = Instance(self.options.programs, f"concurrency: {concurrency}\n", where=self.where)
+        if worker:
+            instance.env["ERRAND_WORKER"] = worker
         instance.run("stats")
         instance.wait_ready()
         return instance
@@ -260,28 +262,27 @@ class Bench:
 
     def claim_cost(self, queued, before=""):
         """Microseconds a task from claim to reported, by a worker that does nothing."""
-        count, slots = 10000, 16
-        instance = self.instance(slots, "workers: 0\n")
+        slots = 16
+        idle = f"{self.bin}/idle-worker"  # keeps the daemon from starting a real one
+        with open(idle, "w", encoding="utf-8") as script:
+            script.write("#!/bin/sh\nexec sleep 100000\n")
+        os.chmod(idle, 0o755)
+        instance = self.instance(slots, idle)
         if before:
             settings = {"paused": True} if before == "paused" else {"concurrency": 1}
             self.put_queue(instance, "front", settings)
             if before == "saturated":
-                # one that never ends takes its only permit
-                self.bulk_text(instance, '{"args":{"argv":["true"]},"queue":"front","priority":1000}\n')
+                # one that never ends (the client keeps what has this name) takes its only permit
+                self.bulk_text(instance, '{"args":{"argv":["true"]},"queue":"front","priority":1000,"name":"KEEP"}\n')
             self.fill(instance, self.scale(100000), "front")
         self.put_queue(instance, "bench", {"paused": True})
-        costs, left = [], queued
+        costs, batch = [], 900
         self.fill(instance, queued, "bench")
-        while count > 0:
-            batch = min(count, 1000 if queued < 10000 else 10000)
-            if left < batch + slots * 4:
-                self.fill(instance, queued - left, "bench")
-                left = queued
+        for _ in range(15):
             self.put_queue(instance, "bench", {"paused": False})
-            costs.append(self.client(instance, "claim", batch - slots * 4, slots)["us_per_task"])
+            costs.append(self.client(instance, "claim", batch, slots)["us_per_task"])
             self.put_queue(instance, "bench", {"paused": True})
-            left -= batch
-            count -= batch
+            self.fill(instance, batch, "bench")
         instance.close()
         return statistics.median(costs)
 
