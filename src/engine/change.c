@@ -15,6 +15,19 @@ run_submit(struct er_op *op, struct er_store *s, er_usec now)
     return er_store_submit(s, now, sub->rows, sub->n, sub->atomic);
 }
 
+/* Refused from memory, but from the loop as any other answer; the crossing goes on. */
+static int
+refuse_submit(struct er_op *op, struct er_store *s, er_usec now)
+{
+    (void)s;
+    (void)now;
+    struct er_submit *sub = (struct er_submit *)(void *)op;
+    for (size_t i = 0; i < sub->n; i++) {
+        sub->rows[i].status = ER_EDISKFULL;
+    }
+    return 0;
+}
+
 static void
 done_submit(struct er_op *op, int rc)
 {
@@ -29,7 +42,7 @@ void
 er_engine_submit(struct er_engine *e, struct er_submit *sub)
 {
     sub->engine = e;
-    sub->op.run = run_submit;
+    sub->op.run = e->tight ? refuse_submit : run_submit;
     sub->op.done = done_submit;
     er_ferry_post(e->ferry, &sub->op);
 }

@@ -124,6 +124,7 @@ er_engine_open(const struct er_engine_options *options, struct er_engine **out,
         er_lanes_mark_more(e, lane);
     }
     er_schedule_due(e, st.next_due);
+    er_ballast_start(e);
     er_arena_free(&arena);
     er_ferry_flush(e->ferry);
     *out = e;
@@ -165,6 +166,7 @@ er_engine_free(struct er_engine *e)
     free_sessions(e);
     er_lanes_fini(e);
     er_observe_fini(e);
+    er_free(e->ballast);
     er_free(e->logs);
     er_free(e);
 }
@@ -312,8 +314,8 @@ er_engine_stats(const struct er_engine *e, struct er_engine_stats *out)
     out->running = HASH_COUNT(e->runs);
     out->lanes = HASH_COUNT(e->lanes);
     out->sessions = HASH_COUNT(e->sessions);
-    out->sick = e->sick;
-    out->sick_code = e->sick_code;
+    out->sick = e->sick || e->tight;
+    out->sick_code = e->sick ? e->sick_code : ER_EDISKFULL;
     struct er_session_live *s, *next;
     HASH_ITER (hh, e->sessions, s, next) {
         out->has_worker = out->has_worker || (s->link && !s->draining);
@@ -327,8 +329,8 @@ er_engine_why_queued(struct er_engine *e, const char *queue, struct er_buf *b)
     struct er_engine_stats st;
     er_engine_stats(e, &st);
     HASH_FIND_STR(e->queues, queue, q);
-    if (e->sick) {
-        er_buf_addf(b, "the store refuses writes now: %s", er_error_meaning(e->sick_code));
+    if (st.sick) {
+        er_buf_addf(b, "the store refuses writes now: %s", er_error_meaning(st.sick_code));
     } else if (q && q->paused) {
         er_buf_addf(b, "queue '%s' is paused (errand queue %s --resume)", queue, queue);
     } else if (q && q->concurrency > 0 && q->running >= q->concurrency) {

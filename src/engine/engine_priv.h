@@ -5,6 +5,7 @@
  *   dispatch.c  sessions and their links; runs in phase HELD
  *   report.c    runs in phase ENDING; removes them
  *   recover.c   what a dead worker left
+ *   ballast.c   a full disk
  *   observe.c   the ring of facts, subscribers, watches
  */
 #ifndef ER_ENGINE_ENGINE_PRIV_H
@@ -120,6 +121,8 @@ struct er_engine {
     int sick_code;
     er_usec sick_until; /* wall: when to try again */
     struct er_op *later; /* operations to post again when it is well */
+    bool tight;          /* the disk was full: only ends and cancels, see ballast.c */
+    char *ballast;       /* path; NULL = none */
     uint64_t rand;
     int64_t finished_since_prune;
     bool pruning;
@@ -159,6 +162,7 @@ void er_schedule_sick(struct er_engine *e, int code);
 /* The same, and that operation is posted again when the store is well. */
 void er_schedule_later(struct er_engine *e, struct er_op *op, int code);
 void er_schedule_well(struct er_engine *e); /* a commit worked */
+void er_schedule_rearm(struct er_engine *e); /* what the alarm depends on has changed */
 void er_schedule_prune(struct er_engine *e);
 
 /* dispatch.c */
@@ -188,6 +192,11 @@ void er_report_refund(struct er_run *run, struct er_finish *out);
 /* Marks a run as ending and gives its permits back; _undo when the write failed. */
 void er_run_end_begin(struct er_engine *e, struct er_run *run);
 void er_run_end_undo(struct er_engine *e, struct er_run *run);
+
+/* ballast.c */
+void er_ballast_start(struct er_engine *e);
+void er_ballast_give_up(struct er_engine *e); /* a write found the disk full */
+void er_ballast_look(struct er_engine *e);    /* is there room again? */
 
 /* engine.c: deletes the logs of removed tasks on the file thread; takes the arena over. */
 void er_engine_delete_logs(struct er_engine *e, struct er_arena *arena,

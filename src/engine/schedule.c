@@ -105,7 +105,7 @@ void
 er_schedule_turn(void *engine)
 {
     struct er_engine *e = engine;
-    if (!e->sick && !e->stopping) {
+    if (!e->sick && !e->tight && !e->stopping) {
         claim_some(e);
     }
     er_ferry_flush(e->ferry);
@@ -130,7 +130,7 @@ static void
 set_alarm(struct er_engine *e)
 {
     er_usec at = e->due_under_way ? ER_NEVER : e->next_due;
-    if (e->sick) {
+    if (e->sick || (e->tight && at > e->sick_until)) {
         at = e->sick_until;
     }
     er_loop_set_alarm(e->options.loop, at);
@@ -178,13 +178,21 @@ er_schedule_due(struct er_engine *e, er_usec at)
 }
 
 void
+er_schedule_rearm(struct er_engine *e)
+{
+    set_alarm(e);
+}
+
+void
 er_schedule_alarm(void *engine)
 {
     struct er_engine *e = engine;
-    if (e->sick && er_clock_wall(e->options.clock) >= e->sick_until) {
-        /* try again: a commit of nothing but a look at what is due tells */
+    if ((e->sick || e->tight) && er_clock_wall(e->options.clock) >= e->sick_until) {
         e->sick_until = er_clock_wall(e->options.clock) + SICK_RETRY;
-        e->next_due = 0;
+        er_ballast_look(e);
+        if (e->sick) {
+            e->next_due = 0; /* try again: a commit of a look at what is due tells */
+        }
     }
     look_at_due(e);
     set_alarm(e);
@@ -199,6 +207,9 @@ er_schedule_sick(struct er_engine *e, int code)
     if (!e->sick) {
         er_log(ER_LOG_ERROR, "store", "the store refuses writes: %s; nothing is lost, trying "
                "again every second", er_error_meaning(code));
+    }
+    if (code == ER_EDISKFULL) {
+        er_ballast_give_up(e);
     }
     e->sick = true;
     e->sick_code = code;
