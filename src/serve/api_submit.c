@@ -17,6 +17,7 @@
 #include "model/shell_words.h"
 #include "model/suggest.h"
 #include "serve/server.h"
+#include "wire/json.h"
 #include "wire/problem.h"
 
 #define LINES_MAX 100000
@@ -576,7 +577,6 @@ finish_draft(struct draft *d, const json_t *o, er_usec now)
 static int
 read_draft(struct draft *d, const char *text, size_t len, er_usec now)
 {
-    json_error_t je;
     const struct er_server_config *c = &d->server->config;
     *d->row = (struct er_new_task){.type = "shell",
                                    .queue = "default",
@@ -586,13 +586,12 @@ read_draft(struct draft *d, const char *text, size_t len, er_usec now)
                                    .run_at = ER_NEVER,
                                    .expires_at = ER_NEVER};
     d->delay_for = -1;
-    json_t *o = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
-    int rc;
-    if (!o) {
-        rc = bad(d, "", "not JSON: %s (column %d)", je.text, je.column);
-    } else if (!json_is_object(o)) {
+    json_t *o = NULL;
+    int rc = er_json_parse(text, len, &o, &d->err);
+    if (rc == 0 && !json_is_object(o)) {
         rc = bad(d, "", "a task is a JSON object");
-    } else {
+    }
+    if (rc == 0) {
         rc = read_members(d, o);
     }
     if (rc == 0) {

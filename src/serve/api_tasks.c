@@ -557,6 +557,13 @@ static const struct action {
 };
 #define N_ACTIONS (sizeof actions / sizeof actions[0])
 
+/* The state that people see: what is held and waits is paused. */
+static enum er_task_state
+shown_state(const struct er_change *row)
+{
+    return er_task_shown_state(&(struct er_task){.state = row->state, .held = row->held});
+}
+
 /* Why a change was refused, in words. */
 static void
 refusal(const struct er_change_request *c, const struct er_change *row, char *out, size_t size)
@@ -564,7 +571,7 @@ refusal(const struct er_change_request *c, const struct er_change *row, char *ou
     static const char *const verbs[] = {"cancel", "pause", "resume", "retry", "remove", "edit",
                                         "requeue"};
     long long id = (long long)row->id;
-    const char *verb = verbs[c->kind], *state = er_task_state_word(row->state);
+    const char *verb = verbs[c->kind], *state = er_task_state_word(shown_state(row));
     const char *hint = "";
     char text[80];
     if (row->status == ER_ENOTFOUND) {
@@ -608,7 +615,7 @@ answer_change_many(struct er_change_request *c)
             char words[300], extra[80];
             refusal(c, row, words, sizeof words);
             (void)snprintf(extra, sizeof extra, "\"id\":%lld,\"state\":\"%s\"", (long long)row->id,
-                           er_task_state_word(row->state));
+                           er_task_state_word(shown_state(row)));
             er_problem_json(&b, row->status, words, NULL, extra);
             er_buf_add_char(&b, '\n');
         }
@@ -626,7 +633,7 @@ answer_change_one(struct er_change_request *c)
         refusal(c, row, words, sizeof words);
         if (row->status == ER_ESTATE) {
             (void)snprintf(extra, sizeof extra, "\"state\":\"%s\"",
-                           er_task_state_word(row->state));
+                           er_task_state_word(shown_state(row)));
         }
         er_call_problem_extra(call, row->status, NULL, extra[0] ? extra : NULL, "%s", words);
         return;
@@ -971,6 +978,59 @@ er_api_edit(struct er_call *call)
 
 /* ---- to a running task ---- */
 
+/* The bytes of an input request wait here while the task is looked at. */
+struct input {
+    struct er_buf bytes;
+    bool eof;
+};
+
+static void
+free_input(struct er_call *call)
+{
+    struct input *in = call->state;
+    er_buf_fini(&in->bytes);
+    er_free(in);
+}
+
+/* Whether its standard input was asked to stay open. */
+static bool
+takes_input(const struct er_task *t)
+{
+    json_error_t je;
+    json_t *args = json_loads(t->args_json, 0, &je);
+    bool takes = json_is_true(json_object_get(args, "input"));
+    json_decref(args);
+    return takes;
+}
+
+static void
+on_input_task(struct show_query *sq)
+{
+    struct er_call *call = sq->call;
+    struct input *in = call->state;
+    char extra[40];
+    if (sq->q.rc) {
+        answer_missing(sq);
+        return;
+    }
+    (void)snprintf(extra, sizeof extra, "\"state\":\"%s\"",
+                   er_task_state_word(er_task_shown_state(&sq->task)));
+    if (!takes_input(&sq->task)) {
+        er_call_problem_extra(call, ER_ESTATE, NULL, extra, "cannot send to %lld: its standard "
+                              "input is not open (errand add --input keeps it open)",
+                              (long long)call->id);
+        return;
+    }
+    if (er_engine_input(call->server->engine, call->id, in->bytes.data ? in->bytes.data : "",
+                        in->bytes.len, in->eof)) {
+        er_call_problem_extra(call, ER_ESTATE, NULL, extra, "cannot send to %lld: it is %s, not "
+                              "running", (long long)call->id,
+                              er_task_state_word(er_task_shown_state(&sq->task)));
+        return;
+    }
+    answer_show(sq);
+}
+
 void
 er_api_input(struct er_call *call)
 {
@@ -981,28 +1041,22 @@ er_api_input(struct er_call *call)
         return;
     }
     const json_t *data = json_object_get(o, "data"), *b64 = json_object_get(o, "base64");
-    struct er_buf bytes;
-    er_buf_init(&bytes, 0);
+    struct input *in = er_xzalloc(sizeof *in);
+    call->state = in;
+    call->free_state = free_input;
+    in->eof = json_is_true(json_object_get(o, "eof"));
     int rc = 0;
     if (json_is_string(data)) {
-        er_buf_add(&bytes, json_string_value(data), json_string_length(data));
+        er_buf_add(&in->bytes, json_string_value(data), json_string_length(data));
     } else if (json_is_string(b64)) {
-        rc = er_base64_decode(&bytes, json_string_value(b64), json_string_length(b64));
+        rc = er_base64_decode(&in->bytes, json_string_value(b64), json_string_length(b64));
     }
     if (rc || (data && !json_is_string(data)) || (b64 && !json_is_string(b64)) || (data && b64)) {
         er_call_problem(call, ER_EINVALID, b64 ? "base64" : "data",
                         "give data (a string) or base64");
     } else {
-        rc = er_engine_input(call->server->engine, call->id, bytes.data ? bytes.data : "",
-                             bytes.len, json_is_true(json_object_get(o, "eof")));
-        if (rc) {
-            er_call_problem(call, ER_ESTATE, NULL, "cannot send to %lld: it is not running",
-                            (long long)call->id);
-        } else {
-            er_call_task(call, call->id, 200, false);
-        }
+        query_show(call, call->id, 200, false, on_input_task);
     }
-    er_buf_fini(&bytes);
     json_decref(o);
 }
 

@@ -26,6 +26,7 @@
 #include "serve/server.h"
 
 #define CONNECTIONS_MAX 4000
+#define OLD_MAX 8
 #define LOCK_TRIES 200 /* looks at a lock whose owner is dead */
 #define LOCK_PAUSE_US 5000
 
@@ -38,6 +39,8 @@ struct daemon {
     int inotify;     /* on the socket's folder: it may be taken from us */
     uv_poll_t folder;
     uv_timer_t relisten;
+    struct er_http *old[OLD_MAX]; /* servers whose socket was taken away */
+    size_t n_old;
     bool ending;
 };
 
@@ -141,7 +144,12 @@ on_relisten(uv_timer_t *t)
         (void)uv_timer_start(t, on_relisten, 1000, 0);
         return;
     }
-    er_http_stop(old);
+    /* what is open on the old one goes on */
+    if (d->n_old == OLD_MAX) {
+        er_http_stop(d->old[0]);
+        memmove(d->old, d->old + 1, --d->n_old * sizeof d->old[0]);
+    }
+    d->old[d->n_old++] = old;
     watch_folder(d);
 }
 
@@ -323,6 +331,9 @@ finish(struct daemon *d)
     struct er_server *s = &d->server;
     (void)unlink(d->places.socket);
     er_http_stop(s->http);
+    for (size_t i = 0; i < d->n_old; i++) {
+        er_http_stop(d->old[i]);
+    }
     er_supervisor_free(s->supervisor);
     er_engine_stop(s->engine);
     er_loop_free(s->loop);

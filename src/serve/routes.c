@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "model/suggest.h"
 #include "serve/server.h"
+#include "wire/json.h"
 #include "wire/problem.h"
 
 #define DOC ((size_t)2 << 20)   /* one JSON document */
@@ -174,15 +175,17 @@ json_t *
 er_call_object(struct er_call *call)
 {
     const struct er_buf *body = er_http_body(call->req);
-    json_error_t je;
+    struct er_err err;
+    json_t *o = NULL;
     if (body->len == 0) {
         return json_object();
     }
-    json_t *o = json_loadb(body->data, body->len, JSON_REJECT_DUPLICATES, &je);
-    if (!json_is_object(o)) {
-        er_call_problem(call, ER_EINVALID, NULL, o ? "the body is not a JSON object"
-                        : "the body is not JSON: %s (line %d, column %d)", je.text, je.line,
-                        je.column);
+    int rc = er_json_parse(body->data, body->len, &o, &err);
+    if (rc == 0 && !json_is_object(o)) {
+        rc = er_fail(&err, ER_EINVALID, "the body is not a JSON object");
+    }
+    if (rc) {
+        er_call_problem(call, rc, NULL, "%s", err.text);
         json_decref(o);
         return NULL;
     }

@@ -15,6 +15,7 @@ look(struct er_store *s, struct er_change *row, struct er_brief *t)
     row->session = 0;
     if (rc == 1) {
         row->state = t->state;
+        row->held = t->held;
         row->attempt = t->attempt;
         row->session = t->state == ER_TASK_RUNNING ? t->session : 0;
     }

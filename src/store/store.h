@@ -191,6 +191,7 @@ struct er_change {
     er_task_id id; /* in */
     int status;    /* out: 0; ER_ENOTFOUND; ER_ESTATE */
     enum er_task_state state; /* out: before the change (also with ER_ESTATE) */
+    bool held;                /* out, likewise */
     int attempt;              /* out, with running */
     int64_t session;          /* out, with running */
 };
