@@ -3,10 +3,13 @@
  * allocated but the buffer's own growth. */
 #include "wire/task_json.h"
 
+#include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base64.h"
 #include "base/utf8.h"
+#include "model/mask.h"
 #include "wire/json_text.h"
 
 /* ---- members: all but the first of an object begin with a comma ---- */
@@ -125,6 +128,51 @@ add_after(struct er_buf *b, const struct er_task_json_more *more)
     }
 }
 
+/* The value with the credentials in its strings' URLs masked: a new reference, or NULL. */
+static json_t *
+masked(const json_t *v)
+{
+    if (json_is_string(v)) {
+        struct er_buf b;
+        er_buf_init(&b, 0);
+        er_mask_encode(&b, json_string_value(v), json_string_length(v));
+        json_t *text = b.failed ? NULL : json_stringn(b.data ? b.data : "", b.len);
+        er_buf_fini(&b);
+        return text;
+    }
+    if (!json_is_object(v) && !json_is_array(v)) {
+        return json_copy((json_t *)(uintptr_t)v);
+    }
+    json_t *copy = json_is_object(v) ? json_object() : json_array();
+    const char *key;
+    json_t *value;
+    size_t i;
+    json_object_foreach((json_t *)(uintptr_t)v, key, value) {
+        (void)json_object_set_new(copy, key, masked(value));
+    }
+    json_array_foreach(v, i, value) {
+        (void)json_array_append_new(copy, masked(value));
+    }
+    return copy;
+}
+
+/* The arguments as others may see them. */
+static void
+add_args(struct er_buf *b, const char *args_json)
+{
+    if (!args_json || !strstr(args_json, "://")) {
+        add_raw(b, "args", args_json, "{}");
+        return;
+    }
+    json_error_t je;
+    json_t *args = json_loads(args_json, 0, &je), *shown = args ? masked(args) : NULL;
+    char *text = shown ? json_dumps(shown, JSON_COMPACT) : NULL;
+    add_raw(b, "args", text, "{}");
+    free(text);
+    json_decref(shown);
+    json_decref(args);
+}
+
 /* What it is and whom it belongs to. */
 static void
 add_definition(struct er_buf *b, const struct er_task *t)
@@ -139,7 +187,7 @@ add_definition(struct er_buf *b, const struct er_task *t)
     add_bool(b, "held", t->held);
     add_bool(b, "cancel_requested", t->cancel_requested);
     add_int(b, "priority", t->priority);
-    add_raw(b, "args", t->args_json, "{}");
+    add_args(b, t->args_json);
     add_text(b, "cwd", t->cwd);
     add_int(b, "attempt", t->attempt);
     add_int(b, "attempts", t->attempt);
