@@ -32,8 +32,7 @@
 #define READ_AHEAD  (64u << 10)
 #define MAKE_TRIES  3
 
-/* ---- frames --------------------------------------------------------------------------
- */
+/* ---- frames ---- */
 
 static void
 put_le(unsigned char *p, uint64_t v, int bytes)
@@ -112,8 +111,7 @@ file_path(const char *base, int which)
     return er_buf_take(&b);
 }
 
-/* ---- writing
- * --------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 /* Appends one frame to fd, or nothing: 0 or the error. */
 static int
@@ -291,8 +289,7 @@ er_outlog_close(struct er_outlog *log)
     }
 }
 
-/* ---- reading
- * --------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 struct er_outlog_reader {
     char *base;

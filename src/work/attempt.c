@@ -50,8 +50,7 @@ er_attempt_warn(struct er_attempt *a, const char *fmt, ...)
     er_buf_add_json_str(&a->warnings, text);
 }
 
-/* ---- the order
- * ---------------------------------------------------------------------------- */
+/* ---- the order ---- */
 
 /* Seconds of a member as microseconds; `otherwise` when it is null or missing. */
 static er_usec
@@ -119,8 +118,7 @@ set_fault(struct er_attempt *a, const char *error_class, const char *code, int e
                                          .message = er_strdup(message)};
 }
 
-/* ---- done
- * --------------------------------------------------------------------------------- */
+/* ---- done ---- */
 
 static void
 close_child_fds(struct er_attempt *a)
@@ -153,8 +151,7 @@ finish(struct er_attempt *a)
     er_worker_on_done(w, a);
 }
 
-/* ---- starting
- * ------------------------------------------------------------------------------ */
+/* ---- starting ---- */
 
 static void
 on_timeout(struct er_timer *t)
@@ -207,7 +204,6 @@ begin_running(struct er_attempt *a)
     a->pid = a->spawned.pid;
     a->started_at = er_clock_wall(w->clock);
     a->started_mono = mono(a);
-    a->spawn_no = ++w->reap.spawns;
     a->state = ER_ATTEMPT_RUNNING;
     er_progress_init(&a->progress, a->started_mono);
     er_time_format(a->started_at, at);
@@ -285,6 +281,7 @@ er_attempt_start(struct er_attempt *a)
 {
     ER_ASSERT(a->state == ER_ATTEMPT_WAITING);
     a->state = ER_ATTEMPT_SPAWNING;
+    a->spawn_no = ++a->worker->reap.spawns; /* before it can have any orphan */
     if (!prepare(a)) {
         finish(a);
         er_attempt_advance(a);
@@ -301,8 +298,7 @@ er_attempt_start(struct er_attempt *a)
     er_helper_post(&a->worker->helpers, ER_HELPER_SPAWN, &a->spawn_job);
 }
 
-/* ---- ending
- * -------------------------------------------------------------------------------- */
+/* ---- ending ---- */
 
 void
 er_attempt_end(struct er_attempt *a, enum er_attempt_why why, er_usec grace_for)
@@ -386,9 +382,9 @@ warn_unkillable(struct er_attempt *a)
     er_buf_fini(&b);
 }
 
-/* ---- the states
- * ------------------------------------------------------------------------------- Each
- * returns true when the state has changed and the next is to be looked at. */
+/* ---- the states ---- */
+
+/* Each returns true when the state has changed and the next is to be looked at. */
 
 static bool
 advance_waiting(struct er_attempt *a)

@@ -15,7 +15,8 @@
 #include "wire/places.h"
 #include "work/worker.h"
 
-#define LINGER_FOR (60 * ER_USEC_PER_SEC)
+#define LINGER_FOR  (60 * ER_USEC_PER_SEC)
+#define BACKLOG_FOR (100 * ER_USEC_PER_MS)
 
 static const char usage[] =
     "usage: errand-worker [OPTIONS]\n"
@@ -27,15 +28,26 @@ static const char usage[] =
     "                  daemon decides)\n"
     "  --linger DUR    without a daemon it ends so long after its last task (default "
     "60s)\n"
+    "  --give-back DUR tasks that wait so long for a slot go back to the queue (default\n"
+    "                  100ms)\n"
     "  --version, --help\n";
 
-enum { OPT_SOCKET = 256, OPT_SYSTEM, OPT_SLOTS, OPT_LINGER, OPT_VERSION, OPT_HELP };
+enum {
+    OPT_SOCKET = 256,
+    OPT_SYSTEM,
+    OPT_SLOTS,
+    OPT_LINGER,
+    OPT_GIVE_BACK,
+    OPT_VERSION,
+    OPT_HELP
+};
 
 static const struct option long_options[] = {
     {"socket", required_argument, NULL, OPT_SOCKET},
     {"system", no_argument, NULL, OPT_SYSTEM},
     {"slots", required_argument, NULL, OPT_SLOTS},
     {"linger", required_argument, NULL, OPT_LINGER},
+    {"give-back", required_argument, NULL, OPT_GIVE_BACK},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -76,6 +88,11 @@ parse_option(struct arguments *args, int option)
             refuse("--linger must be a duration such as 60s, not", optarg);
         }
         return;
+    case OPT_GIVE_BACK:
+        if (er_duration_parse(optarg, &args->options.backlog_for, &err) != 0) {
+            refuse("--give-back must be a duration such as 100ms, not", optarg);
+        }
+        return;
     case OPT_VERSION:
         (void)puts("errand-worker " ER_VERSION);
         exit(0);
@@ -94,6 +111,7 @@ parse_arguments(struct arguments *args, int argc, char **argv)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     args->options.slots = cores > 0 ? (int)cores : 1;
     args->options.linger_for = LINGER_FOR;
+    args->options.backlog_for = BACKLOG_FOR;
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         parse_option(args, option);
     }

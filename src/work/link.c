@@ -24,8 +24,7 @@
 #define RETRY_MAX      (5 * ER_USEC_PER_SEC)
 #define PROTOCOL       1
 
-/* ---- waiting for the socket
- * ------------------------------------------------------------- */
+/* ---- waiting for the socket ---- */
 
 static void
 on_socket_changed(struct er_path_watch *p)
@@ -75,8 +74,7 @@ go_down(struct er_link *l, const char *why)
     }
 }
 
-/* ---- connecting
- * --------------------------------------------------------------------------- */
+/* ---- connecting ---- */
 
 static void
 encode_held(const struct er_worker *w, struct er_buf *b)
@@ -157,8 +155,7 @@ er_link_run(struct er_link *l)
     }
 }
 
-/* ---- the stream
- * ---------------------------------------------------------------------------- */
+/* ---- the stream ---- */
 
 static void
 take_line(struct er_link *l, const char *line, size_t n)
@@ -241,8 +238,7 @@ er_link_on_welcome(struct er_link *l)
     w->report.urgent = true;
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------ */
+/* ---- life ---- */
 
 void
 er_link_start(struct er_link *l)

@@ -15,9 +15,10 @@
 
 #define READ_MOST (2 << 20) /* bytes at the end: more than a pipe can hold */
 
-/* ---- members of a JSON line
- * -------------------------------------------------------------- Each reader gets the
- * value of its member: NULL when it took it, else what would be right. */
+/* ---- members of a JSON line ---- */
+
+/* Each reader gets the value of its member: NULL when it took it, else what would be
+ * right. */
 
 typedef const char *read_member_fn(struct er_attempt *a, struct er_progress_update *u,
                                    const json_t *v);
@@ -290,8 +291,7 @@ er_progress_fd_line(struct er_attempt *a, const char *line, size_t n)
     }
 }
 
-/* ---- lines
- * ------------------------------------------------------------------------------- */
+/* ---- lines ---- */
 
 /* A whole line, or the last part of one whose start waits in p->line. */
 static void

@@ -83,8 +83,7 @@ er_reap_fini(struct er_reap *r)
     r->strays = NULL;
 }
 
-/* ---- orphans
- * ------------------------------------------------------------------------------ */
+/* ---- orphans ---- */
 
 static struct er_orphan *
 find_orphan(const struct er_reap *r, pid_t pid)
@@ -158,8 +157,7 @@ er_reap_is_alone(struct er_reap *r, const struct er_attempt *a)
     return alone;
 }
 
-/* ---- reaping
- * ------------------------------------------------------------------------------- */
+/* ---- reaping ---- */
 
 /* A spawn on the other thread may just have made a process that we do not know yet. */
 static bool

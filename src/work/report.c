@@ -21,8 +21,7 @@
 #define RETRY_MAX  (5 * ER_USEC_PER_SEC)
 #define ANSWER_MAX (4 << 20)
 
-/* ---- what is waiting
- * ------------------------------------------------------------------------ */
+/* ---- what is waiting ---- */
 
 static void
 free_fact(struct er_report_fact *f)
@@ -154,8 +153,7 @@ er_report_encode_owed(const struct er_report *r, struct er_buf *b)
     }
 }
 
-/* ---- failing
- * --------------------------------------------------------------------------------- */
+/* ---- failing ---- */
 
 static void
 on_retry(struct er_timer *t)
@@ -199,8 +197,7 @@ on_gone(struct er_conn *c, const char *why)
     }
 }
 
-/* ---- answers
- * ---------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 static void
 on_body(struct er_conn *c, const char *data, size_t len)
@@ -269,8 +266,7 @@ on_answer(struct er_conn *c)
     er_buf_clear(&r->answer);
 }
 
-/* ---- sending
- * ----------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 /* Moves facts into the report, at most BATCH_MAX bytes of them, and adds the samples. */
 static void

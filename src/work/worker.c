@@ -16,10 +16,8 @@
 #define FDS_BESIDE       64
 #define OUTPUT_DEFAULT   ((uint64_t)8 << 20)
 #define PROGRESS_DEFAULT (100 * ER_USEC_PER_MS)
-#define BACKLOG_FOR      (100 * ER_USEC_PER_MS)
 
-/* ---- the session
- * ---------------------------------------------------------------------------- */
+/* ---- the session ---- */
 
 /* Takes the lock whose being held tells the daemon that we live. */
 static int
@@ -151,8 +149,7 @@ begin_anew(struct er_worker *w)
     er_link_start(&w->link);
 }
 
-/* ---- environments
- * ------------------------------------------------------------------------------ */
+/* ---- environments ---- */
 
 void
 er_worker_add_env(struct er_worker *w, const json_t *id, const json_t *vars)
@@ -185,8 +182,7 @@ er_worker_find_env(struct er_worker *w, const json_t *id)
     return NULL;
 }
 
-/* ---- attempts
- * ---------------------------------------------------------------------------------- */
+/* ---- attempts ---- */
 
 struct er_attempt *
 er_worker_find(struct er_worker *w, er_task_id task, int attempt)
@@ -254,9 +250,7 @@ start_waiting(struct er_worker *w)
     }
 }
 
-/* ---- work given ahead
- * ---------------------------------------------------------------------------------------
- */
+/* ---- work given ahead ---- */
 
 static struct er_attempt *
 first_waiting(const struct er_worker *w)
@@ -281,8 +275,9 @@ er_worker_has_backlog(const struct er_worker *w)
     return waiting > w->slots;
 }
 
-/* What was given ahead has not moved for BACKLOG_FOR: the daemon may have better use for
- * it (another worker, a more urgent task), and it does not run, whatever its state says.
+/* What was given ahead has not moved for `backlog_for`: the daemon may have better use
+ * for it (another worker, a more urgent task), and it does not run, whatever its state
+ * says.
  */
 static void
 on_backlog(struct er_timer *t)
@@ -308,13 +303,12 @@ look_at_backlog(struct er_worker *w)
         er_timer_stop(&w->timers, &w->backlog);
     } else if (!er_timer_is_on(&w->backlog)) {
         w->backlogged = first;
-        er_timer_start(&w->timers, &w->backlog, er_clock_mono(w->clock) + BACKLOG_FOR,
+        er_timer_start(&w->timers, &w->backlog, er_clock_mono(w->clock) + w->backlog_for,
                        on_backlog);
     }
 }
 
-/* ---- slots and ends
- * ------------------------------------------------------------------------------ */
+/* ---- slots and ends ---- */
 
 /* Lets the process have the descriptors that so many commands at once need. Only then:
  * the commands inherit the limit. */
@@ -413,8 +407,7 @@ on_prepare(uv_prepare_t *p)
     er_timers_arm(&w->timers);
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------------------ */
+/* ---- the whole ---- */
 
 int
 er_worker_init(struct er_worker *w, const struct er_worker_options *options,
@@ -424,6 +417,7 @@ er_worker_init(struct er_worker *w, const struct er_worker_options *options,
     w->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     w->lock_fd = -1;
     w->linger_for = options->linger_for;
+    w->backlog_for = options->backlog_for;
     w->slots = options->slots;
     w->socket_path = er_xstrdup(options->socket_path);
     w->progress_interval = PROGRESS_DEFAULT;

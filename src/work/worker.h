@@ -36,6 +36,7 @@ struct er_worker_options {
     const char *socket_path; /* absolute */
     int slots;               /* what it offers; the daemon decides */
     er_usec linger_for;      /* without a daemon it ends so long after its last task */
+    er_usec backlog_for;     /* what waits for a slot that long is given back */
 };
 
 struct er_worker {
@@ -54,7 +55,7 @@ struct er_worker {
     int null_fd; /* /dev/null, read-only: standard input of most commands */
     enum er_worker_phase phase;
     bool stop_after_loss; /* lost while it was draining or stopping */
-    er_usec linger_for;
+    er_usec linger_for, backlog_for;
     struct er_timer linger;  /* on while there is neither daemon nor attempt */
     struct er_timer backlog; /* on while attempts wait and no slot is free */
     struct er_attempt
@@ -85,8 +86,7 @@ int er_worker_run(struct er_worker *w);
 /* Frees everything; false when a thread hangs and the process can only _exit. */
 bool er_worker_fini(struct er_worker *w);
 
-/* ---- for its parts
- * -------------------------------------------------------------------------- */
+/* ---- for its parts ---- */
 
 void er_worker_on_welcome(struct er_worker *w, const json_t *welcome);
 /* The daemon does not know us any more: all is killed, then it begins anew. */

@@ -234,7 +234,7 @@ class Case:
         program = os.environ["ERRAND_WORKER"]
         self.stderr = open(os.path.join(self.home, "worker.log"), "ab")
         self.worker = subprocess.Popen(
-            [program, "--socket", os.path.join(self.home, "errand.sock"), *options],
+            [program, "--socket", os.path.join(self.home, "errand.sock"), "--give-back", "1h", *options],
             stderr=self.stderr, stdin=subprocess.DEVNULL, start_new_session=True, **popen,
         )
         return self

@@ -63,6 +63,21 @@ def test_json_lines_with_items_and_a_checkpoint(c):
     equal(last["progress"]["items_failed"], 1)
 
 
+def test_a_line_that_the_daemon_was_told(c):
+    c.start()
+    fifo(c)
+    c.sh(1, "echo $$ > pid; read x < fifo; exit 1")
+    c.file("pid")
+    c.daemon.send({"tell": {"task": 1, "attempt": 1, "line": {"percent": 30, "message": "by HTTP"}}})
+    p = percent(c, 1, 30)
+    equal((p["percent"], p["message"], p["source"]), (30.0, "by HTTP", "reported"))
+    c.daemon.send({"tell": {"task": 1, "attempt": 1, "line": {"result": [1]}}})
+    c.sh(2, "exit 0")
+    c.daemon.finished(2)
+    go(c)
+    equal(json.loads(decoded(c.daemon.finished(1)["result"])), [1])
+
+
 def test_the_last_progress_comes_before_the_end(c):
     c.start()
     c.sh(1, "; ".join(say(str(n)) for n in range(0, 100, 7)) + "; " + say("99 nearly"))

@@ -266,6 +266,20 @@ def test_drain_ends_when_all_is_done_and_reported(c):
     equal(c.ended(), 0)
 
 
+def test_what_could_not_start_in_time_is_given_back(c):
+    c.start("--give-back", "50ms")
+    c.daemon.send({"slots": 1})
+    c.sh(1, "echo $$ > pid; sleep 1000")
+    c.file("pid")
+    c.sh(2, "touch ran")
+    c.sh(3, "touch ran")
+    for task in (2, 3):
+        f = c.daemon.finished(task)
+        equal((f["why"], f["spawned"], f["started_at"]), ("requeue", False, None))
+    check(not os.path.exists(c.path("ran")), "it ran")
+    equal(c.daemon.all("finished", 1), [])
+
+
 def test_told_twice_runs_once(c):
     c.start()
     fifo(c)
