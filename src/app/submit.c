@@ -307,6 +307,13 @@ add_env(struct er_buf *b, const struct er_opt_list *given, struct er_err *err)
         }
         add_pair(b, entry, n, &first);
     }
+    er_buf_add_char(b, '}');
+    if (given->n == 0) {
+        return 0;
+    }
+    /* apart: what was named on purpose goes in whatever it looks like */
+    first = true;
+    er_buf_add_str(b, ",\"env_set\":{");
     int rc = add_pairs(b, "env", given, &first, err);
     er_buf_add_char(b, '}');
     return rc;

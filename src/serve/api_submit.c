@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <uthash.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -32,6 +33,7 @@ struct draft {
     const char *ref;
     const char **after_refs; /* names, parallel to row->after; NULL = an id */
     er_usec delay_for;       /* -1 = not given */
+    const json_t *env, *env_set; /* the document's; NULL = not given */
     struct er_err err;
     char field[80];
 };
@@ -214,31 +216,73 @@ member_args(struct draft *d, const char *name, const json_t *v)
     return dump(d, name, v, ER_MAX_ARGS, &d->row->args_json);
 }
 
+/* An object of strings that a process could have as its environment. */
 static int
-member_env(struct draft *d, const char *name, const json_t *v)
+check_env(struct draft *d, const char *name, const json_t *v)
 {
     const char *key;
     json_t *value;
     if (!json_is_object(v)) {
-        return bad(d, name, "env is not an object of strings");
+        return bad(d, name, "%s is not an object of strings", name);
     }
-    struct er_buf b;
-    er_buf_init(&b, ER_MAX_ENV);
     json_object_foreach((json_t *)(uintptr_t)v, key, value) {
-        if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value)) {
-            er_buf_fini(&b);
-            return bad(d, name, "env: '%.60s' is not a string without NUL", key);
+        if (!json_is_string(value) || !*key || strchr(key, '=')) {
+            return bad(d, name, "%s: '%.60s' is not the name of a variable with a string", name,
+                       key);
         }
-        if (!er_env_rules_allows(&d->server->env_rules, key)) {
-            continue;
+    }
+    return 0;
+}
+
+static int
+member_env(struct draft *d, const char *name, const json_t *v)
+{
+    d->env = v;
+    return check_env(d, name, v);
+}
+
+static int
+member_env_set(struct draft *d, const char *name, const json_t *v)
+{
+    d->env_set = v;
+    return check_env(d, name, v);
+}
+
+static void
+add_variable(struct er_buf *b, const char *key, const json_t *value)
+{
+    er_buf_add_char(b, b->len ? ',' : '{');
+    er_buf_add_json_str(b, key);
+    er_buf_add_char(b, ':');
+    er_buf_add_json(b, json_string_value(value), json_string_length(value));
+}
+
+/* The environment that is stored: what was inherited, by the rules; what was named on
+ * purpose (env_set), whatever it looks like; never ERRAND_*. */
+static int
+build_env(struct draft *d)
+{
+    const char *key;
+    json_t *value;
+    struct er_buf b;
+    if (!d->env && !d->env_set) {
+        d->row->env_json = d->server->default_env;
+        return 0;
+    }
+    er_buf_init(&b, ER_MAX_ENV);
+    json_object_foreach((json_t *)(uintptr_t)d->env, key, value) {
+        if (!json_object_get(d->env_set, key) &&
+            er_env_rules_allows(&d->server->env_rules, key)) {
+            add_variable(&b, key, value);
         }
-        er_buf_add_char(&b, b.len ? ',' : '{');
-        er_buf_add_json_str(&b, key);
-        er_buf_add_char(&b, ':');
-        er_buf_add_json(&b, json_string_value(value), json_string_length(value));
+    }
+    json_object_foreach((json_t *)(uintptr_t)d->env_set, key, value) {
+        if (strncasecmp(key, "ERRAND_", 7) != 0) {
+            add_variable(&b, key, value);
+        }
     }
     er_buf_add_str(&b, b.len ? "}" : "{}");
-    int rc = b.failed ? bad(d, name, "env is longer than %d bytes", ER_MAX_ENV) : 0;
+    int rc = b.failed ? bad(d, "env", "env is longer than %d bytes", ER_MAX_ENV) : 0;
     if (rc == 0) {
         d->row->env_json = er_arena_memdup(d->arena, b.data, b.len);
         rc = d->row->env_json ? 0 : ER_ENOMEM;
@@ -401,6 +445,7 @@ static const struct member {
     {"args", member_args},
     {"cwd", member_cwd},
     {"env", member_env},
+    {"env_set", member_env_set},
     {"name", member_name},
     {"queue", member_queue},
     {"limit_key", member_limit_key},
@@ -558,8 +603,9 @@ finish_draft(struct draft *d, const json_t *o, er_usec now)
     if (d->delay_for > 0) {
         row->run_at = now + d->delay_for;
     }
-    if (!row->env_json) {
-        row->env_json = d->server->default_env;
+    rc = build_env(d);
+    if (rc) {
+        return rc;
     }
     if (!row->correlation) {
         char uuid[ER_UUID_SIZE];
