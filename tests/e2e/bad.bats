@@ -143,7 +143,7 @@ refused() {
     errand wait "$id"
     refused 5 completed cancel "$id"
     refused 5 completed pause "$id"
-    refused 5 running send "$id" x
+    refused 5 "$id" send "$id" x
     id=$(errand add --hold -- true)
     refused 5 paused retry "$id"
     refused 5 paused remove "$id"

@@ -169,7 +169,8 @@ problem() {
 
 @test "health, readiness, stats, metrics" {
     same "$(api_status /healthz)" 200
-    same "$(api_status /readyz)" 200
+    ready() { [ "$(api_status /readyz)" = 200 ]; }
+    eventually 10 ready
     id=$(errand add -- true)
     errand wait "$id"
     api /v1/stats | jq -e '.daemon.pid > 0 and .daemon.version != null and (.workers | length) == 1'

@@ -12,7 +12,7 @@ traced() { grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$1/status"; }
     id=$(errand add -- sh -c 'echo 50%; errand progress 60')
     exits 0 errand wait "$id"
     # a follower that waits costs nothing either
-    errand events -f >/dev/null 3>&- &
+    "$ERRAND_STAGE/bin/errand" events -f >/dev/null 3>&- &
     follower=$!
     daemon=$(daemon_pid) worker=$(worker_pid)
     strace -f -p "$daemon" -p "$worker" -o trace 2>strace.err 3>&- &
