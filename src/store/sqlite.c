@@ -108,6 +108,30 @@ er_sqlite_fail(struct er_sqlite *c, int code, const char *words)
 }
 
 int
+er_sqlite_no_memory(struct er_sqlite *c)
+{
+    return er_sqlite_fail(c, ER_ENOMEM, "out of memory");
+}
+
+void *
+er_sqlite_grow(struct er_arena *arena, void *array, size_t n, size_t *size,
+               size_t element)
+{
+    if (n < *size) {
+        return array;
+    }
+    size_t more = *size ? *size * 2 : 8;
+    void *new = er_arena_alloc(arena, more * element);
+    if (new) {
+        if (n > 0) {
+            memcpy(new, array, n * element);
+        }
+        *size = more;
+    }
+    return new;
+}
+
+int
 er_sqlite_exec(struct er_sqlite *c, const char *sql)
 {
     int rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);

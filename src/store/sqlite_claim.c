@@ -4,12 +4,6 @@
  * until then the task's row tells everything about it. */
 #include "store/sqlite_priv.h"
 
-static int
-no_memory(struct er_store *s)
-{
-    return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
-}
-
 /* Reads a task that may be claimed: 1, 0 (there is none, or not any more) or an error. */
 static int
 read_claimable(struct er_store *s, er_task_id id, struct er_arena *arena,
@@ -37,7 +31,7 @@ add_names(struct er_store *s, const struct er_lane_entry *lane, struct er_arena 
     t->worker = er_arena_strdup(arena, s->worker);
     t->limit_key = lane->limit_key[0] ? er_arena_strdup(arena, lane->limit_key) : NULL;
     bool ok = t->queue && t->type && t->worker && (t->limit_key || !lane->limit_key[0]);
-    return ok ? 0 : no_memory(s);
+    return ok ? 0 : er_sqlite_no_memory(&s->c);
 }
 
 static int
@@ -62,7 +56,7 @@ record_start(struct er_store *s, er_usec now, struct er_lane_entry *lane,
         .correlation = er_arena_strdup(&s->fx.arena, t->correlation),
     };
     if (!brief.correlation) {
-        return no_memory(s);
+        return er_sqlite_no_memory(&s->c);
     }
     er_buf_clear(&s->buf);
     er_buf_add_str(&s->buf, "{\"worker\":");
@@ -111,7 +105,8 @@ claim_row(struct er_store *s, er_usec now, struct er_claim *row, struct er_arena
         return rc;
     }
     struct er_task *t = er_arena_alloc(arena, sizeof *t);
-    rc = t ? read_claimable(s, row->id, arena, t, &signature) : no_memory(s);
+    rc =
+        t ? read_claimable(s, row->id, arena, t, &signature) : er_sqlite_no_memory(&s->c);
     if (rc <= 0) {
         row->status = ER_ESTATE;
         return rc;

@@ -21,7 +21,7 @@ gather(struct er_store *s, enum er_sql which, er_usec now, size_t limit, er_task
     size_t n = 0;
     er_task_id *ids = er_arena_alloc(&s->tmp, limit * sizeof *ids);
     if (!ids) {
-        return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+        return er_sqlite_no_memory(&s->c);
     }
     er_stmt_begin(&q, &s->c, which);
     er_stmt_i64(&q, now);

@@ -7,12 +7,6 @@
 #define WEIGHT     8    /* the mean is that of about so many latest durations */
 #define REMEMBERED 1024 /* after more than these, all are forgotten at a commit */
 
-static int
-no_memory(struct er_store *s)
-{
-    return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
-}
-
 /* The entry of a signature, read from the table when it was not in memory. */
 static int
 find(struct er_store *s, int64_t signature, struct er_duration **out)
@@ -26,7 +20,7 @@ find(struct er_store *s, int64_t signature, struct er_duration **out)
     }
     d = er_zalloc(sizeof *d);
     if (!d) {
-        return no_memory(s);
+        return er_sqlite_no_memory(&s->c);
     }
     d->signature = signature;
     er_stmt_begin(&q, &s->c, ER_SQL_DURATION_GET);
@@ -39,7 +33,7 @@ find(struct er_store *s, int64_t signature, struct er_duration **out)
     er_stmt_end(&q);
     if (rc >= 0) {
         HASH_ADD(hh, s->durations, signature, sizeof d->signature, d);
-        rc = d->hh.tbl ? 0 : no_memory(s);
+        rc = d->hh.tbl ? 0 : er_sqlite_no_memory(&s->c);
     }
     if (rc) {
         er_free(d);

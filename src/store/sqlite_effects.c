@@ -6,30 +6,6 @@
 
 #include <string.h>
 
-/* Room for one more element in an array in the effects' arena: the array, or NULL. */
-static void *
-grow(struct er_store *s, void *array, size_t n, size_t *size, size_t element)
-{
-    if (n < *size) {
-        return array;
-    }
-    size_t more = *size ? *size * 2 : 8;
-    void *new = er_arena_alloc(&s->fx.arena, more * element);
-    if (new) {
-        if (n > 0) {
-            memcpy(new, array, n * element);
-        }
-        *size = more;
-    }
-    return new;
-}
-
-static int
-no_memory(struct er_store *s)
-{
-    return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
-}
-
 /* The lane's names in the effects' arena, copied once a transaction. */
 static int
 copy_lane_names(struct er_store *s, struct er_lane_entry *lane)
@@ -38,7 +14,7 @@ copy_lane_names(struct er_store *s, struct er_lane_entry *lane)
         lane->fx_queue = er_arena_strdup(&s->fx.arena, lane->queue);
         lane->fx_type = er_arena_strdup(&s->fx.arena, lane->type);
         if (!lane->fx_queue || !lane->fx_type) {
-            return no_memory(s);
+            return er_sqlite_no_memory(&s->c);
         }
         lane->fx_turn = s->turn;
     }
@@ -66,10 +42,10 @@ int
 er_sqlite_fact(struct er_store *s, er_usec now, enum er_event event,
                const struct er_brief *t, int attempt, const char *data)
 {
-    struct er_fact *facts =
-        grow(s, s->fx.facts, s->fx.n_facts, &s->facts_size, sizeof *facts);
+    struct er_fact *facts = er_sqlite_grow(&s->fx.arena, s->fx.facts, s->fx.n_facts,
+                                           &s->facts_size, sizeof *facts);
     if (!facts || !data) {
-        return no_memory(s);
+        return er_sqlite_no_memory(&s->c);
     }
     s->fx.facts = facts;
     struct er_fact *f = &facts[s->fx.n_facts];
@@ -104,10 +80,10 @@ er_sqlite_data(struct er_store *s)
 int
 er_sqlite_ready(struct er_store *s, er_task_id id, int64_t lane, int64_t rank)
 {
-    struct er_ready *ready =
-        grow(s, s->fx.ready, s->fx.n_ready, &s->ready_size, sizeof *ready);
+    struct er_ready *ready = er_sqlite_grow(&s->fx.arena, s->fx.ready, s->fx.n_ready,
+                                            &s->ready_size, sizeof *ready);
     if (!ready) {
-        return no_memory(s);
+        return er_sqlite_no_memory(&s->c);
     }
     s->fx.ready = ready;
     ready[s->fx.n_ready++] = (struct er_ready){.id = id, .lane = lane, .rank = rank};
@@ -117,11 +93,11 @@ er_sqlite_ready(struct er_store *s, er_task_id id, int64_t lane, int64_t rank)
 int
 er_sqlite_new_lane(struct er_store *s, struct er_lane_entry *lane)
 {
-    struct er_lane *lanes =
-        grow(s, s->fx.lanes, s->fx.n_lanes, &s->lanes_size, sizeof *lanes);
+    struct er_lane *lanes = er_sqlite_grow(&s->fx.arena, s->fx.lanes, s->fx.n_lanes,
+                                           &s->lanes_size, sizeof *lanes);
     char *limit_key = lanes ? er_arena_strdup(&s->fx.arena, lane->limit_key) : NULL;
     if (!limit_key || copy_lane_names(s, lane)) {
-        return no_memory(s);
+        return er_sqlite_no_memory(&s->c);
     }
     s->fx.lanes = lanes;
     lanes[s->fx.n_lanes++] = (struct er_lane){

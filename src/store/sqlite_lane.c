@@ -106,7 +106,7 @@ make_lane(struct er_store *s, struct er_lane_entry **out)
     struct er_lane_entry *lane =
         remember_lane(s, sqlite3_last_insert_rowid(s->c.db), s->buf.data, s->buf.len);
     if (!lane) {
-        return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+        return er_sqlite_no_memory(&s->c);
     }
     lane->next_new = s->new_lanes;
     s->new_lanes = lane;
@@ -123,7 +123,7 @@ er_sqlite_lane(struct er_store *s, const char *queue, const char *type,
     if (!lane || strcmp(lane->queue, queue) != 0 || strcmp(lane->type, type) != 0 ||
         strcmp(lane->limit_key, limit_key) != 0) {
         if (make_key(&s->buf, queue, type, limit_key)) {
-            return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+            return er_sqlite_no_memory(&s->c);
         }
         HASH_FIND(by_key, s->lanes_by_key, s->buf.data, s->buf.len, lane);
         int rc = lane ? 0 : make_lane(s, &lane);
@@ -156,12 +156,12 @@ load_lane(struct er_store *s, struct er_stmt *q)
     for (int i = 0; i < 3; i++) {
         names[i] = (const char *)sqlite3_column_text(q->st, i + 1);
         if (!names[i]) {
-            return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+            return er_sqlite_no_memory(&s->c);
         }
     }
     if (make_key(&s->buf, names[0], names[1], names[2]) ||
         !remember_lane(s, er_col_i64(q, 0), s->buf.data, s->buf.len)) {
-        return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+        return er_sqlite_no_memory(&s->c);
     }
     return 0;
 }
@@ -214,7 +214,7 @@ remember_env(struct er_store *s, const unsigned char hash[16], int64_t id)
 {
     struct er_env_entry *env = er_zalloc(sizeof *env);
     if (!env) {
-        return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+        return er_sqlite_no_memory(&s->c);
     }
     memcpy(env->hash, hash, sizeof env->hash);
     env->id = id;
@@ -283,7 +283,7 @@ er_sqlite_env_use(struct er_store *s, int64_t id, int n)
         }
         if (!use || !use->hh.tbl) {
             er_free(use);
-            return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+            return er_sqlite_no_memory(&s->c);
         }
     }
     use->delta += n;

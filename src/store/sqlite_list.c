@@ -9,7 +9,6 @@
 #include "store/sqlite_priv.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* The ids of the page under construction. */
 struct page {
@@ -45,18 +44,12 @@ find_lanes(struct er_store_reader *r, const struct er_filter *f, struct er_arena
     er_stmt_text(&q, f->type);
     int rc;
     while ((rc = er_stmt_step(&q)) == 1) {
-        if (out->n == size) {
-            size = size ? size * 2 : 16;
-            int64_t *more = er_arena_alloc(tmp, size * sizeof *more);
-            if (!more) {
-                rc = er_sqlite_fail(r->c, ER_ENOMEM, "out of memory");
-                break;
-            }
-            if (out->n > 0) {
-                memcpy(more, out->ids, out->n * sizeof *more);
-            }
-            out->ids = more;
+        int64_t *more = er_sqlite_grow(tmp, out->ids, out->n, &size, sizeof *more);
+        if (!more) {
+            rc = er_sqlite_no_memory(r->c);
+            break;
         }
+        out->ids = more;
         out->ids[out->n++] = er_col_i64(&q, 0);
     }
     er_stmt_end(&q);
@@ -195,7 +188,7 @@ list(struct er_store_reader *r, const struct er_filter *f, struct er_arena *aren
     size_t n = page.n < f->limit ? page.n : f->limit;
     struct er_task *tasks = er_arena_alloc(arena, (n + 1) * sizeof *tasks);
     if (!page.ids || !tasks) {
-        return er_sqlite_fail(r->c, ER_ENOMEM, "out of memory");
+        return er_sqlite_no_memory(r->c);
     }
     rc = read_page(r, &page, n, arena, tasks);
     if (rc == 0) {

@@ -16,18 +16,11 @@ struct rows {
 static void *
 add_row(struct rows *r)
 {
-    if (r->n == r->size) {
-        size_t size = r->size ? r->size * 2 : 16;
-        void *more = er_arena_alloc(r->arena, size * r->element);
-        if (!more) {
-            return NULL;
-        }
-        if (r->n > 0) {
-            memcpy(more, r->data, r->n * r->element);
-        }
-        r->data = more;
-        r->size = size;
+    void *more = er_sqlite_grow(r->arena, r->data, r->n, &r->size, r->element);
+    if (!more) {
+        return NULL;
     }
+    r->data = more;
     return (char *)r->data + r->element * r->n++;
 }
 
@@ -42,8 +35,7 @@ load_rows(struct er_store *s, enum er_sql which, struct rows *r,
     int rc;
     while ((rc = er_stmt_step(&q)) == 1) {
         void *element = add_row(r);
-        rc = element ? read(s, &q, r->arena, element)
-                     : er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+        rc = element ? read(s, &q, r->arena, element) : er_sqlite_no_memory(&s->c);
         if (rc) {
             break;
         }
@@ -55,7 +47,7 @@ load_rows(struct er_store *s, enum er_sql which, struct rows *r,
 static int
 code(struct er_store *s, bool failed)
 {
-    return failed ? er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory") : 0;
+    return failed ? er_sqlite_no_memory(&s->c) : 0;
 }
 
 static int

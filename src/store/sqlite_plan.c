@@ -19,12 +19,6 @@ struct key_seen {
     UT_hash_handle hh;
 };
 
-static int
-no_memory(struct er_store *s)
-{
-    return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
-}
-
 /* The state of a task that exists or has left a tombstone: 1, 0 (neither) or an error. */
 static int
 find_state(struct er_store *s, er_task_id id, enum er_task_state *out)
@@ -86,7 +80,7 @@ check_key(struct er_store *s, struct er_plan *p, size_t i, struct key_seen **see
         k->row = i;
         HASH_ADD_KEYPTR(hh, *seen, k->key, strlen(k->key), k);
     }
-    return k && k->hh.tbl ? 0 : no_memory(s);
+    return k && k->hh.tbl ? 0 : er_sqlite_no_memory(&s->c);
 }
 
 static int
@@ -118,7 +112,7 @@ check_after(struct er_store *s, struct er_plan *p, size_t i)
     plan->after_state = er_arena_alloc(&s->tmp, row->n_after * sizeof *plan->after_state);
     plan->after_id = er_arena_alloc(&s->tmp, row->n_after * sizeof *plan->after_id);
     if (!plan->after_state || !plan->after_id) {
-        return no_memory(s);
+        return er_sqlite_no_memory(&s->c);
     }
     for (size_t k = 0; k < row->n_after && row->status == 0; k++) {
         const struct er_new_after *a = &row->after[k];
@@ -211,7 +205,7 @@ list_refs(struct er_store *s, struct er_plan *p)
     }
     p->refs = er_arena_alloc(&s->tmp, (total + 1) * sizeof *p->refs);
     if (!p->refs) {
-        return no_memory(s);
+        return er_sqlite_no_memory(&s->c);
     }
     size_t at = 0;
     for (size_t i = 0; i < p->n; i++) {
@@ -321,7 +315,7 @@ refuse_cycles(struct er_store *s, struct er_plan *p)
     size_t *leaves = er_arena_alloc(&s->tmp, left * sizeof *leaves);
     size_t *users = er_arena_alloc(&s->tmp, p->n * sizeof *users);
     if (!leaves || !users) {
-        return no_memory(s);
+        return er_sqlite_no_memory(&s->c);
     }
     size_t n = 0;
     for (size_t i = 0; i < p->n; i++) {
@@ -402,7 +396,7 @@ er_sqlite_plan(struct er_store *s, er_usec now, struct er_new_task *rows, size_t
     p.plan = er_arena_alloc(&s->tmp, n * sizeof *p.plan);
     p.order = er_arena_alloc(&s->tmp, n * sizeof *p.order);
     if (!p.plan || !p.order) {
-        return no_memory(s);
+        return er_sqlite_no_memory(&s->c);
     }
     int rc = check_rows(s, &p);
     if (rc == 0) {

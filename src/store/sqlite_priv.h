@@ -72,6 +72,12 @@ struct er_stmt {
 int er_sqlite_failed(struct er_sqlite *c, int sqlite_rc);
 /* The same for a failure of our own (ER_ENOMEM, ER_ECORRUPT). */
 int er_sqlite_fail(struct er_sqlite *c, int code, const char *words);
+int er_sqlite_no_memory(struct er_sqlite *c);
+/* Room for one more element behind the first n in an array of *size places in an arena:
+ * the array, which may be another one now; NULL when memory is out (the old one stays).
+ */
+void *er_sqlite_grow(struct er_arena *arena, void *array, size_t n, size_t *size,
+                     size_t element) ER_MUSTCHECK;
 int er_sqlite_exec(struct er_sqlite *c, const char *sql) ER_MUSTCHECK;
 /* The integer that a query of one value gives; `none` when it gives no row or NULL. */
 int er_sqlite_number(struct er_sqlite *c, const char *sql, int64_t none,

@@ -18,12 +18,6 @@ er_sqlite_reader(struct er_store_reader *r)
     return r->c;
 }
 
-static int
-no_memory(struct er_store_reader *r)
-{
-    return er_sqlite_fail(r->c, ER_ENOMEM, "out of memory");
-}
-
 int
 er_sqlite_read_joined(struct er_stmt *q, struct er_arena *arena, struct er_task *out)
 {
@@ -37,7 +31,7 @@ er_sqlite_read_joined(struct er_stmt *q, struct er_arena *arena, struct er_task 
     out->type = er_col_text(q, ER_TASK_N_COLUMNS + 1, arena, &failed);
     out->limit_key = er_col_text(q, ER_TASK_N_COLUMNS + 2, arena, &failed);
     out->worker = er_col_text(q, ER_TASK_N_COLUMNS + 3, arena, &failed);
-    return failed ? er_sqlite_fail(q->c, ER_ENOMEM, "out of memory") : 0;
+    return failed ? er_sqlite_no_memory(q->c) : 0;
 }
 
 static int
@@ -50,11 +44,11 @@ read_result(struct er_stmt *q, struct er_arena *arena, struct er_task *t)
     const void *bytes = sqlite3_column_blob(q->st, col);
     size_t n = (size_t)sqlite3_column_bytes(q->st, col);
     if (!bytes && n > 0) {
-        return er_sqlite_fail(q->c, ER_ENOMEM, "out of memory");
+        return er_sqlite_no_memory(q->c);
     }
     t->result = er_arena_memdup(arena, bytes, n);
     t->result_len = n;
-    return t->result ? 0 : er_sqlite_fail(q->c, ER_ENOMEM, "out of memory");
+    return t->result ? 0 : er_sqlite_no_memory(q->c);
 }
 
 int
@@ -122,25 +116,7 @@ read_attempt(struct er_stmt *q, struct er_arena *arena, struct er_attempt *a)
     a->cpu_for = er_col_i64(q, 10);
     a->peak_rss = er_col_i64(q, 11);
     a->output_bytes = er_col_i64(q, 12);
-    return failed ? er_sqlite_fail(q->c, ER_ENOMEM, "out of memory") : 0;
-}
-
-/* Room for one more element behind n in an array of *size places in the arena. */
-static void *
-grow(struct er_arena *arena, void *array, size_t n, size_t *size, size_t element)
-{
-    if (n < *size) {
-        return array;
-    }
-    size_t more = *size ? *size * 2 : 8;
-    void *new = er_arena_alloc(arena, more * element);
-    if (new) {
-        if (n > 0) {
-            memcpy(new, array, n * element);
-        }
-        *size = more;
-    }
-    return new;
+    return failed ? er_sqlite_no_memory(q->c) : 0;
 }
 
 int
@@ -154,9 +130,9 @@ er_store_attempts(struct er_store_reader *r, er_task_id id, struct er_arena *are
     er_stmt_i64(&q, id);
     int rc;
     while ((rc = er_stmt_step(&q)) == 1) {
-        struct er_attempt *more = grow(arena, list, n, &size, sizeof *list);
+        struct er_attempt *more = er_sqlite_grow(arena, list, n, &size, sizeof *list);
         list = more ? more : list;
-        rc = more ? read_attempt(&q, arena, &list[n++]) : no_memory(r);
+        rc = more ? read_attempt(&q, arena, &list[n++]) : er_sqlite_no_memory(r->c);
         if (rc) {
             break;
         }
@@ -182,9 +158,9 @@ er_store_after(struct er_store_reader *r, er_task_id id, size_t offset, size_t l
     er_stmt_i64(&q, (int64_t)(limit > INT64_MAX ? INT64_MAX : limit));
     int rc;
     while ((rc = er_stmt_step(&q)) == 1) {
-        struct er_after *more = grow(arena, list, n, &size, sizeof *list);
+        struct er_after *more = er_sqlite_grow(arena, list, n, &size, sizeof *list);
         if (!more) {
-            rc = no_memory(r);
+            rc = er_sqlite_no_memory(r->c);
             break;
         }
         list = more;
@@ -218,7 +194,7 @@ read_fact(struct er_stmt *q, struct er_arena *arena, struct er_fact *f)
         .queue = er_col_text(q, 8, arena, &failed),
         .type = er_col_text(q, 9, arena, &failed),
     };
-    return failed ? er_sqlite_fail(q->c, ER_ENOMEM, "out of memory") : 0;
+    return failed ? er_sqlite_no_memory(q->c) : 0;
 }
 
 /* Whether a row passes what the statement does not look at. */
@@ -259,9 +235,9 @@ read_facts(struct er_store_reader *r, const struct er_fact_filter *f,
         if (!passes(&q, f)) {
             continue;
         }
-        struct er_fact *more = grow(arena, list, n, &size, sizeof *list);
+        struct er_fact *more = er_sqlite_grow(arena, list, n, &size, sizeof *list);
         list = more ? more : list;
-        rc = more ? read_fact(&q, arena, &list[n++]) : no_memory(r);
+        rc = more ? read_fact(&q, arena, &list[n++]) : er_sqlite_no_memory(r->c);
         if (rc) {
             break;
         }
@@ -345,7 +321,7 @@ er_store_env(struct er_store_reader *r, int64_t env, struct er_arena *arena,
     const char *json = rc == 1 ? er_col_text(&q, 0, arena, &failed) : NULL;
     er_stmt_end(&q);
     if (failed) {
-        return no_memory(r);
+        return er_sqlite_no_memory(r->c);
     }
     if (rc == 1) {
         *out_json = json;
@@ -382,7 +358,7 @@ er_store_queues(struct er_store_reader *r, struct er_arena *arena, struct er_que
     while ((rc = er_stmt_step(&q)) == 1) {
         struct er_queue *more = more_room(arena, all, n, sizeof *all);
         if (!more) {
-            rc = no_memory(r);
+            rc = er_sqlite_no_memory(r->c);
             break;
         }
         all = more;
@@ -392,7 +368,7 @@ er_store_queues(struct er_store_reader *r, struct er_arena *arena, struct er_que
                                      .paused = er_col_int(&q, 3) != 0};
     }
     er_stmt_end(&q);
-    rc = rc == 0 && failed ? no_memory(r) : rc;
+    rc = rc == 0 && failed ? er_sqlite_no_memory(r->c) : rc;
     if (rc == 0) {
         *out = all;
         *out_n = n;
@@ -422,7 +398,7 @@ er_store_counters(struct er_store_reader *r, struct er_arena *arena,
             failed = failed || !more;
         }
         if (failed) {
-            rc = no_memory(r);
+            rc = er_sqlite_no_memory(r->c);
             break;
         }
         if (state >= 0 && state < ER_TASK_STATES) {

@@ -119,7 +119,7 @@ gather(struct er_store *s, er_usec before, int only_state, size_t n, er_task_id 
     int rc = 0;
     er_task_id *ids = er_arena_alloc(&s->tmp, n * sizeof *ids);
     if (!ids) {
-        return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+        return er_sqlite_no_memory(&s->c);
     }
     er_stmt_begin(&q, &s->c, ER_SQL_FINISHED_OLDEST);
     er_stmt_i64(&q, before);
@@ -146,7 +146,7 @@ remove_gathered(struct er_store *s, er_usec now, const er_task_id *ids, size_t n
 {
     struct er_removed *removed = er_arena_alloc(arena, n * sizeof *removed);
     if (!removed) {
-        return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+        return er_sqlite_no_memory(&s->c);
     }
     for (size_t i = 0; i < n; i++) {
         struct er_brief t;

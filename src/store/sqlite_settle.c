@@ -5,8 +5,6 @@
  * recursion, since chains and fans may have 100,000 tasks. */
 #include "store/sqlite_priv.h"
 
-#include <string.h>
-
 int
 er_sqlite_ended(struct er_store *s, er_task_id id, enum er_task_state state)
 {
@@ -14,7 +12,7 @@ er_sqlite_ended(struct er_store *s, er_task_id id, enum er_task_state state)
         size_t size = s->ended_size ? s->ended_size * 2 : 16;
         struct er_ended *more = er_realloc_array(s->ended, size, sizeof *more);
         if (!more) {
-            return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+            return er_sqlite_no_memory(&s->c);
         }
         s->ended = more;
         s->ended_size = size;
@@ -102,18 +100,12 @@ gather(struct er_store *s, er_task_id id, struct dependent **out, size_t *out_n)
     er_stmt_i64(&q, id);
     int rc;
     while ((rc = er_stmt_step(&q)) == 1) {
-        if (n == size) {
-            size = size ? size * 2 : 4;
-            struct dependent *more = er_arena_alloc(&s->tmp, size * sizeof *more);
-            if (!more) {
-                rc = er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
-                break;
-            }
-            if (n > 0) {
-                memcpy(more, list, n * sizeof *more);
-            }
-            list = more;
+        struct dependent *more = er_sqlite_grow(&s->tmp, list, n, &size, sizeof *list);
+        if (!more) {
+            rc = er_sqlite_no_memory(&s->c);
+            break;
         }
+        list = more;
         list[n].task = er_col_i64(&q, 0);
         list[n++].when = (enum er_after_when)er_col_int(&q, 1);
     }

@@ -131,7 +131,7 @@ make_brief(struct er_store *s, er_usec now, const struct er_new_task *row,
         .correlation = er_arena_strdup(&s->fx.arena, row->correlation),
     };
     if (!t->correlation) {
-        return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+        return er_sqlite_no_memory(&s->c);
     }
     int rc = er_sqlite_lane(s, row->queue, row->type, row->limit_key, &t->lane);
     if (rc == 0 && row->env_json) {

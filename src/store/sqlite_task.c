@@ -62,7 +62,7 @@ er_sqlite_read_task(struct er_stmt *q, struct er_arena *arena, struct er_task *o
     t.warnings_json = er_col_text(q, 40, arena, &failed);
     t.args_json = er_col_text(q, 41, arena, &failed);
     if (failed) {
-        return er_sqlite_fail(q->c, ER_ENOMEM, "out of memory");
+        return er_sqlite_no_memory(q->c);
     }
     *out = t;
     return 0;
@@ -93,7 +93,7 @@ read_brief(struct er_store *s, struct er_stmt *q, struct er_brief *b)
     b->correlation = er_col_text(q, 19, &s->fx.arena, &failed);
     b->meta = er_col_text(q, 20, &s->fx.arena, &failed);
     if (failed) {
-        return er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+        return er_sqlite_no_memory(&s->c);
     }
     b->lane = er_sqlite_lane_find(s, er_col_i64(q, 4));
     if (!b->lane || b->state < 0 || b->state >= ER_TASK_STATES) {
@@ -131,7 +131,7 @@ er_sqlite_session(struct er_store *s, int64_t session)
     if (rc == 1) {
         const char *worker = (const char *)sqlite3_column_text(q.st, 0);
         if (!worker) {
-            rc = er_sqlite_fail(&s->c, ER_ENOMEM, "out of memory");
+            rc = er_sqlite_no_memory(&s->c);
         } else {
             s->session = session;
             (void)snprintf(s->worker, sizeof s->worker, "%s", worker);
