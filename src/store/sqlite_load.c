@@ -1,89 +1,102 @@
 /* SPDX-License-Identifier: MIT */
-/* What an engine needs to go on after a start. Nothing here walks the table of tasks:
- * lanes are asked one by one whether they have something, counts are read from their
- * table. */
+/* What an engine needs to go on after a start, and the parts of it that the reader gives,
+ * too. Nothing here walks the table of tasks: lanes are asked one by one whether they
+ * have something, counts are read from their table. */
 #include "store/sqlite_priv.h"
 
 #include <string.h>
 
-/* A growing array in an arena, filled by one statement. */
+/* Reads one row into an element: 0 or an error. */
+typedef int read_fn(struct er_stmt *q, struct er_arena *arena, void *out);
+
 struct rows {
-    struct er_arena *arena;
     void *data;
-    size_t n, size, element;
+    size_t n;
 };
 
-static void *
-add_row(struct rows *r)
-{
-    void *more = er_sqlite_grow(r->arena, r->data, r->n, &r->size, r->element);
-    if (!more) {
-        return NULL;
-    }
-    r->data = more;
-    return (char *)r->data + r->element * r->n++;
-}
-
-/* Runs a statement without parameters; `read` fills one zeroed element from a row. */
+/* All rows of a statement without parameters as an array in the arena. */
 static int
-load_rows(struct er_store *s, enum er_sql which, struct rows *r,
-          int (*read)(struct er_store *s, struct er_stmt *q, struct er_arena *a,
-                      void *out))
+load_rows(struct er_sqlite *c, struct er_arena *arena, enum er_sql which, read_fn *read,
+          size_t element, struct rows *out)
 {
     struct er_stmt q;
-    er_stmt_begin(&q, &s->c, which);
+    char *array = NULL;
+    size_t n = 0, size = 0;
+    er_stmt_begin(&q, c, which);
     int rc;
     while ((rc = er_stmt_step(&q)) == 1) {
-        void *element = add_row(r);
-        rc = element ? read(s, &q, r->arena, element) : er_sqlite_no_memory(&s->c);
+        char *more = er_sqlite_grow(arena, array, n, &size, element);
+        array = more ? more : array;
+        rc = more ? read(&q, arena, array + element * n++) : er_sqlite_no_memory(c);
         if (rc) {
             break;
         }
     }
     er_stmt_end(&q);
+    if (rc == 0) {
+        *out = (struct rows){array, n};
+    }
     return rc;
 }
 
 static int
-code(struct er_store *s, bool failed)
+code(struct er_stmt *q, bool failed)
 {
-    return failed ? er_sqlite_no_memory(&s->c) : 0;
+    return failed ? er_sqlite_no_memory(q->c) : 0;
 }
 
 static int
-read_lane(struct er_store *s, struct er_stmt *q, struct er_arena *a, void *out)
+read_lane(struct er_stmt *q, struct er_arena *arena, void *out)
 {
     struct er_lane *lane = out;
     bool failed = false;
     lane->id = er_col_i64(q, 0);
-    lane->queue = er_col_text(q, 1, a, &failed);
-    lane->type = er_col_text(q, 2, a, &failed);
-    lane->limit_key = er_col_text(q, 3, a, &failed);
-    return code(s, failed);
+    lane->queue = er_col_text(q, 1, arena, &failed);
+    lane->type = er_col_text(q, 2, arena, &failed);
+    lane->limit_key = er_col_text(q, 3, arena, &failed);
+    return code(q, failed);
 }
 
 static int
-read_id(struct er_store *s, struct er_stmt *q, struct er_arena *a, void *out)
+read_id(struct er_stmt *q, struct er_arena *arena, void *out)
 {
-    (void)s;
-    (void)a;
+    (void)arena;
     *(int64_t *)out = er_col_i64(q, 0);
     return 0;
 }
 
 static int
-read_queue(struct er_store *s, struct er_stmt *q, struct er_arena *a, void *out)
+read_queue(struct er_stmt *q, struct er_arena *arena, void *out)
 {
     struct er_queue *queue = out;
     bool failed = false;
-    queue->name = er_col_text(q, 0, a, &failed);
+    queue->name = er_col_text(q, 0, arena, &failed);
     queue->concurrency = er_col_int(q, 1);
     queue->size = er_col_i64(q, 2);
     queue->paused = er_col_int(q, 3) != 0;
-    return code(s, failed);
+    return code(q, failed);
 }
 
-/* One row of the table is one state of a queue; sum_counters folds them. */
+static int
+read_session(struct er_stmt *q, struct er_arena *arena, void *out)
+{
+    struct er_session *session = out;
+    bool failed = false;
+    session->id = er_col_i64(q, 0);
+    session->worker = er_col_text(q, 1, arena, &failed);
+    session->token = er_col_text(q, 2, arena, &failed);
+    session->pid = er_col_int(q, 3);
+    session->started_at = er_col_i64(q, 4);
+    return code(q, failed);
+}
+
+static int
+read_running(struct er_stmt *q, struct er_arena *arena, void *out)
+{
+    return er_sqlite_read_joined(q, arena, out);
+}
+
+/* One row of the table: one state of a queue. */
 struct counter_row {
     const char *queue;
     int state;
@@ -91,133 +104,120 @@ struct counter_row {
 };
 
 static int
-read_counter(struct er_store *s, struct er_stmt *q, struct er_arena *a, void *out)
+read_counter(struct er_stmt *q, struct er_arena *arena, void *out)
 {
     struct counter_row *row = out;
     bool failed = false;
-    row->queue = er_col_text(q, 0, a, &failed);
+    row->queue = er_col_text(q, 0, arena, &failed);
     row->state = er_col_int(q, 1);
     row->n = er_col_i64(q, 2);
-    return code(s, failed);
+    return code(q, failed);
 }
 
+/* Rows of one queue stand together. */
 static int
-load_counters(struct er_store *s, struct er_arena *arena, struct er_store_state *out)
+load_counters(struct er_sqlite *c, struct er_arena *arena, struct er_counter **out,
+              size_t *out_n)
 {
-    struct rows rows = {.arena = &s->tmp, .element = sizeof(struct counter_row)};
-    int rc = load_rows(s, ER_SQL_COUNTERS, &rows, read_counter);
-    struct er_counter *all =
-        rc == 0 ? er_arena_alloc(arena, (rows.n + 1) * sizeof *all) : NULL;
-    if (!all) {
-        return rc ? rc : code(s, true);
+    struct rows rows;
+    size_t n = 0;
+    int rc = load_rows(c, arena, ER_SQL_COUNTERS, read_counter,
+                       sizeof(struct counter_row), &rows);
+    if (rc) {
+        return rc;
     }
     const struct counter_row *row = rows.data;
-    size_t n = 0;
+    struct er_counter *all = er_arena_alloc(arena, (rows.n + 1) * sizeof *all);
+    if (!all) {
+        return er_sqlite_no_memory(c);
+    }
     for (size_t i = 0; i < rows.n; i++) {
         if (n == 0 || strcmp(all[n - 1].queue, row[i].queue) != 0) {
-            all[n].queue = er_arena_strdup(arena, row[i].queue);
-            if (!all[n++].queue) {
-                return code(s, true);
-            }
+            all[n++].queue = row[i].queue;
         }
         if (row[i].state >= 0 && row[i].state < ER_TASK_STATES) {
             all[n - 1].n[row[i].state] = row[i].n;
         }
     }
-    out->counters = all;
-    out->n_counters = n;
+    *out = all;
+    *out_n = n;
     return 0;
 }
 
+/* The parts that are whole tables, or ranges of an index. */
 static int
-read_session(struct er_store *s, struct er_stmt *q, struct er_arena *a, void *out)
+load_tables(struct er_sqlite *c, struct er_arena *arena, struct er_store_state *out)
 {
-    struct er_session *session = out;
-    bool failed = false;
-    session->id = er_col_i64(q, 0);
-    session->worker = er_col_text(q, 1, a, &failed);
-    session->token = er_col_text(q, 2, a, &failed);
-    session->pid = er_col_int(q, 3);
-    session->started_at = er_col_i64(q, 4);
-    return code(s, failed);
-}
-
-static int
-read_running(struct er_store *s, struct er_stmt *q, struct er_arena *a, void *out)
-{
-    struct er_task *t = out;
-    bool failed = false;
-    int64_t signature;
-    int rc = er_sqlite_read_task(q, a, t, &signature);
-    if (rc) {
-        return rc;
+    enum { LANES, OPEN_LANES, QUEUES, SESSIONS, RUNNING, PARTS };
+    static const struct {
+        enum er_sql which;
+        read_fn *read;
+        size_t element;
+    } parts[PARTS] = {
+        [LANES] = {ER_SQL_LANES, read_lane, sizeof *out->lanes},
+        [OPEN_LANES] = {ER_SQL_LANES_OPEN, read_id, sizeof *out->open_lanes},
+        [QUEUES] = {ER_SQL_QUEUES, read_queue, sizeof *out->queues},
+        [SESSIONS] = {ER_SQL_SESSIONS_OPEN, read_session, sizeof *out->sessions},
+        [RUNNING] = {ER_SQL_TASKS_RUNNING, read_running, sizeof *out->running},
+    };
+    struct rows rows[PARTS];
+    for (int i = 0; i < PARTS; i++) {
+        int rc = load_rows(c, arena, parts[i].which, parts[i].read, parts[i].element,
+                           &rows[i]);
+        if (rc) {
+            return rc;
+        }
     }
-    struct er_lane_entry *lane = er_sqlite_lane_find(s, t->lane);
-    if (!lane) {
-        return er_sqlite_fail(&s->c, ER_ECORRUPT, "a task has a lane that is unknown");
-    }
-    t->queue = er_arena_strdup(a, lane->queue);
-    t->type = er_arena_strdup(a, lane->type);
-    t->limit_key = lane->limit_key[0] ? er_arena_strdup(a, lane->limit_key) : NULL;
-    t->worker = er_col_text(q, ER_TASK_N_COLUMNS, a, &failed);
-    failed = failed || !t->queue || !t->type || (lane->limit_key[0] && !t->limit_key);
-    return code(s, failed);
-}
-
-#define LOAD(s, a, which, read, array, count)                                            \
-    load_array(s, a, which, read, sizeof *(array), (void **)&(array), &(count))
-
-static int
-load_array(struct er_store *s, struct er_arena *arena, enum er_sql which,
-           int (*read)(struct er_store *, struct er_stmt *, struct er_arena *, void *),
-           size_t element, void **out, size_t *out_n)
-{
-    struct rows rows = {.arena = arena, .element = element};
-    int rc = load_rows(s, which, &rows, read);
-    *out = rows.data;
-    *out_n = rows.n;
-    return rc;
-}
-
-static int
-load(struct er_store *s, struct er_arena *arena, struct er_store_state *out)
-{
-    int rc = LOAD(s, arena, ER_SQL_LANES, read_lane, out->lanes, out->n_lanes);
-    if (rc == 0) {
-        rc = LOAD(s, arena, ER_SQL_LANES_OPEN, read_id, out->open_lanes,
-                  out->n_open_lanes);
-    }
-    if (rc == 0) {
-        rc = LOAD(s, arena, ER_SQL_QUEUES, read_queue, out->queues, out->n_queues);
-    }
-    if (rc == 0) {
-        rc = load_counters(s, arena, out);
-    }
-    if (rc == 0) {
-        rc = LOAD(s, arena, ER_SQL_SESSIONS_OPEN, read_session, out->sessions,
-                  out->n_sessions);
-    }
-    if (rc == 0) {
-        rc = LOAD(s, arena, ER_SQL_TASKS_RUNNING, read_running, out->running,
-                  out->n_running);
-    }
-    if (rc == 0) {
-        rc = er_sqlite_next_moment(s, &out->next_due);
-    }
-    return rc;
+    out->lanes = rows[LANES].data;
+    out->n_lanes = rows[LANES].n;
+    out->open_lanes = rows[OPEN_LANES].data;
+    out->n_open_lanes = rows[OPEN_LANES].n;
+    out->queues = rows[QUEUES].data;
+    out->n_queues = rows[QUEUES].n;
+    out->sessions = rows[SESSIONS].data;
+    out->n_sessions = rows[SESSIONS].n;
+    out->running = rows[RUNNING].data;
+    out->n_running = rows[RUNNING].n;
+    return 0;
 }
 
 int
 er_store_load(struct er_store *s, struct er_arena *arena, struct er_store_state *out)
 {
-    struct er_store_state state = {.next_due = ER_NEVER, .last_seq = s->last_seq};
-    int rc = load(s, arena, &state);
+    struct er_store_state state = {.next_due = ER_NEVER};
+    int rc = load_tables(&s->c, arena, &state);
     if (rc == 0) {
-        rc = er_sqlite_number(&s->c, "SELECT min(seq) FROM event", 0, &state.first_seq);
+        rc = load_counters(&s->c, arena, &state.counters, &state.n_counters);
     }
-    er_arena_free(&s->tmp);
+    if (rc == 0) {
+        rc = er_sqlite_next_moment(s, &state.next_due);
+    }
+    if (rc == 0) {
+        rc = er_sqlite_fact_bounds(&s->c, &state.first_seq, &state.last_seq);
+    }
     if (rc == 0) {
         *out = state;
     }
     return rc;
+}
+
+int
+er_store_queues(struct er_store_reader *r, struct er_arena *arena, struct er_queue **out,
+                size_t *out_n)
+{
+    struct rows rows;
+    int rc = load_rows(er_sqlite_reader(r), arena, ER_SQL_QUEUES, read_queue,
+                       sizeof **out, &rows);
+    if (rc == 0) {
+        *out = rows.data;
+        *out_n = rows.n;
+    }
+    return rc;
+}
+
+int
+er_store_counters(struct er_store_reader *r, struct er_arena *arena,
+                  struct er_counter **out, size_t *out_n)
+{
+    return load_counters(er_sqlite_reader(r), arena, out, out_n);
 }

@@ -171,11 +171,7 @@ load_numbers(struct er_store *s)
                               " ifnull((SELECT value FROM mark WHERE name = 'task'), 0))",
                               0, &s->committed_task);
     if (rc == 0) {
-        rc =
-            er_sqlite_number(&s->c,
-                             "SELECT max(ifnull((SELECT max(seq) FROM event), 0),"
-                             " ifnull((SELECT value FROM mark WHERE name = 'event'), 0))",
-                             0, &s->committed_seq);
+        rc = er_sqlite_number(&s->c, "SELECT max(seq) FROM event", 0, &s->committed_seq);
     }
     s->last_task = s->committed_task;
     s->last_seq = s->committed_seq;

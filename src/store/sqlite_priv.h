@@ -330,7 +330,6 @@ int er_sqlite_next_moment(struct er_store *s, er_usec *out) ER_MUSTCHECK;
 /* ---- sqlite_retention.c
  * -------------------------------------------------------------------------- */
 
-int er_sqlite_mark(struct er_store *s, const char *name, int64_t value) ER_MUSTCHECK;
 /* Removes one finished task, leaving a tombstone; fact task-removed. */
 int er_sqlite_remove(struct er_store *s, er_usec now,
                      const struct er_brief *t) ER_MUSTCHECK;

@@ -2,20 +2,11 @@
 /* What is kept and for how long. Finished tasks go oldest first and leave tombstones;
  * facts go from the front, so that those that stay are consecutive; tombstones, ended
  * sessions, environments that nobody names and durations that were long not used go too.
- * Numbers of what is removed are never used again: a mark remembers the greatest. */
+ * Numbers of what is removed are never used again: the latest fact stays, and a mark
+ * remembers the greatest id of a task. */
 #include "store/sqlite_priv.h"
 
 #define DURATIONS_KEPT 10000
-
-int
-er_sqlite_mark(struct er_store *s, const char *name, int64_t value)
-{
-    struct er_stmt q;
-    er_stmt_begin(&q, &s->c, ER_SQL_MARK_PUT);
-    er_stmt_text(&q, name);
-    er_stmt_i64(&q, value);
-    return er_stmt_run(&q);
-}
 
 /* Runs a statement whose only parameter is an id. */
 static int
@@ -57,7 +48,7 @@ int
 er_sqlite_remove(struct er_store *s, er_usec now, const struct er_brief *t)
 {
     /* Before the row goes, so that its number is not taken again after a restart. */
-    int rc = t->id == s->last_task ? er_sqlite_mark(s, "task", s->last_task) : 0;
+    int rc = t->id == s->last_task ? run_with_id(s, ER_SQL_MARK_TASK, s->last_task) : 0;
     if (rc == 0) {
         rc = leave_tombstone(s, now, t->id);
     }
@@ -205,7 +196,8 @@ first_to_stay(struct er_store *s, er_usec now, const struct er_retention *keep,
         int64_t seq = er_col_i64(&q, 0);
         bool goes =
             seq <= s->last_seq - keep->facts || er_col_i64(&q, 1) < now - keep->facts_for;
-        if (!goes) {
+        /* The latest always stays: it says which number is next, and what is gone. */
+        if (!goes || seq == s->last_seq) {
             break;
         }
         if (n++ == limit) {
@@ -228,8 +220,7 @@ prune_facts(struct er_store *s, er_usec now, const struct er_retention *keep,
     if (rc || first == 0) {
         return rc;
     }
-    rc = er_sqlite_mark(s, "event", s->last_seq);
-    return rc ? rc : run_with_id(s, ER_SQL_EVENTS_REMOVE, first);
+    return run_with_id(s, ER_SQL_EVENTS_REMOVE, first);
 }
 
 static int

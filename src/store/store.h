@@ -103,7 +103,7 @@ struct er_new_task {
     int priority, retries;
     er_usec backoff_for, timeout_for, grace_for;
     er_usec run_at;     /* ER_NEVER or past = at once */
-    er_usec expires_at; /* ER_NEVER = none */
+    er_usec expires_at; /* longest wait for the first start; ER_NEVER = none */
     enum er_on_lost on_lost;
     er_task_id parent;
     bool held;
@@ -112,8 +112,9 @@ struct er_new_task {
     /* out */
     int status; /* 0; EXISTS: key used with another body (id = its task); NOTFOUND: an
                    unknown dependency (bad_after) or parent (bad_after = -1); INVALID: a
-                   cycle among refs (bad_after); CANCELLED: a row of an atomic batch whose
-                   neighbour failed */
+                   cycle among refs (bad_after), or tags that are not an array of strings
+                   (bad_after = -1); CANCELLED: a row of an atomic batch whose neighbour
+                   failed */
     int bad_after;      /* index in `after`, or -1 */
     bool existing;      /* the key was there with the same body: id is that task */
     er_task_id id;
@@ -122,8 +123,9 @@ struct er_new_task {
                                  can no longer be met */
 };
 /* Adds n tasks, in order. `atomic`: all or none (then every row has a status other than 0
- * when one failed). Facts: task-queued, -scheduled or -blocked, and -cancelled. A row whose
- * `existing` is set has no effects. rank = created_at - priority * 60 s (a constant, so
+ * when one failed). Facts: task-queued, -scheduled or -blocked for each; then -paused when it
+ * is held, or -cancelled when a dependency can no longer be met. A row whose `existing` is
+ * set has no effects; a key that stands twice in one call is one task, too. rank = created_at - priority * 60 s (a constant, so
  * that a priority is worth a minute of waiting each: linear ageing). */
 int er_store_submit(struct er_store *s, er_usec now, struct er_new_task *rows, size_t n,
                     bool atomic) ER_MUSTCHECK;
@@ -133,12 +135,13 @@ int er_store_submit(struct er_store *s, er_usec now, struct er_new_task *rows, s
 struct er_claim {
     er_task_id id;     /* in */
     int64_t session;   /* in */
-    int status;        /* out: 0; ER_ESTATE: no longer queued, or held */
+    int status;        /* out: 0; ER_ESTATE: no longer queued, or held; ER_ELOST: the session
+                          is not open */
     struct er_task *task; /* out: as it now is (running, attempt counted), in `arena` */
     er_usec expected_for; /* out: how long the same signature took before; 0 = unknown */
 };
-/* Gives queued tasks to sessions: queued -> running, attempt + 1, a row in `attempt`,
- * fact task-started with data {"worker","attempt"}. Tasks are read into `arena`. */
+/* Gives queued tasks to sessions: queued -> running, attempt + 1, fact task-started with
+ * data {"worker","attempt"}. Tasks are read into `arena`. */
 int er_store_claim(struct er_store *s, er_usec now, struct er_claim *rows, size_t n,
                    struct er_arena *arena) ER_MUSTCHECK;
 
@@ -154,20 +157,22 @@ struct er_finish {
                                  row removed) */
     int add_failures, add_losses; /* losses: set to 0 when add_losses is 0 and the attempt
                                      ran to its own end (completed, failed, scheduled) */
-    er_usec run_at;
+    er_usec run_at; /* scheduled: when (ER_NEVER: at once); paused: when it resumes */
     er_usec started_at, finished_at; /* when the process really ran; ER_NEVER = unknown */
     const char *outcome;             /* ER_OUTCOME_* of the attempt */
     bool has_exit_code;
     int exit_code, signal;
     const void *result; /* NULL = none */
     size_t result_len;
-    const char *error_json, *progress_json, *checkpoint_json, *warnings_json; /* NULL: keep */
+    const char *error_json; /* NULL: keep; completed: none */
+    const char *progress_json, *checkpoint_json, *warnings_json; /* NULL: keep */
     er_usec cpu_for;
     int64_t peak_rss, output_bytes;
     enum er_event event;        /* the fact to record */
     const char *event_data_json;
     /* out */
-    int status; /* 0; ER_ELOST: not this attempt's task any more */
+    int status; /* 0; ER_ELOST: not this attempt's task any more; ER_EINVALID: a state to
+                   which what runs cannot go */
 };
 /* Ends attempts. A task that became final releases or cancels its dependents in the same
  * transaction (transitively), each with its own facts; the expected duration of its
@@ -205,7 +210,8 @@ int er_store_cancel(struct er_store *s, er_usec now, struct er_change *rows, siz
 int er_store_hold(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
                   bool held) ER_MUSTCHECK;
 /* final -> queued as a new run: run + 1, failures, losses, progress, result and error
- * cleared, attempts keep counting. Dependencies are not waited for again. */
+ * cleared (and the checkpoint, if it had completed), no expiry; attempts keep counting; its
+ * rank is that of a task made now. Dependencies are not waited for again. */
 int er_store_retry(struct er_store *s, er_usec now, struct er_change *rows,
                    size_t n) ER_MUSTCHECK;
 /* Deletes finished tasks, leaving tombstones; fact task-removed. The log files are the
@@ -214,12 +220,13 @@ int er_store_remove(struct er_store *s, er_usec now, struct er_change *rows,
                     size_t n) ER_MUSTCHECK;
 
 struct er_edit {
-    const char *name, *queue, *limit_key; /* NULL: keep */
+    const char *name, *queue, *limit_key; /* NULL: keep; limit_key "": none */
     bool has_priority, has_retries, has_timeout, has_run_at;
     int priority, retries;
     er_usec timeout_for, run_at;
 };
-/* Changes one task that waits; fact task-changed. ER_ESTATE: running or final. */
+/* Changes one task that waits; fact task-changed. ER_ESTATE: running or final. When it may
+ * run and stands elsewhere now (lane, rank), it is among the ready ones again. */
 int er_store_edit(struct er_store *s, er_usec now, struct er_change *row,
                   const struct er_edit *edit) ER_MUSTCHECK;
 
@@ -245,7 +252,8 @@ struct er_session {
 };
 /* Opens a session (id is set; token and worker must be); fact worker-started. */
 int er_store_session_open(struct er_store *s, er_usec now, struct er_session *session) ER_MUSTCHECK;
-/* Ends one; `lost` records worker-lost. Its running tasks must have been finished before. */
+/* Ends one; `lost` records worker-lost. ER_ENOTFOUND: no such open session. ER_ESTATE: it
+ * has running tasks, which must be finished before. These two leave the transaction good. */
 int er_store_session_close(struct er_store *s, er_usec now, int64_t id, bool lost) ER_MUSTCHECK;
 
 /* ---- queues ------------------------------------------------------------------------------ */
@@ -256,8 +264,10 @@ struct er_queue {
     int64_t size;    /* most waiting tasks; 0 = no limit */
     bool paused;
 };
+/* ER_EINVALID: a negative number. */
 int er_store_queue_put(struct er_store *s, er_usec now, const struct er_queue *q) ER_MUSTCHECK;
-/* Removes the settings. ER_ESTATE: tasks that are not final are in it. */
+/* Removes the settings. ER_ESTATE: tasks that are not final are in it. ER_ENOTFOUND: it has
+ * none. Fact queue-changed with "removed". These codes leave the transaction good. */
 int er_store_queue_remove(struct er_store *s, er_usec now, const char *name) ER_MUSTCHECK;
 
 /* ---- retention ---------------------------------------------------------------------------- */
@@ -274,8 +284,9 @@ struct er_removed {
     er_task_id id;
     int attempts;
 };
-/* Removes what is beyond the bounds, at most `limit` tasks and 10 x limit facts a call,
- * never what an unfinished task depends on. *out (in arena) names the removed tasks, whose
+/* Removes what is beyond the bounds, at most `limit` tasks (fact task-removed for each) and
+ * 10 x limit facts a call, never what an unfinished task depends on, nor the latest fact.
+ * With only_state nothing but tasks. *out (in arena) names the removed tasks, whose
  * logs are the caller's to delete; *out_more tells that the limit cut. */
 int er_store_prune(struct er_store *s, er_usec now, const struct er_retention *keep,
                    size_t limit, struct er_arena *arena, struct er_removed **out,
@@ -303,7 +314,7 @@ struct er_store_state {
     er_usec next_due;
     int64_t last_seq, first_seq; /* facts that are kept; 0 when none */
 };
-/* What an engine needs to go on after a start, read into `arena`. */
+/* What an engine needs to go on after a start, read into `arena`. Outside transactions. */
 int er_store_load(struct er_store *s, struct er_arena *arena,
                   struct er_store_state *out) ER_MUSTCHECK;
 
@@ -365,11 +376,13 @@ struct er_fact_filter {
     uint64_t events;      /* bits 1 << event; 0 = any */
     size_t limit;
 };
-/* Facts in order of number. *out_last = the greatest number looked at (for going on). */
+/* Facts in order of number. One call looks at 50,000 at most. *out_last = the greatest number
+ * looked at, from which to go on; all has been read when it comes back as the greatest that
+ * is kept (or as `since`). */
 int er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
                    struct er_arena *arena, struct er_fact **out, size_t *out_n,
                    int64_t *out_last) ER_MUSTCHECK;
-/* The smallest and greatest number that are kept (0, 0 when none). */
+/* The smallest and greatest number that are kept (0, 0 in a new store). */
 int er_store_fact_bounds(struct er_store_reader *r, int64_t *out_first,
                          int64_t *out_last) ER_MUSTCHECK;
 /* The queues that have settings. */

@@ -5,8 +5,8 @@
 -- of src/model/task_states.def (0 queued, 1 scheduled, 2 blocked, 3 running, 4 paused,
 -- 5 completed, 6 failed, 7 cancelled).
 
--- The greatest numbers that were ever given away by tasks and facts that are gone, so that
--- none is used again. Those that are still there say it themselves; written on removal.
+-- 'task': the greatest id of a task that is gone, so that it is not used again. Those that
+-- are still there say it themselves; written on removal.
 CREATE TABLE mark (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
