@@ -393,10 +393,8 @@ facts__one_call_looks_at_so_many_only(void **state)
     struct er_fact_filter filter = {.correlation = "rare"};
     assert_string_equal(facts(f, filter, &last), "");
     assert_true(last > 0 && last < N);
-    while (filter.since != last && facts(f, filter, &last)[0] == '\0') {
-        assert_true(last > filter.since);
-        filter.since = last;
-    }
+    filter.since = last;
+    (void)facts(f, filter, &last);
     assert_string_equal(f->text, "60001");
     assert_int_equal(last, N + 1);
     /* Those of one task begin where it was made. */
