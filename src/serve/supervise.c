@@ -352,7 +352,8 @@ on_sigchld(uv_signal_t *h, int signum)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == v->child && !v->child_hello) {
             /* it never came as far as a session: no guard tells */
-            er_log(ER_LOG_ERROR, "supervise", "the worker ended at its start (status %d)", status);
+            er_log(v->stopping ? ER_LOG_INFO : ER_LOG_ERROR, "supervise",
+                   "the worker ended at its start (status %d)", status);
             v->child = 0;
             consider(v);
         }
