@@ -366,7 +366,7 @@ open_tail(const char *base, int which, uint64_t *out_segment_at)
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     er_free(path);
     unsigned char raw[ER_OUTLOG_HEADER];
-    struct header h;
+    struct header h = {0};
     if (fd >= 0 && (pread(fd, raw, sizeof raw, 0) != (ssize_t)sizeof raw ||
                     decode_header(raw, &h) != 0 || h.kind != ER_OUTLOG_SEGMENT)) {
         er_close(&fd);

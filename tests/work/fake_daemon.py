@@ -6,8 +6,10 @@ Nothing here sleeps for a fixed time: every wait is for an event, with a generou
 only a failing test reaches."""
 
 import base64
+import errno
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -20,7 +22,7 @@ import time
 import traceback
 
 LIMIT = 30.0  # seconds until a wait has failed
-TOKEN = "0123456789abcdef0123456789abcdef"
+TOKEN = secrets.token_hex(16)  # cases run side by side must not end each other's processes
 HEAD, TAIL = 8 << 20, 8 << 20
 
 
@@ -263,6 +265,20 @@ class Case:
 
     def out(self, task, kinds=(1, 2), attempt=1):
         return b"".join(f.data for f in self.log(task, attempt) if f.kind in kinds)
+
+    def go(self, name="fifo"):
+        """Lets a command go on that reads a line of a FIFO; waits until it does."""
+        end = time.monotonic() + LIMIT
+        while True:
+            try:
+                fd = os.open(self.path(name), os.O_WRONLY | os.O_NONBLOCK)
+                break
+            except OSError as error:
+                if error.errno != errno.ENXIO or time.monotonic() > end:
+                    raise
+                time.sleep(0.002)
+        os.write(fd, b"go\n")
+        os.close(fd)
 
     def file(self, name):
         """Waits until a command has made a file, and gives its text."""

@@ -151,8 +151,7 @@ def test_an_orphan_of_one_does_not_end_with_another(c):
         f = c.daemon.finished(task)
         equal((f["exit_code"], f["warnings"]), (0, []))
     check(alive(orphan[0]), "the orphan of task 1 was ended with another")
-    with open(c.path("fifo"), "w", encoding="utf-8") as f:
-        f.write("go\n")
+    c.go()
     f = c.daemon.finished(1)
     check(str(orphan[0]) in f["warnings"][0], f["warnings"])
     gone(orphan)
@@ -169,8 +168,7 @@ def test_orphans_are_reaped_while_their_attempt_runs(c):
     while any(os.path.exists(f"/proc/{pid}") for pid in pids):
         check(time.monotonic() < end, "orphans stay zombies")
         time.sleep(0.01)
-    with open(c.path("fifo"), "w", encoding="utf-8") as f:
-        f.write("go\n")
+    c.go()
     equal(c.daemon.finished(1)["warnings"], [])
 
 

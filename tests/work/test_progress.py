@@ -27,21 +27,16 @@ def fifo(c):
     os.mkfifo(c.path("fifo"))
 
 
-def go(c):
-    with open(c.path("fifo"), "w", encoding="utf-8") as f:
-        f.write("go\n")
-
-
 def test_plain_lines(c):
     c.start()
     fifo(c)
     c.sh(1, say("40% linking") + "; read x < fifo; " + say("3/4 cloning") + "; read x < fifo")
     p = percent(c, 1, 40)
     equal((p["percent"], p["message"], p["source"]), (40.0, "linking", "reported"))
-    go(c)
+    c.go()
     p = percent(c, 1, 75)
     equal((p["current"], p["total"], p["message"]), (3, 4, "cloning"))
-    go(c)
+    c.go()
     f = c.daemon.finished(1)
     equal((f["progress"]["percent"], f["warnings"]), (100.0, []))
 
@@ -74,7 +69,7 @@ def test_a_line_that_the_daemon_was_told(c):
     c.daemon.send({"tell": {"task": 1, "attempt": 1, "line": {"result": [1]}}})
     c.sh(2, "exit 0")
     c.daemon.finished(2)
-    go(c)
+    c.go()
     equal(json.loads(decoded(c.daemon.finished(1)["result"])), [1])
 
 
@@ -179,7 +174,7 @@ def test_progress_in_the_output(c):
     c.sh(1, "printf '[ 42%%] Building C object\\n' >&2; read x < fifo; exit 1")
     p = percent(c, 1, 42)
     equal((p["percent"], p["source"]), (42.0, "output"))
-    go(c)
+    c.go()
     c.daemon.finished(1)
 
 
@@ -188,7 +183,7 @@ def test_what_it_reports_wins_over_its_output(c):
     fifo(c)
     c.sh(1, say("10") + "; read x < fifo; echo '[90/100] x'; exit 1")
     percent(c, 1, 10)
-    go(c)
+    c.go()
     f = c.daemon.finished(1)
     equal((f["progress"]["percent"], f["progress"]["source"]), (10.0, "reported"))
 

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 
-from fake_daemon import check, daemon, decoded, equal, main
+from fake_daemon import TOKEN, check, daemon, decoded, equal, main
 
 
 def test_reports_exit_code_times_and_usage(c):
@@ -100,11 +100,10 @@ def test_a_gigabyte_keeps_head_and_tail_and_little_memory(c):
 
 def test_output_grows_in_samples_while_it_runs(c):
     c.start()
-    c.sh(1, "echo one; read x < fifo; echo two")
     os.mkfifo(c.path("fifo"))
+    c.sh(1, "echo one; read x < fifo; echo two")
     equal(c.daemon.line("output", 1)["bytes"], 4)
-    with open(c.path("fifo"), "w", encoding="utf-8") as f:
-        f.write("go\n")
+    c.go()
     c.daemon.finished(1)
 
 
@@ -113,8 +112,7 @@ def test_a_child_that_closes_its_output_and_lives_on(c):
     os.mkfifo(c.path("fifo"))
     c.sh(1, "echo before; exec >&- 2>&-; read x < fifo; exit 5")
     c.daemon.line("output", 1)
-    with open(c.path("fifo"), "w", encoding="utf-8") as f:
-        f.write("go\n")
+    c.go()
     equal(c.daemon.finished(1)["exit_code"], 5)
     equal(c.out(1), b"before\n")
 
@@ -233,7 +231,7 @@ def test_the_environment_is_the_given_one_and_ours(c):
             "A": "1", "X": "y z", "ERRAND_TASK_ID": "5", "ERRAND_ATTEMPT": "3",
             "ERRAND_SOCKET": c.daemon.path, "ERRAND_PROGRESS_FD": "3",
             "ERRAND_CORRELATION_ID": "c-1",
-            "ERRAND_COOKIE": "0123456789abcdef0123456789abcdef.5.3",
+            "ERRAND_COOKIE": TOKEN + ".5.3",
         },
     )
 
@@ -316,8 +314,7 @@ def test_input_sent_before_the_start_waits_for_it(c):
     c.sh(1, "read x < fifo")
     c.run(2, args={"argv": ["cat"], "input": True})
     send_input(c, 2, b"early", eof=True)
-    with open(c.path("fifo"), "w", encoding="utf-8") as f:
-        f.write("go\n")
+    c.go()
     c.daemon.finished(2)
     equal(c.out(2), b"early")
 
@@ -331,8 +328,7 @@ def test_input_beyond_the_bound_is_dropped_with_a_warning(c):
     send_input(c, 1, b"", eof=True)
     c.sh(2, "exit 0")
     c.daemon.finished(2)  # so the input has arrived
-    with open(c.path("fifo"), "w", encoding="utf-8") as f:
-        f.write("go\n")
+    c.go()
     f = c.daemon.finished(1)
     kept = int(c.out(1))
     check(800000 <= kept <= 1200000, f"kept {kept}")
@@ -347,8 +343,7 @@ def test_input_for_a_command_without_it_is_a_warning(c):
     send_input(c, 1, b"hello")
     c.sh(2, "exit 0")
     c.daemon.finished(2)
-    with open(c.path("fifo"), "w", encoding="utf-8") as f:
-        f.write("go\n")
+    c.go()
     check("not open" in c.daemon.finished(1)["warnings"][0], "warning")
 
 
@@ -361,8 +356,7 @@ def test_what_waits_starts_in_order_as_slots_become_free(c):
     c.daemon.line("started", 1)
     c.daemon.line("started", 2)
     equal(c.daemon.all("started", 3), [])
-    with open(c.path("fifo"), "w", encoding="utf-8") as f:
-        f.write("go\n")
+    c.go()
     for task in range(3, 7):
         c.daemon.finished(task)
     order = [line["started"]["task"] for line in c.daemon.lines if "started" in line]
@@ -379,8 +373,7 @@ def test_more_slots_take_effect_at_once(c):
     c.daemon.send({"slots": 2})
     c.daemon.finished(2)
     equal(c.daemon.all("finished", 1), [])
-    with open(c.path("fifo"), "w", encoding="utf-8") as f:
-        f.write("go\n")
+    c.go()
     c.daemon.finished(1)
 
 

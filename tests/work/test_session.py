@@ -6,6 +6,7 @@ sessions that are lost, and the worker's own end."""
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import signal
 import time
@@ -20,11 +21,6 @@ def back(c, **options):
 
 def fifo(c):
     os.mkfifo(c.path("fifo"))
-
-
-def go(c):
-    with open(c.path("fifo"), "w", encoding="utf-8") as f:
-        f.write("go\n")
 
 
 def is_locked(path):
@@ -131,7 +127,7 @@ def test_the_daemon_goes_and_comes_back(c):
     owed = c.daemon.finished(2)
     equal(owed["exit_code"], 5)
     equal(json.loads([f for f in c.log(2) if f.kind == 4][0].data), owed)
-    go(c)
+    c.go()
     equal(c.daemon.finished(1)["exit_code"], 4)
     equal(c.out(1), b"one\ntwo\n")
 
@@ -163,7 +159,8 @@ def test_a_lost_session_kills_everything_and_begins_anew(c):
     c.sh(1, "trap '' TERM; setsid sleep 1000 & echo $! > child; echo $$ > pid; while :; do sleep 1; done")
     pids = [int(c.file("child")), int(c.file("pid"))]
     c.daemon.close()
-    back(c, session=8, knows=False, welcome={"token": "f" * 32, "lock": c.path("w2.lock")})
+    token = secrets.token_hex(16)
+    back(c, session=8, knows=False, welcome={"token": token, "lock": c.path("w2.lock")})
     c.daemon.wait(lambda: len(c.daemon.hellos) >= 2, "two hellos")
     equal([h["session"] for h in c.daemon.hellos[:2]], [7, None])
     equal((c.daemon.hellos[1]["held"], c.daemon.hellos[1]["owed"]), ([], []))
@@ -171,7 +168,7 @@ def test_a_lost_session_kills_everything_and_begins_anew(c):
         check(not alive(pid), f"pid {pid} of the lost session is alive")
     c.run(1, "/usr/bin/env", attempt=2)
     c.daemon.finished(1, 2)
-    check(b"ERRAND_COOKIE=" + b"f" * 32 + b".1.2\n" in c.out(1, attempt=2), "the new token")
+    check(f"ERRAND_COOKIE={token}.1.2\n".encode() in c.out(1, attempt=2), "the new token")
     check(is_locked(c.path("w2.lock")) and not is_locked(c.path("w1.lock")), "locks")
 
 
@@ -190,7 +187,7 @@ def test_without_a_daemon_it_lingers_and_ends(c):
     c.daemon.line("started", 1)
     c.daemon.close(keep_socket=False)
     check(c.worker.poll() is None, "it has ended while a task runs")
-    go(c)
+    c.go()
     equal(c.ended(), 0)
     frames = c.log(1)
     equal(json.loads(frames[-1].data)["exit_code"], 3)
@@ -260,7 +257,7 @@ def test_drain_ends_when_all_is_done_and_reported(c):
     c.sh(2, "exit 2")
     c.daemon.line("started", 1)
     c.daemon.send({"drain": {}})
-    go(c)
+    c.go()
     equal(c.daemon.finished(1)["exit_code"], 1)
     equal(c.daemon.finished(2)["exit_code"], 2)
     equal(c.ended(), 0)
@@ -288,7 +285,7 @@ def test_told_twice_runs_once(c):
     c.sh(1, "echo x >> ran; read x < fifo")
     c.sh(2, "exit 0")
     c.daemon.finished(2)
-    go(c)
+    c.go()
     equal(c.daemon.finished(1)["exit_code"], 0)
     with open(c.path("ran"), encoding="utf-8") as f:
         equal(f.read(), "x\n")
