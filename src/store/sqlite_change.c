@@ -3,8 +3,6 @@
  * with the state it is in, and changes it if that state allows it. */
 #include "store/sqlite_priv.h"
 
-#define RANK_STEP (60 * ER_USEC_PER_SEC) /* as at submit: a priority of 1 in waiting */
-
 /* Reads the task of a row: 1 found (the row says its state); 0 not found; or an error. */
 static int
 look(struct er_store *s, struct er_change *row, struct er_brief *t)
@@ -131,7 +129,7 @@ static int
 begin_run(struct er_store *s, er_usec now, struct er_brief *t)
 {
     struct er_stmt q;
-    t->rank = now - (int64_t)t->priority * RANK_STEP;
+    t->rank = er_sqlite_rank(now, t->priority);
     er_stmt_begin(&q, &s->c, ER_SQL_TASK_RETRY);
     er_stmt_i64(&q, t->id);
     er_stmt_i64(&q, t->rank);
@@ -218,7 +216,7 @@ static int
 apply(struct er_store *s, er_usec now, struct er_brief *t, const struct er_edit *edit)
 {
     if (edit->has_priority) {
-        t->rank += ((int64_t)t->priority - edit->priority) * RANK_STEP;
+        t->rank += er_sqlite_rank(0, edit->priority) - er_sqlite_rank(0, t->priority);
         t->priority = edit->priority;
     }
     if (edit->has_run_at) {

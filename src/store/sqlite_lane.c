@@ -14,6 +14,12 @@
 
 #define ENV_REMEMBERED 256 /* after more than these, all are forgotten at a commit */
 
+unsigned
+er_sqlite_hash(const void *p, size_t n)
+{
+    return (unsigned)XXH3_64bits(p, n);
+}
+
 static struct er_queue_sum *
 find_sum(struct er_store *s, const char *queue)
 {

@@ -26,6 +26,9 @@
 #define HASH_NONFATAL_OOM      1
 #define uthash_malloc(size)    er_alloc(size)
 #define uthash_free(ptr, size) er_free(ptr)
+/* Its own function makes clang warn wherever it is expanded. */
+unsigned er_sqlite_hash(const void *p, size_t n);
+#define HASH_FUNCTION(key, len, hash) (hash) = er_sqlite_hash(key, len)
 #include <uthash.h>
 
 #include "store/store.h"
@@ -307,6 +310,13 @@ int er_sqlite_plan(struct er_store *s, er_usec now, struct er_new_task *rows, si
                    struct er_plan *out) ER_MUSTCHECK;
 /* Gives ids to the rows that will be written; when `atomic` and one failed, all fail. */
 void er_sqlite_plan_finish(struct er_store *s, struct er_plan *p, bool atomic);
+
+/* ---- sqlite_submit.c
+ * ------------------------------------------------------------------------ */
+
+/* The rank of a task made at that moment: a priority of 1 is worth a minute of waiting.
+ */
+int64_t er_sqlite_rank(er_usec at, int priority);
 
 /* ---- sqlite_settle.c
  * ---------------------------------------------------------------------------- */

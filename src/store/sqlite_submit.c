@@ -2,10 +2,10 @@
 /* Submits: sqlite_plan.c has decided every row; here they are written, in order. */
 #include "store/sqlite_priv.h"
 
-#define RANK_STEP (60 * ER_USEC_PER_SEC) /* what a priority of 1 is worth in waiting */
+#define RANK_STEP (60 * ER_USEC_PER_SEC)
 
-static int64_t
-rank_of(er_usec at, int priority)
+int64_t
+er_sqlite_rank(er_usec at, int priority)
 {
     return at - (int64_t)priority * RANK_STEP;
 }
@@ -120,7 +120,7 @@ make_brief(struct er_store *s, er_usec now, const struct er_new_task *row,
         .run = 1,
         .state = plan->state,
         .held = row->held && plan->state != ER_TASK_CANCELLED,
-        .rank = rank_of(now, row->priority),
+        .rank = er_sqlite_rank(now, row->priority),
         .priority = row->priority,
         .waiting = plan->state == ER_TASK_BLOCKED ? plan->waiting : 0,
         .signature = (int64_t)row->signature,

@@ -288,6 +288,69 @@ our_allocations__may_fail_anywhere(void **state)
     assert_true(n > 50);
 }
 
+/* Every verb of the reader, one after the other, until one fails. */
+static int
+read_all(struct fixture *f, struct er_arena *a)
+{
+    struct er_task t, *tasks;
+    struct er_attempt *attempts;
+    struct er_after *after;
+    struct er_fact *facts;
+    struct er_counter *counters;
+    struct er_queue *queues;
+    struct er_store_state st;
+    struct er_filter by_tag = {.tag = "a", .limit = 10};
+    struct er_filter by_queue = {.queue = "default", .states = 0xff, .limit = 10};
+    struct er_fact_filter all = {.limit = 100};
+    const char *env;
+    size_t n;
+    bool more;
+    int64_t last;
+    int rc = er_store_get(f->r, 1, true, a, &t);
+    rc = rc ? rc : er_store_list(f->r, &by_tag, a, &tasks, &n, &more);
+    rc = rc ? rc : er_store_list(f->r, &by_queue, a, &tasks, &n, &more);
+    rc = rc ? rc : er_store_attempts(f->r, 1, a, &attempts, &n);
+    rc = rc ? rc : er_store_after(f->r, 2, 0, 10, a, &after, &n);
+    rc = rc ? rc : er_store_facts(f->r, &all, a, &facts, &n, &last);
+    rc = rc ? rc : er_store_env(f->r, t.env, a, &env);
+    rc = rc ? rc : er_store_counters(f->r, a, &counters, &n);
+    rc = rc ? rc : er_store_queues(f->r, a, &queues, &n);
+    return rc ? rc : er_store_load(f->s, a, &st);
+}
+
+static void
+reading__fails_as_a_whole_and_works_again(void **state)
+{
+    struct fixture *f = *state;
+    struct er_queue q = {.name = "default", .concurrency = 1};
+    struct er_new_task row = f_new();
+    row.tags_json = "[\"a\"]";
+    row.env_json = "{}";
+    row.limit_key = "l";
+    er_task_id id = f_add(f, row);
+    (void)f_claim(f, id);
+    struct er_finish end = f_ends(f, id, ER_TASK_COMPLETED);
+    end.result = "r";
+    end.result_len = 1;
+    f_finish(f, end);
+    (void)f_claim(f, f_add_after(f, id, ER_AFTER_OK));
+    f_begin(f);
+    assert_int_equal(er_store_queue_put(f->s, f->now, &q), 0);
+    f_commit(f);
+    bool struck = true;
+    for (long n = 1; struck; n++) {
+        struct er_arena arena = {NULL, 0};
+        er_mem_fault_set(n, 0);
+        int rc = read_all(f, &arena);
+        struck = er_mem_fault_hit();
+        er_mem_fault_set(0, 0);
+        assert_int_equal(rc, struck ? ER_ENOMEM : 0);
+        er_arena_free(&arena);
+        assert_int_equal(read_all(f, &arena), 0);
+        er_arena_free(&arena);
+    }
+}
+
 /* SQLite's allocations through ours, each with its size before it. */
 static void *
 sqlite_alloc(int n)
@@ -458,6 +521,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(our_allocations__may_fail_anywhere),
         cmocka_unit_test(sqlites_allocations__may_fail_anywhere),
+        BOTH(reading__fails_as_a_whole_and_works_again),
         ON_FILE(disk__may_fail_at_any_write),
         ON_FILE(disk__that_fails_while_a_store_is_made_leaves_none_or_all),
         ON_FILE(disk__that_stays_full_refuses_each_time_and_recovers),
