@@ -11,13 +11,12 @@ or_else(er_usec at, er_usec otherwise)
     return at == ER_NEVER ? otherwise : at;
 }
 
-/* Whether the losses in a row are over: the attempt came to its own end. */
+/* Whether the losses in a row are over: the attempt came to its own end, and another
+ * follows. A task that is final keeps the count, so that one can see what it went through. */
 static bool
 ends_losses(const struct er_finish *row)
 {
-    return row->add_losses == 0 &&
-           (row->state == ER_TASK_COMPLETED || row->state == ER_TASK_FAILED ||
-            row->state == ER_TASK_SCHEDULED);
+    return row->add_losses == 0 && row->state == ER_TASK_SCHEDULED;
 }
 
 static int

@@ -156,7 +156,7 @@ struct er_finish {
     bool refund;              /* never spawned: the attempt does not count (attempt - 1, its
                                  row removed) */
     int add_failures, add_losses; /* losses: set to 0 when add_losses is 0 and the attempt
-                                     ran to its own end (completed, failed, scheduled) */
+                                     ran to its own end and another follows (scheduled) */
     er_usec run_at; /* scheduled: when (ER_NEVER: at once); paused: when it resumes */
     er_usec started_at, finished_at; /* when the process really ran; ER_NEVER = unknown */
     const char *outcome;             /* ER_OUTCOME_* of the attempt */

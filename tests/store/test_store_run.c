@@ -299,6 +299,16 @@ finish__losses_are_counted_in_a_row(void **state)
     (void)f_claim(f, id);
     f_finish(f, f_ends(f, id, ER_TASK_SCHEDULED));
     assert_int_equal(f_get(f, id).losses, 0);
+    /* A final state keeps what was counted. */
+    er_task_id other = f_add(f, f_new());
+    (void)f_claim(f, other);
+    struct er_finish lost = f_ends(f, other, ER_TASK_QUEUED);
+    lost.add_losses = 1;
+    lost.outcome = ER_OUTCOME_LOST;
+    f_finish(f, lost);
+    (void)f_claim(f, other);
+    f_finish(f, f_ends(f, other, ER_TASK_COMPLETED));
+    assert_int_equal(f_get(f, other).losses, 1);
     struct er_attempt *a;
     size_t n;
     assert_int_equal(er_store_attempts(f->r, id, &f->arena, &a, &n), 0);
