@@ -38,6 +38,11 @@ claimed(struct er_engine *e, struct er_claim *row, int rc)
     ER_ASSERT(run && run->phase == ER_RUN_CLAIMING);
     if (rc == 0 && row->status == 0) {
         run->phase = ER_RUN_HELD;
+        if (row->task->lane != run->lane->id) { /* it was edited into another lane */
+            er_lanes_release(e, run->lane);
+            run->lane = er_lanes_find(e, row->task->lane);
+            er_lanes_retake(e, run->lane);
+        }
         er_run_fill(run, row->task);
         e->stats.claims++;
         er_dispatch_send_run(e, run, row->task, row->expected_for);
