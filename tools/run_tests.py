@@ -13,6 +13,7 @@ of daemons that no test reads: each report is a failure.
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ class Sum:
 
 def program(name):
     """A test program's own name, from 'project:suite / name' and the like."""
-    return name.rpartition(" / ")[2]
+    return name.rpartition(" / ")[2].removeprefix("errand:")
 
 
 def count_junit(path, label, total):
@@ -82,14 +83,24 @@ def count_programs(path, label, bad, total):
                 total.fail(f"{label}: {name}: {test['result']}")
 
 
+def signature(text):
+    """The functions a report names: the same mistake has the same ones in each process."""
+    return tuple(re.findall(r"^ +#\d+ 0x[0-9a-f]+ in (\S+)", text, re.MULTILINE)[:12])
+
+
 def count_reports(folder, label, total):
-    """Every file that a sanitizer left is a failure; its beginning is shown."""
+    """Every file that a sanitizer left is a failure; each kind of it is shown once."""
+    kinds = {}
     for path in sorted(glob.glob(f"{folder}/*")):
         with open(path, encoding="utf-8", errors="replace") as report:
             text = report.read()
         if text.strip():
-            total.fail(f"{label}: a sanitizer's report: {path}")
-            print(f"---- {path}\n{text[:4000]}", flush=True)
+            kinds.setdefault(signature(text), []).append((path, text))
+    for reports in kinds.values():
+        path, text = reports[0]
+        print(f"---- {path} (and {len(reports) - 1} like it)\n{text[:4000]}", flush=True)
+        total.fail(f"{label}: a sanitizer's report: {path}, {len(reports)} of this kind")
+        total.failed += len(reports) - 1
 
 
 def environment(build, folder):

@@ -5,7 +5,8 @@
  *   an exit frame   it ended and the worker could not say so any more: its report counts
  *   else            lost: --on-lost decides
  * Then all of it and the end of the session go as one operation. When the store refuses,
- * the operation waits until it is well. No attempt starts again before its tree is gone. */
+ * the operation waits until it is well. No attempt starts again before its tree is gone.
+ */
 #include "engine/engine_priv.h"
 
 #include <string.h>
@@ -64,6 +65,18 @@ run_end(struct er_op *op, struct er_store *s, er_usec now)
 }
 
 static void
+forget(struct autopsy *a)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        er_buf_fini(&a->bodies[i].exit);
+    }
+    er_arena_free(&a->arena);
+    er_free(a->bodies);
+    er_free(a->rows);
+    er_free(a);
+}
+
+static void
 done_end(struct er_op *op, int rc)
 {
     struct autopsy *a = ER_CONTAINER(op, struct autopsy, op);
@@ -77,19 +90,16 @@ done_end(struct er_op *op, int rc)
         if (run) {
             er_run_free(e, run);
         }
-        er_buf_fini(&a->bodies[i].exit);
     }
     struct er_session_live *s = er_dispatch_find(e, a->session, a->token);
     er_dispatch_remove(e, s);
-    er_arena_free(&a->arena);
-    er_free(a->bodies);
-    er_free(a->rows);
-    er_free(a);
+    forget(a);
 }
 
 /* Turns what was found about one attempt into the row that ends it. */
 static void
-conclude(struct autopsy *a, const struct body *b, struct er_run *run, struct er_finish *row)
+conclude(struct autopsy *a, const struct body *b, struct er_run *run,
+         struct er_finish *row)
 {
     struct er_engine *e = a->engine;
     if (b->evidence == EXIT_FRAME &&
@@ -108,6 +118,10 @@ done_autopsy(struct er_job *job)
 {
     struct autopsy *a = (struct autopsy *)(void *)job;
     struct er_engine *e = a->engine;
+    if (e->stopping) {
+        forget(a);
+        return;
+    }
     if (a->left != 0) {
         er_log(ER_LOG_WARN, "recover", "%d processes of session %lld could not be killed",
                a->left, (long long)a->session);
@@ -116,8 +130,8 @@ done_autopsy(struct er_job *job)
     size_t n = 0;
     for (size_t i = 0; i < a->n; i++) {
         struct er_run *run = er_run_find(e, a->bodies[i].task);
-        if (!run || run->session->id != a->session || run->attempt != a->bodies[i].attempt ||
-            run->phase != ER_RUN_HELD) {
+        if (!run || run->session->id != a->session ||
+            run->attempt != a->bodies[i].attempt || run->phase != ER_RUN_HELD) {
             er_buf_fini(&a->bodies[i].exit);
             continue;
         }
@@ -148,7 +162,11 @@ begin_autopsy(struct er_op *op, int rc)
 {
     struct autopsy *a = ER_CONTAINER(op, struct autopsy, op);
     struct er_engine *e = a->engine;
-    (void)rc; /* what was on its way has come back, one way or the other */
+    (void)rc;          /* what was on its way has come back, one way or the other */
+    if (e->stopping) { /* the session stays open in the store: the next daemon does it */
+        forget(a);
+        return;
+    }
     struct er_session_live *s = er_dispatch_find(e, a->session, a->token);
     struct er_run *run;
     size_t n = 0;
@@ -173,7 +191,8 @@ er_engine_session_dead(struct er_engine *e, int64_t session, bool lost)
         return;
     }
     er_log(lost ? ER_LOG_WARN : ER_LOG_INFO, "recover",
-           "worker %s (session %lld, pid %d) is gone", s->worker, (long long)s->id, s->pid);
+           "worker %s (session %lld, pid %d) is gone", s->worker, (long long)s->id,
+           s->pid);
     s->dying = true;
     s->link = NULL;
     struct autopsy *a = er_xzalloc(sizeof *a);

@@ -62,8 +62,8 @@ add_range(struct er_idlist *l, er_task_id first, er_task_id last, const char *te
         l->ids = ids;
         l->size = size;
     }
-    for (er_task_id id = first; l->n < need; id++) {
-        l->ids[l->n++] = id;
+    for (er_task_id i = 0; i <= last - first; i++) {
+        l->ids[l->n++] = first + i;
     }
     return 0;
 }
