@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "base/error.h"
@@ -31,12 +32,27 @@ er_rand_next(uint64_t *state)
     return z ^ (z >> 31);
 }
 
+/* Takes n random bytes from a thread's own store, which one system call fills for many:
+ * a request of a thousand tasks makes a thousand ids. */
+static void
+take_pooled(unsigned char *out, size_t n)
+{
+    static _Thread_local unsigned char pool[320];
+    static _Thread_local size_t left;
+    if (left < n) {
+        er_rand_bytes(pool, sizeof pool);
+        left = sizeof pool;
+    }
+    left -= n;
+    memcpy(out, pool + left, n);
+}
+
 void
 er_uuid7(er_usec wall_at, char out[ER_UUID_SIZE])
 {
     uint64_t ms = (uint64_t)(wall_at / 1000);
     unsigned char r[10];
-    er_rand_bytes(r, sizeof r);
+    take_pooled(r, sizeof r);
     (void)snprintf(out, ER_UUID_SIZE,
                    "%08x-%04x-7%01x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
                    (unsigned)((ms >> 16) & 0xffffffffu), (unsigned)(ms & 0xffff),
