@@ -92,7 +92,7 @@ class Demo:
             time.sleep(0.25)
 
     def daemon(self):
-        return json.loads(self.instance.run("doctor", "--json"))["daemon"]["pid"]
+        return json.loads(self.instance.run("stats", "--json"))["daemon"]["pid"]
 
     def submit(self):
         clone = self.add("clone", "--", "git", "clone", "--progress", f"file://{ROOT}", "clone")

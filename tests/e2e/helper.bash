@@ -103,6 +103,7 @@ exits() {
     [ "$status" -eq "$code" ] || fail "exit code $status, wanted $code: $* (out: $output, err: $stderr)"
 }
 
+# (doctor ends with 1 while something is not well, such as a worker that is not back yet)
 daemon_pid() { errand --no-autostart doctor --json | jq -er '.daemon.pid'; }
 worker_pid() { errand --no-autostart doctor --json | jq -er '.workers[0].pid'; }
 has_worker() { worker_pid >/dev/null 2>&1; }
