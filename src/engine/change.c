@@ -67,7 +67,7 @@ run_change(struct er_op *op, struct er_store *s, er_usec now)
     case ER_CHANGE_EDIT:
         return er_store_edit(s, now, &c->rows[0], &c->edit);
     case ER_CHANGE_REQUEUE:
-        return 0; /* only memory and the worker have a part in it */
+        return er_store_look(s, c->rows, c->n); /* the rest is memory's and the worker's */
     }
     return ER_EINVALID;
 }
@@ -110,6 +110,9 @@ requeue(struct er_engine *e, struct er_change_request *c)
 {
     for (size_t i = 0; i < c->n; i++) {
         struct er_run *run = er_run_find(e, c->rows[i].id);
+        if (c->rows[i].status) {
+            continue; /* there is no such task */
+        }
         if (!run || run->phase != ER_RUN_HELD || run->cancel) {
             c->rows[i].status = ER_ESTATE;
             continue;

@@ -302,6 +302,21 @@ put_number(struct er_call *call, const json_t *o, const char *name, bool *has, i
     return true;
 }
 
+/* A queue that is made here can be named by tasks. */
+static bool
+check_name(struct er_call *call)
+{
+    bool ok = strlen(call->name) <= ER_MAX_NAME;
+    for (const char *p = call->name; *p && ok; p++) {
+        ok = (unsigned char)*p >= 0x20 && *p != 0x7f;
+    }
+    if (!ok) {
+        er_call_problem(call, ER_EINVALID, NULL, "the name of a queue has at most %d bytes and no "
+                        "control characters", ER_MAX_NAME);
+    }
+    return ok;
+}
+
 void
 er_api_queue_put(struct er_call *call)
 {
@@ -316,9 +331,10 @@ er_api_queue_put(struct er_call *call)
     int64_t concurrency, size;
     call->state = p;
     call->free_state = free_put;
-    bool ok = put_number(call, o, "concurrency", &p->has_concurrency, &concurrency) &&
+    bool ok = check_name(call) &&
+              put_number(call, o, "concurrency", &p->has_concurrency, &concurrency) &&
               put_number(call, o, "size", &p->has_size, &size);
-    if (ok && ((paused && !json_is_boolean(paused)) || strlen(call->name) > ER_MAX_NAME)) {
+    if (ok && paused && !json_is_boolean(paused)) {
         er_call_problem(call, ER_EINVALID, "paused", "paused is true or false");
         ok = false;
     }
@@ -611,8 +627,13 @@ er_api_shutdown(struct er_call *call)
         json_decref(o);
         return;
     }
-    bool now = json_is_true(json_object_get(o, "now"));
+    const json_t *v = json_object_get(o, "now");
+    bool now = json_is_true(v), bad = v && !json_is_boolean(v);
     json_decref(o);
+    if (bad) {
+        er_call_problem(call, ER_EINVALID, "now", "now is not true or false");
+        return;
+    }
     struct er_buf b;
     er_buf_init(&b, 0);
     er_buf_addf(&b, "{\"pid\":%d}", (int)getpid());

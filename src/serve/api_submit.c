@@ -23,6 +23,7 @@
 
 #define LINES_MAX 100000
 #define GROUP ((size_t)1000)
+#define BYTES_MAX ((size_t)256 << 20) /* of all lines of a request */
 #define SPAN_MAX 1e9 /* seconds: 31 years */
 
 /* What a document says, before it is a row. */
@@ -67,6 +68,7 @@ struct submission {
     bool many, atomic, brief;
     struct result *results;
     size_t n, size;
+    size_t bytes; /* of the lines so far */
     struct group *group; /* being filled; NULL = none */
     int under_way;       /* groups at the store */
     bool complete;       /* the whole request is here */
@@ -805,6 +807,79 @@ on_stored(struct er_submit *submit, int rc)
     er_call_release(call);
 }
 
+/* Leaves out the rows that have failed. */
+static void
+compact(struct submission *s, struct group *g)
+{
+    size_t kept = 0;
+    int *moved = er_xrealloc_array(NULL, g->submit->n + 1, sizeof *moved);
+    for (size_t i = 0; i < g->submit->n; i++) {
+        moved[i] = (int)kept;
+        if (s->results[g->lines[i]].status == 0) {
+            g->submit->rows[kept] = g->submit->rows[i];
+            g->lines[kept] = g->lines[i];
+            g->after_refs[kept++] = g->after_refs[i];
+        }
+    }
+    g->submit->n = kept;
+    for (size_t i = 0; i < kept; i++) {
+        struct er_new_task *row = &g->submit->rows[i];
+        struct er_new_after *after = (struct er_new_after *)(uintptr_t)row->after;
+        for (size_t k = 0; k < row->n_after; k++) {
+            after[k].ref = after[k].ref < 0 ? -1 : moved[after[k].ref];
+        }
+    }
+    er_free(moved);
+}
+
+/* The name of a task that a row waits for and that was refused, or NULL. */
+static const char *
+refused_name(const struct submission *s, const struct group *g, size_t row)
+{
+    const struct er_new_task *t = &g->submit->rows[row];
+    for (size_t i = 0; i < t->n_after; i++) {
+        int ref = t->after[i].ref;
+        if (ref >= 0 && s->results[g->lines[ref]].status) {
+            return g->after_refs[row][i];
+        }
+    }
+    return NULL;
+}
+
+/* Rows that name a task which is not there stay out, and those that name them; the others
+ * are stored. */
+static void
+refuse_unresolved(struct submission *s, struct group *g)
+{
+    char words[256];
+    size_t refused = 0;
+    for (size_t i = 0; i < g->submit->n; i++) {
+        int rc = resolve(g, i, words, sizeof words);
+        if (rc) {
+            set_failed(&s->results[g->lines[i]], rc, "after", words);
+            s->failed = s->atomic ? rc : s->failed;
+            refused++;
+        }
+    }
+    for (size_t before = 0; refused > before;) {
+        before = refused;
+        for (size_t i = 0; i < g->submit->n; i++) {
+            struct result *r = &s->results[g->lines[i]];
+            const char *name = r->status ? NULL : refused_name(s, g, i);
+            if (name || (s->atomic && r->status == 0)) {
+                (void)snprintf(words, sizeof words, "not stored: %s%.100s%s was refused",
+                               name ? "the task with ref '" : "another task of the request",
+                               name ? name : "", name ? "'" : "");
+                set_failed(r, ER_ECANCELLED, name ? "after" : NULL, words);
+                refused++;
+            }
+        }
+    }
+    if (refused > 0) {
+        compact(s, g);
+    }
+}
+
 static void
 send_group(struct submission *s)
 {
@@ -813,29 +888,8 @@ send_group(struct submission *s)
     if (!g) {
         return;
     }
-    for (size_t i = 0; i < g->submit->n; i++) {
-        char words[256];
-        int rc = resolve(g, i, words, sizeof words);
-        if (rc) {
-            /* a row that cannot be resolved stays out: give it an id that is not there */
-            set_failed(&s->results[g->lines[i]], rc, "after", words);
-            s->failed = s->atomic ? rc : s->failed;
-        }
-    }
-    /* rows that failed here leave the group; what named them fails with them */
-    size_t kept = 0;
-    for (size_t i = 0; i < g->submit->n; i++) {
-        if (s->results[g->lines[i]].status == 0) {
-            kept++;
-        }
-    }
-    if (kept < g->submit->n) {
-        for (size_t i = 0; i < g->submit->n; i++) {
-            if (s->results[g->lines[i]].status == 0) {
-                set_failed(&s->results[g->lines[i]], ER_ECANCELLED, NULL,
-                           "not stored: a task of the request names one that is not there");
-            }
-        }
+    refuse_unresolved(s, g);
+    if (g->submit->n == 0) {
         group_free(g);
         return;
     }
@@ -924,6 +978,16 @@ er_api_submit_line(struct er_call *call, const char *line, size_t len)
     struct submission *s = get_submission(call);
     if (s->n >= LINES_MAX) {
         er_call_problem(call, ER_ETOOBIG, NULL, "more than %d lines in one request", LINES_MAX);
+        return;
+    }
+    s->bytes += len;
+    if (s->bytes > BYTES_MAX) {
+        er_call_problem(call, ER_ETOOBIG, NULL, "more than %zu bytes in one request", BYTES_MAX);
+        return;
+    }
+    if (s->n == 0 && er_http_header(call->req, "Idempotency-Key")) {
+        er_call_problem(call, ER_EINVALID, "Idempotency-Key",
+                        "a request of many lines has no key of its own: give each line its key");
         return;
     }
     add_document(s, line, len, NULL);

@@ -584,7 +584,8 @@ refusal(const struct er_change_request *c, const struct er_change *row, char *ou
     }
     bool final = er_task_state_is_final(row->state);
     if (c->kind == ER_CHANGE_REQUEUE) {
-        (void)snprintf(out, size, "cannot requeue %lld: it is not running", id);
+        (void)snprintf(out, size, "cannot requeue %lld: it is %s", id,
+                       row->state == ER_TASK_RUNNING ? "ending" : state);
         return;
     }
     if (final && c->kind != ER_CHANGE_RETRY && c->kind != ER_CHANGE_REMOVE) {
@@ -600,6 +601,27 @@ refusal(const struct er_change_request *c, const struct er_change *row, char *ou
     (void)snprintf(out, size, "cannot %s %lld: it is %s%s", verb, id, state, hint);
 }
 
+/* The state that a task has after a change that was made. */
+static enum er_task_state
+state_after(const struct er_change_request *c, const struct er_change *row)
+{
+    switch (c->kind) {
+    case ER_CHANGE_CANCEL:
+        return row->state == ER_TASK_RUNNING ? ER_TASK_RUNNING : ER_TASK_CANCELLED;
+    case ER_CHANGE_HOLD:
+        return ER_TASK_PAUSED;
+    case ER_CHANGE_RESUME:
+        return row->state == ER_TASK_PAUSED ? ER_TASK_QUEUED : row->state;
+    case ER_CHANGE_RETRY:
+        return ER_TASK_QUEUED;
+    case ER_CHANGE_REMOVE: /* what it had in the end */
+    case ER_CHANGE_EDIT:
+    case ER_CHANGE_REQUEUE:
+        break;
+    }
+    return row->state;
+}
+
 static void
 answer_change_many(struct er_change_request *c)
 {
@@ -610,12 +632,15 @@ answer_change_many(struct er_change_request *c)
         const struct er_change *row = &c->rows[i];
         if (row->status == 0) {
             er_buf_addf(&b, "{\"id\":%lld,\"state\":\"%s\"}\n", (long long)row->id,
-                        er_task_state_word(row->state));
+                        er_task_state_word(state_after(c, row)));
         } else {
             char words[300], extra[80];
+            const char *state = row->status == ER_ESTATE
+                                    ? er_task_state_word(shown_state(row)) : NULL;
             refusal(c, row, words, sizeof words);
-            (void)snprintf(extra, sizeof extra, "\"id\":%lld,\"state\":\"%s\"", (long long)row->id,
-                           er_task_state_word(shown_state(row)));
+            (void)snprintf(extra, sizeof extra, "\"id\":%lld,\"state\":%s%s%s",
+                           (long long)row->id, state ? "\"" : "", state ? state : "null",
+                           state ? "\"" : "");
             er_problem_json(&b, row->status, words, NULL, extra);
             er_buf_add_char(&b, '\n');
         }
@@ -686,19 +711,47 @@ new_change(struct er_call *call, enum er_change_kind kind, size_t n)
     return c;
 }
 
+/* A member that is absent, or true or false. Answers and returns false when it is not. */
+static bool
+check_flag(struct er_call *call, const json_t *o, const char *name)
+{
+    const json_t *v = json_object_get(o, name);
+    if (v && !json_is_boolean(v)) {
+        er_call_problem(call, ER_EINVALID, name, "%s is not true or false", name);
+        return false;
+    }
+    return true;
+}
+
+/* A member that is absent, or a text as names are; likewise. */
+static bool
+check_text(struct er_call *call, const json_t *o, const char *name)
+{
+    const json_t *v = json_object_get(o, name);
+    size_t len = json_string_length(v);
+    bool ok = !v || (json_is_string(v) && len > 0 && len <= ER_MAX_NAME);
+    for (const char *p = v && ok ? json_string_value(v) : ""; *p && ok; p++) {
+        ok = (unsigned char)*p >= 0x20 && *p != 0x7f;
+    }
+    if (!ok) {
+        er_call_problem(call, ER_EINVALID, name,
+                        "%s is not a string of 1 to %d bytes without control characters", name,
+                        ER_MAX_NAME);
+    }
+    return ok;
+}
+
 /* What the body says about the action. */
 static bool
 read_action_body(struct er_call *call, struct er_change_request *c, const json_t *o)
 {
-    const json_t *hold = json_object_get(o, "hold"), *reason = json_object_get(o, "reason");
-    if ((hold && !json_is_boolean(hold)) || (reason && !json_is_string(reason))) {
-        er_call_problem(call, ER_EINVALID, hold ? "hold" : "reason",
-                        "hold is true or false, reason is a string");
+    const char *reason = json_string_value(json_object_get(o, "reason"));
+    if (!check_flag(call, o, "hold") || !check_text(call, o, "reason")) {
         return false;
     }
-    c->hold = json_is_true(hold);
+    c->hold = json_is_true(json_object_get(o, "hold"));
     if (reason) {
-        c->reason = er_arena_strdup(&c->arena, json_string_value(reason));
+        c->reason = er_arena_strdup(&c->arena, reason);
     }
     c->by = "api";
     return true;
@@ -733,8 +786,10 @@ void
 er_api_action(struct er_call *call)
 {
     static const char *const known[] = {"hold", "reason"};
+    uint64_t wait;
     int a = find_action(call);
-    json_t *o = a < 0 ? NULL : er_call_object(call);
+    /* `wait` is used when the cancel is done: too late to refuse it */
+    json_t *o = a < 0 || !er_call_seconds(call, "wait", &wait) ? NULL : er_call_object(call);
     if (!o) {
         return;
     }
@@ -861,26 +916,49 @@ act_by_filter(struct er_call *call, struct er_change_request *c, const json_t *o
     er_engine_query(call->server->engine, &s->q);
 }
 
+/* Whether the body says which tasks an action is about. A member of the wrong kind must not
+ * pass for one that is absent: the action would be about all tasks. */
+static bool
+check_targets(struct er_call *call, const json_t *o, bool *out_by_filter)
+{
+    static const char *const known[] = {"ids", "all", "queue", "tag", "state", "hold", "reason"};
+    const json_t *ids = json_object_get(o, "ids");
+    size_t n = json_array_size(ids);
+    if (!er_call_known(call, o, known, 7) || !check_flag(call, o, "all") ||
+        !check_text(call, o, "queue") || !check_text(call, o, "tag") ||
+        !check_text(call, o, "state")) {
+        return false;
+    }
+    *out_by_filter = json_is_true(json_object_get(o, "all")) || json_object_get(o, "queue") ||
+                     json_object_get(o, "tag");
+    if (*out_by_filter == (ids != NULL) || (ids && !json_is_array(ids)) || n > IDS_MAX ||
+        (ids && json_object_get(o, "state"))) {
+        er_call_problem(call, ER_EINVALID, "ids", "give either ids (an array of at most %zu) or "
+                        "one of all, queue, tag, and state with those", IDS_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const json_t *id = json_array_get(ids, i);
+        if (!json_is_integer(id) || json_integer_value(id) <= 0) {
+            er_call_problem(call, ER_EINVALID, "ids", "ids[%zu] is not the id of a task", i);
+            return false;
+        }
+    }
+    return true;
+}
+
 void
 er_api_actions(struct er_call *call)
 {
-    static const char *const known[] = {"ids", "all", "queue", "tag", "state", "hold", "reason"};
+    bool by_filter = false;
     int a = find_action(call);
     json_t *o = a < 0 ? NULL : er_call_object(call);
-    if (!o || !er_call_known(call, o, known, 7)) {
+    if (!o || !check_targets(call, o, &by_filter)) {
         json_decref(o);
         return;
     }
     const json_t *ids = json_object_get(o, "ids");
     size_t n = json_array_size(ids);
-    bool by_filter = json_is_true(json_object_get(o, "all")) || json_object_get(o, "queue") ||
-                     json_object_get(o, "tag");
-    if (by_filter == (ids != NULL) || (ids && !json_is_array(ids)) || n > IDS_MAX) {
-        er_call_problem(call, ER_EINVALID, "ids", "give either ids (an array of at most %zu) or "
-                        "one of all, queue, tag", IDS_MAX);
-        json_decref(o);
-        return;
-    }
     struct er_change_request *c = new_change(call, actions[a].kind, n);
     for (size_t i = 0; i < n; i++) {
         c->rows[i].id = json_integer_value(json_array_get(ids, i));
@@ -901,16 +979,26 @@ static bool
 edit_text(struct er_call *call, struct er_change_request *c, const json_t *o, const char *name,
           const char **out)
 {
-    const json_t *v = json_object_get(o, name);
-    if (!v) {
-        return true;
-    }
-    if (!json_is_string(v) || json_string_length(v) == 0 || json_string_length(v) > ER_MAX_NAME) {
-        er_call_problem(call, ER_EINVALID, name, "%s is not a string of 1 to %d bytes", name,
-                        ER_MAX_NAME);
+    const char *text = json_string_value(json_object_get(o, name));
+    if (!check_text(call, o, name)) {
         return false;
     }
-    *out = er_arena_strdup(&c->arena, json_string_value(v));
+    *out = text ? er_arena_strdup(&c->arena, text) : NULL;
+    return true;
+}
+
+static bool
+edit_int(struct er_call *call, const json_t *o, const char *name, int lo, int hi, bool *has,
+         int *out)
+{
+    const json_t *v = json_object_get(o, name);
+    json_int_t n = json_integer_value(v);
+    if (v && (!json_is_integer(v) || n < lo || n > hi)) {
+        er_call_problem(call, ER_EINVALID, name, "%s is not a number from %d to %d", name, lo, hi);
+        return false;
+    }
+    *has = v != NULL;
+    *out = (int)n;
     return true;
 }
 
@@ -944,14 +1032,14 @@ er_api_edit(struct er_call *call)
     }
     struct er_change_request *c = new_change(call, ER_CHANGE_EDIT, 1);
     struct er_edit *e = &c->edit;
-    double priority = 0, retries = 0, timeout = 0, delay = 0;
+    double timeout = 0, delay = 0;
     bool has_delay = false;
     c->rows[0].id = call->id;
     bool ok = edit_text(call, c, o, "name", &e->name) &&
               edit_text(call, c, o, "queue", &e->queue) &&
               edit_text(call, c, o, "limit_key", &e->limit_key) &&
-              edit_number(call, o, "priority", -1000, 1000, &e->has_priority, &priority) &&
-              edit_number(call, o, "retries", 0, 1000, &e->has_retries, &retries) &&
+              edit_int(call, o, "priority", -1000, 1000, &e->has_priority, &e->priority) &&
+              edit_int(call, o, "retries", 0, 1000, &e->has_retries, &e->retries) &&
               edit_number(call, o, "timeout_s", 0, 1e9, &e->has_timeout, &timeout) &&
               edit_number(call, o, "delay_s", 0, 1e9, &has_delay, &delay);
     const json_t *at = json_object_get(o, "run_at");
@@ -962,8 +1050,6 @@ er_api_edit(struct er_call *call)
         ok = false;
     }
     if (ok) {
-        e->priority = (int)priority;
-        e->retries = (int)retries;
         e->timeout_for = (er_usec)(timeout * 1e6);
         e->has_run_at = at || has_delay;
         if (has_delay) {
@@ -1040,6 +1126,10 @@ er_api_input(struct er_call *call)
         json_decref(o);
         return;
     }
+    if (!check_flag(call, o, "eof")) {
+        json_decref(o);
+        return;
+    }
     const json_t *data = json_object_get(o, "data"), *b64 = json_object_get(o, "base64");
     struct input *in = er_xzalloc(sizeof *in);
     call->state = in;
@@ -1106,22 +1196,27 @@ er_api_clean(struct er_call *call)
         return;
     }
     struct er_retention keep = call->server->config.retention;
-    const char *word = json_string_value(json_object_get(o, "state"));
-    int state = word ? er_task_state_find(word) : -1;
-    double older = json_number_value(json_object_get(o, "older_than_s"));
-    json_int_t newest = json_integer_value(json_object_get(o, "keep"));
-    bool bad_state = json_object_get(o, "state") &&
-                     (state < 0 || !er_task_state_is_final((enum er_task_state)state));
+    const json_t *state = json_object_get(o, "state"), *older = json_object_get(o, "older_than_s"),
+                 *newest = json_object_get(o, "keep");
+    const char *word = json_string_value(state);
+    int only = word ? er_task_state_find(word) : -1;
+    double age = json_number_value(older);
+    /* of the wrong kind is not absent: that would remove all that is finished */
+    const char *wrong =
+        state && (only < 0 || !er_task_state_is_final((enum er_task_state)only)) ? "state"
+        : older && (!json_is_number(older) || age < 0 || age > 1e9)               ? "older_than_s"
+        : newest && (!json_is_integer(newest) || json_integer_value(newest) < 0)  ? "keep"
+                                                                                 : NULL;
+    keep.keep = json_integer_value(newest);
     json_decref(o);
-    if (bad_state || older < 0 || older > 1e9 || newest < 0) {
-        er_call_problem(call, ER_EINVALID, bad_state ? "state" : older < 0 ? "older_than_s" : "keep",
-                        "state is one of completed, failed, cancelled; older_than_s and keep are "
-                        "numbers from 0");
+    if (wrong) {
+        er_call_problem(call, ER_EINVALID, wrong,
+                        "state is one of completed, failed, cancelled; older_than_s is a number "
+                        "from 0 to 1e9, keep a whole one from 0");
         return;
     }
-    keep.keep = newest;
-    keep.keep_for = (er_usec)(older * 1e6);
-    keep.only_state = state;
+    keep.keep_for = (er_usec)(age * 1e6);
+    keep.only_state = only;
     er_call_hold(call);
     er_engine_clean(call->server->engine, &keep, on_cleaned, call);
 }

@@ -20,6 +20,17 @@ look(struct er_store *s, struct er_change *row, struct er_brief *t)
     return rc;
 }
 
+int
+er_store_look(struct er_store *s, struct er_change *rows, size_t n)
+{
+    int rc = er_sqlite_enter(s);
+    for (size_t i = 0; i < n && rc >= 0; i++) {
+        struct er_brief t;
+        rc = look(s, &rows[i], &t);
+    }
+    return er_sqlite_leave(s, rc > 0 ? 0 : rc);
+}
+
 /* Waits: queued, scheduled or blocked, held or not. */
 static bool
 waits(const struct er_brief *t)

@@ -135,8 +135,9 @@ int er_store_submit(struct er_store *s, er_usec now, struct er_new_task *rows, s
 struct er_claim {
     er_task_id id;     /* in */
     int64_t session;   /* in */
-    int status;        /* out: 0; ER_ESTATE: no longer queued, or held; ER_ELOST: the session
-                          is not open */
+    int64_t lane, rank; /* in: where it must stand; lane 0 = wherever it is */
+    int status;        /* out: 0; ER_ESTATE: no longer queued, or held, or moved elsewhere;
+                          ER_ELOST: the session is not open */
     struct er_task *task; /* out: as it now is (running, attempt counted), in `arena` */
     er_usec expected_for; /* out: how long the same signature took before; 0 = unknown */
 };
@@ -200,6 +201,8 @@ struct er_change {
     int attempt;              /* out, with running */
     int64_t session;          /* out, with running */
 };
+/* Changes nothing: fills the outputs of each row. */
+int er_store_look(struct er_store *s, struct er_change *rows, size_t n) ER_MUSTCHECK;
 /* waiting -> cancelled at once (dependents too); running: cancel_requested is set, the
  * worker must be told; final: ER_ESTATE. `reason` and `by` go into the fact's data. */
 int er_store_cancel(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
