@@ -344,6 +344,9 @@ done_env_query(struct er_query *q)
         }
         er_buf_add(out, eq->line.data, eq->line.len);
         wake(s);
+        if (run->cancel || run->requeue) { /* asked for before the worker knew the run */
+            er_dispatch_send_cancel(run, run->cancel ? "cancel" : "requeue");
+        }
     }
     er_buf_fini(&eq->line);
     er_arena_free(&q->arena);

@@ -122,8 +122,20 @@ add_duration(struct er_buf *b, const struct er_finish *f)
     }
 }
 
+/* What the row lacks of the latest that was told before: the task's row is behind it. */
 static void
-complete(struct er_run *run, struct er_arena *arena, struct er_finish *f)
+keep_latest(const struct er_run *run, struct er_arena *arena, struct er_finish *f)
+{
+    if (!f->progress_json) {
+        f->progress_json = er_arena_strdup(arena, run->progress);
+    }
+    if (!f->checkpoint_json) {
+        f->checkpoint_json = er_arena_strdup(arena, run->checkpoint);
+    }
+}
+
+static void
+complete(struct er_arena *arena, struct er_finish *f)
 {
     f->state = ER_TASK_COMPLETED;
     f->outcome = ER_OUTCOME_COMPLETED;
@@ -144,7 +156,7 @@ complete(struct er_run *run, struct er_arena *arena, struct er_finish *f)
     } else {
         er_buf_add_str(&b, ",\"result\":null");
     }
-    add_raw(&b, "progress", f->progress_json ? f->progress_json : run->progress);
+    add_raw(&b, "progress", f->progress_json);
     add_raw(&b, "warnings", f->warnings_json ? f->warnings_json : "[]");
     er_buf_add_char(&b, '}');
     f->event_data_json = arena_take(arena, &b);
@@ -169,7 +181,7 @@ fail_for_good(struct er_run *run, struct er_arena *arena, struct er_finish *f, b
     add_raw(&b, "error", f->error_json);
     er_buf_addf(&b, ",\"retryable\":%s,\"failures\":%d", retryable ? "true" : "false",
                 run->failures + f->add_failures);
-    add_raw(&b, "progress", f->progress_json ? f->progress_json : run->progress);
+    add_raw(&b, "progress", f->progress_json);
     er_buf_add_char(&b, '}');
     f->event_data_json = arena_take(arena, &b);
 }
@@ -293,6 +305,7 @@ er_report_lost(struct er_engine *e, struct er_run *run, struct er_arena *arena,
                               .started_at = run->started_at,
                               .finished_at = er_clock_wall(e->options.clock),
                               .outcome = ER_OUTCOME_LOST};
+    keep_latest(run, arena, out);
     if (run->cancel) {
         cancelled(run, arena, out);
         return;
@@ -346,9 +359,10 @@ decide(struct er_engine *e, struct er_run *run, const json_t *o, struct er_arena
     er_usec retry_after = json_span(o, "retry_after_s");
     bool ok = f->has_exit_code && f->exit_code == 0 && !json_is_object(error);
 
-    if (why && strcmp(why, "cancel") == 0) {
-        cancelled(run, arena, f);
-    } else if (why && strcmp(why, "requeue") == 0) {
+    bool requeue = why && strcmp(why, "requeue") == 0;
+    if ((why && strcmp(why, "cancel") == 0) || (requeue && run->cancel && !ok)) {
+        cancelled(run, arena, f); /* also when it was asked for after a requeue */
+    } else if (requeue) {
         if (spawned) {
             put_back(run, ER_OUTCOME_REQUEUED, "{\"reason\":\"requeue\"}", f);
         } else {
@@ -359,7 +373,7 @@ decide(struct er_engine *e, struct er_run *run, const json_t *o, struct er_arena
     } else if (retry_after > 0 && (!why || strcmp(why, "timeout") != 0) && !run->cancel) {
         rate_limited(e, retry_after, arena, f);
     } else if (ok && (!why || strcmp(why, "timeout") != 0)) {
-        complete(run, arena, f);
+        complete(arena, f);
     } else if (run->cancel) {
         cancelled(run, arena, f); /* it was on its way out when it failed */
     } else {
@@ -388,6 +402,7 @@ er_report_finish(struct er_engine *e, struct er_run *run, struct er_arena *arena
                               .outcome = ER_OUTCOME_FAILED};
     int rc = read_finish(o, arena, out);
     if (rc == 0) {
+        keep_latest(run, arena, out);
         decide(e, run, o, arena, out);
     } else {
         (void)er_fail(err, rc, "the result in the report on task %lld: %s",
