@@ -38,7 +38,8 @@ struct er_lane_live {
     struct er_ready *win;
     size_t first, n, size;    /* win[first .. first+n) is in use */
     bool more;                /* the store may have tasks behind the window */
-    bool peeking, missed;     /* a peek is under way; something was left out meanwhile */
+    bool peeking, missed;     /* a peek is under way; something was left out meanwhile: */
+    struct er_ready first_missed; /* ... the first of it */
     struct er_heap_node node; /* in queue.lanes while n > 0 */
     UT_hash_handle hh;
 };

@@ -5,11 +5,14 @@
  * queue's heap, queues that may give work in the engine's heap, both by best head: taking
  * the next task costs O(log lanes), whatever is saturated, paused or waiting beside it.
  *
- * A peek and the news of tasks that became ready may cross on their way here. The rule: news
- * that fall behind the end of a window with `more` are left out, the next peek brings them;
- * if a peek is under way just then, `missed` makes sure that there is a next one. The same
- * task from both sides is recognised by its place. A task that is gone by the time it is
- * claimed is refused by the store's compare-and-set, which costs nothing but the try. */
+ * The rule is that a window has no holes: what the store has and the window has not lies
+ * behind the window's end, and then `more` is set. So news that fall behind the end of a
+ * window with `more` are left out, the next peek brings them. A peek and the news may cross
+ * on their way: of all that is left out while a peek is under way the first is noted, and
+ * of what the peek brings, only what stands before that one is taken; the next peek begins
+ * there. The same task from both sides is recognised by its place. A task that is gone or
+ * elsewhere by the time it is claimed is refused by the store's compare-and-set, which costs
+ * nothing but the try. */
 #include "engine/engine_priv.h"
 
 #include <string.h>
@@ -167,6 +170,17 @@ window_grow(struct er_lane_live *lane)
     }
 }
 
+/* A task that could run is not in the window: it stands behind its end. */
+static void
+leave_out(struct er_lane_live *lane, const struct er_ready *ready)
+{
+    lane->more = true;
+    if (lane->peeking && (!lane->missed || ready_less(ready, &lane->first_missed))) {
+        lane->missed = true;
+        lane->first_missed = *ready;
+    }
+}
+
 /* Puts a task into the window at its place; twice is once. Returns whether it is a new
  * head. */
 static bool
@@ -186,7 +200,7 @@ window_insert(struct er_lane_live *lane, const struct er_ready *ready)
             hi = mid;
         }
     }
-    if (lo < lane->n && win[lo].id == ready->id) {
+    if (lo < lane->n && win[lo].id == ready->id && win[lo].rank == ready->rank) {
         return false;
     }
     memmove(win + lo + 1, win + lo, (lane->n - lo) * sizeof win[0]);
@@ -194,7 +208,7 @@ window_insert(struct er_lane_live *lane, const struct er_ready *ready)
     lane->n++;
     if (lane->n > WINDOW_MAX) {
         lane->n--;
-        lane->more = true;
+        leave_out(lane, &win[lane->n]);
     }
     return lo == 0;
 }
@@ -216,6 +230,21 @@ run_peek(struct er_op *op, struct er_store *s, er_usec now)
     return er_store_peek(s, p->lane, p->from.rank, p->from.id, p->got, WINDOW_MAX, &p->n);
 }
 
+/* Takes in what a peek brought, up to the first that was left out meanwhile. */
+static void
+window_extend(struct er_lane_live *lane, const struct peek_op *p)
+{
+    bool missed = lane->missed;
+    struct er_ready end = lane->first_missed;
+    lane->more = p->n == WINDOW_MAX || missed;
+    for (size_t i = 0; i < p->n && (!missed || ready_less(&p->got[i], &end)); i++) {
+        (void)window_insert(lane, &p->got[i]);
+    }
+    if (missed) {
+        (void)window_insert(lane, &end);
+    }
+}
+
 static void
 done_peek(struct er_op *op, int rc)
 {
@@ -226,10 +255,7 @@ done_peek(struct er_op *op, int rc)
     if (rc) {
         er_schedule_sick(e, rc);
     } else {
-        lane->more = p->n == WINDOW_MAX || lane->missed;
-        for (size_t i = 0; i < p->n; i++) {
-            (void)window_insert(lane, &p->got[i]);
-        }
+        window_extend(lane, p);
         lane_update(e, lane);
     }
     lane->missed = false;
@@ -270,7 +296,7 @@ er_lanes_ready(struct er_engine *e, const struct er_ready *ready)
     ER_ASSERT(lane);
     bool behind = lane->n == 0 || ready_less(&lane->win[lane->first + lane->n - 1], ready);
     if (lane->more && behind) {
-        lane->missed = lane->missed || lane->peeking;
+        leave_out(lane, ready);
         lane_refill(e, lane);
         return;
     }

@@ -360,7 +360,7 @@ decide(struct er_engine *e, struct er_run *run, const json_t *o, struct er_arena
     bool ok = f->has_exit_code && f->exit_code == 0 && !json_is_object(error);
 
     bool requeue = why && strcmp(why, "requeue") == 0;
-    if ((why && strcmp(why, "cancel") == 0) || (requeue && run->cancel && !ok)) {
+    if ((why && strcmp(why, "cancel") == 0) || (requeue && run->cancel)) {
         cancelled(run, arena, f); /* also when it was asked for after a requeue */
     } else if (requeue) {
         if (spawned) {

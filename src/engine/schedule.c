@@ -38,11 +38,6 @@ claimed(struct er_engine *e, struct er_claim *row, int rc)
     ER_ASSERT(run && run->phase == ER_RUN_CLAIMING);
     if (rc == 0 && row->status == 0) {
         run->phase = ER_RUN_HELD;
-        if (row->task->lane != run->lane->id) { /* it was edited into another lane */
-            er_lanes_release(e, run->lane);
-            run->lane = er_lanes_find(e, row->task->lane);
-            er_lanes_retake(e, run->lane);
-        }
         er_run_fill(run, row->task);
         e->stats.claims++;
         er_dispatch_send_run(e, run, row->task, row->expected_for);
@@ -88,15 +83,16 @@ claim_some(struct er_engine *e)
             c->engine = e;
         }
         if (er_run_find(e, ready.id)) {
-            /* an older attempt's end is still on its way: look again when it is there */
+            /* it was edited, and stood in the window twice */
             er_lanes_release(e, lane);
-            lane->more = true;
-            break;
+            continue;
         }
         struct er_run *run = er_run_new(e, s, lane, ready.id);
         run->ready = ready;
         c->rows[c->n].id = ready.id;
         c->rows[c->n].session = s->id;
+        c->rows[c->n].lane = ready.lane;
+        c->rows[c->n].rank = ready.rank;
         c->n++;
     }
     if (c && c->n > 0) {

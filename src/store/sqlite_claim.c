@@ -93,6 +93,13 @@ give(struct er_store *s, er_usec now, struct er_claim *row, struct er_task *t,
     return rc;
 }
 
+/* Whether the task is where the claim has seen it: it may have been edited since. */
+static bool
+stands(const struct er_claim *row, const struct er_task *t)
+{
+    return row->lane == 0 || (row->lane == t->lane && row->rank == t->rank);
+}
+
 static int
 claim_row(struct er_store *s, er_usec now, struct er_claim *row, struct er_arena *arena)
 {
@@ -107,9 +114,9 @@ claim_row(struct er_store *s, er_usec now, struct er_claim *row, struct er_arena
     struct er_task *t = er_arena_alloc(arena, sizeof *t);
     rc =
         t ? read_claimable(s, row->id, arena, t, &signature) : er_sqlite_no_memory(&s->c);
-    if (rc <= 0) {
+    if (rc <= 0 || !stands(row, t)) {
         row->status = ER_ESTATE;
-        return rc;
+        return rc < 0 ? rc : 0;
     }
     rc = give(s, now, row, t, arena);
     if (rc == 0) {

@@ -13,9 +13,9 @@ struct faulty_file {
 static sqlite3_vfs *real_vfs;
 static sqlite3_vfs faulty_vfs;
 static sqlite3_io_methods faulty_methods;
-static enum fault_vfs_kind broken_kind;
-static long countdown; /* 0 = whole */
-static bool broken, hit;
+static _Atomic(enum fault_vfs_kind) broken_kind;
+static _Atomic long countdown; /* 0 = whole */
+static _Atomic bool broken, hit;
 
 void
 fault_vfs_break(enum fault_vfs_kind kind, long n)
