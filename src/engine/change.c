@@ -73,7 +73,8 @@ run_change(struct er_op *op, struct er_store *s, er_usec now)
 }
 
 static void
-tell_cancel(struct er_engine *e, const struct er_change_request *c, const struct er_change *row)
+tell_cancel(struct er_engine *e, const struct er_change *row, const char *reason,
+            const char *by)
 {
     struct er_run *run = er_run_find(e, row->id);
     if (row->state != ER_TASK_RUNNING || !run || run->attempt != row->attempt) {
@@ -82,9 +83,52 @@ tell_cancel(struct er_engine *e, const struct er_change_request *c, const struct
     run->cancel = true;
     er_free(run->cancel_reason);
     er_free(run->cancel_by);
-    run->cancel_reason = er_xstrdup(c->reason);
-    run->cancel_by = er_xstrdup(c->by);
+    run->cancel_reason = er_xstrdup(reason);
+    run->cancel_by = er_xstrdup(by);
     er_dispatch_send_cancel(run, "cancel");
+}
+
+struct cancel_after {
+    struct er_op op;
+    struct er_engine *engine;
+    struct er_change row;
+    char *reason, *by;
+};
+
+static int
+run_cancel_after(struct er_op *op, struct er_store *s, er_usec now)
+{
+    struct cancel_after *c = (struct cancel_after *)(void *)op;
+    return er_store_cancel(s, now, &c->row, 1, c->reason, c->by);
+}
+
+static void
+done_cancel_after(struct er_op *op, int rc)
+{
+    struct cancel_after *c = (struct cancel_after *)(void *)op;
+    if (rc && !c->engine->stopping) {
+        er_schedule_later(c->engine, op, rc);
+        return;
+    }
+    if (rc == 0 && c->row.status == 0) {
+        tell_cancel(c->engine, &c->row, c->reason, c->by);
+    }
+    er_free(c->reason);
+    er_free(c->by);
+    er_free(c);
+}
+
+void
+er_change_cancel_after(struct er_engine *e, const struct er_run *run)
+{
+    struct cancel_after *c = er_xzalloc(sizeof *c);
+    c->op.run = run_cancel_after;
+    c->op.done = done_cancel_after;
+    c->engine = e;
+    c->row.id = run->id;
+    c->reason = er_xstrdup(run->cancel_reason ? run->cancel_reason : "cancelled");
+    c->by = er_xstrdup(run->cancel_by);
+    er_ferry_post(e->ferry, &c->op);
 }
 
 static void
@@ -139,7 +183,7 @@ done_change(struct er_op *op, int rc)
     } else if (c->kind == ER_CHANGE_CANCEL) {
         for (size_t i = 0; i < c->n; i++) {
             if (c->rows[i].status == 0) {
-                tell_cancel(e, c, &c->rows[i]);
+                tell_cancel(e, &c->rows[i], c->reason, c->by);
             }
         }
     }

@@ -427,12 +427,13 @@ static void
 done_refund(struct er_op *op, int rc)
 {
     struct refund_op *r = (struct refund_op *)(void *)op;
-    if (rc) { /* nobody else would ask again: the runs stay as ending until it works */
+    if (rc && !r->engine->stopping) {
+        /* nobody else would ask again: the runs stay as ending until it works */
         er_schedule_later(r->engine, op, rc);
         return;
     }
-    for (size_t i = 0; i < r->n; i++) {
-        er_run_free(r->engine, er_run_find(r->engine, r->rows[i].id));
+    for (size_t i = 0; i < r->n && rc == 0; i++) {
+        er_run_end_done(r->engine, er_run_find(r->engine, r->rows[i].id), &r->rows[i]);
     }
     er_free(r);
 }

@@ -135,6 +135,7 @@ void
 er_engine_stop(struct er_engine *e)
 {
     e->stopping = true;
+    er_schedule_post_later(e);
     er_loop_set_alarm(e->options.loop, ER_NEVER);
     er_ferry_stop(e->ferry);
     er_crew_stop(e->read_crew);

@@ -121,7 +121,7 @@ struct er_engine {
     bool sick; /* the last commit failed: no claims until one works */
     int sick_code;
     er_usec sick_until; /* wall: when to try again */
-    struct er_op *later; /* operations to post again when it is well */
+    struct er_op *later, **later_end; /* operations to post again when it is well */
     bool tight;          /* the disk was full: only ends and cancels, see ballast.c */
     char *ballast;       /* path; NULL = none */
     uint64_t rand;
@@ -165,6 +165,7 @@ void er_schedule_later(struct er_engine *e, struct er_op *op, int code);
 void er_schedule_well(struct er_engine *e); /* a commit worked */
 void er_schedule_rearm(struct er_engine *e); /* what the alarm depends on has changed */
 void er_schedule_prune(struct er_engine *e);
+void er_schedule_post_later(struct er_engine *e); /* all that waits, now */
 
 /* dispatch.c */
 struct er_session_live *er_dispatch_pick(struct er_engine *e); /* with room; NULL = none */
@@ -198,6 +199,13 @@ void er_run_end_undo(struct er_engine *e, struct er_run *run);
 void er_ballast_start(struct er_engine *e);
 void er_ballast_give_up(struct er_engine *e); /* a write found the disk full */
 void er_ballast_look(struct er_engine *e);    /* is there room again? */
+/* The end is on disk: the run is forgotten. A cancel that was promised after the end had
+ * been decided is made good. */
+void er_run_end_done(struct er_engine *e, struct er_run *run, const struct er_finish *row);
+
+/* change.c */
+/* Cancels the task of a run that ended otherwise, in the words of who asked for it. */
+void er_change_cancel_after(struct er_engine *e, const struct er_run *run);
 
 /* engine.c: deletes the logs of removed tasks on the file thread; takes the arena over. */
 void er_engine_delete_logs(struct er_engine *e, struct er_arena *arena,

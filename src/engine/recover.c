@@ -81,6 +81,10 @@ done_end(struct er_op *op, int rc)
 {
     struct autopsy *a = ER_CONTAINER(op, struct autopsy, op);
     struct er_engine *e = a->engine;
+    if (rc && e->stopping) {
+        forget(a);
+        return;
+    }
     if (rc) {
         er_schedule_later(e, op, rc);
         return;
@@ -88,7 +92,7 @@ done_end(struct er_op *op, int rc)
     for (size_t i = 0; i < a->n; i++) {
         struct er_run *run = er_run_find(e, a->rows[i].id);
         if (run) {
-            er_run_free(e, run);
+            er_run_end_done(e, run, &a->rows[i]);
         }
     }
     struct er_session_live *s = er_dispatch_find(e, a->session, a->token);

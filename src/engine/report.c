@@ -430,6 +430,15 @@ er_run_end_undo(struct er_engine *e, struct er_run *run)
     er_lanes_retake(e, run->lane);
 }
 
+void
+er_run_end_done(struct er_engine *e, struct er_run *run, const struct er_finish *row)
+{
+    if (run->cancel && row->status == 0 && !er_task_state_is_final(row->state)) {
+        er_change_cancel_after(e, run);
+    }
+    er_run_free(e, run);
+}
+
 /* ---- batches ---- */
 
 struct er_report_batch {
@@ -658,7 +667,7 @@ done_batch(struct er_op *op, int rc)
         if (b->rows[i].status) {
             batch_lost(b, run->id, run->attempt);
         }
-        er_run_free(e, run);
+        er_run_end_done(e, run, &b->rows[i]);
         e->stats.finished++;
         er_schedule_prune(e);
     }

@@ -204,6 +204,9 @@ er_schedule_alarm(void *engine)
 void
 er_schedule_sick(struct er_engine *e, int code)
 {
+    if (e->stopping) {
+        return; /* refused because the ferry goes no more */
+    }
     e->stats.commit_failures++;
     if (!e->sick) {
         er_log(ER_LOG_ERROR, "store", "the store refuses writes: %s; nothing is lost, trying "
@@ -218,12 +221,34 @@ er_schedule_sick(struct er_engine *e, int code)
     set_alarm(e);
 }
 
+/* In the order in which they came: an end that waits goes before one that builds on it. */
+static void
+add_later(struct er_engine *e, struct er_op *op)
+{
+    op->next = NULL;
+    if (!e->later) {
+        e->later_end = &e->later;
+    }
+    *e->later_end = op;
+    e->later_end = &op->next;
+}
+
 void
 er_schedule_later(struct er_engine *e, struct er_op *op, int code)
 {
+    ER_ASSERT(!e->stopping);
     er_schedule_sick(e, code);
-    op->next = e->later;
-    e->later = op;
+    add_later(e, op);
+}
+
+void
+er_schedule_post_later(struct er_engine *e)
+{
+    while (e->later) {
+        struct er_op *op = e->later;
+        e->later = op->next;
+        er_ferry_post(e->ferry, op);
+    }
 }
 
 void
@@ -236,11 +261,7 @@ er_schedule_well(struct er_engine *e)
     e->sick = false;
     e->sick_code = 0;
     set_alarm(e);
-    while (e->later) {
-        struct er_op *op = e->later;
-        e->later = op->next;
-        er_ferry_post(e->ferry, op);
-    }
+    er_schedule_post_later(e);
     struct er_lane_live *lane, *next;
     HASH_ITER (hh, e->lanes, lane, next) {
         er_lanes_mark_more(e, lane);
