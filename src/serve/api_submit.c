@@ -770,6 +770,12 @@ store_row_result(struct result *r, const struct er_new_task *row)
         field = "after";
         (void)snprintf(words, sizeof words, "these tasks wait for each other in a circle");
         break;
+    case ER_EFULL:
+        field = "queue";
+        (void)snprintf(words, sizeof words, "queue '%.100s' is full: %lld queued tasks (max: "
+                       "%lld)", row->queue, (long long)row->waiting,
+                       (long long)row->queue_size);
+        break;
     case ER_ECANCELLED:
         (void)snprintf(words, sizeof words, "not stored: another task of the request failed");
         break;

@@ -136,6 +136,76 @@ check_after(struct er_store *s, struct er_plan *p, size_t i)
     return 0;
 }
 
+/* How many tasks still fit into a queue, as far as this batch has come. */
+struct room {
+    const char *queue;
+    int64_t size; /* 0 = no limit */
+    int64_t waiting;
+    struct room *next;
+};
+
+static int
+ask_room(struct er_store *s, struct room *room)
+{
+    struct er_stmt q;
+    er_stmt_begin(&q, &s->c, ER_SQL_QUEUE_ROOM);
+    er_stmt_text(&q, room->queue);
+    int rc = er_stmt_step(&q);
+    if (rc == 1) {
+        room->size = er_col_i64(&q, 0);
+        room->waiting = er_col_i64(&q, 1);
+        rc = 0;
+    }
+    er_stmt_end(&q);
+    return rc;
+}
+
+/* The room of a queue, asked for once a batch. */
+static int
+find_room(struct er_store *s, const char *queue, struct room **rooms, struct room **out)
+{
+    struct room *room = *rooms;
+    while (room && strcmp(room->queue, queue) != 0) {
+        room = room->next;
+    }
+    if (!room) {
+        room = er_arena_alloc(&s->tmp, sizeof *room);
+        if (!room) {
+            return er_sqlite_no_memory(&s->c);
+        }
+        *room = (struct room){.queue = queue, .next = *rooms};
+        int rc = ask_room(s, room);
+        if (rc == 0 && room->size > 0) { /* what this transaction has counted must be seen */
+            rc = er_sqlite_sums_flush(s);
+            rc = rc ? rc : ask_room(s, room);
+        }
+        if (rc) {
+            return rc;
+        }
+        *rooms = room;
+    }
+    *out = room;
+    return 0;
+}
+
+static int
+check_room(struct er_store *s, struct er_new_task *row, struct room **rooms)
+{
+    struct room *room = NULL;
+    int rc = find_room(s, row->queue, rooms, &room);
+    if (rc || !room || room->size == 0) {
+        return rc;
+    }
+    if (room->waiting >= room->size) {
+        row->status = ER_EFULL;
+        row->waiting = room->waiting;
+        row->queue_size = room->size;
+    } else {
+        room->waiting++;
+    }
+    return 0;
+}
+
 static int
 check_row(struct er_store *s, struct er_plan *p, size_t i, struct key_seen **seen)
 {
@@ -160,6 +230,7 @@ static int
 check_rows(struct er_store *s, struct er_plan *p)
 {
     struct key_seen *seen = NULL;
+    struct room *rooms = NULL;
     int rc = 0;
     for (size_t i = 0; i < p->n && rc == 0; i++) {
         struct er_new_task *row = &p->rows[i];
@@ -169,6 +240,9 @@ check_rows(struct er_store *s, struct er_plan *p)
         row->id = 0;
         p->plan[i] = (struct er_plan_row){.alias = -1, .cancel_after = -1};
         rc = check_row(s, p, i, &seen);
+        if (rc == 0 && row->status == 0 && !row->existing && p->plan[i].alias < 0) {
+            rc = check_room(s, row, &rooms);
+        }
     }
     HASH_CLEAR(hh, seen);
     return rc;

@@ -114,8 +114,9 @@ struct er_new_task {
                    unknown dependency (bad_after) or parent (bad_after = -1); INVALID: a
                    cycle among refs (bad_after), or tags that are not an array of strings
                    (bad_after = -1); CANCELLED: a row of an atomic batch whose neighbour
-                   failed */
+                   failed; FULL: the queue's size is reached (waiting, queue_size) */
     int bad_after;      /* index in `after`, or -1 */
+    int64_t waiting, queue_size; /* with FULL: tasks that wait in the queue, and its size */
     bool existing;      /* the key was there with the same body: id is that task */
     er_task_id id;
     int64_t lane, rank;

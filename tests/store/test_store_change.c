@@ -419,6 +419,47 @@ sessions__open_and_close(void **state)
 }
 
 static void
+queues__take_as_many_as_their_size(void **state)
+{
+    struct fixture *f = *state;
+    struct er_queue q = {.name = "net", .size = 3};
+    struct er_new_task rows[5] = {f_new(), f_new(), f_new(), f_new(), f_new()};
+    struct er_new_after after = {.ref = 3};
+    for (int i = 0; i < 4; i++) {
+        rows[i].queue = "net";
+    }
+    f_begin(f);
+    assert_int_equal(er_store_queue_put(f->s, f->now, &q), 0);
+    assert_int_equal(er_store_submit(f->s, f->now, rows, 2, false), 0);
+    /* What this very transaction has put into it counts. The last waits for the one that
+     * finds no room, so it can't be stored either. */
+    rows[4].after = &after;
+    rows[4].n_after = 1;
+    after.ref = 1;
+    assert_int_equal(er_store_submit(f->s, f->now, rows + 2, 3, false), 0);
+    f_commit(f);
+    assert_int_equal(rows[2].status, 0);
+    assert_int_equal(rows[3].status, ER_EFULL);
+    assert_int_equal(rows[3].waiting, 3);
+    assert_int_equal(rows[3].queue_size, 3);
+    assert_true(rows[4].status != 0);
+    /* Once one of them runs there is room for one more. */
+    (void)f_claim(f, rows[0].id);
+    rows[4] = rows[3] = f_new();
+    rows[3].queue = rows[4].queue = "net";
+    f_begin(f);
+    assert_int_equal(er_store_submit(f->s, f->now, rows + 3, 2, true), 0);
+    f_commit(f);
+    assert_int_equal(rows[3].status, ER_ECANCELLED);
+    assert_int_equal(rows[4].status, ER_EFULL);
+    f_begin(f);
+    assert_int_equal(er_store_submit(f->s, f->now, rows + 3, 2, false), 0);
+    f_commit(f);
+    assert_int_equal(rows[3].status, 0);
+    assert_int_equal(rows[4].status, ER_EFULL);
+}
+
+static void
 queues__have_settings_until_they_are_removed(void **state)
 {
     struct fixture *f = *state;
@@ -478,6 +519,7 @@ main(void)
         BOTH(peek__shows_a_lane_in_order),
         BOTH(sessions__open_and_close),
         BOTH(queues__have_settings_until_they_are_removed),
+        BOTH(queues__take_as_many_as_their_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
