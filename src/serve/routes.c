@@ -18,36 +18,36 @@
 
 /* clang-format off */
 const struct er_route er_routes[] = {
-    {"POST", "/v1/tasks", true, DOC, er_api_submit, er_api_submit_line, "submit tasks"},
-    {"GET", "/v1/tasks", false, 0, er_api_list, NULL, "list tasks"},
-    {"GET", "/v1/tasks/{id}", false, 0, er_api_show, NULL, "one task"},
-    {"PATCH", "/v1/tasks/{id}", false, SMALL, er_api_edit, NULL, "edit a waiting task"},
-    {"DELETE", "/v1/tasks/{id}", false, SMALL, er_api_delete, NULL, "remove a finished task"},
-    {"GET", "/v1/tasks/{id}/log", false, 0, er_api_log, NULL, "its output"},
-    {"GET", "/v1/tasks/{id}/result", false, 0, er_api_result, NULL, "its result"},
-    {"GET", "/v1/tasks/{id}/attempts", false, 0, er_api_attempts, NULL, "its attempts"},
-    {"GET", "/v1/tasks/{id}/items", false, 0, er_api_items, NULL, "its items"},
-    {"POST", "/v1/tasks/{id}/input", false, DOC, er_api_input, NULL, "to its standard input"},
-    {"POST", "/v1/tasks/{id}/progress", false, DOC, er_api_progress, NULL, "report progress"},
-    {"POST", "/v1/tasks/{id}/{name}", false, SMALL, er_api_action, NULL, "cancel, pause, resume, retry, requeue"},
-    {"POST", "/v1/actions/{name}", false, DOC, er_api_actions, NULL, "the same for many"},
-    {"POST", "/v1/clean", false, SMALL, er_api_clean, NULL, "remove finished tasks"},
-    {"GET", "/v1/events", false, 0, er_api_events, NULL, "server-sent events"},
-    {"GET", "/v1/queues", false, 0, er_api_queues, NULL, "queues"},
-    {"GET", "/v1/queues/{name}", false, 0, er_api_queue_get, NULL, "one queue"},
-    {"PUT", "/v1/queues/{name}", false, SMALL, er_api_queue_put, NULL, "set a queue's limits"},
-    {"DELETE", "/v1/queues/{name}", false, SMALL, er_api_queue_delete, NULL, "remove a queue"},
-    {"GET", "/v1/types", false, 0, er_api_types, NULL, "registered types"},
-    {"GET", "/v1/types/{name}", false, 0, er_api_types, NULL, "one type"},
-    {"GET", "/v1/stats", false, 0, er_api_stats, NULL, "counts, workers, the daemon"},
-    {"GET", "/v1/doctor", false, 0, er_api_doctor, NULL, "checks"},
-    {"POST", "/v1/shutdown", false, SMALL, er_api_shutdown, NULL, "end the daemon"},
-    {"POST", "/v1/work/claim", false, DOC, er_api_claim, NULL, "a worker's hello"},
-    {"POST", "/v1/work/report", true, REPORT, er_api_report, er_api_report_line, "a worker's reports"},
-    {"GET", "/v1", false, 0, er_api_index, NULL, "this list"},
-    {"GET", "/healthz", false, 0, er_api_health, NULL, "the daemon lives"},
-    {"GET", "/readyz", false, 0, er_api_ready, NULL, "the queue makes progress"},
-    {"GET", "/metrics", false, 0, er_api_metrics, NULL, "for Prometheus"},
+    {"POST", "/v1/tasks", true, DOC, er_api_submit, er_api_submit_line, "submit tasks", "atomic brief"},
+    {"GET", "/v1/tasks", false, 0, er_api_list, NULL, "list tasks", "state queue type tag correlation limit cursor view"},
+    {"GET", "/v1/tasks/{id}", false, 0, er_api_show, NULL, "one task", "wait until"},
+    {"PATCH", "/v1/tasks/{id}", false, SMALL, er_api_edit, NULL, "edit a waiting task", ""},
+    {"DELETE", "/v1/tasks/{id}", false, SMALL, er_api_delete, NULL, "remove a finished task", ""},
+    {"GET", "/v1/tasks/{id}/log", false, 0, er_api_log, NULL, "its output", "attempt stream tail timestamps format follow"},
+    {"GET", "/v1/tasks/{id}/result", false, 0, er_api_result, NULL, "its result", ""},
+    {"GET", "/v1/tasks/{id}/attempts", false, 0, er_api_attempts, NULL, "its attempts", ""},
+    {"GET", "/v1/tasks/{id}/items", false, 0, er_api_items, NULL, "its items", "limit cursor"},
+    {"POST", "/v1/tasks/{id}/input", false, DOC, er_api_input, NULL, "to its standard input", ""},
+    {"POST", "/v1/tasks/{id}/progress", false, DOC, er_api_progress, NULL, "report progress", ""},
+    {"POST", "/v1/tasks/{id}/{name}", false, SMALL, er_api_action, NULL, "cancel, pause, resume, retry, requeue", "wait"},
+    {"POST", "/v1/actions/{name}", false, DOC, er_api_actions, NULL, "the same for many", ""},
+    {"POST", "/v1/clean", false, SMALL, er_api_clean, NULL, "remove finished tasks", ""},
+    {"GET", "/v1/events", false, 0, er_api_events, NULL, "server-sent events", "since task correlation event"},
+    {"GET", "/v1/queues", false, 0, er_api_queues, NULL, "queues", ""},
+    {"GET", "/v1/queues/{name}", false, 0, er_api_queue_get, NULL, "one queue", ""},
+    {"PUT", "/v1/queues/{name}", false, SMALL, er_api_queue_put, NULL, "set a queue's limits", ""},
+    {"DELETE", "/v1/queues/{name}", false, SMALL, er_api_queue_delete, NULL, "remove a queue", ""},
+    {"GET", "/v1/types", false, 0, er_api_types, NULL, "registered types", ""},
+    {"GET", "/v1/types/{name}", false, 0, er_api_types, NULL, "one type", ""},
+    {"GET", "/v1/stats", false, 0, er_api_stats, NULL, "counts, workers, the daemon", ""},
+    {"GET", "/v1/doctor", false, 0, er_api_doctor, NULL, "checks", ""},
+    {"POST", "/v1/shutdown", false, SMALL, er_api_shutdown, NULL, "end the daemon", ""},
+    {"POST", "/v1/work/claim", false, DOC, er_api_claim, NULL, "a worker's hello", ""},
+    {"POST", "/v1/work/report", true, REPORT, er_api_report, er_api_report_line, "a worker's reports", ""},
+    {"GET", "/v1", false, 0, er_api_index, NULL, "this list", ""},
+    {"GET", "/healthz", false, 0, er_api_health, NULL, "the daemon lives", ""},
+    {"GET", "/readyz", false, 0, er_api_ready, NULL, "the queue makes progress", ""},
+    {"GET", "/metrics", false, 0, er_api_metrics, NULL, "for Prometheus", ""},
 };
 /* clang-format on */
 const size_t er_routes_n = sizeof er_routes / sizeof er_routes[0];
@@ -268,6 +268,35 @@ find_route(struct er_call *call, const char *method, const char *path)
     return found;
 }
 
+/* Whether the route knows that parameter. */
+static bool
+knows(const struct er_route *route, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *p = route->params; *p; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " ");
+        if (n == len && strncmp(p, name, n) == 0) {
+            return true;
+        }
+        p += n;
+    }
+    return false;
+}
+
+/* Stops at the first parameter that the route does not know, and answers. */
+static bool
+check_param(void *ctx, const char *name, const char *value)
+{
+    struct er_call *call = ctx;
+    (void)value;
+    if (knows(call->route, name)) {
+        return true;
+    }
+    er_call_problem(call, ER_EINVALID, name, "unknown parameter '%.100s' (there %s%s)", name,
+                    *call->route->params ? "is: " : "is none here", call->route->params);
+    return false;
+}
+
 static bool
 is_ndjson(const struct er_http_request *req)
 {
@@ -296,6 +325,10 @@ on_head(void *ctx, struct er_http_request *req, enum er_http_body *out_body, siz
         er_call_problem(call, rc, NULL, rc == ER_EINVALID ? "'%.200s' holds an id that is no "
                         "number from 1" : "there is no '%.200s' (GET /v1 lists what there is)",
                         path);
+        return -1;
+    }
+    er_http_queries(req, check_param, call);
+    if (call->answered) {
         return -1;
     }
     call->is_lines = call->route->lines && (is_ndjson(req) || call->route->handle == er_api_report);

@@ -53,6 +53,7 @@ struct er_route {
     /* with `lines`: one line; may answer the call (then nothing follows) */
     void (*line)(struct er_call *call, const char *line, size_t len);
     const char *summary; /* one line for the index */
+    const char *params;  /* names in the query that it knows, with blanks between them */
 };
 struct er_call {
     struct er_server *server;
