@@ -415,6 +415,7 @@ struct refund_op {
     size_t n;
     struct er_finish rows[];
 };
+    struct er_arena arena;
 
 static int
 run_refund(struct er_op *op, struct er_store *s, er_usec now)
@@ -438,6 +439,7 @@ done_refund(struct er_op *op, int rc)
     er_free(r);
 }
 
+    er_arena_free(&r->arena);
 static void
 refund_unknown(struct er_engine *e, struct er_session_live *s, const struct er_hello *hello)
 {
@@ -448,7 +450,7 @@ refund_unknown(struct er_engine *e, struct er_session_live *s, const struct er_h
     TAILQ_FOREACH (run, &s->runs, in_session) {
         if (run->phase == ER_RUN_HELD && !is_in(hello->held, hello->n_held, run) &&
             !is_in(hello->owed, hello->n_owed, run)) {
-            er_report_refund(run, &r->rows[n++]);
+            er_report_refund(run, &r->arena, &r->rows[n++]);
             er_run_end_begin(e, run);
         }
     }

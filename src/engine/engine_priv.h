@@ -190,7 +190,9 @@ int er_report_finish(struct er_engine *e, struct er_run *run, struct er_arena *a
 /* Fills it for an attempt that was lost with its worker, or was never spawned. */
 void er_report_lost(struct er_engine *e, struct er_run *run, struct er_arena *arena,
                     struct er_finish *out);
-void er_report_refund(struct er_run *run, struct er_finish *out);
+void er_report_refund(struct er_run *run, struct er_arena *arena, struct er_finish *out);
+/* Takes back what reports of that session have told and not sent yet. */
+void er_report_worker_died(struct er_engine *e, int64_t session);
 /* Marks a run as ending and gives its permits back; _undo when the write failed. */
 void er_run_end_begin(struct er_engine *e, struct er_run *run);
 void er_run_end_undo(struct er_engine *e, struct er_run *run);

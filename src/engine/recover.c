@@ -111,7 +111,7 @@ conclude(struct autopsy *a, const struct body *b, struct er_run *run,
         return;
     }
     if (b->evidence == NO_LOG) {
-        er_report_refund(run, row);
+        er_report_refund(run, &a->arena, row);
         return;
     }
     er_report_lost(e, run, &a->arena, row);

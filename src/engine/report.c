@@ -268,7 +268,7 @@ rate_limited(struct er_engine *e, er_usec retry_after, struct er_arena *arena,
 }
 
 void
-er_report_refund(struct er_run *run, struct er_finish *out)
+er_report_refund(struct er_run *run, struct er_arena *arena, struct er_finish *out)
 {
     *out = (struct er_finish){.id = run->id,
                               .attempt = run->attempt,
@@ -279,10 +279,7 @@ er_report_refund(struct er_run *run, struct er_finish *out)
                               .finished_at = ER_NEVER};
     if (run->cancel) {
         out->refund = false;
-        out->state = ER_TASK_CANCELLED;
-        out->outcome = ER_OUTCOME_CANCELLED;
-        out->event = ER_EVENT_TASK_CANCELLED;
-        out->event_data_json = "{\"reason\":\"cancelled\",\"by\":null}";
+        cancelled(run, arena, out);
         return;
     }
     put_back(run, ER_OUTCOME_REFUNDED, "{\"reason\":\"refunded\"}", out);
@@ -366,10 +363,10 @@ decide(struct er_engine *e, struct er_run *run, const json_t *o, struct er_arena
         if (spawned) {
             put_back(run, ER_OUTCOME_REQUEUED, "{\"reason\":\"requeue\"}", f);
         } else {
-            er_report_refund(run, f);
+            er_report_refund(run, arena, f);
         }
     } else if (!spawned && !json_is_object(error)) {
-        er_report_refund(run, f);
+        er_report_refund(run, arena, f);
     } else if (retry_after > 0 && (!why || strcmp(why, "timeout") != 0) && !run->cancel) {
         rate_limited(e, retry_after, arena, f);
     } else if (ok && (!why || strcmp(why, "timeout") != 0)) {
