@@ -6,7 +6,9 @@ usage: run.py --programs STAGE [--where FOLDER] [--quick] [ROW...]
 
 Prints TSV: row, what, value, unit, the peer's value, ratio, what is to be reached, and yes
 or no. Rows (all when none is named): disk drain add submit latency page claim hundred idle.
-A benchmark, not a test: it ends with 0 whatever the numbers are. Peers come from Debian
+A benchmark, not a test: it ends with 0 whatever the numbers are. Rates and costs are the best of
+several turns, errand and its peers taking turns: what other programs take from a machine in
+between is not the subject; latencies are medians and p99 of all. Peers come from Debian
 (xargs, task-spooler, beanstalkd, redis-server); those that are missing leave a '-'.
 Stores and binlogs lie in FOLDER (default: build/bench): it has to be on the disk that is
 meant. Everything that is started is ended by its pid.
@@ -16,7 +18,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -164,10 +165,10 @@ class Bench:
                 subprocess.run(["tsp", "-w"], env=env, check=False)
                 spooler.append(count / (time.monotonic() - began))
                 self.spooler_end(env)
-        mine, limit = statistics.median(ours), statistics.median(xargs)
+        mine, limit = max(ours), max(xargs)
         what = f"{n} x true, two at a time, queued first, captured, durable"
         row("drain", what, mine, "tasks/s", "xargs -P2", limit, mine / limit, ">= 0.8", mine / limit >= 0.8)
-        peer = statistics.median(spooler) if spooler else None
+        peer = max(spooler, default=None)
         ratio = divide(mine, peer)
         row("drain", what, mine, "tasks/s", "task-spooler", peer, ratio, ">= 1.2", ratio and ratio >= 1.2)
 
@@ -202,33 +203,40 @@ class Bench:
             mine["ms_p50"] / nothing["ms_p50"])
 
     def submit(self):
-        peers = {}
         binlog = tempfile.mkdtemp(prefix="binlog-", dir=self.where)
         server = self.beanstalkd("-b", binlog, "-f0")
-        if server:
+        instance = self.instance(2)
+        self.put_queue(instance, "bench", {"paused": True})
+        best = {}
+
+        def keep(name, rate):
+            best[name] = max(best.get(name, 0), rate)
+
+        for _ in range(3):
             for clients in (1, 8):
-                rate = self.measure("beanstalk", PORT, clients, self.scale(20000))["put_per_s"]
-                peers[clients] = rate
-            peers["pipelined"] = self.measure("beanstalk", PORT, 1, self.scale(50000), 100)["put_per_s"]
+                n = self.scale(10000)
+                if server:
+                    keep(("peer", clients), self.measure("beanstalk", PORT, clients, n)["put_per_s"])
+                keep(clients, self.client(instance, "submit", clients, n, "bench")["submits_per_s"])
+            if server:
+                keep(("peer", "100"), self.measure("beanstalk", PORT, 1, self.scale(30000), 100)["put_per_s"])
+            keep("bulk", self.client(instance, "bulk", self.scale(100000), 1000, "bench")["submits_per_s"])
+        instance.close()
+        if server:
             server.kill()
             server.wait()
         shutil.rmtree(binlog)
-        instance = self.instance(2)
-        self.put_queue(instance, "bench", {"paused": True})
         for clients, reach in ((1, 0.5), (8, 2.5)):
-            rate = self.client(instance, "submit", clients, self.scale(20000), "bench")["submits_per_s"]
-            ratio = divide(rate, peers.get(clients))
-            row("submit", f"200-byte tasks, synced, {clients} client{'s' if clients > 1 else ''}", rate, "/s",
-                "beanstalkd -f0", peers.get(clients), ratio, f">= {reach}", ratio and ratio >= reach)
-        rate = self.client(instance, "bulk", self.scale(200000), 1000, "bench")["submits_per_s"]
-        best = max(peers.get(1, 0), peers.get(8, 0)) or None
-        ratio = divide(rate, best)
-        row("submit", "the same, NDJSON of 1,000", rate, "/s", "beanstalkd -f0", best, ratio, ">= 12",
-            ratio and ratio >= 12)
-        if "pipelined" in peers:
-            row("submit", "the same", rate, "/s", "beanstalkd -f0, 100 pipelined", peers["pipelined"],
-                divide(rate, peers["pipelined"]))
-        instance.close()
+            peer = best.get(("peer", clients))
+            ratio = divide(best[clients], peer)
+            row("submit", f"200-byte tasks, synced, {clients} client{'s' if clients > 1 else ''}", best[clients], "/s",
+                "beanstalkd -f0", peer, ratio, f">= {reach}", ratio and ratio >= reach)
+        peer = max((rate for name, rate in best.items() if name in (("peer", 1), ("peer", 8))), default=None)
+        ratio = divide(best["bulk"], peer)
+        row("submit", "the same, NDJSON of 1,000", best["bulk"], "/s", "beanstalkd -f0, its better one", peer, ratio,
+            ">= 12", ratio and ratio >= 12)
+        peer = best.get(("peer", "100"))
+        row("submit", "the same", best["bulk"], "/s", "beanstalkd -f0, 100 pipelined", peer, divide(best["bulk"], peer))
 
     def latency(self):
         n = self.scale(500)
@@ -284,7 +292,7 @@ class Bench:
             self.put_queue(instance, "bench", {"paused": True})
             self.fill(instance, batch, "bench")
         instance.close()
-        return statistics.median(costs)
+        return min(costs)
 
     def claim(self):
         big = self.scale(1000000)
