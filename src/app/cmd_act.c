@@ -69,12 +69,13 @@ way_on(const char *action, enum er_task_state state)
                : strcmp(action, "resume") == 0 ? "only what is paused can be resumed"
                                                : "";
     }
+    if (strcmp(action, "requeue") == 0) {
+        return "only what runs can be put back";
+    }
     if (state == ER_TASK_PAUSED && strcmp(action, "pause") != 0) {
         return "errand resume %s lets it go on";
     }
-    return strcmp(action, "requeue") == 0  ? "only what runs can be put back"
-           : strcmp(action, "resume") == 0 ? "only what is paused can be resumed"
-                                           : "";
+    return strcmp(action, "resume") == 0 ? "only what is paused can be resumed" : "";
 }
 
 /* Says why an action was refused, from its problem; the exit code. */

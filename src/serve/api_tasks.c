@@ -584,7 +584,7 @@ refusal(const struct er_change_request *c, const struct er_change *row, char *ou
     }
     bool final = er_task_state_is_final(row->state);
     if (c->kind == ER_CHANGE_REQUEUE) {
-        (void)snprintf(out, size, "cannot requeue %lld: it is %s", id,
+        (void)snprintf(out, size, "cannot requeue %lld: it is %s, not running", id,
                        row->state == ER_TASK_RUNNING ? "ending" : state);
         return;
     }

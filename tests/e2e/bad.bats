@@ -147,6 +147,6 @@ refused() {
     id=$(errand add --hold -- true)
     refused 5 paused retry "$id"
     refused 5 paused remove "$id"
-    refused 5 "not running" requeue "$id"
+    refused 5 "only what runs" requeue "$id"
     errand cancel "$id"
 }
