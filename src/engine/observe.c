@@ -178,8 +178,9 @@ ring_add(struct er_engine *e, const struct er_fact *f)
 static void
 wake_subs(struct er_engine *e)
 {
-    struct er_sub *s;
-    TAILQ_FOREACH (s, &e->subs, in_engine) {
+    struct er_sub *s, *next;
+    for (s = TAILQ_FIRST(&e->subs); s; s = next) {
+        next = TAILQ_NEXT(s, in_engine); /* it may unsubscribe */
         s->wake(s->ctx);
     }
 }
@@ -282,7 +283,6 @@ struct page_query {
     struct er_query q;
     struct er_sub *sub;
     struct er_fact_filter filter;
-    bool check_gap;
     int64_t gap_to; /* last number that is gone; 0 = none */
     struct er_fact *facts;
     size_t n;
@@ -290,20 +290,31 @@ struct page_query {
 };
 
 static void
-run_page(struct er_query *q, struct er_store_reader *r)
+/* Whether what the page begins with is gone; then it begins behind that. */
+static bool
+page_has_gap(struct er_query *q, struct er_store_reader *r)
 {
     struct page_query *p = (struct page_query *)(void *)q;
     int64_t first, last;
-    if (p->check_gap) {
-        q->rc = er_store_fact_bounds(r, &first, &last);
-        if (q->rc == 0 && first > p->filter.since + 1) {
-            p->gap_to = first - 1;
-            p->filter.since = p->gap_to;
+    q->rc = er_store_fact_bounds(r, &first, &last);
+    if (q->rc || first <= p->filter.since + 1) {
+        return false;
+    }
+    p->gap_to = first - 1;
+    p->filter.since = p->gap_to;
+    return true;
+}
+
+/* Facts may go at any time, also from before one that is slow: looked at again behind. */
+run_page(struct er_query *q, struct er_store_reader *r)
+{
+    struct page_query *p = (struct page_query *)(void *)q;
+    (void)page_has_gap(q, r);
+    do {
+        if (q->rc == 0) {
+            q->rc = er_store_facts(r, &p->filter, &q->arena, &p->facts, &p->n, &p->last);
         }
-    }
-    if (q->rc == 0) {
-        q->rc = er_store_facts(r, &p->filter, &q->arena, &p->facts, &p->n, &p->last);
-    }
+    } while (q->rc == 0 && page_has_gap(q, r));
 }
 
 static void
@@ -340,7 +351,6 @@ read_page(struct er_sub *s)
     p->q.run = run_page;
     p->q.done = done_page;
     p->sub = s;
-    p->check_gap = !s->checked;
     p->filter = (struct er_fact_filter){.since = s->next - 1,
                                         .task = s->filter.task,
                                         .correlation = s->correlation,
@@ -353,14 +363,14 @@ read_page(struct er_sub *s)
 /* ---- samples ---- */
 
 static char *
-sample_frame(const struct er_run *run, enum er_event event)
+sample_frame(const struct er_engine *e, const struct er_run *run, enum er_event event)
 {
     struct er_buf b;
     er_buf_init(&b, 0);
     er_buf_addf(&b, "event: %s\ndata: {\"seq\":null,\"event\":\"%s\",\"time\":",
                 er_event_word(event), er_event_word(event));
     char at[ER_RFC3339_SIZE];
-    er_time_format(er_clock_wall(er_clock_system()), at);
+    er_time_format(er_clock_wall(e->options.clock), at);
     er_buf_addf(&b, "\"%s\",\"task\":%lld,\"run\":%d,\"type\":", at, (long long)run->id,
                 run->run);
     er_buf_add_json_str(&b, run->lane->type);
@@ -395,15 +405,16 @@ sub_sample(struct er_sub *s, const struct er_run *run, enum er_event event)
         HASH_ADD(hh, s->samples, key, sizeof p->key, p);
     }
     er_free(p->frame);
-    p->frame = sample_frame(run, event);
+    p->frame = sample_frame(s->engine, run, event);
     s->wake(s->ctx);
 }
 
 void
 er_observe_sample(struct er_engine *e, struct er_run *run, enum er_event event)
 {
-    struct er_sub *s;
-    TAILQ_FOREACH (s, &e->subs, in_engine) {
+    struct er_sub *s, *following;
+    for (s = TAILQ_FIRST(&e->subs); s; s = following) {
+        following = TAILQ_NEXT(s, in_engine);
         bool wanted = event == ER_EVENT_TASK_PROGRESS ? s->filter.progress : s->filter.output;
         if (wanted && (s->filter.task == 0 || s->filter.task == run->id) &&
             (!s->correlation ||
