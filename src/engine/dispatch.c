@@ -254,8 +254,8 @@ void
 er_dispatch_send_cancel(struct er_run *run, const char *why)
 {
     struct er_session_live *s = run->session;
-    if (!s->link || run->phase != ER_RUN_HELD) {
-        return; /* said again when it is attached */
+    if (!s->link || run->phase != ER_RUN_HELD || !run->told) {
+        return; /* said again when it is attached, or told of the run */
     }
     er_buf_add_str(&s->link->out, "{\"cancel\":");
     add_task_attempt(&s->link->out, run);
@@ -343,6 +343,7 @@ done_env_query(struct er_query *q)
             er_buf_add_str(out, "}}\n");
         }
         er_buf_add(out, eq->line.data, eq->line.len);
+        run->told = true;
         wake(s);
         if (run->cancel || run->requeue) { /* asked for before the worker knew the run */
             er_dispatch_send_cancel(run, run->cancel ? "cancel" : "requeue");
@@ -363,6 +364,7 @@ er_dispatch_send_run(struct er_engine *e, struct er_run *run, const struct er_ta
     }
     if (env_is_sent(s, task->env)) {
         add_run_line(&s->link->out, task, expected_for);
+        run->told = true;
         wake(s);
         return;
     }
@@ -401,6 +403,7 @@ drop_strangers(struct er_engine *e, struct er_session_live *s, const struct er_h
         if (run && run->session == s && run->attempt == h->attempt) {
             run->pid = h->pid;
             run->started_at = h->started_at;
+            run->told = true;
             continue;
         }
         er_buf_addf(&s->link->out, "{\"drop\":{\"task\":%lld,\"attempt\":%d}}\n",
@@ -412,10 +415,10 @@ drop_strangers(struct er_engine *e, struct er_session_live *s, const struct er_h
 struct refund_op {
     struct er_op op;
     struct er_engine *engine;
+    struct er_arena arena;
     size_t n;
     struct er_finish rows[];
 };
-    struct er_arena arena;
 
 static int
 run_refund(struct er_op *op, struct er_store *s, er_usec now)
@@ -436,10 +439,10 @@ done_refund(struct er_op *op, int rc)
     for (size_t i = 0; i < r->n && rc == 0; i++) {
         er_run_end_done(r->engine, er_run_find(r->engine, r->rows[i].id), &r->rows[i]);
     }
+    er_arena_free(&r->arena);
     er_free(r);
 }
 
-    er_arena_free(&r->arena);
 static void
 refund_unknown(struct er_engine *e, struct er_session_live *s, const struct er_hello *hello)
 {
@@ -474,7 +477,7 @@ er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
         return ER_ELOST;
     }
     if (s->link) {
-        er_engine_session_detach(e, s->link); /* the old stream is a dead one */
+        (void)er_engine_session_detach(e, s->link); /* the old stream is a dead one */
     }
     s->link = link;
     s->pid = hello->pid;
@@ -493,15 +496,18 @@ er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
     return 0;
 }
 
-void
+bool
 er_engine_session_detach(struct er_engine *e, struct er_link *link)
 {
+    bool was_its = false;
     struct er_session_live *s, *next;
     HASH_ITER (hh, e->sessions, s, next) {
         if (s->link == link) {
             s->link = NULL;
+            was_its = true;
         }
     }
+    return was_its;
 }
 
 void
@@ -541,7 +547,7 @@ er_engine_input(struct er_engine *e, er_task_id id, const void *p, size_t n, boo
     if (!run || run->phase == ER_RUN_ENDING || !run->session->link) {
         return ER_ESTATE;
     }
-    if (run->phase == ER_RUN_CLAIMING) {
+    if (run->phase == ER_RUN_CLAIMING || !run->told) {
         return ER_EBUSY;
     }
     struct er_buf *out = &run->session->link->out;
@@ -558,7 +564,7 @@ int
 er_engine_tell(struct er_engine *e, er_task_id id, const char *json)
 {
     struct er_run *run = er_run_find(e, id);
-    if (!run || run->phase != ER_RUN_HELD || !run->session->link) {
+    if (!run || run->phase != ER_RUN_HELD || !run->told || !run->session->link) {
         return ER_ESTATE;
     }
     struct er_buf *out = &run->session->link->out;

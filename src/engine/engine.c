@@ -92,6 +92,7 @@ er_engine_open(const struct er_engine_options *options, struct er_engine **out,
     e->logs = er_xstrdup(options->logs);
     er_rand_bytes(&e->rand, sizeof e->rand);
     er_lanes_init(e);
+    TAILQ_INIT(&e->batches);
     int rc = er_store_open(options->store_path, &e->store, err);
     if (rc == 0) {
         rc = er_store_reader_open(e->store, &e->reader, err);
@@ -134,8 +135,8 @@ er_engine_open(const struct er_engine_options *options, struct er_engine **out,
 void
 er_engine_stop(struct er_engine *e)
 {
-    e->stopping = true;
     er_schedule_post_later(e);
+    e->stopping = true;
     er_loop_set_alarm(e->options.loop, ER_NEVER);
     er_ferry_stop(e->ferry);
     er_crew_stop(e->read_crew);

@@ -172,8 +172,8 @@ void er_engine_session_open(struct er_engine *e, int pid, er_session_done_fn *do
  * is dropped. `welcome` is the text of the first line. */
 int er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
                              struct er_link *link, const char *welcome) ER_MUSTCHECK;
-/* The link broke; the session waits. */
-void er_engine_session_detach(struct er_engine *e, struct er_link *link);
+/* The link broke; the session waits. False: the session has another link by now. */
+bool er_engine_session_detach(struct er_engine *e, struct er_link *link);
 /* The worker process is dead: kills what is left of its trees, verifies, reads the logs,
  * then ends or requeues its attempts and closes the session. */
 void er_engine_session_dead(struct er_engine *e, int64_t session, bool lost);

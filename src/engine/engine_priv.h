@@ -67,6 +67,7 @@ struct er_run {
     er_usec started_at; /* ER_NEVER = not yet */
     er_usec claimed_at, saved_at; /* mono: when claimed; when progress was last kept */
     char *progress, *checkpoint;  /* JSON, or NULL */
+    bool told;  /* its line went out: the worker knows it */
     uint64_t output_bytes;
     TAILQ_ENTRY(er_run) in_session;
     UT_hash_handle hh;
@@ -131,6 +132,7 @@ struct er_engine {
     int64_t last_seq, first_seq;
     struct er_ring_fact *ring; /* ER_RING places, seq % ER_RING */
     int64_t ring_first;        /* smallest number in it; > last_seq when empty */
+    TAILQ_HEAD(er_batch_list, er_report_batch) batches; /* being read */
     TAILQ_HEAD(er_sub_list, er_sub) subs;
     size_t n_subs;
     struct er_watch_list *watches; /* by task */
@@ -160,12 +162,13 @@ void er_schedule_alarm(void *engine);
 void er_schedule_due(struct er_engine *e, er_usec at); /* something is due at that time */
 /* A write failed with that code: no claims until one works again. */
 void er_schedule_sick(struct er_engine *e, int code);
-/* The same, and that operation is posted again when the store is well. */
+/* The same, and that operation is posted again when the store is well. Not while the
+ * engine stops: er_engine_stop has posted them for the last time. */
 void er_schedule_later(struct er_engine *e, struct er_op *op, int code);
+void er_schedule_post_later(struct er_engine *e); /* all that waits, now */
 void er_schedule_well(struct er_engine *e); /* a commit worked */
 void er_schedule_rearm(struct er_engine *e); /* what the alarm depends on has changed */
 void er_schedule_prune(struct er_engine *e);
-void er_schedule_post_later(struct er_engine *e); /* all that waits, now */
 
 /* dispatch.c */
 struct er_session_live *er_dispatch_pick(struct er_engine *e); /* with room; NULL = none */
@@ -196,11 +199,6 @@ void er_report_worker_died(struct er_engine *e, int64_t session);
 /* Marks a run as ending and gives its permits back; _undo when the write failed. */
 void er_run_end_begin(struct er_engine *e, struct er_run *run);
 void er_run_end_undo(struct er_engine *e, struct er_run *run);
-
-/* ballast.c */
-void er_ballast_start(struct er_engine *e);
-void er_ballast_give_up(struct er_engine *e); /* a write found the disk full */
-void er_ballast_look(struct er_engine *e);    /* is there room again? */
 /* The end is on disk: the run is forgotten. A cancel that was promised after the end had
  * been decided is made good. */
 void er_run_end_done(struct er_engine *e, struct er_run *run, const struct er_finish *row);
@@ -208,6 +206,11 @@ void er_run_end_done(struct er_engine *e, struct er_run *run, const struct er_fi
 /* change.c */
 /* Cancels the task of a run that ended otherwise, in the words of who asked for it. */
 void er_change_cancel_after(struct er_engine *e, const struct er_run *run);
+
+/* ballast.c */
+void er_ballast_start(struct er_engine *e);
+void er_ballast_give_up(struct er_engine *e); /* a write found the disk full */
+void er_ballast_look(struct er_engine *e);    /* is there room again? */
 
 /* engine.c: deletes the logs of removed tasks on the file thread; takes the arena over. */
 void er_engine_delete_logs(struct er_engine *e, struct er_arena *arena,

@@ -227,7 +227,8 @@ er_engine_subscribe(struct er_engine *e, const struct er_sub_filter *f, int64_t 
     s->filter = *f;
     s->correlation = er_xstrdup(f->correlation);
     s->filter.correlation = s->correlation;
-    s->next = since < 0 ? e->last_seq + 1 : since + 1;
+    /* a number that was not given yet is one of another store: go on from here */
+    s->next = since < 0 || since > e->last_seq ? e->last_seq + 1 : since + 1;
     s->checked = since < 0;
     s->wake = wake;
     s->ctx = ctx;
@@ -289,7 +290,6 @@ struct page_query {
     int64_t last;
 };
 
-static void
 /* Whether what the page begins with is gone; then it begins behind that. */
 static bool
 page_has_gap(struct er_query *q, struct er_store_reader *r)
@@ -306,6 +306,7 @@ page_has_gap(struct er_query *q, struct er_store_reader *r)
 }
 
 /* Facts may go at any time, also from before one that is slow: looked at again behind. */
+static void
 run_page(struct er_query *q, struct er_store_reader *r)
 {
     struct page_query *p = (struct page_query *)(void *)q;

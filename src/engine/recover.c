@@ -174,8 +174,18 @@ begin_autopsy(struct er_op *op, int rc)
     struct er_session_live *s = er_dispatch_find(e, a->session, a->token);
     struct er_run *run;
     size_t n = 0;
+    bool ending = false;
     TAILQ_FOREACH (run, &s->runs, in_session) {
         n++;
+        ending = ending || run->phase == ER_RUN_ENDING;
+    }
+    if (ending && e->sick) { /* a refund that waits until the store is well */
+        er_schedule_later(e, op, e->sick_code);
+        return;
+    }
+    if (ending) { /* ... and is on its way */
+        er_ferry_post(e->ferry, op);
+        return;
     }
     a->bodies = er_xrealloc_array(NULL, n + 1, sizeof *a->bodies);
     TAILQ_FOREACH (run, &s->runs, in_session) {
@@ -199,6 +209,7 @@ er_engine_session_dead(struct er_engine *e, int64_t session, bool lost)
            s->pid);
     s->dying = true;
     s->link = NULL;
+    er_report_worker_died(e, session);
     struct autopsy *a = er_xzalloc(sizeof *a);
     a->engine = e;
     a->session = session;

@@ -449,6 +449,8 @@ struct er_report_batch {
     size_t n_lost, lost_size;
     er_report_done_fn *done;
     void *ctx;
+    bool over; /* its worker died before it was sent */
+    TAILQ_ENTRY(er_report_batch) in_engine; /* until it is sent or dropped */
 };
 
 struct er_report_batch *
@@ -461,7 +463,41 @@ er_engine_report_new(struct er_engine *e, int64_t session, const char *token)
     struct er_report_batch *b = er_xzalloc(sizeof *b);
     b->engine = e;
     b->session = session;
+    TAILQ_INSERT_TAIL(&e->batches, b, in_engine);
     return b;
+}
+
+static void
+batch_undo(struct er_report_batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        er_run_end_undo(b->engine, er_run_find(b->engine, b->rows[i].id));
+    }
+    b->n = 0;
+}
+
+/* The ends that it has told but not sent are for the autopsy to find. */
+void
+er_report_worker_died(struct er_engine *e, int64_t session)
+{
+    struct er_report_batch *b;
+    TAILQ_FOREACH (b, &e->batches, in_engine) {
+        if (b->session == session) {
+            batch_undo(b);
+            b->over = true;
+        }
+    }
+}
+
+static bool
+batch_has(const struct er_report_batch *b, er_task_id task)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->rows[i].id == task) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void
@@ -591,15 +627,22 @@ one_line(struct er_report_batch *b, const char *kind, const json_t *o, struct er
     er_task_id task = json_integer_value(json_object_get(o, "task"));
     int attempt = (int)json_integer_value(json_object_get(o, "attempt"));
     struct er_run *run = er_run_find(e, task);
-    if (!run || run->session->id != b->session || run->attempt != attempt ||
-        run->phase != ER_RUN_HELD) {
-        /* an end that is on its way to the disk is answered when it is there */
-        if (strcmp(kind, "finished") == 0) {
+    bool finished = strcmp(kind, "finished") == 0;
+    bool own = run && run->session->id == b->session && run->attempt == attempt && !b->over;
+    if (own && finished && run->phase == ER_RUN_ENDING) {
+        /* the same end is on its way to the disk, by a report whose answer was lost: "lost"
+         * would make the worker forget what may still have to be written */
+        return batch_has(b, task) ? 0
+                                  : er_fail(err, ER_EBUSY, "the end of task %lld is being "
+                                            "written: report it again", (long long)task);
+    }
+    if (!own || run->phase != ER_RUN_HELD) {
+        if (finished) {
             batch_lost(b, task, attempt);
         }
         return 0;
     }
-    if (strcmp(kind, "finished") == 0) {
+    if (finished) {
         return line_finished(b, run, o, err);
     }
     if (strcmp(kind, "started") == 0) {
@@ -680,8 +723,9 @@ er_engine_report_send(struct er_report_batch *b, er_report_done_fn *done, void *
 {
     b->done = done;
     b->ctx = ctx;
+    TAILQ_REMOVE(&b->engine->batches, b, in_engine);
     if (b->n == 0) { /* samples only: nothing to wait for */
-        done(ctx, 0, b->lost, b->n_lost);
+        done(ctx, b->over ? ER_ELOST : 0, b->lost, b->n_lost);
         batch_free(b);
         return;
     }
@@ -693,8 +737,7 @@ er_engine_report_send(struct er_report_batch *b, er_report_done_fn *done, void *
 void
 er_engine_report_drop(struct er_report_batch *b)
 {
-    for (size_t i = 0; i < b->n; i++) {
-        er_run_end_undo(b->engine, er_run_find(b->engine, b->rows[i].id));
-    }
+    TAILQ_REMOVE(&b->engine->batches, b, in_engine);
+    batch_undo(b);
     batch_free(b);
 }

@@ -59,6 +59,10 @@ read_events(struct er_call *call, struct er_sub_filter *f)
     };
     const char *text = er_http_query(call->req, "event");
     f->progress = f->output = !text;
+    if (text && !*text) {
+        er_call_problem(call, ER_EINVALID, "event", "event is empty (names, with commas)");
+        return false;
+    }
     while (text && *text) {
         char word[40];
         size_t len = strcspn(text, ",");

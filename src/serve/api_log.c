@@ -243,11 +243,12 @@ on_end_of_log(struct log_stream *ls)
     if (ls->again) {
         next_piece(ls);
     } else if (!ls->chosen && ls->newest > ls->attempt) {
-        ls->attempt = ls->newest;
+        ls->attempt++; /* each, also those that were short */
         er_outlog_reader_close(ls->reader);
         ls->reader = NULL;
         ls->expected = 0;
         ls->started = false;
+        ls->mid_line = false;
         ls->tail = -1;
         next_piece(ls);
     } else if (!ls->follow || ls->final || (ls->chosen && ls->newest > ls->attempt)) {

@@ -50,8 +50,9 @@ gone(struct er_call *call)
     struct claim *c = call->state;
     if (c->attached) {
         c->attached = false;
-        er_engine_session_detach(call->server->engine, &c->link);
-        er_supervisor_detached(call->server->supervisor, c->hello.session);
+        if (er_engine_session_detach(call->server->engine, &c->link)) {
+            er_supervisor_detached(call->server->supervisor, c->hello.session);
+        }
     }
 }
 

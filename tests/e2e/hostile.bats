@@ -128,3 +128,61 @@ PY
     api "/v1/tasks/$id/requeue" -X POST -d '{}' >/dev/null
     api "/v1/tasks/$id/cancel?wait=20" -X POST -d '{}' | jq -e '.state == "cancelled"'
 }
+
+@test "events: an empty name is refused, a number from the future means now" {
+    same "$(api_status '/v1/events?event=')" 400
+    curl -sN --max-time 20 --unix-socket "$SOCKET" 'http://errand/v1/events?since=99999999' >got 3>&- &
+    reader=$!
+    eventually 10 sh -c 'errand stats --json | jq -e ".events.subscribers == 1"' >/dev/null
+    id=$(errand add --wait -- true)
+    eventually 10 grep -q task-completed got
+    kill "$reader"
+    same "$(sed -n 's/^data: //p' got | jq -s "all(.[]; .task == $id)")" true
+}
+
+@test "a follower sees the output of each attempt, in order" {
+    id=$(errand add --hold --retries 3 --backoff 10ms -- sh -c 'echo "try $ERRAND_ATTEMPT"; printf end; exit 1')
+    curl -sN -D head --max-time 60 --unix-socket "$SOCKET" \
+        "http://errand/v1/tasks/$id/log?follow=1" >followed 3>&- &
+    follower=$!
+    eventually 10 grep -qi '^x-errand-attempt: 0' head
+    errand resume "$id"
+    wait "$follower"
+    same "$(grep -o 'try [0-9]' followed | tr '\n' ' ')" 'try 1 try 2 try 3 try 4 '
+}
+
+@test "a worker that attaches again and then closes the old stream is left alone" {
+    eventually 20 has_worker
+    python3 - "$SOCKET" <<'PY'
+import http.client, json, socket, sys
+
+class Unix(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(sys.argv[1])
+
+def claim(session=None, token=None):
+    c = Unix("errand")
+    hello = {"protocol": 1, "pid": 1, "slots": 1, "session": session, "token": token,
+             "held": [], "owed": []}
+    c.request("POST", "/v1/work/claim", json.dumps(hello))
+    answer = c.getresponse()
+    line = json.loads(answer.readline())
+    return c, line["welcome"]
+
+def connected(session):
+    c = Unix("errand")
+    c.request("GET", "/v1/stats")
+    stats = json.loads(c.getresponse().read())
+    return [w["connected"] for w in stats["workers"] if w["session"] == session]
+
+old, first = claim()
+new, second = claim(first["session"], first["token"])
+assert second["session"] == first["session"]
+old.sock.shutdown(socket.SHUT_RDWR)
+old.close()
+for _ in range(50):
+    assert connected(first["session"]) == [True]
+PY
+}
