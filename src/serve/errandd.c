@@ -118,6 +118,7 @@ socket_is_there(const struct daemon *d)
 }
 
 static void watch_folder(struct daemon *d);
+static void end(struct er_server *s, bool now);
 
 /* The socket or its folder was removed: make them again. Connections that are open stay. */
 static void
@@ -126,6 +127,12 @@ on_relisten(uv_timer_t *t)
     struct daemon *d = t->data;
     struct er_err err;
     if (d->ending || socket_is_there(d)) {
+        return;
+    }
+    if (access(d->places.store, F_OK) != 0) {
+        /* what is written from now on nobody would ever find: say so and end */
+        er_log(ER_LOG_ERROR, "errandd", "the store '%s' was deleted: ending", d->places.store);
+        end(&d->server, true);
         return;
     }
     int rc = er_places_make(&d->places, &err);

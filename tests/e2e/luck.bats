@@ -56,6 +56,17 @@ teardown() {
     same "$(jq -r .state <<<"$output")" completed
 }
 
+@test "the whole home deleted: the daemon and what it ran end" {
+    id=$(errand add -- sleep 1000)
+    eventually 10 state_is "$id" running
+    pid=$(head -n 1 "$ERRAND_HOME/tasks.db.lock")
+    cd /
+    rm -rf "$ERRAND_HOME"
+    none_left() { [ -z "$(own_processes)" ]; }
+    eventually 20 none_left
+    ! kill -0 "$pid" 2>/dev/null || fail "the daemon still lives"
+}
+
 @test "two daemons on one store: the second is refused and says who has it" {
     errand stats >/dev/null
     pid=$(daemon_pid)
