@@ -59,12 +59,11 @@ teardown() {
 @test "the whole home deleted: the daemon and what it ran end" {
     id=$(errand add -- sleep 1000)
     eventually 10 state_is "$id" running
-    pid=$(head -n 1 "$ERRAND_HOME/tasks.db.lock")
+    [ -n "$(own_processes)" ]
     cd /
     rm -rf "$ERRAND_HOME"
     none_left() { [ -z "$(own_processes)" ]; }
     eventually 20 none_left
-    ! kill -0 "$pid" 2>/dev/null || fail "the daemon still lives"
 }
 
 @test "two daemons on one store: the second is refused and says who has it" {
