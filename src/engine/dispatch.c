@@ -297,6 +297,62 @@ add_run_line(struct er_buf *b, const struct er_task *t, er_usec expected_for)
     er_buf_add_str(b, "}}\n");
 }
 
+/* Ends of runs that a living worker does not know: they never reached it. */
+struct refund_op {
+    struct er_op op;
+    struct er_engine *engine;
+    struct er_arena arena;
+    size_t n;
+    struct er_finish rows[];
+};
+
+static int
+run_refund(struct er_op *op, struct er_store *s, er_usec now)
+{
+    struct refund_op *r = (struct refund_op *)(void *)op;
+    return er_store_finish(s, now, r->rows, r->n);
+}
+
+static void
+done_refund(struct er_op *op, int rc)
+{
+    struct refund_op *r = (struct refund_op *)(void *)op;
+    if (rc && !r->engine->stopping) {
+        /* nobody else would ask again: the runs stay as ending until it works */
+        er_schedule_later(r->engine, op, rc);
+        return;
+    }
+    for (size_t i = 0; i < r->n && rc == 0; i++) {
+        er_run_end_done(r->engine, er_run_find(r->engine, r->rows[i].id), &r->rows[i]);
+    }
+    er_arena_free(&r->arena);
+    er_free(r);
+}
+
+/* The end of one run that never reached its worker: the environment that it was submitted
+ * with cannot be read, and without it it would do something else. */
+static void
+fail_unread(struct er_engine *e, struct er_run *run, int code)
+{
+    struct refund_op *r = er_xzalloc(sizeof *r + sizeof r->rows[0]);
+    char json[300];
+    int n = snprintf(json, sizeof json,
+                     "{\"spawned\":false,\"error\":{\"class\":\"retryable\",\"code\":\"%s\","
+                     "\"message\":\"its environment cannot be read from the store: %s\"}}",
+                     er_error_word(code), er_error_meaning(code));
+    er_log(ER_LOG_ERROR, "dispatch", "the environment of task %lld cannot be read: %s",
+           (long long)run->id, er_error_meaning(code));
+    if (er_report_finish(e, run, &r->arena, json, (size_t)n, &r->rows[0], NULL)) {
+        er_report_refund(run, &r->arena, &r->rows[0]);
+    }
+    er_run_end_begin(e, run);
+    r->n = 1;
+    r->engine = e;
+    r->op.run = run_refund;
+    r->op.done = done_refund;
+    er_ferry_post(e->ferry, &r->op);
+}
+
 /* A run line that waits for its environment to be read. */
 struct env_query {
     struct er_query q;
@@ -334,12 +390,16 @@ done_env_query(struct er_query *q)
         run->session->id == eq->session && run->session->link) {
         struct er_session_live *s = run->session;
         struct er_buf *out = &s->link->out;
+        if (q->rc) {
+            fail_unread(e, run, q->rc);
+            goto done;
+        }
         if (!env_is_sent(s, eq->env)) {
             struct er_env_sent *sent = er_xzalloc(sizeof *sent);
             sent->id = eq->env;
             HASH_ADD(hh, s->envs, id, sizeof sent->id, sent);
             er_buf_addf(out, "{\"env\":{\"id\":%lld,\"vars\":", (long long)eq->env);
-            er_buf_add_str(out, q->rc == 0 ? eq->vars : "{}");
+            er_buf_add_str(out, eq->vars);
             er_buf_add_str(out, "}}\n");
         }
         er_buf_add(out, eq->line.data, eq->line.len);
@@ -349,6 +409,7 @@ done_env_query(struct er_query *q)
             er_dispatch_send_cancel(run, run->cancel ? "cancel" : "requeue");
         }
     }
+done:
     er_buf_fini(&eq->line);
     er_arena_free(&q->arena);
     er_free(eq);
@@ -409,38 +470,6 @@ drop_strangers(struct er_engine *e, struct er_session_live *s, const struct er_h
         er_buf_addf(&s->link->out, "{\"drop\":{\"task\":%lld,\"attempt\":%d}}\n",
                     (long long)h->task, h->attempt);
     }
-}
-
-/* Ends of runs that a living worker does not know: they never reached it. */
-struct refund_op {
-    struct er_op op;
-    struct er_engine *engine;
-    struct er_arena arena;
-    size_t n;
-    struct er_finish rows[];
-};
-
-static int
-run_refund(struct er_op *op, struct er_store *s, er_usec now)
-{
-    struct refund_op *r = (struct refund_op *)(void *)op;
-    return er_store_finish(s, now, r->rows, r->n);
-}
-
-static void
-done_refund(struct er_op *op, int rc)
-{
-    struct refund_op *r = (struct refund_op *)(void *)op;
-    if (rc && !r->engine->stopping) {
-        /* nobody else would ask again: the runs stay as ending until it works */
-        er_schedule_later(r->engine, op, rc);
-        return;
-    }
-    for (size_t i = 0; i < r->n && rc == 0; i++) {
-        er_run_end_done(r->engine, er_run_find(r->engine, r->rows[i].id), &r->rows[i]);
-    }
-    er_arena_free(&r->arena);
-    er_free(r);
 }
 
 static void

@@ -66,6 +66,17 @@ teardown() {
     eventually 20 none_left
 }
 
+@test "an environment that is gone: the task fails and says so, it does not run without" {
+    id=$(errand add --hold -- sh -c 'touch ran')
+    errand shutdown
+    python3 -c 'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute("DELETE FROM env"); c.commit()' \
+        "$ERRAND_HOME/tasks.db"
+    errand resume "$id"
+    exits 1 errand wait "$id" --timeout 20s
+    has "$(field "$id" .error.message)" 'environment'
+    [ ! -e ran ] || fail "it ran without its environment"
+}
+
 @test "two daemons on one store: the second is refused and says who has it" {
     errand stats >/dev/null
     pid=$(daemon_pid)
