@@ -42,17 +42,17 @@ extern "C" {
 #define ERRAND_VERSION 100
 
 /* Codes. Their meaning in words: errand_strerror. */
-#define ERRAND_OK 0
-#define ERRAND_ENOMEM (-1)
-#define ERRAND_EINVALID (-2)   /* wrong use of a function, or a bad task */
+#define ERRAND_OK        0
+#define ERRAND_ENOMEM    (-1)
+#define ERRAND_EINVALID  (-2)  /* wrong use of a function, or a bad task */
 #define ERRAND_ENOTFOUND (-3)  /* no such task */
-#define ERRAND_EEXISTS (-4)    /* the key was used for something else */
-#define ERRAND_ESTATE (-5)     /* the task's state forbids it */
-#define ERRAND_ETIMEOUT (-8)   /* the bound given was over */
-#define ERRAND_EIO (-10)       /* the daemon or the disk failed; nothing was done */
-#define ERRAND_EFULL (-12)     /* a queue or another limit is full */
-#define ERRAND_ETOOBIG (-13)
-#define ERRAND_EAUTH (-16)
+#define ERRAND_EEXISTS   (-4)  /* the key was used for something else */
+#define ERRAND_ESTATE    (-5)  /* the task's state forbids it */
+#define ERRAND_ETIMEOUT  (-8)  /* the bound given was over */
+#define ERRAND_EIO       (-10) /* the daemon or the disk failed; nothing was done */
+#define ERRAND_EFULL     (-12) /* a queue or another limit is full */
+#define ERRAND_ETOOBIG   (-13)
+#define ERRAND_EAUTH     (-16)
 #define ERRAND_ENODAEMON (-17)
 
 #define ERRAND_WHY 512
@@ -73,14 +73,16 @@ ERRAND_API void errand_close(errand_client *c);
 
 /* Submits one task (JSON, at most 2 MiB) and returns when it is on disk: *out_id is its
  * id. ERRAND_EINVALID names the member that is wrong. Blocks for at most 30 s. */
-ERRAND_API int errand_submit(errand_client *c, const char *json, int64_t *out_id, char *why);
+ERRAND_API int errand_submit(errand_client *c, const char *json, int64_t *out_id,
+                             char *why);
 
 /* The task as JSON (docs/PROTOCOL.md, "GET /v1/tasks/{id}") in *out_json, which is yours
  * to free with errand_free. ERRAND_ENOTFOUND. Blocks for at most 30 s. */
 ERRAND_API int errand_get(errand_client *c, int64_t id, char **out_json, char *why);
 /* The result's own bytes; *out is terminated by a NUL that *out_len does not count.
  * ERRAND_ENOTFOUND: no such task, or it has no result. */
-ERRAND_API int errand_result(errand_client *c, int64_t id, char **out, size_t *out_len, char *why);
+ERRAND_API int errand_result(errand_client *c, int64_t id, char **out, size_t *out_len,
+                             char *why);
 
 /* How a task has ended. */
 enum errand_end { ERRAND_COMPLETED = 5, ERRAND_FAILED = 6, ERRAND_CANCELLED = 7 };

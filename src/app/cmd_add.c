@@ -48,8 +48,7 @@ const struct er_cmd er_cmd_add = {
     .exec = add_exec,
 };
 
-/* ---- submit
- * ---------------------------------------------------------------------------- */
+/* ---- submit ---- */
 
 struct submit {
     struct er_submit task; /* first: the shared table fills it */

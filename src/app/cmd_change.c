@@ -15,8 +15,7 @@
 
 #define INPUT_MAX ((size_t)1 << 20)
 
-/* ---- send
- * ------------------------------------------------------------------------------ */
+/* ---- send ---- */
 
 struct send {
     bool eof, no_newline;
@@ -103,8 +102,7 @@ const struct er_cmd er_cmd_send = {
     .exec = send_exec,
 };
 
-/* ---- edit
- * ------------------------------------------------------------------------------ */
+/* ---- edit ---- */
 
 struct edit {
     const char *name, *queue, *limit_key, *at;
@@ -238,8 +236,7 @@ const struct er_cmd er_cmd_edit = {
     .exec = edit_exec,
 };
 
-/* ---- clean
- * ----------------------------------------------------------------------------- */
+/* ---- clean ---- */
 
 struct clean {
     const char *state;

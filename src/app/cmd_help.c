@@ -7,8 +7,7 @@
 #include "app/cmd.h"
 #include "app/show.h"
 
-/* ---- help
- * ------------------------------------------------------------------------------ */
+/* ---- help ---- */
 
 struct help {
     bool json;
@@ -135,8 +134,7 @@ const struct er_cmd er_cmd_help = {
     .exec = help_exec,
 };
 
-/* ---- completions
- * ----------------------------------------------------------------------- */
+/* ---- completions ---- */
 
 /* Adds a text in single quotes for a shell. */
 static void

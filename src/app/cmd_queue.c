@@ -32,8 +32,7 @@ print_table(struct er_table *table)
     return rc;
 }
 
-/* ---- queue
- * ----------------------------------------------------------------------------- */
+/* ---- queue ---- */
 
 struct queue {
     const char *concurrency, *size;
@@ -246,8 +245,7 @@ const struct er_cmd er_cmd_queue = {
     .exec = queue_exec,
 };
 
-/* ---- types
- * ----------------------------------------------------------------------------- */
+/* ---- types ---- */
 
 struct types {
     bool json;
@@ -332,8 +330,7 @@ const struct er_cmd er_cmd_types = {
     .exec = types_exec,
 };
 
-/* ---- stats
- * ----------------------------------------------------------------------------- */
+/* ---- stats ---- */
 
 struct stats {
     bool json;

@@ -44,8 +44,7 @@ become(const char *program, const char *const *options, int n, char **args)
     return code;
 }
 
-/* ---- serve
- * ----------------------------------------------------------------------------- */
+/* ---- serve ---- */
 
 struct serve {
     bool foreground;
@@ -117,8 +116,7 @@ const struct er_cmd er_cmd_worker = {
     .exec = worker_exec,
 };
 
-/* ---- shutdown
- * -------------------------------------------------------------------------- */
+/* ---- shutdown ---- */
 
 struct shutdown {
     bool now;
@@ -191,8 +189,7 @@ const struct er_cmd er_cmd_shutdown = {
     .exec = shutdown_exec,
 };
 
-/* ---- config
- * ---------------------------------------------------------------------------- */
+/* ---- config ---- */
 
 struct config {
     const char *check;

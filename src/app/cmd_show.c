@@ -23,8 +23,7 @@ get_task(struct er_app *app, er_task_id id, const char *behind, json_t **out,
     return er_api_get(app, target, out, err);
 }
 
-/* ---- show
- * ------------------------------------------------------------------------------ */
+/* ---- show ---- */
 
 struct show {
     bool items, json;
@@ -174,8 +173,7 @@ const struct er_cmd er_cmd_show = {
     .exec = show_exec,
 };
 
-/* ---- why
- * ------------------------------------------------------------------------------- */
+/* ---- why ---- */
 
 struct why {
     bool json;
@@ -251,8 +249,7 @@ const struct er_cmd er_cmd_why = {
     .exec = why_exec,
 };
 
-/* ---- log
- * ------------------------------------------------------------------------------- */
+/* ---- log ---- */
 
 struct log {
     bool follow, out, err, timestamps;
@@ -310,8 +307,7 @@ const struct er_cmd er_cmd_log = {
     .exec = log_exec,
 };
 
-/* ---- result
- * ---------------------------------------------------------------------------- */
+/* ---- result ---- */
 
 static int
 result_exec(struct er_app *app, void *data, int n, char **args)

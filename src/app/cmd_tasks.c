@@ -197,8 +197,7 @@ print_json(const json_t *tasks)
     return rc;
 }
 
-/* ---- live
- * -------------------------------------------------------------------------------- */
+/* ---- live ---- */
 
 #define SCREEN_ON  "\033[?1049h\033[?25l" /* another screen, without a cursor */
 #define SCREEN_OFF "\033[?25h\033[?1049l"

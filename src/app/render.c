@@ -96,8 +96,7 @@ er_term_plain(const struct er_term *t, struct er_buf *b, enum er_style style)
     }
 }
 
-/* ---- text
- * ------------------------------------------------------------------------------ */
+/* ---- text ---- */
 
 /* One grapheme cluster: its bytes and its columns; not shown when its columns are 0. */
 struct cluster {
@@ -240,8 +239,7 @@ er_term_bar(const struct er_term *t, struct er_buf *b, double percent, int cells
     er_buf_add_str(b, t->utf8 ? "" : "]");
 }
 
-/* ---- tables
- * ------------------------------------------------------------------------------ */
+/* ---- tables ---- */
 
 #define COLUMNS_MAX 12
 #define GAP         2

@@ -29,8 +29,7 @@ er_show_json(const json_t *value)
     return rc;
 }
 
-/* ---- pieces
- * ------------------------------------------------------------------------------ */
+/* ---- pieces ---- */
 
 /* Adds a span; nothing when one of its ends is unknown. */
 bool
@@ -185,8 +184,7 @@ add_paused(const json_t *task, er_usec now, struct er_buf *b)
     }
 }
 
-/* ---- why
- * ----------------------------------------------------------------------------------- */
+/* ---- why ---- */
 
 static void
 why_scheduled(const json_t *task, er_usec now, struct er_buf *b)
@@ -267,8 +265,7 @@ er_show_why(const json_t *task, er_usec now, struct er_buf *b)
     }
 }
 
-/* ---- rows
- * ---------------------------------------------------------------------------------- */
+/* ---- rows ---- */
 
 struct er_table *
 er_show_table(void)

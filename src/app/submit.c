@@ -215,8 +215,7 @@ er_submit_command_args(const struct er_submit *s, int n, char **argv, struct er_
     return rc;
 }
 
-/* ---- the environment
- * --------------------------------------------------------------------- */
+/* ---- the environment ---- */
 
 /* Whether `entry` ("K=V") sets the variable of that name. */
 static bool
@@ -319,8 +318,7 @@ add_env(struct er_buf *b, const struct er_opt_list *given, struct er_err *err)
     return rc;
 }
 
-/* ---- the other members
- * -------------------------------------------------------------------- */
+/* ---- the other members ---- */
 
 static void
 add_key(struct er_buf *b, const char *name)
@@ -526,8 +524,7 @@ er_submit_members(struct er_app *app, const struct er_submit *s, struct er_buf *
     return rc ? rc : add_env(b, &s->env, err);
 }
 
-/* ---- sending
- * -------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 /* The id in `{"id":42,...`, which is how a brief answer begins; else read as JSON. */
 static er_task_id

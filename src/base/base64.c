@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char digits[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 void
 er_base64_encode(struct er_buf *b, const void *p, size_t n)
@@ -17,7 +18,8 @@ er_base64_encode(struct er_buf *b, const void *p, size_t n)
         unsigned v = (unsigned)in[i] << 16 | (left > 1 ? (unsigned)in[i + 1] << 8 : 0) |
                      (left > 2 ? in[i + 2] : 0u);
         char out[4] = {digits[v >> 18], digits[v >> 12 & 63],
-                       left > 1 ? digits[v >> 6 & 63] : '=', left > 2 ? digits[v & 63] : '='};
+                       left > 1 ? digits[v >> 6 & 63] : '=',
+                       left > 2 ? digits[v & 63] : '='};
         er_buf_add(b, out, 4);
     }
 }

@@ -23,7 +23,8 @@ struct er_buf {
 void er_buf_init(struct er_buf *b, size_t max);
 void er_buf_fini(struct er_buf *b);
 void er_buf_clear(struct er_buf *b); /* empty again; keeps the memory */
-int er_buf_reserve(struct er_buf *b, size_t more); /* room for `more` bytes: 0 or the code */
+int er_buf_reserve(struct er_buf *b,
+                   size_t more); /* room for `more` bytes: 0 or the code */
 void er_buf_add(struct er_buf *b, const void *p, size_t n);
 void er_buf_add_str(struct er_buf *b, const char *s);
 void er_buf_add_char(struct er_buf *b, char c);

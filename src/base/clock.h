@@ -12,7 +12,7 @@
 
 typedef int64_t er_usec;
 
-#define ER_USEC_PER_MS ((er_usec)1000)
+#define ER_USEC_PER_MS  ((er_usec)1000)
 #define ER_USEC_PER_SEC ((er_usec)1000000)
 /* "never", or "not set", where a moment is expected */
 #define ER_NEVER INT64_MAX

@@ -127,7 +127,7 @@ er_error_from_errno(int errnum)
 void
 er_assert_failed(const char *file, int line, const char *func, const char *cond)
 {
-    (void)fprintf(stderr, "errand: broken assertion at %s:%d in %s: %s\n", file, line, func,
-                  cond);
+    (void)fprintf(stderr, "errand: broken assertion at %s:%d in %s: %s\n", file, line,
+                  func, cond);
     abort();
 }

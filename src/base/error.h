@@ -6,7 +6,7 @@
 
 #include <stdarg.h>
 
-#define ER_MUSTCHECK __attribute__((warn_unused_result))
+#define ER_MUSTCHECK         __attribute__((warn_unused_result))
 #define ER_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 enum er_error {

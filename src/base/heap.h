@@ -22,11 +22,15 @@ struct er_heap {
 
 void er_heap_init(struct er_heap *h, er_heap_less_fn *less);
 void er_heap_fini(struct er_heap *h);
-int er_heap_push(struct er_heap *h, struct er_heap_node *node) ER_MUSTCHECK; /* ER_ENOMEM */
-struct er_heap_node *er_heap_get(const struct er_heap *h); /* the least; NULL when empty */
-void er_heap_remove(struct er_heap *h, struct er_heap_node *node); /* no-op if not in it */
-void er_heap_move(struct er_heap *h, struct er_heap_node *node);   /* its key has changed */
+int er_heap_push(struct er_heap *h,
+                 struct er_heap_node *node) ER_MUSTCHECK; /* ER_ENOMEM */
+struct er_heap_node *
+er_heap_get(const struct er_heap *h); /* the least; NULL when empty */
+void er_heap_remove(struct er_heap *h,
+                    struct er_heap_node *node);                  /* no-op if not in it */
+void er_heap_move(struct er_heap *h, struct er_heap_node *node); /* its key has changed */
 
-#define ER_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define ER_CONTAINER(ptr, type, member)                                                  \
+    ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #endif

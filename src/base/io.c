@@ -15,8 +15,8 @@ er_mkdirs(const char *path, mode_t mode, struct er_err *err)
     char part[PATH_MAX];
     size_t n = strlen(path);
     if (n == 0 || n >= sizeof part) {
-        return er_fail(err, ER_EINVALID, "cannot make folder '%.100s': the name is %s", path,
-                       n ? "too long" : "empty");
+        return er_fail(err, ER_EINVALID, "cannot make folder '%.100s': the name is %s",
+                       path, n ? "too long" : "empty");
     }
     memcpy(part, path, n + 1);
     for (char *p = part + 1;; p++) {
@@ -27,8 +27,8 @@ er_mkdirs(const char *path, mode_t mode, struct er_err *err)
         *p = '\0';
         if (mkdir(part, mode) != 0 && errno != EEXIST) {
             int code = errno;
-            return er_fail(err, er_error_from_errno(code), "cannot make folder '%s': %s", part,
-                           strerror(code));
+            return er_fail(err, er_error_from_errno(code), "cannot make folder '%s': %s",
+                           part, strerror(code));
         }
         *p = was;
         if (was == '\0') {

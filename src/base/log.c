@@ -39,7 +39,8 @@ er_log(enum er_log_level level, const char *src, const char *fmt, ...)
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     er_time_format(er_clock_wall(er_clock_system()), at);
-    int n = snprintf(line, sizeof line, "%s level=%s src=%s msg=\"", at, words[level], src);
+    int n =
+        snprintf(line, sizeof line, "%s level=%s src=%s msg=\"", at, words[level], src);
     size_t len = (size_t)n;
     for (const char *p = text; *p && len < sizeof line - 8; p++) {
         unsigned char c = (unsigned char)*p;

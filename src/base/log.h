@@ -15,6 +15,7 @@ void er_log_set_level(enum er_log_level level);
 int er_log_find_level(const char *word);
 /* Writes one record: `src` a short word for the room, the text as msg (quoted, control
  * bytes escaped). One write(2) a record, so records of processes do not mix. */
-void er_log(enum er_log_level level, const char *src, const char *fmt, ...) ER_PRINTF(3, 4);
+void er_log(enum er_log_level level, const char *src, const char *fmt, ...)
+    ER_PRINTF(3, 4);
 
 #endif

@@ -164,7 +164,8 @@ er_arena_alloc(struct er_arena *a, size_t size)
     if (size > SIZE_MAX / 2) {
         return NULL;
     }
-    size = size > 0 ? (size + 15) & ~(size_t)15 : 16; /* nothing has a place of its own too */
+    size = size > 0 ? (size + 15) & ~(size_t)15
+                    : 16; /* nothing has a place of its own too */
     if (size > a->left) {
         size_t want = size > ARENA_BLOCK ? size : ARENA_BLOCK;
         struct er_arena_block *b = er_zalloc(sizeof *b + want);

@@ -9,15 +9,15 @@
 
 #include "base/error.h"
 
-void *er_alloc(size_t size) ER_MUSTCHECK;                 /* not cleared */
-void *er_zalloc(size_t size) ER_MUSTCHECK;                /* cleared */
-void *er_realloc(void *old, size_t size) ER_MUSTCHECK;    /* old stays when it fails */
+void *er_alloc(size_t size) ER_MUSTCHECK;              /* not cleared */
+void *er_zalloc(size_t size) ER_MUSTCHECK;             /* cleared */
+void *er_realloc(void *old, size_t size) ER_MUSTCHECK; /* old stays when it fails */
 /* realloc of n elements of `size` bytes; NULL also when the product overflows */
 void *er_realloc_array(void *old, size_t n, size_t size) ER_MUSTCHECK;
-char *er_strdup(const char *s) ER_MUSTCHECK;              /* NULL gives NULL */
+char *er_strdup(const char *s) ER_MUSTCHECK; /* NULL gives NULL */
 char *er_strndup(const char *s, size_t n) ER_MUSTCHECK;
-void *er_memdup(const void *p, size_t n) ER_MUSTCHECK;    /* adds a NUL behind */
-void er_free(void *p);                                    /* NULL is fine */
+void *er_memdup(const void *p, size_t n) ER_MUSTCHECK; /* adds a NUL behind */
+void er_free(void *p);                                 /* NULL is fine */
 
 void *er_xalloc(size_t size);
 void *er_xzalloc(size_t size);
@@ -37,9 +37,12 @@ struct er_arena {
     struct er_arena_block *head;
     size_t left; /* bytes free in head */
 };
-void *er_arena_alloc(struct er_arena *a, size_t size) ER_MUSTCHECK; /* cleared, aligned 16 */
-char *er_arena_strdup(struct er_arena *a, const char *s) ER_MUSTCHECK; /* NULL gives NULL */
-void *er_arena_memdup(struct er_arena *a, const void *p, size_t n) ER_MUSTCHECK; /* + NUL */
-void er_arena_free(struct er_arena *a); /* empty again, usable again */
+void *er_arena_alloc(struct er_arena *a,
+                     size_t size) ER_MUSTCHECK; /* cleared, aligned 16 */
+char *er_arena_strdup(struct er_arena *a,
+                      const char *s) ER_MUSTCHECK; /* NULL gives NULL */
+void *er_arena_memdup(struct er_arena *a, const void *p,
+                      size_t n) ER_MUSTCHECK; /* + NUL */
+void er_arena_free(struct er_arena *a);       /* empty again, usable again */
 
 #endif

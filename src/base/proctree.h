@@ -18,8 +18,9 @@
 #include "base/error.h"
 
 struct er_proctree {
-    pid_t *pids;      /* found, sorted; without zombies */
-    uint64_t *starts; /* start time of each (clock ticks since boot): tells a re-used pid */
+    pid_t *pids; /* found, sorted; without zombies */
+    uint64_t
+        *starts; /* start time of each (clock ticks since boot): tells a re-used pid */
     size_t n, size;
 };
 void er_proctree_fini(struct er_proctree *t);
@@ -29,7 +30,8 @@ void er_proctree_fini(struct er_proctree *t);
  * root_pid < 0 the leader -root_pid is known to be reaped: its session, group and their
  * descendants are found, but not a process that has that pid now. Never finds `self` (the
  * calling process), its parent nor pid 1. 0 or an error. */
-int er_proctree_find(struct er_proctree *t, const char *cookie_prefix, pid_t root_pid) ER_MUSTCHECK;
+int er_proctree_find(struct er_proctree *t, const char *cookie_prefix,
+                     pid_t root_pid) ER_MUSTCHECK;
 /* Sends a signal to each of them (by pidfd, so that a pid that was used again is not hit). */
 void er_proctree_signal(const struct er_proctree *t, int sig);
 /* SIGKILLs until none is found any more, or for at most `tries` rounds with short waits on

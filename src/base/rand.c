@@ -56,6 +56,6 @@ er_uuid7(er_usec wall_at, char out[ER_UUID_SIZE])
     (void)snprintf(out, ER_UUID_SIZE,
                    "%08x-%04x-7%01x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
                    (unsigned)((ms >> 16) & 0xffffffffu), (unsigned)(ms & 0xffff),
-                   (unsigned)(r[0] & 15), r[1], (unsigned)((r[2] & 0x3f) | 0x80), r[3], r[4],
-                   r[5], r[6], r[7], r[8], r[9]);
+                   (unsigned)(r[0] & 15), r[1], (unsigned)((r[2] & 0x3f) | 0x80), r[3],
+                   r[4], r[5], r[6], r[7], r[8], r[9]);
 }

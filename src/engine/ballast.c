@@ -16,7 +16,7 @@
 #include "base/mem.h"
 
 #define BALLAST ((off_t)1 << 20)
-#define MARGIN ((uint64_t)3 << 20) /* free beside the ballast before it is made again */
+#define MARGIN  ((uint64_t)3 << 20) /* free beside the ballast before it is made again */
 
 struct ballast_job {
     struct er_job job;
@@ -37,7 +37,8 @@ free_bytes(const char *path)
     }
     memcpy(folder, path, n);
     folder[n] = '\0';
-    return statvfs(n ? folder : "/", &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : UINT64_MAX;
+    return statvfs(n ? folder : "/", &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize
+                                              : UINT64_MAX;
 }
 
 static void
@@ -71,7 +72,8 @@ done_ballast(struct er_job *job)
     struct er_engine *e = b->engine;
     if (b->made && e->tight && !e->sick) {
         e->tight = false;
-        er_log(ER_LOG_WARN, "store", "there is space on the disk again: submits are taken");
+        er_log(ER_LOG_WARN, "store",
+               "there is space on the disk again: submits are taken");
         er_schedule_rearm(e);
     }
     er_free(b);
@@ -106,7 +108,8 @@ void
 er_ballast_give_up(struct er_engine *e)
 {
     if (!e->tight && e->ballast) {
-        er_log(ER_LOG_ERROR, "store", "the disk is full: submits are refused and nothing new "
+        er_log(ER_LOG_ERROR, "store",
+               "the disk is full: submits are refused and nothing new "
                "is started until there is space");
         e->tight = true;
         post(e, true);

@@ -67,7 +67,8 @@ run_change(struct er_op *op, struct er_store *s, er_usec now)
     case ER_CHANGE_EDIT:
         return er_store_edit(s, now, &c->rows[0], &c->edit);
     case ER_CHANGE_REQUEUE:
-        return er_store_look(s, c->rows, c->n); /* the rest is memory's and the worker's */
+        return er_store_look(s, c->rows,
+                             c->n); /* the rest is memory's and the worker's */
     }
     return ER_EINVALID;
 }

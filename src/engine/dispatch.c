@@ -219,8 +219,11 @@ er_engine_sessions(struct er_engine *e,
 {
     struct er_session_live *s, *next;
     HASH_ITER (hh, e->sessions, s, next) {
-        struct er_session_view v = {.id = s->id, .worker = s->worker, .token = s->token,
-                                    .pid = s->pid, .slots = s->slots,
+        struct er_session_view v = {.id = s->id,
+                                    .worker = s->worker,
+                                    .token = s->token,
+                                    .pid = s->pid,
+                                    .slots = s->slots,
                                     .connected = s->link != NULL};
         er_task_id *ids = er_xrealloc_array(NULL, (size_t)s->load + 1, sizeof *ids);
         struct er_run *run;
@@ -336,10 +339,11 @@ fail_unread(struct er_engine *e, struct er_run *run, int code)
 {
     struct refund_op *r = er_xzalloc(sizeof *r + sizeof r->rows[0]);
     char json[300];
-    int n = snprintf(json, sizeof json,
-                     "{\"spawned\":false,\"error\":{\"class\":\"retryable\",\"code\":\"%s\","
-                     "\"message\":\"its environment cannot be read from the store: %s\"}}",
-                     er_error_word(code), er_error_meaning(code));
+    int n =
+        snprintf(json, sizeof json,
+                 "{\"spawned\":false,\"error\":{\"class\":\"retryable\",\"code\":\"%s\","
+                 "\"message\":\"its environment cannot be read from the store: %s\"}}",
+                 er_error_word(code), er_error_meaning(code));
     er_log(ER_LOG_ERROR, "dispatch", "the environment of task %lld cannot be read: %s",
            (long long)run->id, er_error_meaning(code));
     if (er_report_finish(e, run, &r->arena, json, (size_t)n, &r->rows[0], NULL)) {
@@ -456,7 +460,8 @@ is_in(const struct er_held *list, size_t n, const struct er_run *run)
 
 /* What the worker has and we do not: not its any more. */
 static void
-drop_strangers(struct er_engine *e, struct er_session_live *s, const struct er_hello *hello)
+drop_strangers(struct er_engine *e, struct er_session_live *s,
+               const struct er_hello *hello)
 {
     for (size_t i = 0; i < hello->n_held; i++) {
         const struct er_held *h = &hello->held[i];
@@ -473,7 +478,8 @@ drop_strangers(struct er_engine *e, struct er_session_live *s, const struct er_h
 }
 
 static void
-refund_unknown(struct er_engine *e, struct er_session_live *s, const struct er_hello *hello)
+refund_unknown(struct er_engine *e, struct er_session_live *s,
+               const struct er_hello *hello)
 {
     size_t n = 0;
     struct er_run *run;

@@ -332,7 +332,8 @@ er_engine_why_queued(struct er_engine *e, const char *queue, struct er_buf *b)
     er_engine_stats(e, &st);
     HASH_FIND_STR(e->queues, queue, q);
     if (st.sick) {
-        er_buf_addf(b, "the store refuses writes now: %s", er_error_meaning(st.sick_code));
+        er_buf_addf(b, "the store refuses writes now: %s",
+                    er_error_meaning(st.sick_code));
     } else if (q && q->paused) {
         er_buf_addf(b, "queue '%s' is paused (errand queue %s --resume)", queue, queue);
     } else if (q && q->concurrency > 0 && q->running >= q->concurrency) {

@@ -23,8 +23,8 @@ struct er_engine_options {
     const char *store_path;
     const char *logs; /* folder of the attempts' logs */
     struct er_retention retention;
-    int max_losses;        /* losses in a row after which a task fails */
-    er_usec backoff_cap;   /* longest wait between two attempts */
+    int max_losses;      /* losses in a row after which a task fails */
+    er_usec backoff_cap; /* longest wait between two attempts */
 };
 /* Opens the store, loads what was going on, starts the threads. Sessions that were open
  * are waiting then: see er_engine_sessions. */
@@ -38,13 +38,14 @@ void er_engine_free(struct er_engine *e);
 /* ---- submit ------------------------------------------------------------------------- */
 
 struct er_submit {
-    struct er_op op; /* private */
+    struct er_op op;          /* private */
     struct er_engine *engine; /* private */
     struct er_arena arena;    /* for the rows and their texts */
     struct er_new_task *rows;
     size_t n;
     bool atomic;
-    void (*done)(struct er_submit *s, int rc); /* owns s; rc = fault of the store as a whole */
+    void (*done)(struct er_submit *s,
+                 int rc); /* owns s; rc = fault of the store as a whole */
     void *ctx;
 };
 /* Rows get status ER_EFULL (their queue is full) here, the rest by the store. */
@@ -62,7 +63,7 @@ enum er_change_kind {
     ER_CHANGE_REQUEUE, /* running only; with `hold`: put back held */
 };
 struct er_change_request {
-    struct er_op op; /* private */
+    struct er_op op;          /* private */
     struct er_engine *engine; /* private */
     enum er_change_kind kind;
     struct er_arena arena;
@@ -136,7 +137,8 @@ struct er_session_view {
     size_t n_runs; /* all that it has or will get, started or not */
 };
 void er_engine_sessions(struct er_engine *e,
-                        void (*fn)(void *ctx, const struct er_session_view *view), void *ctx);
+                        void (*fn)(void *ctx, const struct er_session_view *view),
+                        void *ctx);
 /* One sentence on why a queued task of that lane's queue does not run; into b. */
 void er_engine_why_queued(struct er_engine *e, const char *queue, struct er_buf *b);
 
@@ -165,7 +167,8 @@ struct er_link {
 /* Opens a session for a new worker (name and token are made here); `done` gets its id once
  * it is on disk, or 0 and the code. */
 typedef void er_session_done_fn(void *ctx, int64_t session, int rc);
-void er_engine_session_open(struct er_engine *e, int pid, er_session_done_fn *done, void *ctx);
+void er_engine_session_open(struct er_engine *e, int pid, er_session_done_fn *done,
+                            void *ctx);
 /* A worker of a known session is there (again) with a link, which lives until
  * er_engine_session_detach. ER_ELOST: no such session, or the token is wrong. What the
  * worker does not have any more is put back or taken from the log; what it should not have
@@ -185,12 +188,14 @@ void er_engine_set_slots(struct er_engine *e, int64_t session, int slots);
  * attempts that were not its own any more. Alone among the `done`s it may be called from
  * inside er_engine_report_send, when nothing has to be written. */
 struct er_report_batch;
-struct er_report_batch *er_engine_report_new(struct er_engine *e, int64_t session,
-                                             const char *token); /* NULL: not this session */
+struct er_report_batch *
+er_engine_report_new(struct er_engine *e, int64_t session,
+                     const char *token); /* NULL: not this session */
 /* One NDJSON line. ER_EINVALID with words when it is not one. */
 int er_engine_report_line(struct er_report_batch *b, const char *line, size_t len,
                           struct er_err *err) ER_MUSTCHECK;
-typedef void er_report_done_fn(void *ctx, int rc, const struct er_held *lost, size_t n_lost);
+typedef void er_report_done_fn(void *ctx, int rc, const struct er_held *lost,
+                               size_t n_lost);
 void er_engine_report_send(struct er_report_batch *b, er_report_done_fn *done, void *ctx);
 void er_engine_report_drop(struct er_report_batch *b); /* never sent */
 
@@ -221,7 +226,8 @@ void er_engine_unsubscribe(struct er_sub *s);
 /* Calls fn at each fact about one task, and when its output grew, until removed. */
 struct er_watch;
 typedef void er_watch_fn(void *ctx, enum er_event event);
-struct er_watch *er_engine_watch(struct er_engine *e, er_task_id id, er_watch_fn *fn, void *ctx);
+struct er_watch *er_engine_watch(struct er_engine *e, er_task_id id, er_watch_fn *fn,
+                                 void *ctx);
 void er_engine_unwatch(struct er_watch *w);
 
 #endif

@@ -23,10 +23,9 @@ struct er_queue_live {
     int concurrency; /* 0 = no limit */
     int64_t size;    /* 0 = no limit */
     bool paused;
-    int running;               /* permits taken */
-    int64_t waiting;           /* tasks that wait, by the counters */
-    struct er_heap lanes;      /* lanes with something in their window, best head first */
-    struct er_heap_node node;  /* in engine.open while it may give work */
+    int running;              /* permits taken */
+    struct er_heap lanes;     /* lanes with something in their window, best head first */
+    struct er_heap_node node; /* in engine.open while it may give work */
     UT_hash_handle hh;
 };
 
@@ -36,11 +35,11 @@ struct er_lane_live {
     char *type, *limit_key;
     struct er_queue_live *queue;
     struct er_ready *win;
-    size_t first, n, size;    /* win[first .. first+n) is in use */
-    bool more;                /* the store may have tasks behind the window */
-    bool peeking, missed;     /* a peek is under way; something was left out meanwhile: */
+    size_t first, n, size; /* win[first .. first+n) is in use */
+    bool more;             /* the store may have tasks behind the window */
+    bool peeking, missed;  /* a peek is under way; something was left out meanwhile: */
     struct er_ready first_missed; /* ... the first of it */
-    struct er_heap_node node; /* in queue.lanes while n > 0 */
+    struct er_heap_node node;     /* in queue.lanes while n > 0 */
     UT_hash_handle hh;
 };
 
@@ -64,10 +63,10 @@ struct er_run {
     bool hold;    /* ... to be put back held */
     char *cancel_reason, *cancel_by, *correlation;
     int pid;
-    er_usec started_at; /* ER_NEVER = not yet */
+    er_usec started_at;           /* ER_NEVER = not yet */
     er_usec claimed_at, saved_at; /* mono: when claimed; when progress was last kept */
     char *progress, *checkpoint;  /* JSON, or NULL */
-    bool told;  /* its line went out: the worker knows it */
+    bool told;                    /* its line went out: the worker knows it */
     uint64_t output_bytes;
     TAILQ_ENTRY(er_run) in_session;
     UT_hash_handle hh;
@@ -86,7 +85,8 @@ struct er_session_live {
     bool draining;
     bool dying; /* its autopsy is under way */
     int load;   /* runs that it has or gets */
-    er_usec mean_for; /* smoothed length of its attempts, for the lookahead; 0 = unknown */
+    er_usec
+        mean_for; /* smoothed length of its attempts, for the lookahead; 0 = unknown */
     struct er_env_sent *envs;
     TAILQ_HEAD(er_run_list, er_run) runs;
     UT_hash_handle hh;
@@ -121,10 +121,10 @@ struct er_engine {
     bool due_under_way;
     bool sick; /* the last commit failed: no claims until one works */
     int sick_code;
-    er_usec sick_until; /* wall: when to try again */
+    er_usec sick_until;               /* wall: when to try again */
     struct er_op *later, **later_end; /* operations to post again when it is well */
-    bool tight;          /* the disk was full: only ends and cancels, see ballast.c */
-    char *ballast;       /* path; NULL = none */
+    bool tight;    /* the disk was full: only ends and cancels, see ballast.c */
+    char *ballast; /* path; NULL = none */
     uint64_t rand;
     int64_t finished_since_prune;
     bool pruning;
@@ -142,7 +142,8 @@ struct er_engine {
 /* lanes.c */
 void er_lanes_init(struct er_engine *e);
 void er_lanes_fini(struct er_engine *e);
-struct er_queue_live *er_lanes_queue(struct er_engine *e, const char *name); /* made if new */
+struct er_queue_live *er_lanes_queue(struct er_engine *e,
+                                     const char *name); /* made if new */
 struct er_lane_live *er_lanes_add(struct er_engine *e, const struct er_lane *lane);
 struct er_lane_live *er_lanes_find(struct er_engine *e, int64_t id);
 /* A task became able to run. */
@@ -150,14 +151,17 @@ void er_lanes_ready(struct er_engine *e, const struct er_ready *ready);
 /* The store has tasks of that lane that the window does not show. */
 void er_lanes_mark_more(struct er_engine *e, struct er_lane_live *lane);
 /* Takes the best task that may run now and its permits; false when there is none. */
-bool er_lanes_take(struct er_engine *e, struct er_ready *out, struct er_lane_live **out_lane);
+bool er_lanes_take(struct er_engine *e, struct er_ready *out,
+                   struct er_lane_live **out_lane);
 /* Gives the permits of a task back. */
 void er_lanes_release(struct er_engine *e, struct er_lane_live *lane);
-void er_lanes_retake(struct er_engine *e, struct er_lane_live *lane); /* undoes a release */
+void er_lanes_retake(struct er_engine *e,
+                     struct er_lane_live *lane); /* undoes a release */
 void er_lanes_queue_update(struct er_engine *e, struct er_queue_live *q);
 
 /* schedule.c */
-void er_schedule_turn(void *engine); /* end of a turn: claim what may run, flush the ferry */
+void
+er_schedule_turn(void *engine); /* end of a turn: claim what may run, flush the ferry */
 void er_schedule_alarm(void *engine);
 void er_schedule_due(struct er_engine *e, er_usec at); /* something is due at that time */
 /* A write failed with that code: no claims until one works again. */
@@ -166,16 +170,18 @@ void er_schedule_sick(struct er_engine *e, int code);
  * engine stops: er_engine_stop has posted them for the last time. */
 void er_schedule_later(struct er_engine *e, struct er_op *op, int code);
 void er_schedule_post_later(struct er_engine *e); /* all that waits, now */
-void er_schedule_well(struct er_engine *e); /* a commit worked */
+void er_schedule_well(struct er_engine *e);       /* a commit worked */
 void er_schedule_rearm(struct er_engine *e); /* what the alarm depends on has changed */
 void er_schedule_prune(struct er_engine *e);
 
 /* dispatch.c */
-struct er_session_live *er_dispatch_pick(struct er_engine *e); /* with room; NULL = none */
-void er_dispatch_send_run(struct er_engine *e, struct er_run *run, const struct er_task *task,
-                          er_usec expected_for);
+struct er_session_live *
+er_dispatch_pick(struct er_engine *e); /* with room; NULL = none */
+void er_dispatch_send_run(struct er_engine *e, struct er_run *run,
+                          const struct er_task *task, er_usec expected_for);
 void er_dispatch_send_cancel(struct er_run *run, const char *why);
-struct er_session_live *er_dispatch_find(struct er_engine *e, int64_t session, const char *token);
+struct er_session_live *er_dispatch_find(struct er_engine *e, int64_t session,
+                                         const char *token);
 struct er_session_live *er_dispatch_add(struct er_engine *e, const struct er_session *s);
 void er_dispatch_remove(struct er_engine *e, struct er_session_live *s);
 /* Runs: made, found and forgotten in one place. */
@@ -201,7 +207,8 @@ void er_run_end_begin(struct er_engine *e, struct er_run *run);
 void er_run_end_undo(struct er_engine *e, struct er_run *run);
 /* The end is on disk: the run is forgotten. A cancel that was promised after the end had
  * been decided is made good. */
-void er_run_end_done(struct er_engine *e, struct er_run *run, const struct er_finish *row);
+void er_run_end_done(struct er_engine *e, struct er_run *run,
+                     const struct er_finish *row);
 
 /* change.c */
 /* Cancels the task of a run that ended otherwise, in the words of who asked for it. */

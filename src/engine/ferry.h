@@ -25,8 +25,9 @@ struct er_op {
 typedef void er_ferry_effects_fn(void *ctx, struct er_effects *effects);
 
 /* `store` is used on the ferry's thread only, from now until er_ferry_stop. */
-int er_ferry_start(struct er_loop *loop, struct er_store *store, const struct er_clock *clock,
-                   er_ferry_effects_fn *on_effects, void *ctx, struct er_ferry **out) ER_MUSTCHECK;
+int er_ferry_start(struct er_loop *loop, struct er_store *store,
+                   const struct er_clock *clock, er_ferry_effects_fn *on_effects,
+                   void *ctx, struct er_ferry **out) ER_MUSTCHECK;
 /* Lets what was flushed cross, then ends the thread. The `done`s arrive as letters, also
  * after this; when the loop has delivered them, er_ferry_free may be called. */
 void er_ferry_stop(struct er_ferry *f);

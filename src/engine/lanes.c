@@ -294,7 +294,8 @@ er_lanes_ready(struct er_engine *e, const struct er_ready *ready)
 {
     struct er_lane_live *lane = er_lanes_find(e, ready->lane);
     ER_ASSERT(lane);
-    bool behind = lane->n == 0 || ready_less(&lane->win[lane->first + lane->n - 1], ready);
+    bool behind =
+        lane->n == 0 || ready_less(&lane->win[lane->first + lane->n - 1], ready);
     if (lane->more && behind) {
         leave_out(lane, ready);
         lane_refill(e, lane);

@@ -169,8 +169,8 @@ er_loop_set_alarm(struct er_loop *loop, er_usec wall_at)
         when.it_value.tv_sec = (time_t)(at / ER_USEC_PER_SEC);
         when.it_value.tv_nsec = (long)(at % ER_USEC_PER_SEC) * 1000;
     }
-    (void)timerfd_settime(loop->alarm_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when,
-                          NULL);
+    (void)timerfd_settime(loop->alarm_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET,
+                          &when, NULL);
 }
 
 /* ---- crews ---- */

@@ -19,7 +19,8 @@ struct er_letter {
 };
 
 int er_loop_new(struct er_loop **out, struct er_err *err) ER_MUSTCHECK;
-void er_loop_free(struct er_loop *loop); /* closes what is its own; the loop must be idle */
+void
+er_loop_free(struct er_loop *loop); /* closes what is its own; the loop must be idle */
 struct uv_loop_s *er_loop_uv(struct er_loop *loop);
 
 /* Any thread. Letters arrive in the order posted by one thread. */
@@ -33,13 +34,14 @@ void er_loop_set_alarm(struct er_loop *loop, er_usec wall_at);
 
 /* A thread that runs jobs one after the other and hands each back to the loop. */
 struct er_job {
-    struct er_letter letter; /* private while it is away */
-    struct er_loop *loop;    /* private */
+    struct er_letter letter;                           /* private while it is away */
+    struct er_loop *loop;                              /* private */
     void (*run)(struct er_job *job, void *thread_ctx); /* on the thread */
     void (*done)(struct er_job *job);                  /* on the loop; owns it */
 };
 struct er_crew;
-int er_crew_start(struct er_loop *loop, void *thread_ctx, struct er_crew **out) ER_MUSTCHECK;
+int er_crew_start(struct er_loop *loop, void *thread_ctx,
+                  struct er_crew **out) ER_MUSTCHECK;
 /* Runs what was posted, ends the thread and frees the crew. Jobs that are done by then
  * arrive as letters still. */
 void er_crew_stop(struct er_crew *crew);

@@ -14,8 +14,8 @@
 #include "base/mem.h"
 #include "wire/task_json.h"
 
-#define PAGE 200           /* facts read from the store at a time */
-#define SAMPLES_MAX 1024u  /* samples that wait for one subscriber; the oldest go */
+#define PAGE        200   /* facts read from the store at a time */
+#define SAMPLES_MAX 1024u /* samples that wait for one subscriber; the oldest go */
 
 struct sample {
     struct {
@@ -29,10 +29,10 @@ struct er_sub {
     struct er_engine *engine;
     struct er_sub_filter filter;
     char *correlation;
-    int64_t next;      /* number of the next fact to look at */
-    bool reading;      /* a page is being read */
-    bool checked;      /* the gap at the start has been looked at */
-    bool closed;       /* unsubscribed while reading */
+    int64_t next;       /* number of the next fact to look at */
+    bool reading;       /* a page is being read */
+    bool checked;       /* the gap at the start has been looked at */
+    bool closed;        /* unsubscribed while reading */
     struct er_buf page; /* frames that were read and not pulled yet */
     struct sample *samples;
     void (*wake)(void *ctx);
@@ -154,7 +154,8 @@ er_observe_fini(struct er_engine *e)
 static void
 add_frame(struct er_buf *b, const struct er_fact *f)
 {
-    er_buf_addf(b, "id: %lld\nevent: %s\ndata: ", (long long)f->seq, er_event_word(f->event));
+    er_buf_addf(b, "id: %lld\nevent: %s\ndata: ", (long long)f->seq,
+                er_event_word(f->event));
     er_fact_json(b, f);
     er_buf_add_str(b, "\n\n");
 }
@@ -329,10 +330,11 @@ done_page(struct er_query *q)
     } else if (q->rc == 0) {
         s->checked = true;
         if (p->gap_to) {
-            er_buf_addf(&s->page,
-                        "event: gap\ndata: {\"seq\":null,\"event\":\"gap\",\"data\":{\"from\":"
-                        "%lld,\"to\":%lld}}\n\n",
-                        (long long)s->next, (long long)p->gap_to);
+            er_buf_addf(
+                &s->page,
+                "event: gap\ndata: {\"seq\":null,\"event\":\"gap\",\"data\":{\"from\":"
+                "%lld,\"to\":%lld}}\n\n",
+                (long long)s->next, (long long)p->gap_to);
         }
         for (size_t i = 0; i < p->n; i++) {
             add_frame(&s->page, &p->facts[i]);
@@ -416,7 +418,8 @@ er_observe_sample(struct er_engine *e, struct er_run *run, enum er_event event)
     struct er_sub *s, *following;
     for (s = TAILQ_FIRST(&e->subs); s; s = following) {
         following = TAILQ_NEXT(s, in_engine);
-        bool wanted = event == ER_EVENT_TASK_PROGRESS ? s->filter.progress : s->filter.output;
+        bool wanted =
+            event == ER_EVENT_TASK_PROGRESS ? s->filter.progress : s->filter.output;
         if (wanted && (s->filter.task == 0 || s->filter.task == run->id) &&
             (!s->correlation ||
              (run->correlation && strcmp(s->correlation, run->correlation) == 0))) {

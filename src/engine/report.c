@@ -17,9 +17,9 @@
 #include "base/rand.h"
 #include "model/retry.h"
 
-#define SAVE_EVERY ER_USEC_PER_SEC /* progress into the task's row at most this often */
-#define SMALL_RESULT ((size_t)4096) /* results up to this stand in the final event */
-#define REPORT_MAX ((size_t)4096)   /* ends in one batch */
+#define SAVE_EVERY   ER_USEC_PER_SEC /* progress into the task's row at most this often */
+#define SMALL_RESULT ((size_t)4096)  /* results up to this stand in the final event */
+#define REPORT_MAX   ((size_t)4096)  /* ends in one batch */
 
 /* ---- from JSON ---- */
 
@@ -94,13 +94,18 @@ default_error(const struct er_finish *f, const char *why, struct er_arena *arena
                            "\"ran longer than its timeout\"");
     } else if (f->signal) {
         const char *name = sigabbrev_np(f->signal);
-        er_buf_addf(&b, "{\"class\":\"retryable\",\"code\":\"signal\",\"message\":"
-                        "\"killed by signal %d (SIG%s)\"", f->signal, name ? name : "?");
+        er_buf_addf(&b,
+                    "{\"class\":\"retryable\",\"code\":\"signal\",\"message\":"
+                    "\"killed by signal %d (SIG%s)\"",
+                    f->signal, name ? name : "?");
     } else {
-        er_buf_addf(&b, "{\"class\":\"retryable\",\"code\":\"exit\",\"message\":"
-                        "\"exited with code %d\"", f->exit_code);
+        er_buf_addf(&b,
+                    "{\"class\":\"retryable\",\"code\":\"exit\",\"message\":"
+                    "\"exited with code %d\"",
+                    f->exit_code);
     }
-    er_buf_add_str(&b, ",\"suggested_action\":null,\"retry_after_s\":null,\"details\":null}");
+    er_buf_add_str(&b,
+                   ",\"suggested_action\":null,\"retry_after_s\":null,\"details\":null}");
     return arena_take(arena, &b);
 }
 
@@ -171,7 +176,8 @@ add_time(struct er_buf *b, const char *name, er_usec at)
 }
 
 static void
-fail_for_good(struct er_run *run, struct er_arena *arena, struct er_finish *f, bool retryable)
+fail_for_good(struct er_run *run, struct er_arena *arena, struct er_finish *f,
+              bool retryable)
 {
     f->state = ER_TASK_FAILED;
     f->event = ER_EVENT_TASK_FAILED;
@@ -255,10 +261,12 @@ rate_limited(struct er_engine *e, er_usec retry_after, struct er_arena *arena,
     f->event = ER_EVENT_TASK_PAUSED;
     struct er_buf b;
     er_buf_init(&b, 0);
-    er_buf_addf(&b, "{\"class\":\"retryable\",\"code\":\"rate-limit\",\"message\":\"rate limit "
-                    "exceeded (retry after %llds)\",\"suggested_action\":null,"
-                    "\"retry_after_s\":%.3f,\"details\":null}",
-                (long long)((retry_after + 999999) / 1000000), (double)retry_after / 1e6);
+    er_buf_addf(
+        &b,
+        "{\"class\":\"retryable\",\"code\":\"rate-limit\",\"message\":\"rate limit "
+        "exceeded (retry after %llds)\",\"suggested_action\":null,"
+        "\"retry_after_s\":%.3f,\"details\":null}",
+        (long long)((retry_after + 999999) / 1000000), (double)retry_after / 1e6);
     f->error_json = arena_take(arena, &b);
     er_buf_init(&b, 0);
     er_buf_add_str(&b, "{\"reason\":\"rate-limit\"");
@@ -286,7 +294,8 @@ er_report_refund(struct er_run *run, struct er_arena *arena, struct er_finish *o
 }
 
 static const char lost_error[] =
-    "{\"class\":\"retryable\",\"code\":\"worker-lost\",\"message\":\"the worker died while the "
+    "{\"class\":\"retryable\",\"code\":\"worker-lost\",\"message\":\"the worker died "
+    "while the "
     "task ran\",\"suggested_action\":\"look into the daemon's log for why, then retry\","
     "\"retry_after_s\":null,\"details\":null}";
 
@@ -312,9 +321,8 @@ er_report_lost(struct er_engine *e, struct er_run *run, struct er_arena *arena,
         out->add_losses = 0;
         return;
     }
-    enum er_on_lost then = run->losses + 1 >= e->options.max_losses
-                               ? ER_ON_LOST_FAIL
-                               : run->on_lost;
+    enum er_on_lost then =
+        run->losses + 1 >= e->options.max_losses ? ER_ON_LOST_FAIL : run->on_lost;
     if (then == ER_ON_LOST_FAIL) {
         out->error_json = lost_error;
         fail_for_good(run, arena, out, true);
@@ -449,7 +457,7 @@ struct er_report_batch {
     size_t n_lost, lost_size;
     er_report_done_fn *done;
     void *ctx;
-    bool over; /* its worker died before it was sent */
+    bool over;                              /* its worker died before it was sent */
     TAILQ_ENTRY(er_report_batch) in_engine; /* until it is sent or dropped */
 };
 
@@ -515,7 +523,8 @@ static void
 learn_length(struct er_session_live *s, const struct er_finish *f)
 {
     if (f->refund) {
-        s->mean_for = ER_USEC_PER_SEC; /* it was given too much ahead: nothing ahead for now */
+        s->mean_for =
+            ER_USEC_PER_SEC; /* it was given too much ahead: nothing ahead for now */
         return;
     }
     if (f->started_at == ER_NEVER || f->finished_at == ER_NEVER) {
@@ -541,8 +550,8 @@ line_finished(struct er_report_batch *b, struct er_run *run, const json_t *o,
     if (!text) {
         return er_fail(err, ER_ENOMEM, "out of memory");
     }
-    int rc = er_report_finish(b->engine, run, &b->arena, text, strlen(text), &b->rows[b->n],
-                              err);
+    int rc = er_report_finish(b->engine, run, &b->arena, text, strlen(text),
+                              &b->rows[b->n], err);
     free(text);
     if (rc == 0) {
         learn_length(run->session, &b->rows[b->n]);
@@ -628,13 +637,16 @@ one_line(struct er_report_batch *b, const char *kind, const json_t *o, struct er
     int attempt = (int)json_integer_value(json_object_get(o, "attempt"));
     struct er_run *run = er_run_find(e, task);
     bool finished = strcmp(kind, "finished") == 0;
-    bool own = run && run->session->id == b->session && run->attempt == attempt && !b->over;
+    bool own =
+        run && run->session->id == b->session && run->attempt == attempt && !b->over;
     if (own && finished && run->phase == ER_RUN_ENDING) {
         /* the same end is on its way to the disk, by a report whose answer was lost: "lost"
          * would make the worker forget what may still have to be written */
         return batch_has(b, task) ? 0
-                                  : er_fail(err, ER_EBUSY, "the end of task %lld is being "
-                                            "written: report it again", (long long)task);
+                                  : er_fail(err, ER_EBUSY,
+                                            "the end of task %lld is being "
+                                            "written: report it again",
+                                            (long long)task);
     }
     if (!own || run->phase != ER_RUN_HELD) {
         if (finished) {

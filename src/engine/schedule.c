@@ -7,11 +7,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define CLAIM_MAX ((size_t)256)      /* tasks in one claim */
-#define DUE_MAX 500                  /* tasks moved by one look at what is due */
-#define SICK_RETRY ER_USEC_PER_SEC   /* pause between tries on a store that refuses */
-#define PRUNE_EVERY 200              /* finished tasks between two looks at retention */
-#define PRUNE_MAX 500                /* tasks removed in one transaction */
+#define CLAIM_MAX   ((size_t)256)   /* tasks in one claim */
+#define DUE_MAX     500             /* tasks moved by one look at what is due */
+#define SICK_RETRY  ER_USEC_PER_SEC /* pause between tries on a store that refuses */
+#define PRUNE_EVERY 200             /* finished tasks between two looks at retention */
+#define PRUNE_MAX   500             /* tasks removed in one transaction */
 
 /* ---- claims ---- */
 
@@ -209,8 +209,10 @@ er_schedule_sick(struct er_engine *e, int code)
     }
     e->stats.commit_failures++;
     if (!e->sick) {
-        er_log(ER_LOG_ERROR, "store", "the store refuses writes: %s; nothing is lost, trying "
-               "again every second", er_error_meaning(code));
+        er_log(ER_LOG_ERROR, "store",
+               "the store refuses writes: %s; nothing is lost, trying "
+               "again every second",
+               er_error_meaning(code));
     }
     if (code == ER_EDISKFULL) {
         er_ballast_give_up(e);
@@ -287,7 +289,8 @@ static int
 run_prune(struct er_op *op, struct er_store *s, er_usec now)
 {
     struct prune_op *p = (struct prune_op *)(void *)op;
-    return er_store_prune(s, now, &p->keep, PRUNE_MAX, &p->arena, &p->removed, &p->n, &p->more);
+    return er_store_prune(s, now, &p->keep, PRUNE_MAX, &p->arena, &p->removed, &p->n,
+                          &p->more);
 }
 
 static void
@@ -314,8 +317,8 @@ done_prune(struct er_op *op, int rc)
 }
 
 void
-er_engine_clean(struct er_engine *e, const struct er_retention *keep, er_clean_done_fn *done,
-                void *ctx)
+er_engine_clean(struct er_engine *e, const struct er_retention *keep,
+                er_clean_done_fn *done, void *ctx)
 {
     struct prune_op *p = er_xzalloc(sizeof *p);
     p->op.run = run_prune;

@@ -14,7 +14,7 @@
 #include "wire/places.h"
 
 #define ANSWER_FOR (30 * ER_USEC_PER_SEC)
-#define WAIT_PART (60 * ER_USEC_PER_SEC) /* one long poll; the next follows at once */
+#define WAIT_PART  (60 * ER_USEC_PER_SEC) /* one long poll; the next follows at once */
 
 _Static_assert(ERRAND_ENODAEMON == ER_ENODAEMON && ERRAND_ETIMEOUT == ER_ETIMEOUT &&
                    ERRAND_EFULL == ER_EFULL && ERRAND_EIO == ER_EIO,
@@ -82,8 +82,10 @@ errand_open(const char *url, errand_client **out, char *why)
         return misuse("out is NULL", why);
     }
     if (url && (strncmp(url, "unix:/", 6) != 0)) {
-        int rc = er_fail(&err, ER_EINVALID, "'%.200s' is not a URL such as "
-                         "unix:/path/errand.sock", url);
+        int rc = er_fail(&err, ER_EINVALID,
+                         "'%.200s' is not a URL such as "
+                         "unix:/path/errand.sock",
+                         url);
         return give(rc, &err, why);
     }
     struct errand_client *c = er_zalloc(sizeof *c);
@@ -140,8 +142,9 @@ ask(errand_client *c, const char *method, const char *target, const char *body,
         rc = er_client_open(c->socket, &c->wire, err);
     }
     if (rc == 0) {
-        rc = er_client_request(c->wire, method, target, body ? "application/json" : NULL, body,
-                               body ? strlen(body) : 0, headers, timeout_for, out, err);
+        rc = er_client_request(c->wire, method, target, body ? "application/json" : NULL,
+                               body, body ? strlen(body) : 0, headers, timeout_for, out,
+                               err);
         if (rc) {
             er_client_close(c->wire);
             c->wire = NULL;
@@ -172,8 +175,8 @@ errand_submit(errand_client *c, const char *json, int64_t *out_id, char *why)
     (void)snprintf(header, sizeof header, "Idempotency-Key: %s\r\n", uuid);
     int rc = ER_ENODAEMON;
     for (int tries = 0; tries < 2 && rc == ER_ENODAEMON; tries++) {
-        rc = ask(c, "POST", "/v1/tasks?brief=1", json, has_key ? NULL : header, ANSWER_FOR, &r,
-                 &err);
+        rc = ask(c, "POST", "/v1/tasks?brief=1", json, has_key ? NULL : header,
+                 ANSWER_FOR, &r, &err);
     }
     if (rc == 0) {
         json_t *o = json_loadb(r.body.data ? r.body.data : "", r.body.len, 0, &je);
@@ -185,8 +188,8 @@ errand_submit(errand_client *c, const char *json, int64_t *out_id, char *why)
 }
 
 static int
-get_text(errand_client *c, const char *target, er_usec timeout_for, char **out, size_t *out_len,
-         struct er_err *err)
+get_text(errand_client *c, const char *target, er_usec timeout_for, char **out,
+         size_t *out_len, struct er_err *err)
 {
     struct er_response r = {0};
     int rc = ask(c, "GET", target, NULL, NULL, timeout_for, &r, err);
@@ -230,8 +233,8 @@ static int
 poll_state(errand_client *c, int64_t id, er_usec wait_for, struct er_err *err)
 {
     char target[96], *text = NULL;
-    (void)snprintf(target, sizeof target, "/v1/tasks/%lld?until=final&wait=%.3f", (long long)id,
-                   (double)wait_for / 1e6);
+    (void)snprintf(target, sizeof target, "/v1/tasks/%lld?until=final&wait=%.3f",
+                   (long long)id, (double)wait_for / 1e6);
     int rc = get_text(c, target, ANSWER_FOR + wait_for, &text, NULL, err);
     if (rc == 0) {
         json_error_t je;
@@ -252,8 +255,8 @@ errand_wait(errand_client *c, int64_t id, int64_t timeout_ms, char *why)
         return misuse("client is NULL", why);
     }
     const struct er_clock *clock = er_clock_system();
-    er_usec end = timeout_ms < 0 ? ER_NEVER
-                                 : er_clock_mono(clock) + timeout_ms * ER_USEC_PER_MS;
+    er_usec end =
+        timeout_ms < 0 ? ER_NEVER : er_clock_mono(clock) + timeout_ms * ER_USEC_PER_MS;
     for (;;) {
         er_usec left = end == ER_NEVER ? WAIT_PART : end - er_clock_mono(clock);
         left = left < 0 ? 0 : left > WAIT_PART ? WAIT_PART : left;

@@ -50,7 +50,8 @@ er_retry_decide(const struct er_retry_failure *f, er_usec now, er_usec *out_at)
     if (f->failures > f->retries || !class_runs_again(f->error_class)) {
         return false;
     }
-    er_usec wait_for = er_retry_backoff(f->backoff_for, f->cap_for, f->failures, f->random);
+    er_usec wait_for =
+        er_retry_backoff(f->backoff_for, f->cap_for, f->failures, f->random);
     if (wait_for < f->retry_after_for) {
         wait_for = f->retry_after_for;
     }

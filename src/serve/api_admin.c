@@ -171,7 +171,8 @@ static void
 answer_queue(struct count_query *cq, struct er_buf *b)
 {
     const char *name = cq->call->name;
-    if (!find_settings(cq, name) && !find_counter(cq, name) && strcmp(name, "default") != 0) {
+    if (!find_settings(cq, name) && !find_counter(cq, name) &&
+        strcmp(name, "default") != 0) {
         er_call_problem(cq->call, ER_ENOTFOUND, NULL, "there is no queue '%.200s'", name);
         return;
     }
@@ -289,14 +290,15 @@ free_put(struct er_call *call)
 }
 
 static bool
-put_number(struct er_call *call, const json_t *o, const char *name, bool *has, int64_t *out)
+put_number(struct er_call *call, const json_t *o, const char *name, bool *has,
+           int64_t *out)
 {
     const json_t *v = json_object_get(o, name);
     *has = v != NULL;
     *out = json_integer_value(v);
     if (v && !json_is_null(v) && (!json_is_integer(v) || *out < 0 || *out > INT32_MAX)) {
-        er_call_problem(call, ER_EINVALID, name, "%s is not a number from 0, nor null (no limit)",
-                        name);
+        er_call_problem(call, ER_EINVALID, name,
+                        "%s is not a number from 0, nor null (no limit)", name);
         return false;
     }
     return true;
@@ -311,8 +313,10 @@ check_name(struct er_call *call)
         ok = (unsigned char)*p >= 0x20 && *p != 0x7f;
     }
     if (!ok) {
-        er_call_problem(call, ER_EINVALID, NULL, "the name of a queue has at most %d bytes and no "
-                        "control characters", ER_MAX_NAME);
+        er_call_problem(call, ER_EINVALID, NULL,
+                        "the name of a queue has at most %d bytes and no "
+                        "control characters",
+                        ER_MAX_NAME);
     }
     return ok;
 }
@@ -340,7 +344,8 @@ er_api_queue_put(struct er_call *call)
     }
     if (ok) {
         p->has_paused = paused != NULL;
-        p->queue = (struct er_queue){.concurrency = (int)concurrency, .size = size,
+        p->queue = (struct er_queue){.concurrency = (int)concurrency,
+                                     .size = size,
                                      .paused = json_is_true(paused)};
         struct count_query *cq = er_xzalloc(sizeof *cq);
         cq->q.run = run_count;
@@ -362,7 +367,8 @@ er_api_queue_delete(struct er_call *call)
 
 static const char shell_type[] =
     "{\"name\":\"shell\",\"description\":\"runs a command\",\"parameters\":{\"$schema\":"
-    "\"https://json-schema.org/draft/2020-12/schema\",\"type\":\"object\",\"properties\":{"
+    "\"https://json-schema.org/draft/2020-12/"
+    "schema\",\"type\":\"object\",\"properties\":{"
     "\"argv\":{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"minItems\":1},"
     "\"command\":{\"type\":\"string\",\"minLength\":1},\"stdin\":{\"type\":\"string\"},"
     "\"stdin_base64\":{\"type\":\"string\"},\"stdin_file\":{\"type\":\"string\"},"
@@ -399,8 +405,9 @@ add_worker(void *ctx, const struct er_session_view *v)
     struct views *vs = ctx;
     er_buf_addf(vs->b, "%s{\"worker\":", vs->n++ ? "," : "");
     er_buf_add_json_str(vs->b, v->worker);
-    er_buf_addf(vs->b, ",\"pid\":%d,\"session\":%lld,\"slots\":%d,\"connected\":%s,\"running\":[",
-                v->pid, (long long)v->id, v->slots, v->connected ? "true" : "false");
+    er_buf_addf(
+        vs->b, ",\"pid\":%d,\"session\":%lld,\"slots\":%d,\"connected\":%s,\"running\":[",
+        v->pid, (long long)v->id, v->slots, v->connected ? "true" : "false");
     for (size_t i = 0; i < v->n_running; i++) {
         er_buf_addf(vs->b, "%s%lld", i ? "," : "", (long long)v->running[i]);
     }
@@ -417,9 +424,10 @@ answer_stats(struct count_query *cq, struct er_buf *b)
     bool waiting;
     er_engine_stats(s->engine, &st);
     er_supervisor_stats(s->supervisor, &restarts, &waiting);
-    er_buf_addf(b, "{\"daemon\":{\"pid\":%d,\"version\":\"%s\",\"uptime_s\":%.3f,\"socket\":",
-                (int)getpid(), ER_VERSION,
-                (double)(er_clock_wall(er_clock_system()) - s->started_at) / 1e6);
+    er_buf_addf(
+        b, "{\"daemon\":{\"pid\":%d,\"version\":\"%s\",\"uptime_s\":%.3f,\"socket\":",
+        (int)getpid(), ER_VERSION,
+        (double)(er_clock_wall(er_clock_system()) - s->started_at) / 1e6);
     er_buf_add_json_str(b, s->places->socket);
     er_buf_add_str(b, ",\"store\":");
     er_buf_add_json_str(b, s->places->store);
@@ -452,7 +460,8 @@ er_api_stats(struct er_call *call)
 /* ---- metrics: the text exposition format of Prometheus, version 0.0.4 ---- */
 
 static void
-add_metric(struct er_buf *b, const char *name, const char *kind, const char *help, int64_t v)
+add_metric(struct er_buf *b, const char *name, const char *kind, const char *help,
+           int64_t v)
 {
     er_buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", name, help, name, kind, name,
                 (long long)v);
@@ -467,28 +476,36 @@ answer_metrics(struct count_query *cq, struct er_buf *b)
     bool waiting;
     er_engine_stats(s->engine, &st);
     er_supervisor_stats(s->supervisor, &restarts, &waiting);
-    er_buf_add_str(b, "# HELP errand_tasks Tasks by queue and state.\n# TYPE errand_tasks gauge\n");
+    er_buf_add_str(
+        b, "# HELP errand_tasks Tasks by queue and state.\n# TYPE errand_tasks gauge\n");
     for (size_t i = 0; i < cq->n; i++) {
         for (int k = 0; k < ER_TASK_STATES; k++) {
             er_buf_add_str(b, "errand_tasks{queue=");
             er_buf_add_json_str(b, cq->counters[i].queue); /* the same escapes */
-            er_buf_addf(b, ",state=\"%s\"} %lld\n", er_task_state_word((enum er_task_state)k),
+            er_buf_addf(b, ",state=\"%s\"} %lld\n",
+                        er_task_state_word((enum er_task_state)k),
                         (long long)cq->counters[i].n[k]);
         }
     }
-    add_metric(b, "errand_facts_published_total", "counter", "Facts published since the start.",
-               st.facts_published);
-    add_metric(b, "errand_store_commits_total", "counter", "Transactions committed.", st.commits);
+    add_metric(b, "errand_facts_published_total", "counter",
+               "Facts published since the start.", st.facts_published);
+    add_metric(b, "errand_store_commits_total", "counter", "Transactions committed.",
+               st.commits);
     add_metric(b, "errand_store_failures_total", "counter", "Transactions that failed.",
                st.commit_failures);
-    add_metric(b, "errand_store_refuses", "gauge", "1 while the store refuses writes.", st.sick);
+    add_metric(b, "errand_store_refuses", "gauge", "1 while the store refuses writes.",
+               st.sick);
     add_metric(b, "errand_claims_total", "counter", "Tasks given to workers.", st.claims);
     add_metric(b, "errand_attempts_finished_total", "counter", "Attempts that ended.",
                st.finished);
-    add_metric(b, "errand_attempts_running", "gauge", "Attempts under way.", (int64_t)st.running);
-    add_metric(b, "errand_subscribers", "gauge", "Open event streams.", (int64_t)st.subscribers);
-    add_metric(b, "errand_sessions", "gauge", "Sessions of workers.", (int64_t)st.sessions);
-    add_metric(b, "errand_worker_restarts_total", "counter", "Workers started again.", restarts);
+    add_metric(b, "errand_attempts_running", "gauge", "Attempts under way.",
+               (int64_t)st.running);
+    add_metric(b, "errand_subscribers", "gauge", "Open event streams.",
+               (int64_t)st.subscribers);
+    add_metric(b, "errand_sessions", "gauge", "Sessions of workers.",
+               (int64_t)st.sessions);
+    add_metric(b, "errand_worker_restarts_total", "counter", "Workers started again.",
+               restarts);
 }
 
 void
@@ -548,7 +565,8 @@ run_doctor(struct er_query *q, struct er_store_reader *r)
 }
 
 static void
-add_check(struct er_buf *b, const char *name, bool ok, const char *detail, const char *advice)
+add_check(struct er_buf *b, const char *name, bool ok, const char *detail,
+          const char *advice)
 {
     er_buf_add_str(b, b->data[b->len - 1] == '[' ? "{\"name\":" : ",{\"name\":");
     er_buf_add_json_str(b, name);
@@ -572,15 +590,19 @@ done_doctor(struct er_query *q)
     er_buf_add_str(&b, "{\"checks\":[");
     add_check(&b, "store", d->store_rc == 0, d->store_rc ? d->store.text : "whole",
               "stop the daemon, keep a copy of the store, restore the last backup");
-    add_check(&b, "store-writes", !st.sick, st.sick ? er_error_meaning(st.sick_code) : "accepted",
+    add_check(&b, "store-writes", !st.sick,
+              st.sick ? er_error_meaning(st.sick_code) : "accepted",
               "free disk space or mend the disk; the daemon tries again every second");
     uint64_t left = d->disk_rc ? 0 : (uint64_t)d->disk.f_bavail * d->disk.f_frsize;
-    (void)snprintf(text, sizeof text, "%llu MiB free for %s", (unsigned long long)(left >> 20),
-                   s->places->state_dir);
-    add_check(&b, "disk-space", left >= (64u << 20), text, "free disk space: errand clean removes "
+    (void)snprintf(text, sizeof text, "%llu MiB free for %s",
+                   (unsigned long long)(left >> 20), s->places->state_dir);
+    add_check(&b, "disk-space", left >= (64u << 20), text,
+              "free disk space: errand clean removes "
               "finished tasks and their output");
-    (void)snprintf(text, sizeof text, "%s", st.has_worker ? "connected" : "none is connected");
-    add_check(&b, "worker", st.has_worker, text, "look into the daemon's log for why the worker "
+    (void)snprintf(text, sizeof text, "%s",
+                   st.has_worker ? "connected" : "none is connected");
+    add_check(&b, "worker", st.has_worker, text,
+              "look into the daemon's log for why the worker "
               "does not start");
     er_buf_add_str(&b, "]}");
     er_call_json(d->call, 200, &b);

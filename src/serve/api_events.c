@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* GET /v1/events: a subscription of the engine, pulled by the connection. */
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -60,7 +60,8 @@ read_events(struct er_call *call, struct er_sub_filter *f)
     const char *text = er_http_query(call->req, "event");
     f->progress = f->output = !text;
     if (text && !*text) {
-        er_call_problem(call, ER_EINVALID, "event", "event is empty (names, with commas)");
+        er_call_problem(call, ER_EINVALID, "event",
+                        "event is empty (names, with commas)");
         return false;
     }
     while (text && *text) {
@@ -111,8 +112,8 @@ er_api_events(struct er_call *call)
 {
     struct er_sub_filter f = {.correlation = er_http_query(call->req, "correlation")};
     int64_t since;
-    if (!er_call_number(call, "task", 1, INT64_MAX, 0, &f.task) || !read_since(call, &since) ||
-        !read_events(call, &f)) {
+    if (!er_call_number(call, "task", 1, INT64_MAX, 0, &f.task) ||
+        !read_since(call, &since) || !read_events(call, &f)) {
         return;
     }
     struct events *ev = er_xzalloc(sizeof *ev);

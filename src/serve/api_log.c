@@ -16,7 +16,7 @@
 #include "serve/server.h"
 #include "wire/outlog.h"
 
-#define PIECE ((size_t)64 << 10)
+#define PIECE    ((size_t)64 << 10)
 #define TAIL_MAX 1000000
 
 struct log_job;
@@ -25,21 +25,21 @@ struct log_stream {
     struct er_http_stream *stream;
     struct er_watch *watch;
     er_task_id task;
-    int attempt;      /* whose log is read; 0 = none has started yet */
-    int newest;       /* the latest attempt that is known to have started */
+    int attempt; /* whose log is read; 0 = none has started yet */
+    int newest;  /* the latest attempt that is known to have started */
     bool follow, timestamps, ndjson, chosen; /* chosen: one attempt was asked for */
     enum er_outlog_kind only;                /* 0 = both streams */
-    int64_t tail;     /* last lines wanted; -1 = all */
-    bool final;       /* the task is final */
-    bool busy;        /* a job is under way */
-    bool again;       /* something happened meanwhile */
-    bool over;        /* nothing more will come */
-    bool gone;        /* the client has gone */
-    struct er_buf ready; /* what was read and not sent yet */
+    int64_t tail;                            /* last lines wanted; -1 = all */
+    bool final;                              /* the task is final */
+    bool busy;                               /* a job is under way */
+    bool again;                              /* something happened meanwhile */
+    bool over;                               /* nothing more will come */
+    bool gone;                               /* the client has gone */
+    struct er_buf ready;                     /* what was read and not sent yet */
     /* used by the thread for files while a job is under way */
     struct er_outlog_reader *reader;
-    int64_t skip_lines;  /* lines to leave out at the start; -1 = not worked out yet */
-    uint64_t expected;   /* offset that follows if nothing was dropped */
+    int64_t skip_lines; /* lines to leave out at the start; -1 = not worked out yet */
+    uint64_t expected;  /* offset that follows if nothing was dropped */
     bool mid_line, started;
     enum er_outlog_kind last_kind;
 };
@@ -177,9 +177,9 @@ static void
 take_frame(struct log_stream *ls, struct log_job *j, struct er_outlog_frame *f)
 {
     if (!is_wanted(ls, f)) {
-        ls->expected = f->offset + (f->kind == ER_OUTLOG_STDOUT || f->kind == ER_OUTLOG_STDERR
-                                        ? f->len
-                                        : 0);
+        ls->expected =
+            f->offset +
+            (f->kind == ER_OUTLOG_STDOUT || f->kind == ER_OUTLOG_STDERR ? f->len : 0);
         return;
     }
     if (ls->skip_lines == 0) {
@@ -325,16 +325,19 @@ on_event(void *ctx, enum er_event event)
 {
     struct log_stream *ls = ctx;
     struct er_live live;
-    if (event == ER_EVENT_TASK_STARTED || er_engine_live(ls->call->server->engine, ls->task, &live)) {
-        if (er_engine_live(ls->call->server->engine, ls->task, &live) && live.attempt > ls->newest) {
+    if (event == ER_EVENT_TASK_STARTED ||
+        er_engine_live(ls->call->server->engine, ls->task, &live)) {
+        if (er_engine_live(ls->call->server->engine, ls->task, &live) &&
+            live.attempt > ls->newest) {
             ls->newest = live.attempt;
         }
     }
     if (ls->attempt == 0 && ls->newest > 0) {
         ls->attempt = ls->newest;
     }
-    ls->final = ls->final || event == ER_EVENT_TASK_COMPLETED || event == ER_EVENT_TASK_FAILED ||
-                event == ER_EVENT_TASK_CANCELLED || event == ER_EVENT_TASK_REMOVED;
+    ls->final = ls->final || event == ER_EVENT_TASK_COMPLETED ||
+                event == ER_EVENT_TASK_FAILED || event == ER_EVENT_TASK_CANCELLED ||
+                event == ER_EVENT_TASK_REMOVED;
     ls->again = ls->busy;
     if (!ls->busy) {
         next_piece(ls);
@@ -387,18 +390,19 @@ start_stream(struct log_stream *ls, const struct er_task *t)
     if (!ls->chosen) {
         ls->attempt = ls->newest;
     } else if (ls->attempt > ls->newest) {
-        er_call_problem(call, ER_ENOTFOUND, "attempt", "task %lld has had %d attempts, there is "
-                        "no attempt %d", (long long)ls->task, ls->newest, ls->attempt);
+        er_call_problem(call, ER_ENOTFOUND, "attempt",
+                        "task %lld has had %d attempts, there is "
+                        "no attempt %d",
+                        (long long)ls->task, ls->newest, ls->attempt);
         return;
     }
     ls->final = ls->final || er_task_state_is_final(t->state);
     (void)snprintf(number, sizeof number, "%d", ls->attempt);
     er_http_add_header(call->req, "X-Errand-Attempt", number);
     call->answered = true;
-    ls->stream = er_http_stream_start(call->req, 200,
-                                      ls->ndjson ? "application/x-ndjson"
-                                                 : "application/octet-stream",
-                                      pull, ls);
+    ls->stream = er_http_stream_start(
+        call->req, 200, ls->ndjson ? "application/x-ndjson" : "application/octet-stream",
+        pull, ls);
     er_http_stream_wake(ls->stream);
 }
 
@@ -409,7 +413,8 @@ done_which(struct er_query *q)
     struct log_stream *ls = lq->ls;
     ls->busy = false;
     if (!ls->gone && q->rc) {
-        er_call_problem(ls->call, q->rc, NULL, "there is no task %lld", (long long)ls->task);
+        er_call_problem(ls->call, q->rc, NULL, "there is no task %lld",
+                        (long long)ls->task);
     } else if (!ls->gone) {
         start_stream(ls, &lq->task);
     }
@@ -437,14 +442,17 @@ read_options(struct er_call *call, struct log_stream *ls)
     ls->attempt = (int)attempt;
     ls->chosen = attempt > 0;
     ls->ndjson = format && strcmp(format, "ndjson") == 0;
-    ls->only = !stream ? 0 : strcmp(stream, "stdout") == 0 ? ER_OUTLOG_STDOUT : ER_OUTLOG_STDERR;
+    ls->only = !stream                         ? 0
+               : strcmp(stream, "stdout") == 0 ? ER_OUTLOG_STDOUT
+                                               : ER_OUTLOG_STDERR;
     if (stream && strcmp(stream, "stdout") != 0 && strcmp(stream, "stderr") != 0) {
-        er_call_problem(call, ER_EINVALID, "stream", "stream is stdout or stderr, not '%.50s'",
-                        stream);
+        er_call_problem(call, ER_EINVALID, "stream",
+                        "stream is stdout or stderr, not '%.50s'", stream);
         return false;
     }
     if (format && !ls->ndjson) {
-        er_call_problem(call, ER_EINVALID, "format", "format is ndjson, not '%.50s'", format);
+        er_call_problem(call, ER_EINVALID, "format", "format is ndjson, not '%.50s'",
+                        format);
         return false;
     }
     return true;

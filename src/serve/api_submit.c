@@ -22,9 +22,9 @@
 #include "wire/problem.h"
 
 #define LINES_MAX 100000
-#define GROUP ((size_t)1000)
+#define GROUP     ((size_t)1000)
 #define BYTES_MAX ((size_t)256 << 20) /* of all lines of a request */
-#define SPAN_MAX 1e9 /* seconds: 31 years */
+#define SPAN_MAX  1e9                 /* seconds: 31 years */
 
 /* What a document says, before it is a row. */
 struct draft {
@@ -32,8 +32,8 @@ struct draft {
     struct er_arena *arena;
     struct er_server *server;
     const char *ref;
-    const char **after_refs; /* names, parallel to row->after; NULL = an id */
-    er_usec delay_for;       /* -1 = not given */
+    const char **after_refs;     /* names, parallel to row->after; NULL = an id */
+    er_usec delay_for;           /* -1 = not given */
     const json_t *env, *env_set; /* the document's; NULL = not given */
     struct er_err err;
     char field[80];
@@ -56,9 +56,9 @@ struct ref {
 /* Rows that go to the store as one operation. */
 struct group {
     struct er_submit *submit;
-    size_t size;            /* allocated rows */
-    size_t first_line;      /* number of its first row among all lines' results */
-    size_t *lines;          /* result of each row */
+    size_t size;              /* allocated rows */
+    size_t first_line;        /* number of its first row among all lines' results */
+    size_t *lines;            /* result of each row */
     const char ***after_refs; /* of each row */
     struct ref *refs;
     bool named; /* a ref was seen */
@@ -68,7 +68,7 @@ struct submission {
     bool many, atomic, brief;
     struct result *results;
     size_t n, size;
-    size_t bytes; /* of the lines so far */
+    size_t bytes;        /* of the lines so far */
     struct group *group; /* being filled; NULL = none */
     int under_way;       /* groups at the store */
     bool complete;       /* the whole request is here */
@@ -78,8 +78,7 @@ struct submission {
 
 /* ---- members ---- */
 
-static int
-bad(struct draft *d, const char *field, const char *fmt, ...) ER_PRINTF(3, 4);
+static int bad(struct draft *d, const char *field, const char *fmt, ...) ER_PRINTF(3, 4);
 static int
 bad(struct draft *d, const char *field, const char *fmt, ...)
 {
@@ -140,7 +139,8 @@ get_span(struct draft *d, const char *name, const json_t *v, er_usec *out)
 {
     double s = json_number_value(v);
     if (!json_is_number(v) || !isfinite(s) || s < 0 || s > SPAN_MAX) {
-        return bad(d, name, "%s is not a number of seconds from 0 to %.0f", name, SPAN_MAX);
+        return bad(d, name, "%s is not a number of seconds from 0 to %.0f", name,
+                   SPAN_MAX);
     }
     *out = (er_usec)(s * 1e6 + 0.5);
     return 0;
@@ -227,10 +227,11 @@ check_env(struct draft *d, const char *name, const json_t *v)
     if (!json_is_object(v)) {
         return bad(d, name, "%s is not an object of strings", name);
     }
-    json_object_foreach((json_t *)(uintptr_t)v, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)v, key, value)
+    {
         if (!json_is_string(value) || !*key || strchr(key, '=')) {
-            return bad(d, name, "%s: '%.60s' is not the name of a variable with a string", name,
-                       key);
+            return bad(d, name, "%s: '%.60s' is not the name of a variable with a string",
+                       name, key);
         }
     }
     return 0;
@@ -272,13 +273,15 @@ build_env(struct draft *d)
         return 0;
     }
     er_buf_init(&b, ER_MAX_ENV);
-    json_object_foreach((json_t *)(uintptr_t)d->env, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)d->env, key, value)
+    {
         if (!json_object_get(d->env_set, key) &&
             er_env_rules_allows(&d->server->env_rules, key)) {
             add_variable(&b, key, value);
         }
     }
-    json_object_foreach((json_t *)(uintptr_t)d->env_set, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)d->env_set, key, value)
+    {
         if (strncasecmp(key, "ERRAND_", 7) != 0) {
             add_variable(&b, key, value);
         }
@@ -386,7 +389,8 @@ member_meta(struct draft *d, const char *name, const json_t *v)
     if (!json_is_object(v)) {
         return bad(d, name, "meta is not an object of strings");
     }
-    json_object_foreach((json_t *)(uintptr_t)v, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)v, key, value)
+    {
         if (!json_is_string(value)) {
             return bad(d, name, "meta: '%.60s' is not a string", key);
         }
@@ -395,23 +399,28 @@ member_meta(struct draft *d, const char *name, const json_t *v)
 }
 
 static int
-one_after(struct draft *d, const json_t *v, struct er_new_after *out, const char **out_ref)
+one_after(struct draft *d, const json_t *v, struct er_new_after *out,
+          const char **out_ref)
 {
     const json_t *id = json_object_get(v, "id"), *ref = json_object_get(v, "ref"),
                  *when = json_object_get(v, "when");
     size_t known = (id ? 1u : 0u) + (ref ? 1u : 0u) + (when ? 1u : 0u);
-    if (!json_is_object(v) || json_object_size(v) != known || (id == NULL) == (ref == NULL) ||
+    if (!json_is_object(v) || json_object_size(v) != known ||
+        (id == NULL) == (ref == NULL) ||
         (id && (!json_is_integer(id) || json_integer_value(id) <= 0)) ||
         (ref && !json_is_string(ref))) {
-        return bad(d, "after", "after is not an array of {\"id\": 41, \"when\": \"ok\"} or "
-                               "{\"ref\": \"name\"}");
+        return bad(d, "after",
+                   "after is not an array of {\"id\": 41, \"when\": \"ok\"} or "
+                   "{\"ref\": \"name\"}");
     }
-    int w = when ? (json_is_string(when) ? er_after_when_find(json_string_value(when)) : -1)
-                 : ER_AFTER_OK;
+    int w =
+        when ? (json_is_string(when) ? er_after_when_find(json_string_value(when)) : -1)
+             : ER_AFTER_OK;
     if (w < 0) {
         return bad(d, "after", "when is not one of ok, any, fail");
     }
-    *out = (struct er_new_after){id ? json_integer_value(id) : 0, -1, (enum er_after_when)w};
+    *out =
+        (struct er_new_after){id ? json_integer_value(id) : 0, -1, (enum er_after_when)w};
     *out_ref = ref ? er_arena_strdup(d->arena, json_string_value(ref)) : NULL;
     return ref && !*out_ref ? ER_ENOMEM : 0;
 }
@@ -443,30 +452,18 @@ static const struct member {
     const char *name;
     member_fn *read;
 } members[] = {
-    {"type", member_type},
-    {"args", member_args},
-    {"cwd", member_cwd},
-    {"env", member_env},
-    {"env_set", member_env_set},
-    {"name", member_name},
-    {"queue", member_queue},
-    {"limit_key", member_limit_key},
-    {"priority", member_priority},
-    {"after", member_after},
-    {"delay_s", member_delay_s},
-    {"run_at", member_run_at},
-    {"retries", member_retries},
-    {"backoff_s", member_backoff_s},
-    {"on_lost", member_on_lost},
-    {"timeout_s", member_timeout_s},
-    {"grace_s", member_grace_s},
-    {"expires_s", member_expires_s},
-    {"key", member_key},
-    {"correlation_id", member_correlation_id},
-    {"parent", member_parent},
-    {"tags", member_tags},
-    {"meta", member_meta},
-    {"held", member_held},
+    {"type", member_type},         {"args", member_args},
+    {"cwd", member_cwd},           {"env", member_env},
+    {"env_set", member_env_set},   {"name", member_name},
+    {"queue", member_queue},       {"limit_key", member_limit_key},
+    {"priority", member_priority}, {"after", member_after},
+    {"delay_s", member_delay_s},   {"run_at", member_run_at},
+    {"retries", member_retries},   {"backoff_s", member_backoff_s},
+    {"on_lost", member_on_lost},   {"timeout_s", member_timeout_s},
+    {"grace_s", member_grace_s},   {"expires_s", member_expires_s},
+    {"key", member_key},           {"correlation_id", member_correlation_id},
+    {"parent", member_parent},     {"tags", member_tags},
+    {"meta", member_meta},         {"held", member_held},
     {"ref", member_ref},
 };
 #define N_MEMBERS (sizeof members / sizeof members[0])
@@ -487,7 +484,8 @@ read_members(struct draft *d, const json_t *o)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)o, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)o, key, value)
+    {
         size_t i = 0;
         while (i < N_MEMBERS && strcmp(members[i].name, key) != 0) {
             i++;
@@ -514,7 +512,8 @@ check_shell(struct draft *d, const json_t *args)
                  *command = json_object_get(args, "command");
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)args, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)args, key, value)
+    {
         size_t i = 0;
         while (i < 6 && strcmp(names[i], key) != 0) {
             i++;
@@ -531,8 +530,9 @@ check_shell(struct draft *d, const json_t *args)
         }
     }
     if ((argv == NULL) == (command == NULL)) {
-        return bad(d, "args", "args of type shell has either argv (an array of strings) or "
-                              "command (a shell line)");
+        return bad(d, "args",
+                   "args of type shell has either argv (an array of strings) or "
+                   "command (a shell line)");
     }
     if (command && json_string_value(command)[0] == '\0') {
         return bad(d, "args", "args: command is empty");
@@ -545,7 +545,8 @@ check_shell(struct draft *d, const json_t *args)
     }
     for (size_t i = 0; i < json_array_size(argv); i++) {
         const json_t *word = json_array_get(argv, i);
-        if (!json_is_string(word) || strlen(json_string_value(word)) != json_string_length(word)) {
+        if (!json_is_string(word) ||
+            strlen(json_string_value(word)) != json_string_length(word)) {
             return bad(d, "args", "args: argv[%zu] is not a string without NUL", i);
         }
     }
@@ -590,7 +591,8 @@ finish_draft(struct draft *d, const json_t *o, er_usec now)
         return er_suggest_fail(&d->err, ER_EINVALID, "type", row->type, types, 1);
     }
     if (!row->args_json) {
-        return bad(d, "args", "args is missing: {\"argv\": [\"make\"]} or {\"command\": \"make\"}");
+        return bad(d, "args",
+                   "args is missing: {\"argv\": [\"make\"]} or {\"command\": \"make\"}");
     }
     int rc = check_shell(d, args);
     if (rc == 0 && (!row->name || !*row->name)) {
@@ -616,7 +618,8 @@ finish_draft(struct draft *d, const json_t *o, er_usec now)
     }
     uint64_t h = XXH3_64bits(row->args_json, strlen(row->args_json));
     h = XXH3_64bits_withSeed(row->type, strlen(row->type), h);
-    row->signature = XXH3_64bits_withSeed(row->cwd ? row->cwd : "", row->cwd ? strlen(row->cwd) : 0, h);
+    row->signature = XXH3_64bits_withSeed(row->cwd ? row->cwd : "",
+                                          row->cwd ? strlen(row->cwd) : 0, h);
     row->signature = row->signature ? row->signature : 1;
     row->body_hash = XXH3_64bits_withSeed(row->queue, strlen(row->queue), row->signature);
     return row->correlation ? 0 : ER_ENOMEM;
@@ -682,7 +685,8 @@ get_group(struct submission *s)
     struct group *g = s->group;
     if (g->submit->n == g->size) {
         g->size = g->size ? g->size * 2 : 1;
-        g->submit->rows = er_xrealloc_array(g->submit->rows, g->size, sizeof *g->submit->rows);
+        g->submit->rows =
+            er_xrealloc_array(g->submit->rows, g->size, sizeof *g->submit->rows);
         g->lines = er_xrealloc_array(g->lines, g->size, sizeof *g->lines);
         g->after_refs = er_xrealloc_array(g->after_refs, g->size, sizeof *g->after_refs);
     }
@@ -726,7 +730,8 @@ static int
 resolve(struct group *g, size_t row, char *words, size_t size)
 {
     const char **names = g->after_refs[row];
-    struct er_new_after *after = (struct er_new_after *)(uintptr_t)g->submit->rows[row].after;
+    struct er_new_after *after =
+        (struct er_new_after *)(uintptr_t)g->submit->rows[row].after;
     for (size_t i = 0; names && i < g->submit->rows[row].n_after; i++) {
         struct ref *ref;
         if (!names[i]) {
@@ -734,7 +739,8 @@ resolve(struct group *g, size_t row, char *words, size_t size)
         }
         HASH_FIND_STR(g->refs, names[i], ref);
         if (!ref) {
-            (void)snprintf(words, size, "no task of this request has ref '%.100s'", names[i]);
+            (void)snprintf(words, size, "no task of this request has ref '%.100s'",
+                           names[i]);
             return ER_EINVALID;
         }
         after[i].ref = (int)ref->index;
@@ -757,8 +763,10 @@ store_row_result(struct result *r, const struct er_new_task *row)
         return;
     case ER_EEXISTS:
         field = "key";
-        (void)snprintf(words, sizeof words, "key '%.100s' was used for task %lld with another "
-                       "body", row->key, (long long)row->id);
+        (void)snprintf(words, sizeof words,
+                       "key '%.100s' was used for task %lld with another "
+                       "body",
+                       row->key, (long long)row->id);
         break;
     case ER_ENOTFOUND:
         field = row->bad_after < 0 ? "parent" : "after";
@@ -768,16 +776,19 @@ store_row_result(struct result *r, const struct er_new_task *row)
         break;
     case ER_EINVALID:
         field = "after";
-        (void)snprintf(words, sizeof words, "these tasks wait for each other in a circle");
+        (void)snprintf(words, sizeof words,
+                       "these tasks wait for each other in a circle");
         break;
     case ER_EFULL:
         field = "queue";
-        (void)snprintf(words, sizeof words, "queue '%.100s' is full: %lld queued tasks (max: "
-                       "%lld)", row->queue, (long long)row->waiting,
-                       (long long)row->queue_size);
+        (void)snprintf(words, sizeof words,
+                       "queue '%.100s' is full: %lld queued tasks (max: "
+                       "%lld)",
+                       row->queue, (long long)row->waiting, (long long)row->queue_size);
         break;
     case ER_ECANCELLED:
-        (void)snprintf(words, sizeof words, "not stored: another task of the request failed");
+        (void)snprintf(words, sizeof words,
+                       "not stored: another task of the request failed");
         break;
     default:
         (void)snprintf(words, sizeof words, "%s", er_error_meaning(row->status));
@@ -874,7 +885,8 @@ refuse_unresolved(struct submission *s, struct group *g)
             const char *name = r->status ? NULL : refused_name(s, g, i);
             if (name || (s->atomic && r->status == 0)) {
                 (void)snprintf(words, sizeof words, "not stored: %s%.100s%s was refused",
-                               name ? "the task with ref '" : "another task of the request",
+                               name ? "the task with ref '"
+                                    : "another task of the request",
                                name ? name : "", name ? "'" : "");
                 set_failed(r, ER_ECANCELLED, name ? "after" : NULL, words);
                 refused++;
@@ -983,17 +995,20 @@ er_api_submit_line(struct er_call *call, const char *line, size_t len)
 {
     struct submission *s = get_submission(call);
     if (s->n >= LINES_MAX) {
-        er_call_problem(call, ER_ETOOBIG, NULL, "more than %d lines in one request", LINES_MAX);
+        er_call_problem(call, ER_ETOOBIG, NULL, "more than %d lines in one request",
+                        LINES_MAX);
         return;
     }
     s->bytes += len;
     if (s->bytes > BYTES_MAX) {
-        er_call_problem(call, ER_ETOOBIG, NULL, "more than %zu bytes in one request", BYTES_MAX);
+        er_call_problem(call, ER_ETOOBIG, NULL, "more than %zu bytes in one request",
+                        BYTES_MAX);
         return;
     }
     if (s->n == 0 && er_http_header(call->req, "Idempotency-Key")) {
-        er_call_problem(call, ER_EINVALID, "Idempotency-Key",
-                        "a request of many lines has no key of its own: give each line its key");
+        er_call_problem(
+            call, ER_EINVALID, "Idempotency-Key",
+            "a request of many lines has no key of its own: give each line its key");
         return;
     }
     add_document(s, line, len, NULL);
@@ -1026,8 +1041,8 @@ answer_many(struct submission *s)
             if (r->status && r->status != ER_ECANCELLED) {
                 char extra[40];
                 (void)snprintf(extra, sizeof extra, "\"line\":%zu", i + 1);
-                er_call_problem_extra(s->call, r->status, r->field, extra, "line %zu: %s", i + 1,
-                                      r->err.text);
+                er_call_problem_extra(s->call, r->status, r->field, extra, "line %zu: %s",
+                                      i + 1, r->err.text);
                 return;
             }
         }

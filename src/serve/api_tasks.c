@@ -14,7 +14,7 @@
 #include "wire/task_json.h"
 
 #define AFTER_SHOWN ((size_t)100)
-#define IDS_MAX ((size_t)100000)
+#define IDS_MAX     ((size_t)100000)
 
 /* ---- encoding ---- */
 
@@ -27,12 +27,15 @@ waiting_words(struct er_server *s, const struct er_task *t, const struct er_afte
         er_buf_addf(b, "it is paused (errand resume %lld)", (long long)t->id);
     } else if (t->state == ER_TASK_SCHEDULED) {
         er_time_format(t->run_at, at);
-        er_buf_addf(b, "%s until %s", t->failures ? "the pause before its next attempt lasts"
-                    : "it is delayed", at);
+        er_buf_addf(b, "%s until %s",
+                    t->failures ? "the pause before its next attempt lasts"
+                                : "it is delayed",
+                    at);
     } else if (t->state == ER_TASK_BLOCKED) {
         er_buf_add_str(b, "it waits for");
         for (size_t i = 0, shown = 0; i < n; i++) {
-            if (after[i].state >= 0 && er_task_state_is_final((enum er_task_state)after[i].state)) {
+            if (after[i].state >= 0 &&
+                er_task_state_is_final((enum er_task_state)after[i].state)) {
                 continue;
             }
             er_buf_addf(b, "%s task %lld (%s)", shown ? "," : "", (long long)after[i].id,
@@ -55,8 +58,10 @@ encode(struct er_server *s, const struct er_task *t, const struct er_after *afte
        size_t n_after, bool more, struct er_buf *out)
 {
     struct er_task_json_after shown[AFTER_SHOWN];
-    struct er_task_json_more m = {.has_after = after != NULL, .after = shown,
-                                  .n_after = n_after, .after_more = more};
+    struct er_task_json_more m = {.has_after = after != NULL,
+                                  .after = shown,
+                                  .n_after = n_after,
+                                  .after_more = more};
     struct er_task copy = *t;
     struct er_live live;
     struct er_buf why;
@@ -68,7 +73,8 @@ encode(struct er_server *s, const struct er_task *t, const struct er_after *afte
         copy.started_at = live.started_at != ER_NEVER ? live.started_at : t->started_at;
     }
     for (size_t i = 0; i < n_after; i++) {
-        shown[i] = (struct er_task_json_after){after[i].id, after[i].when, after[i].state};
+        shown[i] =
+            (struct er_task_json_after){after[i].id, after[i].when, after[i].state};
     }
     waiting_words(s, t, after, n_after, &why);
     m.waiting_for = why.len ? why.data : NULL;
@@ -82,7 +88,7 @@ struct show_query {
     struct er_query q;
     struct er_call *call;
     er_task_id id;
-    int status;    /* of the answer */
+    int status; /* of the answer */
     bool location;
     struct er_task task;
     struct er_after *after;
@@ -124,10 +130,11 @@ answer_missing(const struct show_query *sq)
     if (t->has_exit_code) {
         (void)snprintf(code, sizeof code, "%d", t->exit_code);
     }
-    (void)snprintf(extra, sizeof extra,
-                   "\"tombstone\":{\"id\":%lld,\"run\":%d,\"state\":\"%s\",\"exit_code\":%s,"
-                   "\"finished_at\":\"%s\"}",
-                   (long long)t->id, t->run, er_task_state_word(t->state), code, at);
+    (void)snprintf(
+        extra, sizeof extra,
+        "\"tombstone\":{\"id\":%lld,\"run\":%d,\"state\":\"%s\",\"exit_code\":%s,"
+        "\"finished_at\":\"%s\"}",
+        (long long)t->id, t->run, er_task_state_word(t->state), code, at);
     er_call_problem_extra(sq->call, ER_ENOTFOUND, NULL, extra,
                           "task %lld was removed; it had %s", (long long)sq->id,
                           er_task_state_word(t->state));
@@ -148,7 +155,8 @@ answer_show(struct show_query *sq)
     }
     bool more = sq->n_after > AFTER_SHOWN;
     er_buf_init(&b, 0);
-    encode(sq->call->server, &sq->task, sq->after, more ? AFTER_SHOWN : sq->n_after, more, &b);
+    encode(sq->call->server, &sq->task, sq->after, more ? AFTER_SHOWN : sq->n_after, more,
+           &b);
     er_call_json(sq->call, sq->status, &b);
 }
 
@@ -294,8 +302,8 @@ er_api_show(struct er_call *call)
         return;
     }
     if (until && strcmp(until, "final") != 0 && strcmp(until, "started") != 0) {
-        er_call_problem(call, ER_EINVALID, "until", "until is final or started, not '%.50s'",
-                        until);
+        er_call_problem(call, ER_EINVALID, "until",
+                        "until is final or started, not '%.50s'", until);
         return;
     }
     if (wait == 0) {
@@ -330,10 +338,12 @@ run_list(struct er_query *q, struct er_store_reader *r)
         struct er_filter running = l->filter;
         running.states = BIT(RUNNING);
         q->rc = er_store_list(r, &running, &q->arena, &l->running, &l->n_running, &more);
-        l->filter.states = ~(BIT(CANCELLED) | BIT(RUNNING)) & ((1u << ER_TASK_STATES) - 1);
+        l->filter.states =
+            ~(BIT(CANCELLED) | BIT(RUNNING)) & ((1u << ER_TASK_STATES) - 1);
         l->filter.limit -= l->n_running;
     } else if (l->default_view) {
-        l->filter.states = ~(BIT(CANCELLED) | BIT(RUNNING)) & ((1u << ER_TASK_STATES) - 1);
+        l->filter.states =
+            ~(BIT(CANCELLED) | BIT(RUNNING)) & ((1u << ER_TASK_STATES) - 1);
     }
     if (q->rc == 0 && l->filter.limit > 0) {
         q->rc = er_store_list(r, &l->filter, &q->arena, &l->tasks, &l->n, &l->more);
@@ -351,8 +361,8 @@ add_counts(struct er_buf *b, const struct er_counter *c, size_t n)
         for (size_t i = 0; i < n; i++) {
             sum += c[i].n[st];
         }
-        er_buf_addf(b, "%s\"%s\":%lld", st ? "," : "{", er_task_state_word((enum er_task_state)st),
-                    (long long)sum);
+        er_buf_addf(b, "%s\"%s\":%lld", st ? "," : "{",
+                    er_task_state_word((enum er_task_state)st), (long long)sum);
     }
     er_buf_add_char(b, '}');
 }
@@ -415,7 +425,8 @@ parse_states(struct er_call *call, const char *text, unsigned *out)
         int st = er_task_state_find(word);
         if (st < 0) {
             struct er_err err;
-            int rc = er_suggest_fail(&err, ER_EINVALID, "state", word, names, ER_TASK_STATES);
+            int rc =
+                er_suggest_fail(&err, ER_EINVALID, "state", word, names, ER_TASK_STATES);
             er_call_problem(call, rc, "state", "%s", err.text);
             return false;
         }
@@ -446,7 +457,8 @@ er_api_list(struct er_call *call)
         .queue = er_arena_strdup(&l->q.arena, er_http_query(call->req, "queue")),
         .type = er_arena_strdup(&l->q.arena, er_http_query(call->req, "type")),
         .tag = er_arena_strdup(&l->q.arena, er_http_query(call->req, "tag")),
-        .correlation = er_arena_strdup(&l->q.arena, er_http_query(call->req, "correlation")),
+        .correlation =
+            er_arena_strdup(&l->q.arena, er_http_query(call->req, "correlation")),
         .before = before,
         .limit = (size_t)limit,
     };
@@ -482,20 +494,27 @@ done_part(struct er_query *q)
     struct er_buf b;
     er_buf_init(&b, 0);
     if (q->rc) {
-        er_call_problem(p->call, q->rc, NULL, "there is no task %lld", (long long)p->call->id);
+        er_call_problem(p->call, q->rc, NULL, "there is no task %lld",
+                        (long long)p->call->id);
     } else if (p->attempts_wanted) {
         er_buf_add_str(&b, "{\"attempts\":[");
         for (size_t i = 0; i < p->n; i++) {
             er_buf_add_str(&b, i ? "," : "");
             const struct er_attempt *a = &p->attempts[i];
-            er_attempt_json(&b, &(struct er_attempt_json){
-                                    .number = a->number, .run = a->run, .worker = a->worker,
-                                    .started_at = a->started_at, .finished_at = a->finished_at,
-                                    .outcome = a->outcome, .has_exit_code = a->has_exit_code,
-                                    .exit_code = a->exit_code, .signal = a->signal,
-                                    .error_json = a->error_json, .cpu_for = a->cpu_for,
-                                    .peak_rss = a->peak_rss,
-                                    .output_bytes = a->output_bytes});
+            er_attempt_json(&b,
+                            &(struct er_attempt_json){.number = a->number,
+                                                      .run = a->run,
+                                                      .worker = a->worker,
+                                                      .started_at = a->started_at,
+                                                      .finished_at = a->finished_at,
+                                                      .outcome = a->outcome,
+                                                      .has_exit_code = a->has_exit_code,
+                                                      .exit_code = a->exit_code,
+                                                      .signal = a->signal,
+                                                      .error_json = a->error_json,
+                                                      .cpu_for = a->cpu_for,
+                                                      .peak_rss = a->peak_rss,
+                                                      .output_bytes = a->output_bytes});
         }
         er_buf_add_str(&b, "]}");
         er_call_json(p->call, 200, &b);
@@ -552,8 +571,9 @@ static const struct action {
     const char *name;
     enum er_change_kind kind;
 } actions[] = {
-    {"cancel", ER_CHANGE_CANCEL}, {"pause", ER_CHANGE_HOLD},   {"resume", ER_CHANGE_RESUME},
-    {"retry", ER_CHANGE_RETRY},   {"remove", ER_CHANGE_REMOVE}, {"requeue", ER_CHANGE_REQUEUE},
+    {"cancel", ER_CHANGE_CANCEL}, {"pause", ER_CHANGE_HOLD},
+    {"resume", ER_CHANGE_RESUME}, {"retry", ER_CHANGE_RETRY},
+    {"remove", ER_CHANGE_REMOVE}, {"requeue", ER_CHANGE_REQUEUE},
 };
 #define N_ACTIONS (sizeof actions / sizeof actions[0])
 
@@ -566,10 +586,11 @@ shown_state(const struct er_change *row)
 
 /* Why a change was refused, in words. */
 static void
-refusal(const struct er_change_request *c, const struct er_change *row, char *out, size_t size)
+refusal(const struct er_change_request *c, const struct er_change *row, char *out,
+        size_t size)
 {
-    static const char *const verbs[] = {"cancel", "pause", "resume", "retry", "remove", "edit",
-                                        "requeue"};
+    static const char *const verbs[] = {"cancel", "pause", "resume", "retry",
+                                        "remove", "edit",  "requeue"};
     long long id = (long long)row->id;
     const char *verb = verbs[c->kind], *state = er_task_state_word(shown_state(row));
     const char *hint = "";
@@ -579,7 +600,8 @@ refusal(const struct er_change_request *c, const struct er_change *row, char *ou
         return;
     }
     if (row->status != ER_ESTATE) {
-        (void)snprintf(out, size, "cannot %s %lld: %s", verb, id, er_error_meaning(row->status));
+        (void)snprintf(out, size, "cannot %s %lld: %s", verb, id,
+                       er_error_meaning(row->status));
         return;
     }
     bool final = er_task_state_is_final(row->state);
@@ -635,8 +657,8 @@ answer_change_many(struct er_change_request *c)
                         er_task_state_word(state_after(c, row)));
         } else {
             char words[300], extra[80];
-            const char *state = row->status == ER_ESTATE
-                                    ? er_task_state_word(shown_state(row)) : NULL;
+            const char *state =
+                row->status == ER_ESTATE ? er_task_state_word(shown_state(row)) : NULL;
             refusal(c, row, words, sizeof words);
             (void)snprintf(extra, sizeof extra, "\"id\":%lld,\"state\":%s%s%s",
                            (long long)row->id, state ? "\"" : "", state ? state : "null",
@@ -660,7 +682,8 @@ answer_change_one(struct er_change_request *c)
             (void)snprintf(extra, sizeof extra, "\"state\":\"%s\"",
                            er_task_state_word(shown_state(row)));
         }
-        er_call_problem_extra(call, row->status, NULL, extra[0] ? extra : NULL, "%s", words);
+        er_call_problem_extra(call, row->status, NULL, extra[0] ? extra : NULL, "%s",
+                              words);
         return;
     }
     if (c->kind == ER_CHANGE_REMOVE) {
@@ -671,7 +694,8 @@ answer_change_one(struct er_change_request *c)
     }
     uint64_t wait;
     if (call->req && !call->answered && c->kind == ER_CHANGE_CANCEL &&
-        row->state == ER_TASK_RUNNING && er_call_seconds(call, "wait", &wait) && wait > 0) {
+        row->state == ER_TASK_RUNNING && er_call_seconds(call, "wait", &wait) &&
+        wait > 0) {
         waiter_start(call, row->id, wait, false);
         return;
     }
@@ -735,8 +759,8 @@ check_text(struct er_call *call, const json_t *o, const char *name)
     }
     if (!ok) {
         er_call_problem(call, ER_EINVALID, name,
-                        "%s is not a string of 1 to %d bytes without control characters", name,
-                        ER_MAX_NAME);
+                        "%s is not a string of 1 to %d bytes without control characters",
+                        name, ER_MAX_NAME);
     }
     return ok;
 }
@@ -789,7 +813,8 @@ er_api_action(struct er_call *call)
     uint64_t wait;
     int a = find_action(call);
     /* `wait` is used when the cancel is done: too late to refuse it */
-    json_t *o = a < 0 || !er_call_seconds(call, "wait", &wait) ? NULL : er_call_object(call);
+    json_t *o =
+        a < 0 || !er_call_seconds(call, "wait", &wait) ? NULL : er_call_object(call);
     if (!o) {
         return;
     }
@@ -909,7 +934,8 @@ act_by_filter(struct er_call *call, struct er_change_request *c, const json_t *o
     s->change = c;
     s->filter = (struct er_filter){
         .states = states ? states : states_of_action(c->kind),
-        .queue = er_arena_strdup(&s->q.arena, json_string_value(json_object_get(o, "queue"))),
+        .queue =
+            er_arena_strdup(&s->q.arena, json_string_value(json_object_get(o, "queue"))),
         .tag = er_arena_strdup(&s->q.arena, json_string_value(json_object_get(o, "tag"))),
         .limit = 1000,
     };
@@ -921,7 +947,8 @@ act_by_filter(struct er_call *call, struct er_change_request *c, const json_t *o
 static bool
 check_targets(struct er_call *call, const json_t *o, bool *out_by_filter)
 {
-    static const char *const known[] = {"ids", "all", "queue", "tag", "state", "hold", "reason"};
+    static const char *const known[] = {"ids",   "all",  "queue", "tag",
+                                        "state", "hold", "reason"};
     const json_t *ids = json_object_get(o, "ids");
     size_t n = json_array_size(ids);
     if (!er_call_known(call, o, known, 7) || !check_flag(call, o, "all") ||
@@ -929,18 +956,21 @@ check_targets(struct er_call *call, const json_t *o, bool *out_by_filter)
         !check_text(call, o, "state")) {
         return false;
     }
-    *out_by_filter = json_is_true(json_object_get(o, "all")) || json_object_get(o, "queue") ||
-                     json_object_get(o, "tag");
+    *out_by_filter = json_is_true(json_object_get(o, "all")) ||
+                     json_object_get(o, "queue") || json_object_get(o, "tag");
     if (*out_by_filter == (ids != NULL) || (ids && !json_is_array(ids)) || n > IDS_MAX ||
         (ids && json_object_get(o, "state"))) {
-        er_call_problem(call, ER_EINVALID, "ids", "give either ids (an array of at most %zu) or "
-                        "one of all, queue, tag, and state with those", IDS_MAX);
+        er_call_problem(call, ER_EINVALID, "ids",
+                        "give either ids (an array of at most %zu) or "
+                        "one of all, queue, tag, and state with those",
+                        IDS_MAX);
         return false;
     }
     for (size_t i = 0; i < n; i++) {
         const json_t *id = json_array_get(ids, i);
         if (!json_is_integer(id) || json_integer_value(id) <= 0) {
-            er_call_problem(call, ER_EINVALID, "ids", "ids[%zu] is not the id of a task", i);
+            er_call_problem(call, ER_EINVALID, "ids", "ids[%zu] is not the id of a task",
+                            i);
             return false;
         }
     }
@@ -976,8 +1006,8 @@ er_api_actions(struct er_call *call)
 /* ---- edit ---- */
 
 static bool
-edit_text(struct er_call *call, struct er_change_request *c, const json_t *o, const char *name,
-          const char **out)
+edit_text(struct er_call *call, struct er_change_request *c, const json_t *o,
+          const char *name, const char **out)
 {
     const char *text = json_string_value(json_object_get(o, name));
     if (!check_text(call, o, name)) {
@@ -988,13 +1018,14 @@ edit_text(struct er_call *call, struct er_change_request *c, const json_t *o, co
 }
 
 static bool
-edit_int(struct er_call *call, const json_t *o, const char *name, int lo, int hi, bool *has,
-         int *out)
+edit_int(struct er_call *call, const json_t *o, const char *name, int lo, int hi,
+         bool *has, int *out)
 {
     const json_t *v = json_object_get(o, name);
     json_int_t n = json_integer_value(v);
     if (v && (!json_is_integer(v) || n < lo || n > hi)) {
-        er_call_problem(call, ER_EINVALID, name, "%s is not a number from %d to %d", name, lo, hi);
+        er_call_problem(call, ER_EINVALID, name, "%s is not a number from %d to %d", name,
+                        lo, hi);
         return false;
     }
     *has = v != NULL;
@@ -1013,8 +1044,8 @@ edit_number(struct er_call *call, const json_t *o, const char *name, double lo, 
     *out = json_number_value(v);
     *has = true;
     if (!json_is_number(v) || !(*out >= lo && *out <= hi)) {
-        er_call_problem(call, ER_EINVALID, name, "%s is not a number from %.0f to %.0f", name,
-                        lo, hi);
+        er_call_problem(call, ER_EINVALID, name, "%s is not a number from %.0f to %.0f",
+                        name, lo, hi);
         return false;
     }
     return true;
@@ -1023,8 +1054,8 @@ edit_number(struct er_call *call, const json_t *o, const char *name, double lo, 
 void
 er_api_edit(struct er_call *call)
 {
-    static const char *const known[] = {"name", "queue", "limit_key", "priority", "retries",
-                                        "timeout_s", "run_at", "delay_s"};
+    static const char *const known[] = {"name",    "queue",     "limit_key", "priority",
+                                        "retries", "timeout_s", "run_at",    "delay_s"};
     json_t *o = er_call_object(call);
     if (!o || !er_call_known(call, o, known, 8)) {
         json_decref(o);
@@ -1035,17 +1066,20 @@ er_api_edit(struct er_call *call)
     double timeout = 0, delay = 0;
     bool has_delay = false;
     c->rows[0].id = call->id;
-    bool ok = edit_text(call, c, o, "name", &e->name) &&
-              edit_text(call, c, o, "queue", &e->queue) &&
-              edit_text(call, c, o, "limit_key", &e->limit_key) &&
-              edit_int(call, o, "priority", -1000, 1000, &e->has_priority, &e->priority) &&
-              edit_int(call, o, "retries", 0, 1000, &e->has_retries, &e->retries) &&
-              edit_number(call, o, "timeout_s", 0, 1e9, &e->has_timeout, &timeout) &&
-              edit_number(call, o, "delay_s", 0, 1e9, &has_delay, &delay);
+    bool ok =
+        edit_text(call, c, o, "name", &e->name) &&
+        edit_text(call, c, o, "queue", &e->queue) &&
+        edit_text(call, c, o, "limit_key", &e->limit_key) &&
+        edit_int(call, o, "priority", -1000, 1000, &e->has_priority, &e->priority) &&
+        edit_int(call, o, "retries", 0, 1000, &e->has_retries, &e->retries) &&
+        edit_number(call, o, "timeout_s", 0, 1e9, &e->has_timeout, &timeout) &&
+        edit_number(call, o, "delay_s", 0, 1e9, &has_delay, &delay);
     const json_t *at = json_object_get(o, "run_at");
     if (ok && at &&
-        (!json_is_string(at) || er_time_parse(json_string_value(at), &e->run_at) || has_delay)) {
-        er_call_problem(call, ER_EINVALID, "run_at", "run_at is not a time such as "
+        (!json_is_string(at) || er_time_parse(json_string_value(at), &e->run_at) ||
+         has_delay)) {
+        er_call_problem(call, ER_EINVALID, "run_at",
+                        "run_at is not a time such as "
                         "2026-01-31T09:30:00Z, or delay_s is given too");
         ok = false;
     }
@@ -1102,15 +1136,18 @@ on_input_task(struct show_query *sq)
     (void)snprintf(extra, sizeof extra, "\"state\":\"%s\"",
                    er_task_state_word(er_task_shown_state(&sq->task)));
     if (!takes_input(&sq->task)) {
-        er_call_problem_extra(call, ER_ESTATE, NULL, extra, "cannot send to %lld: its standard "
+        er_call_problem_extra(call, ER_ESTATE, NULL, extra,
+                              "cannot send to %lld: its standard "
                               "input is not open (errand add --input keeps it open)",
                               (long long)call->id);
         return;
     }
-    if (er_engine_input(call->server->engine, call->id, in->bytes.data ? in->bytes.data : "",
-                        in->bytes.len, in->eof)) {
-        er_call_problem_extra(call, ER_ESTATE, NULL, extra, "cannot send to %lld: it is %s, not "
-                              "running", (long long)call->id,
+    if (er_engine_input(call->server->engine, call->id,
+                        in->bytes.data ? in->bytes.data : "", in->bytes.len, in->eof)) {
+        er_call_problem_extra(call, ER_ESTATE, NULL, extra,
+                              "cannot send to %lld: it is %s, not "
+                              "running",
+                              (long long)call->id,
                               er_task_state_word(er_task_shown_state(&sq->task)));
         return;
     }
@@ -1139,9 +1176,11 @@ er_api_input(struct er_call *call)
     if (json_is_string(data)) {
         er_buf_add(&in->bytes, json_string_value(data), json_string_length(data));
     } else if (json_is_string(b64)) {
-        rc = er_base64_decode(&in->bytes, json_string_value(b64), json_string_length(b64));
+        rc =
+            er_base64_decode(&in->bytes, json_string_value(b64), json_string_length(b64));
     }
-    if (rc || (data && !json_is_string(data)) || (b64 && !json_is_string(b64)) || (data && b64)) {
+    if (rc || (data && !json_is_string(data)) || (b64 && !json_is_string(b64)) ||
+        (data && b64)) {
         er_call_problem(call, ER_EINVALID, b64 ? "base64" : "data",
                         "give data (a string) or base64");
     } else {
@@ -1162,7 +1201,8 @@ er_api_progress(struct er_call *call)
     free(text);
     json_decref(o);
     if (rc) {
-        er_call_problem(call, ER_ESTATE, NULL, "cannot report progress of %lld: it is not running",
+        er_call_problem(call, ER_ESTATE, NULL,
+                        "cannot report progress of %lld: it is not running",
                         (long long)call->id);
     } else {
         er_call_task(call, call->id, 200, false);
@@ -1196,7 +1236,8 @@ er_api_clean(struct er_call *call)
         return;
     }
     struct er_retention keep = call->server->config.retention;
-    const json_t *state = json_object_get(o, "state"), *older = json_object_get(o, "older_than_s"),
+    const json_t *state = json_object_get(o, "state"),
+                 *older = json_object_get(o, "older_than_s"),
                  *newest = json_object_get(o, "keep");
     const char *word = json_string_value(state);
     int only = word ? er_task_state_find(word) : -1;
@@ -1204,15 +1245,16 @@ er_api_clean(struct er_call *call)
     /* of the wrong kind is not absent: that would remove all that is finished */
     const char *wrong =
         state && (only < 0 || !er_task_state_is_final((enum er_task_state)only)) ? "state"
-        : older && (!json_is_number(older) || age < 0 || age > 1e9)               ? "older_than_s"
-        : newest && (!json_is_integer(newest) || json_integer_value(newest) < 0)  ? "keep"
+        : older && (!json_is_number(older) || age < 0 || age > 1e9) ? "older_than_s"
+        : newest && (!json_is_integer(newest) || json_integer_value(newest) < 0) ? "keep"
                                                                                  : NULL;
     keep.keep = json_integer_value(newest);
     json_decref(o);
     if (wrong) {
-        er_call_problem(call, ER_EINVALID, wrong,
-                        "state is one of completed, failed, cancelled; older_than_s is a number "
-                        "from 0 to 1e9, keep a whole one from 0");
+        er_call_problem(
+            call, ER_EINVALID, wrong,
+            "state is one of completed, failed, cancelled; older_than_s is a number "
+            "from 0 to 1e9, keep a whole one from 0");
         return;
     }
     keep.keep_for = (er_usec)(age * 1e6);

@@ -88,23 +88,28 @@ static bool
 read_hello(struct claim *c, const json_t *o)
 {
     struct er_call *call = c->call;
-    const json_t *session = json_object_get(o, "session"), *slots = json_object_get(o, "slots");
+    const json_t *session = json_object_get(o, "session"),
+                 *slots = json_object_get(o, "slots");
     json_int_t protocol = json_integer_value(json_object_get(o, "protocol"));
     if (protocol != 1) {
-        er_call_problem(call, ER_ESCHEMA, "protocol", "this daemon speaks protocol 1, the worker "
-                        "%lld", (long long)protocol);
+        er_call_problem(call, ER_ESCHEMA, "protocol",
+                        "this daemon speaks protocol 1, the worker "
+                        "%lld",
+                        (long long)protocol);
         return false;
     }
-    if ((slots && !json_is_integer(slots)) || (session && !json_is_null(session) &&
-        !json_is_integer(session)) ||
+    if ((slots && !json_is_integer(slots)) ||
+        (session && !json_is_null(session) && !json_is_integer(session)) ||
         json_array_size(json_object_get(o, "held")) > HELD_MAX ||
         json_array_size(json_object_get(o, "owed")) > HELD_MAX) {
-        er_call_problem(call, ER_EINVALID, "session", "not a hello: see docs/PROTOCOL.md");
+        er_call_problem(call, ER_EINVALID, "session",
+                        "not a hello: see docs/PROTOCOL.md");
         return false;
     }
     int pid = (int)er_http_peer_pid(call->req);
     c->hello.session = json_integer_value(session);
-    c->hello.token = er_arena_strdup(&c->arena, json_string_value(json_object_get(o, "token")));
+    c->hello.token =
+        er_arena_strdup(&c->arena, json_string_value(json_object_get(o, "token")));
     c->hello.pid = pid ? pid : (int)json_integer_value(json_object_get(o, "pid"));
     c->hello.slots = call->server->config.concurrency;
     c->hello.held = read_held(c, json_object_get(o, "held"), &c->hello.n_held);
@@ -143,8 +148,9 @@ add_welcome(struct claim *c, struct er_buf *b)
     er_buf_add_str(b, ",\"lock\":");
     er_buf_add_json_str(b, lock);
     er_free(lock);
-    er_buf_addf(b, ",\"output_head\":%lld,\"output_tail\":%lld,\"progress_interval_ms\":100}}\n",
-                (long long)s->config.output_head, (long long)s->config.output_tail);
+    er_buf_addf(
+        b, ",\"output_head\":%lld,\"output_tail\":%lld,\"progress_interval_ms\":100}}\n",
+        (long long)s->config.output_head, (long long)s->config.output_tail);
 }
 
 static void
@@ -158,8 +164,10 @@ attach(struct claim *c)
                                       welcome.data ? welcome.data : "");
     er_buf_fini(&welcome);
     if (rc) {
-        er_call_problem(call, rc, "session", "session %lld is not known or is over: kill what "
-                        "you run and begin anew", (long long)c->hello.session);
+        er_call_problem(call, rc, "session",
+                        "session %lld is not known or is over: kill what "
+                        "you run and begin anew",
+                        (long long)c->hello.session);
         return;
     }
     c->attached = true;
@@ -176,7 +184,8 @@ on_open(void *ctx, int64_t session, int rc)
     struct er_call *call = c->call;
     struct find_session f = {.id = session};
     if (rc) {
-        er_call_problem(call, rc, NULL, "cannot open a session: %s", er_error_meaning(rc));
+        er_call_problem(call, rc, NULL, "cannot open a session: %s",
+                        er_error_meaning(rc));
     } else if (!call->req) {
         /* the worker did not wait: the session is over before it began */
         er_engine_session_dead(call->server->engine, session, false);
@@ -236,8 +245,10 @@ get_batch(struct er_call *call)
                                            er_http_header(call->req, "X-Errand-Token"));
         call->free_state = free_report;
         if (!call->state) {
-            er_call_problem(call, ER_ELOST, "X-Errand-Session", "session %.20s is not known or "
-                            "is over", session ? session : "(none)");
+            er_call_problem(call, ER_ELOST, "X-Errand-Session",
+                            "session %.20s is not known or "
+                            "is over",
+                            session ? session : "(none)");
         }
     }
     return call->state;

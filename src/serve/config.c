@@ -14,7 +14,8 @@ take_rules(const struct er_config *c, struct er_env_rules *rules, struct er_err 
     for (size_t i = 0; i < v->n_list; i++) {
         int rc = er_env_rules_add(rules, v->list[i], err);
         if (rc) {
-            return er_fail_prefix(err, rc, "%s: env_deny", v->where ? v->where : "default");
+            return er_fail_prefix(err, rc, "%s: env_deny",
+                                  v->where ? v->where : "default");
         }
     }
     return 0;

@@ -26,9 +26,9 @@
 #include "serve/server.h"
 
 #define CONNECTIONS_MAX 4000
-#define OLD_MAX 8
-#define LOCK_TRIES 200 /* looks at a lock whose owner is dead */
-#define LOCK_PAUSE_US 5000
+#define OLD_MAX         8
+#define LOCK_TRIES      200 /* looks at a lock whose owner is dead */
+#define LOCK_PAUSE_US   5000
 
 struct daemon {
     struct er_server server;
@@ -36,7 +36,7 @@ struct daemon {
     int lock_fd;
     int ready_fd; /* -1 = nobody waits */
     uv_signal_t term, intr, quit, hup, pipe;
-    int inotify;     /* on the socket's folder: it may be taken from us */
+    int inotify; /* on the socket's folder: it may be taken from us */
     uv_poll_t folder;
     uv_timer_t relisten;
     struct er_http *old[OLD_MAX]; /* servers whose socket was taken away */
@@ -83,16 +83,19 @@ take_lock(struct daemon *d, struct er_err *err)
     char text[4400], pid[32] = "";
     d->lock_fd = open(d->places.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (d->lock_fd < 0) {
-        return er_fail(err, er_error_from_errno(errno), "cannot open '%s': %s", d->places.lock,
-                       strerror(errno));
+        return er_fail(err, er_error_from_errno(errno), "cannot open '%s': %s",
+                       d->places.lock, strerror(errno));
     }
     if (!wait_for_lock(d, pid, sizeof pid)) {
-        return er_fail(err, ER_EBUSY, "the store '%s' belongs to the errandd with pid %s "
-                       "(errand shutdown ends it)", d->places.store, pid[0] ? pid : "?");
+        return er_fail(err, ER_EBUSY,
+                       "the store '%s' belongs to the errandd with pid %s "
+                       "(errand shutdown ends it)",
+                       d->places.store, pid[0] ? pid : "?");
     }
     int n = snprintf(text, sizeof text, "%d\n%s\n", (int)getpid(), d->places.socket);
     if (ftruncate(d->lock_fd, 0) != 0 || pwrite(d->lock_fd, text, (size_t)n, 0) != n) {
-        er_log(ER_LOG_WARN, "errandd", "cannot write '%s': %s", d->places.lock, strerror(errno));
+        er_log(ER_LOG_WARN, "errandd", "cannot write '%s': %s", d->places.lock,
+               strerror(errno));
     }
     return 0;
 }
@@ -107,7 +110,8 @@ open_door(struct daemon *d, struct er_err *err)
         return fd;
     }
     return er_http_start(er_loop_uv(d->server.loop), fd, !d->server.config.group_may_ask,
-                         CONNECTIONS_MAX, er_routes_ops(), &d->server, &d->server.http, err);
+                         CONNECTIONS_MAX, er_routes_ops(), &d->server, &d->server.http,
+                         err);
 }
 
 static bool
@@ -131,21 +135,25 @@ on_relisten(uv_timer_t *t)
     }
     if (access(d->places.store, F_OK) != 0) {
         /* what is written from now on nobody would ever find: say so and end */
-        er_log(ER_LOG_ERROR, "errandd", "the store '%s' was deleted: ending", d->places.store);
+        er_log(ER_LOG_ERROR, "errandd", "the store '%s' was deleted: ending",
+               d->places.store);
         end(&d->server, true);
         return;
     }
     int rc = er_places_make(&d->places, &err);
-    int fd = rc ? rc : er_places_listen(d->places.socket, d->server.config.socket_mode, &err);
+    int fd =
+        rc ? rc : er_places_listen(d->places.socket, d->server.config.socket_mode, &err);
     if (fd < 0) {
         er_log(ER_LOG_ERROR, "errandd", "%s", err.text);
         (void)uv_timer_start(t, on_relisten, 1000, 0);
         return;
     }
-    er_log(ER_LOG_WARN, "errandd", "the socket '%s' was gone: made again", d->places.socket);
+    er_log(ER_LOG_WARN, "errandd", "the socket '%s' was gone: made again",
+           d->places.socket);
     struct er_http *old = d->server.http;
     rc = er_http_start(er_loop_uv(d->server.loop), fd, !d->server.config.group_may_ask,
-                       CONNECTIONS_MAX, er_routes_ops(), &d->server, &d->server.http, &err);
+                       CONNECTIONS_MAX, er_routes_ops(), &d->server, &d->server.http,
+                       &err);
     if (rc) {
         er_log(ER_LOG_ERROR, "errandd", "%s", err.text);
         (void)uv_timer_start(t, on_relisten, 1000, 0);
@@ -182,7 +190,8 @@ watch_folder(struct daemon *d)
     char *folder = er_xstrdup(d->places.socket);
     *strrchr(folder, '/') = '\0';
     if (inotify_add_watch(d->inotify, folder[0] ? folder : "/",
-                          IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF) < 0) {
+                          IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF) <
+        0) {
         er_log(ER_LOG_WARN, "errandd", "cannot watch '%s': %s", folder, strerror(errno));
     }
     er_free(folder);
@@ -220,8 +229,9 @@ end(struct er_server *s, bool now)
 {
     struct daemon *d = (struct daemon *)(void *)s;
     if (!d->ending) {
-        er_log(ER_LOG_INFO, "errandd", now ? "ending, putting back what runs"
-               : "ending; what runs goes on under its worker");
+        er_log(ER_LOG_INFO, "errandd",
+               now ? "ending, putting back what runs"
+                   : "ending; what runs goes on under its worker");
     }
     d->ending = true;
     s->stopping = true;
@@ -243,7 +253,10 @@ watch_signals(struct daemon *d)
     const struct {
         uv_signal_t *h;
         int signum;
-    } all[] = {{&d->term, SIGTERM}, {&d->intr, SIGINT}, {&d->quit, SIGQUIT}, {&d->hup, SIGHUP},
+    } all[] = {{&d->term, SIGTERM},
+               {&d->intr, SIGINT},
+               {&d->quit, SIGQUIT},
+               {&d->hup, SIGHUP},
                {&d->pipe, SIGPIPE}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         (void)uv_signal_init(er_loop_uv(d->server.loop), all[i].h);
@@ -351,7 +364,8 @@ usage(FILE *to, int code)
 {
     (void)fputs("usage: errandd [--foreground] [--system] [--ready-fd N]\n"
                 "       errandd --print-config [--json] [--check FILE]\n"
-                "The daemon of errand; 'errand serve' starts it. See errand(1).\n", to);
+                "The daemon of errand; 'errand serve' starts it. See errand(1).\n",
+                to);
     return code;
 }
 
@@ -359,10 +373,15 @@ static int
 parse(int argc, char **argv, struct options *o)
 {
     static const struct option longs[] = {
-        {"foreground", no_argument, NULL, 'f'}, {"system", no_argument, NULL, 's'},
-        {"ready-fd", required_argument, NULL, 'r'}, {"print-config", no_argument, NULL, 'p'},
-        {"json", no_argument, NULL, 'j'}, {"check", required_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'v'}, {0},
+        {"foreground", no_argument, NULL, 'f'},
+        {"system", no_argument, NULL, 's'},
+        {"ready-fd", required_argument, NULL, 'r'},
+        {"print-config", no_argument, NULL, 'p'},
+        {"json", no_argument, NULL, 'j'},
+        {"check", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
@@ -423,8 +442,8 @@ main(int argc, char **argv)
         return er_error_exit(rc);
     }
     watch_door(&d);
-    er_log(ER_LOG_INFO, "errandd", "version %s, pid %d, socket %s", ER_VERSION, (int)getpid(),
-           d.places.socket);
+    er_log(ER_LOG_INFO, "errandd", "version %s, pid %d, socket %s", ER_VERSION,
+           (int)getpid(), d.places.socket);
     tell_ready(&d, NULL);
     (void)uv_run(er_loop_uv(d.server.loop), UV_RUN_DEFAULT);
     finish(&d);

@@ -16,7 +16,7 @@
 #include "base/buf.h"
 
 struct uv_loop_s;
-struct er_http;         /* a server: one listening socket */
+struct er_http; /* a server: one listening socket */
 struct er_http_request;
 struct er_http_stream;
 
@@ -57,13 +57,16 @@ void er_http_stop(struct er_http *h);
 /* ---- the request ----------------------------------------------------------------------- */
 
 const char *er_http_method(const struct er_http_request *req);
-const char *er_http_path(const struct er_http_request *req); /* decoded, without the query */
+const char *
+er_http_path(const struct er_http_request *req); /* decoded, without the query */
 /* A decoded parameter of the query, or NULL. "" when it has no value. */
 const char *er_http_query(const struct er_http_request *req, const char *name);
 /* Calls fn for each parameter of the query until it returns false. */
 void er_http_queries(const struct er_http_request *req,
-                     bool (*fn)(void *ctx, const char *name, const char *value), void *ctx);
-const char *er_http_header(const struct er_http_request *req, const char *name); /* or NULL */
+                     bool (*fn)(void *ctx, const char *name, const char *value),
+                     void *ctx);
+const char *er_http_header(const struct er_http_request *req,
+                           const char *name); /* or NULL */
 /* The whole body (WHOLE), terminated; "" when there is none. */
 const struct er_buf *er_http_body(const struct er_http_request *req);
 pid_t er_http_peer_pid(const struct er_http_request *req); /* 0 = unknown */
@@ -88,8 +91,8 @@ typedef bool er_http_pull_fn(void *ctx, struct er_buf *out, size_t room);
 /* Answers with a stream. pull is called whenever the connection takes more, never from
  * inside this call. The stream's end shows in the request's on_end. */
 struct er_http_stream *er_http_stream_start(struct er_http_request *req, int status,
-                                            const char *content_type, er_http_pull_fn *pull,
-                                            void *ctx);
+                                            const char *content_type,
+                                            er_http_pull_fn *pull, void *ctx);
 /* There is something to pull. Cheap; also fine when it is not asleep. */
 void er_http_stream_wake(struct er_http_stream *s);
 

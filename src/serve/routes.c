@@ -12,8 +12,8 @@
 #include "wire/json.h"
 #include "wire/problem.h"
 
-#define DOC ((size_t)2 << 20)   /* one JSON document */
-#define SMALL ((size_t)64 << 10)
+#define DOC    ((size_t)2 << 20) /* one JSON document */
+#define SMALL  ((size_t)64 << 10)
 #define REPORT ((size_t)24 << 20) /* one report line: a result as base64 */
 
 /* clang-format off */
@@ -103,8 +103,8 @@ er_call_ndjson(struct er_call *call, int status, struct er_buf *body)
 }
 
 static void
-problem(struct er_call *call, int code, const char *field, const char *extra, const char *fmt,
-        va_list ap)
+problem(struct er_call *call, int code, const char *field, const char *extra,
+        const char *fmt, va_list ap)
 {
     char detail[1024];
     struct er_buf b;
@@ -148,8 +148,10 @@ er_call_number(struct er_call *call, const char *name, int64_t lo, int64_t hi,
     char *end;
     long long v = strtoll(text, &end, 10);
     if (*text == '\0' || *end != '\0' || v < lo || v > hi) {
-        er_call_problem(call, ER_EINVALID, name, "invalid %s '%.100s' (a number from %lld to "
-                        "%lld)", name, text, (long long)lo, (long long)hi);
+        er_call_problem(call, ER_EINVALID, name,
+                        "invalid %s '%.100s' (a number from %lld to "
+                        "%lld)",
+                        name, text, (long long)lo, (long long)hi);
         return false;
     }
     *out = v;
@@ -163,8 +165,8 @@ er_call_seconds(struct er_call *call, const char *name, uint64_t *out_ms)
     char *end = NULL;
     double s = text ? strtod(text, &end) : 0;
     if (text && (end == text || *end != '\0' || !(s >= 0 && s <= 3600))) {
-        er_call_problem(call, ER_EINVALID, name, "invalid %s '%.100s' (seconds, 0 to 3600)",
-                        name, text);
+        er_call_problem(call, ER_EINVALID, name,
+                        "invalid %s '%.100s' (seconds, 0 to 3600)", name, text);
         return false;
     }
     *out_ms = (uint64_t)(s * 1000 + 0.5);
@@ -197,7 +199,8 @@ er_call_known(struct er_call *call, const json_t *o, const char *const *names, s
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)o, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)o, key, value)
+    {
         size_t i = 0;
         while (i < n && strcmp(names[i], key) != 0) {
             i++;
@@ -292,8 +295,9 @@ check_param(void *ctx, const char *name, const char *value)
     if (knows(call->route, name)) {
         return true;
     }
-    er_call_problem(call, ER_EINVALID, name, "unknown parameter '%.100s' (there %s%s)", name,
-                    *call->route->params ? "is: " : "is none here", call->route->params);
+    er_call_problem(call, ER_EINVALID, name, "unknown parameter '%.100s' (there %s%s)",
+                    name, *call->route->params ? "is: " : "is none here",
+                    call->route->params);
     return false;
 }
 
@@ -305,7 +309,8 @@ is_ndjson(const struct er_http_request *req)
 }
 
 static int
-on_head(void *ctx, struct er_http_request *req, enum er_http_body *out_body, size_t *out_max)
+on_head(void *ctx, struct er_http_request *req, enum er_http_body *out_body,
+        size_t *out_max)
 {
     struct er_call *call = er_xzalloc(sizeof *call);
     const char *path = er_http_path(req), *method = er_http_method(req);
@@ -322,8 +327,11 @@ on_head(void *ctx, struct er_http_request *req, enum er_http_body *out_body, siz
         return -1;
     }
     if (rc) {
-        er_call_problem(call, rc, NULL, rc == ER_EINVALID ? "'%.200s' holds an id that is no "
-                        "number from 1" : "there is no '%.200s' (GET /v1 lists what there is)",
+        er_call_problem(call, rc, NULL,
+                        rc == ER_EINVALID
+                            ? "'%.200s' holds an id that is no "
+                              "number from 1"
+                            : "there is no '%.200s' (GET /v1 lists what there is)",
                         path);
         return -1;
     }
@@ -331,7 +339,8 @@ on_head(void *ctx, struct er_http_request *req, enum er_http_body *out_body, siz
     if (call->answered) {
         return -1;
     }
-    call->is_lines = call->route->lines && (is_ndjson(req) || call->route->handle == er_api_report);
+    call->is_lines =
+        call->route->lines && (is_ndjson(req) || call->route->handle == er_api_report);
     *out_body = call->is_lines ? ER_HTTP_BODY_LINES : ER_HTTP_BODY_WHOLE;
     *out_max = call->route->max_body;
     return 0;

@@ -35,7 +35,7 @@ struct er_server {
     const struct er_places *places;
     struct er_server_config config;
     struct er_env_rules env_rules;
-    char *default_env; /* JSON object: for tasks that bring none */
+    char *default_env;  /* JSON object: for tasks that bring none */
     er_usec started_at; /* wall */
     bool stopping;
     void (*on_shutdown)(struct er_server *s, bool now); /* a client asked for it */
@@ -59,12 +59,12 @@ struct er_call {
     struct er_server *server;
     struct er_http_request *req; /* NULL once the connection is gone */
     const struct er_route *route;
-    er_task_id id;      /* from the path; 0 = none */
-    char *name;         /* from the path; NULL = none */
-    bool is_lines;      /* the body came as NDJSON */
+    er_task_id id; /* from the path; 0 = none */
+    char *name;    /* from the path; NULL = none */
+    bool is_lines; /* the body came as NDJSON */
     bool answered;
-    int holds;          /* asynchronous things that refer to it */
-    void *state;        /* the route's own */
+    int holds;                                /* asynchronous things that refer to it */
+    void *state;                              /* the route's own */
     void (*free_state)(struct er_call *call); /* called once when the call ends */
     void (*gone)(struct er_call *call); /* the connection is done, answered or not */
 };
@@ -80,8 +80,8 @@ void er_call_release(struct er_call *call);
 /* Answers. Any of them on a call whose connection is gone does nothing. */
 void er_call_json(struct er_call *call, int status, struct er_buf *body); /* takes body */
 void er_call_ndjson(struct er_call *call, int status, struct er_buf *body);
-void er_call_problem(struct er_call *call, int code, const char *field, const char *fmt, ...)
-    ER_PRINTF(4, 5);
+void er_call_problem(struct er_call *call, int code, const char *field, const char *fmt,
+                     ...) ER_PRINTF(4, 5);
 /* The same with further members: raw JSON such as "\"state\":\"completed\"". */
 void er_call_problem_extra(struct er_call *call, int code, const char *field,
                            const char *extra_json, const char *fmt, ...) ER_PRINTF(5, 6);
@@ -96,7 +96,8 @@ bool er_call_seconds(struct er_call *call, const char *name, uint64_t *out_ms);
  * answered. */
 json_t *er_call_object(struct er_call *call);
 /* Refuses members that are not among the n names: answers and returns false. */
-bool er_call_known(struct er_call *call, const json_t *o, const char *const *names, size_t n);
+bool er_call_known(struct er_call *call, const json_t *o, const char *const *names,
+                   size_t n);
 
 /* Reads the task and answers with it, or with 404. With `location`: 201 and Location. */
 void er_call_task(struct er_call *call, er_task_id id, int status, bool location);
@@ -127,9 +128,11 @@ void er_supervisor_attached(struct er_supervisor *v, int64_t session, int pid);
 void er_supervisor_detached(struct er_supervisor *v, int64_t session);
 /* Ends the local workers that have nothing to do, or (now) all of them after they have put
  * back what runs; `done` is called when that is so or the bound is over. */
-void er_supervisor_stop(struct er_supervisor *v, bool now, void (*done)(void *ctx), void *ctx);
+void er_supervisor_stop(struct er_supervisor *v, bool now, void (*done)(void *ctx),
+                        void *ctx);
 void er_supervisor_free(struct er_supervisor *v);
 /* Restarts since the start, and whether it has given up for now. */
-void er_supervisor_stats(const struct er_supervisor *v, int64_t *out_restarts, bool *out_waiting);
+void er_supervisor_stats(const struct er_supervisor *v, int64_t *out_restarts,
+                         bool *out_waiting);
 
 #endif

@@ -32,12 +32,12 @@
 #include "base/mem.h"
 #include "serve/server.h"
 
-#define HELLO_MS 10000   /* how long a living worker has to come back */
-#define LOOK_MS 5        /* between two looks at the lock of a worker that is dead */
-#define LOOKS_MAX 1000
+#define HELLO_MS    10000 /* how long a living worker has to come back */
+#define LOOK_MS     5     /* between two looks at the lock of a worker that is dead */
+#define LOOKS_MAX   1000
 #define HEALTHY_FOR (60 * ER_USEC_PER_SEC)
 #define PAUSE_MAX_S 60
-#define STOP_MS 15000    /* bound of a stop: grace + 5 s and some */
+#define STOP_MS     15000 /* bound of a stop: grace + 5 s and some */
 
 /* One session of a local worker. */
 struct guard {
@@ -57,12 +57,12 @@ struct guard {
 struct er_supervisor {
     struct er_server *server;
     struct guard *guards;
-    int child;          /* pid of the worker that was started last; 0 = none lives */
-    bool child_hello;   /* it has opened a session */
-    er_usec child_at;   /* mono */
-    int in_a_row;       /* restarts without a healthy time between them */
+    int child;        /* pid of the worker that was started last; 0 = none lives */
+    bool child_hello; /* it has opened a session */
+    er_usec child_at; /* mono */
+    int in_a_row;     /* restarts without a healthy time between them */
     int64_t restarts;
-    uv_timer_t again;   /* the pause before a restart */
+    uv_timer_t again; /* the pause before a restart */
     bool waiting;
     uv_signal_t sigchld;
     bool stopping, stop_now;
@@ -152,8 +152,10 @@ on_gone(uv_timer_t *t)
         return;
     }
     if (!is_free) {
-        er_log(ER_LOG_WARN, "supervise", "worker pid %d is dead, but something still holds %s: "
-               "a command that hangs in its exec may begin late", g->pid, g->lock);
+        er_log(ER_LOG_WARN, "supervise",
+               "worker pid %d is dead, but something still holds %s: "
+               "a command that hangs in its exec may begin late",
+               g->pid, g->lock);
     }
     bury(g);
 }
@@ -193,7 +195,8 @@ on_patience(uv_timer_t *t)
         bury(g);
         return;
     }
-    er_log(ER_LOG_WARN, "supervise", "worker pid %d does not come back: killing it", g->pid);
+    er_log(ER_LOG_WARN, "supervise", "worker pid %d does not come back: killing it",
+           g->pid);
     if (g->pid > 0) {
         (void)kill(g->pid, SIGKILL);
     }
@@ -249,8 +252,9 @@ static int
 spawn_worker(struct er_supervisor *v, const char *path)
 {
     extern char **environ;
-    char *const argv[] = {(char *)(uintptr_t) "errand-worker", (char *)(uintptr_t) "--socket",
-                          v->server->places->socket, NULL};
+    char *const argv[] = {(char *)(uintptr_t) "errand-worker",
+                          (char *)(uintptr_t) "--socket", v->server->places->socket,
+                          NULL};
     posix_spawnattr_t attr;
     posix_spawn_file_actions_t fa;
     sigset_t none, all;
@@ -284,7 +288,8 @@ start_now(struct er_supervisor *v)
     v->child_at = er_clock_mono(er_clock_system());
     v->child = path ? spawn_worker(v, path) : 0;
     if (!path) {
-        er_log(ER_LOG_ERROR, "supervise", "errand-worker is not beside errandd nor in "
+        er_log(ER_LOG_ERROR, "supervise",
+               "errand-worker is not beside errandd nor in "
                "../libexec: install it, or name it in ERRAND_WORKER");
     }
     er_free(path);
@@ -316,8 +321,10 @@ pause_ms(struct er_supervisor *v)
     }
     int s = n > 6 ? PAUSE_MAX_S : 1 << (n - 1);
     if (n >= 5) {
-        er_log(ER_LOG_ERROR, "supervise", "the worker has died %d times in a row: trying again "
-               "in %d s", n, PAUSE_MAX_S);
+        er_log(ER_LOG_ERROR, "supervise",
+               "the worker has died %d times in a row: trying again "
+               "in %d s",
+               n, PAUSE_MAX_S);
         s = PAUSE_MAX_S;
     }
     return (uint64_t)s * 1000;
@@ -483,7 +490,10 @@ er_supervisor_stop(struct er_supervisor *v, bool now, void (*done)(void *ctx), v
     }
     /* those that go on without us are not waited for */
     (void)uv_timer_start(&v->stop_timer, on_stop_bound,
-                         !wait ? 0 : v->stop_now ? STOP_MS : 2000, 0);
+                         !wait         ? 0
+                         : v->stop_now ? STOP_MS
+                                       : 2000,
+                         0);
 }
 
 void
@@ -496,7 +506,8 @@ er_supervisor_free(struct er_supervisor *v)
 }
 
 void
-er_supervisor_stats(const struct er_supervisor *v, int64_t *out_restarts, bool *out_waiting)
+er_supervisor_stats(const struct er_supervisor *v, int64_t *out_restarts,
+                    bool *out_waiting)
 {
     *out_restarts = v->restarts;
     *out_waiting = v->waiting;

@@ -175,7 +175,8 @@ find_room(struct er_store *s, const char *queue, struct room **rooms, struct roo
         }
         *room = (struct room){.queue = queue, .next = *rooms};
         int rc = ask_room(s, room);
-        if (rc == 0 && room->size > 0) { /* what this transaction has counted must be seen */
+        if (rc == 0 &&
+            room->size > 0) { /* what this transaction has counted must be seen */
             rc = er_sqlite_sums_flush(s);
             rc = rc ? rc : ask_room(s, room);
         }

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The inside of the store on SQLite, shared by sqlite*.c only. Who does what:
- *   sqlite.c            one connection: statements, errors (the only map of SQLite's
- * codes) sqlite_open.c       open, upgrade, refuse; the reader sqlite_tx.c         begin,
- * commit, rollback, and what memory must forget with them sqlite_effects.c    facts,
- * ready tasks, the next moment sqlite_lane.c       lanes, counters, environments: caches
- * and sums written at commit sqlite_duration.c   expected durations sqlite_task.c reading
- * tasks; the short form that changes need sqlite_plan.c       checks a batch of submits
- * and decides every row's fate sqlite_submit.c     writes it sqlite_claim.c,
- * sqlite_finish.c, sqlite_change.c, sqlite_due.c, sqlite_session.c, sqlite_retention.c,
- * sqlite_load.c: the verbs of those names sqlite_settle.c     what the end of a task
- * means for those that wait for it sqlite_list.c, sqlite_read.c  the reader's verbs
+ *   sqlite.c            one connection: statements, errors (the only map of SQLite's codes)
+ *   sqlite_open.c       open, upgrade, refuse; the reader
+ *   sqlite_tx.c         begin, commit, rollback, and what memory must forget with them
+ *   sqlite_effects.c    facts, ready tasks, the next moment
+ *   sqlite_lane.c       lanes, counters, environments: caches, and sums written at commit
+ *   sqlite_duration.c   expected durations
+ *   sqlite_task.c       reading tasks; the short form that changes need
+ *   sqlite_plan.c       checks a batch of submits and decides every row's fate
+ *   sqlite_submit.c     writes it
+ *   sqlite_claim.c, sqlite_finish.c, sqlite_change.c, sqlite_due.c, sqlite_session.c,
+ *   sqlite_retention.c, sqlite_load.c: the verbs of those names
+ *   sqlite_settle.c     what the end of a task means for those that wait for it
+ *   sqlite_list.c, sqlite_read.c: the reader's verbs
  *   sqlite_verify.c     the invariants
  *
  * Inside a verb a negative return means that the verb as a whole has failed: the code is
@@ -230,8 +233,7 @@ int er_sqlite_enter(struct er_store *s) ER_MUSTCHECK;
 /* Ends it: frees what is temporary; rc < 0 marks the transaction as failed. */
 int er_sqlite_leave(struct er_store *s, int rc) ER_MUSTCHECK;
 
-/* ---- sqlite_effects.c
- * ------------------------------------------------------------------ */
+/* ---- sqlite_effects.c ---- */
 
 /* Records a fact about a task (t may be NULL: about none). data: JSON object that lives
  * as long as the effects (er_sqlite_data). */
@@ -256,8 +258,7 @@ int er_sqlite_fact_held(struct er_store *s, er_usec now, const struct er_brief *
 void er_sqlite_add_seconds(struct er_buf *b, er_usec span); /* "1.500"; null when < 0 */
 void er_sqlite_add_moment(struct er_buf *b, er_usec at);    /* null for ER_NEVER */
 
-/* ---- sqlite_task.c
- * ------------------------------------------------------------------------ */
+/* ---- sqlite_task.c ---- */
 
 /* Reads ER_TASK_COLUMNS from column 0 on. type, queue, limit_key, worker stay NULL. */
 int er_sqlite_read_task(struct er_stmt *q, struct er_arena *arena, struct er_task *out,
@@ -268,8 +269,7 @@ int er_sqlite_brief(struct er_store *s, er_task_id id, struct er_brief *out) ER_
  * s->worker. */
 int er_sqlite_session(struct er_store *s, int64_t session) ER_MUSTCHECK;
 
-/* ---- sqlite_duration.c
- * --------------------------------------------------------------------- */
+/* ---- sqlite_duration.c ---- */
 
 /* The expected duration of a signature; 0 = unknown. */
 int er_sqlite_expected(struct er_store *s, int64_t signature, er_usec *out) ER_MUSTCHECK;
@@ -282,8 +282,7 @@ void er_sqlite_durations_keep(struct er_store *s);          /* after a commit */
 void
 er_sqlite_durations_forget(struct er_store *s); /* after a rollback, or some are gone */
 
-/* ---- sqlite_plan.c
- * --------------------------------------------------------------------------- */
+/* ---- sqlite_plan.c ---- */
 
 struct er_plan_row {
     int alias;        /* an earlier row with the same key, or -1 */
@@ -311,15 +310,13 @@ int er_sqlite_plan(struct er_store *s, er_usec now, struct er_new_task *rows, si
 /* Gives ids to the rows that will be written; when `atomic` and one failed, all fail. */
 void er_sqlite_plan_finish(struct er_store *s, struct er_plan *p, bool atomic);
 
-/* ---- sqlite_submit.c
- * ------------------------------------------------------------------------ */
+/* ---- sqlite_submit.c ---- */
 
 /* The rank of a task made at that moment: a priority of 1 is worth a minute of waiting.
  */
 int64_t er_sqlite_rank(er_usec at, int priority);
 
-/* ---- sqlite_settle.c
- * ---------------------------------------------------------------------------- */
+/* ---- sqlite_settle.c ---- */
 
 /* A task has become final: remembers it for er_sqlite_settle. */
 int er_sqlite_ended(struct er_store *s, er_task_id id,
@@ -331,21 +328,18 @@ int er_sqlite_settle(struct er_store *s, er_usec now) ER_MUSTCHECK;
 int er_sqlite_end_waiting(struct er_store *s, er_usec now, const struct er_brief *t,
                           enum er_task_state state, const char *error_json) ER_MUSTCHECK;
 
-/* ---- sqlite_due.c
- * ------------------------------------------------------------------------- */
+/* ---- sqlite_due.c ---- */
 
 /* The earliest run_at or expires_at of what waits; ER_NEVER. */
 int er_sqlite_next_moment(struct er_store *s, er_usec *out) ER_MUSTCHECK;
 
-/* ---- sqlite_retention.c
- * -------------------------------------------------------------------------- */
+/* ---- sqlite_retention.c ---- */
 
 /* Removes one finished task, leaving a tombstone; fact task-removed. */
 int er_sqlite_remove(struct er_store *s, er_usec now,
                      const struct er_brief *t) ER_MUSTCHECK;
 
-/* ---- sqlite_read.c
- * ------------------------------------------------------------------------------- */
+/* ---- sqlite_read.c ---- */
 
 /* The reader's connection, with no failure kept from before. */
 struct er_sqlite *er_sqlite_reader(struct er_store_reader *r);
@@ -358,8 +352,7 @@ int er_sqlite_read_joined(struct er_stmt *q, struct er_arena *arena,
 int er_sqlite_fact_bounds(struct er_sqlite *c, int64_t *out_first,
                           int64_t *out_last) ER_MUSTCHECK;
 
-/* ---- sqlite_open.c
- * ---------------------------------------------------------------------------------- */
+/* ---- sqlite_open.c ---- */
 
 /* Brings the schema from its version to `n` by migrations[version .. n), in one
  * transaction. Newer: ER_ESCHEMA. */

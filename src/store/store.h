@@ -32,7 +32,8 @@ struct er_store_reader; /* the reading side: another connection, its own thread 
  * in memory for ":memory:". The caller must own the file (er_store_lock) first.
  * ER_ESCHEMA: made by a newer version, left untouched; ER_ECORRUPT: not a store, or
  * damaged. Durable: every commit is synced to disk before it returns. */
-int er_store_open(const char *path, struct er_store **out, struct er_err *err) ER_MUSTCHECK;
+int er_store_open(const char *path, struct er_store **out,
+                  struct er_err *err) ER_MUSTCHECK;
 void er_store_close(struct er_store *s); /* NULL is fine; checkpoints */
 
 /* Checks the invariants of the store against each other and the file's structure: for tests
@@ -65,9 +66,11 @@ struct er_effects {
     size_t n_facts;
     struct er_ready *ready; /* became able to run in this transaction */
     size_t n_ready;
-    struct er_lane *lanes; /* made in this transaction; before any ready that names them */
+    struct er_lane
+        *lanes; /* made in this transaction; before any ready that names them */
     size_t n_lanes;
-    er_usec next_due; /* earliest run_at or expires_at that this transaction set; ER_NEVER */
+    er_usec
+        next_due; /* earliest run_at or expires_at that this transaction set; ER_NEVER */
     struct er_arena arena; /* holds all of the above; the taker frees it */
 };
 
@@ -83,8 +86,8 @@ const char *er_store_failure(const struct er_store *s);
 /* ---- submit ---------------------------------------------------------------------- */
 
 struct er_new_after {
-    er_task_id id;   /* an existing task; 0 = use ref */
-    int ref;         /* index of an earlier or later row of the same call; -1 = none */
+    er_task_id id; /* an existing task; 0 = use ref */
+    int ref;       /* index of an earlier or later row of the same call; -1 = none */
     enum er_after_when when;
 };
 struct er_new_task {
@@ -94,7 +97,7 @@ struct er_new_task {
     const char *name;      /* never NULL */
     const char *args_json; /* never NULL */
     const char *cwd;
-    const char *env_json;  /* an object, stored once by content; NULL = none */
+    const char *env_json;    /* an object, stored once by content; NULL = none */
     const char *correlation; /* never NULL */
     const char *key;
     uint64_t body_hash; /* of what was submitted: tells a repeated key from a clash */
@@ -110,14 +113,15 @@ struct er_new_task {
     const struct er_new_after *after;
     size_t n_after;
     /* out */
-    int status; /* 0; EXISTS: key used with another body (id = its task); NOTFOUND: an
+    int status;    /* 0; EXISTS: key used with another body (id = its task); NOTFOUND: an
                    unknown dependency (bad_after) or parent (bad_after = -1); INVALID: a
                    cycle among refs (bad_after), or tags that are not an array of strings
                    (bad_after = -1); CANCELLED: a row of an atomic batch whose neighbour
                    failed; FULL: the queue's size is reached (waiting, queue_size) */
-    int bad_after;      /* index in `after`, or -1 */
-    int64_t waiting, queue_size; /* with FULL: tasks that wait in the queue, and its size */
-    bool existing;      /* the key was there with the same body: id is that task */
+    int bad_after; /* index in `after`, or -1 */
+    int64_t waiting,
+        queue_size; /* with FULL: tasks that wait in the queue, and its size */
+    bool existing;  /* the key was there with the same body: id is that task */
     er_task_id id;
     int64_t lane, rank;
     enum er_task_state state; /* queued, scheduled, blocked; cancelled when a dependency
@@ -134,10 +138,10 @@ int er_store_submit(struct er_store *s, er_usec now, struct er_new_task *rows, s
 /* ---- claim and finish -------------------------------------------------------------- */
 
 struct er_claim {
-    er_task_id id;     /* in */
-    int64_t session;   /* in */
+    er_task_id id;      /* in */
+    int64_t session;    /* in */
     int64_t lane, rank; /* in: where it must stand; lane 0 = wherever it is */
-    int status;        /* out: 0; ER_ESTATE: no longer queued, or held, or moved elsewhere;
+    int status; /* out: 0; ER_ESTATE: no longer queued, or held, or moved elsewhere;
                           ER_ELOST: the session is not open */
     struct er_task *task; /* out: as it now is (running, attempt counted), in `arena` */
     er_usec expected_for; /* out: how long the same signature took before; 0 = unknown */
@@ -155,7 +159,7 @@ struct er_finish {
     enum er_task_state state; /* where it goes: completed, failed, cancelled; queued,
                                  scheduled (with run_at) or paused: another attempt follows */
     bool held;                /* with queued: put back held */
-    bool refund;              /* never spawned: the attempt does not count (attempt - 1, its
+    bool refund; /* never spawned: the attempt does not count (attempt - 1, its
                                  row removed) */
     int add_failures, add_losses; /* losses: set to 0 when add_losses is 0 and the attempt
                                      ran to its own end and another follows (scheduled) */
@@ -170,7 +174,7 @@ struct er_finish {
     const char *progress_json, *checkpoint_json, *warnings_json; /* NULL: keep */
     er_usec cpu_for;
     int64_t peak_rss, output_bytes;
-    enum er_event event;        /* the fact to record */
+    enum er_event event; /* the fact to record */
     const char *event_data_json;
     /* out */
     int status; /* 0; ER_ELOST: not this attempt's task any more; ER_EINVALID: a state to
@@ -187,16 +191,17 @@ struct er_progress_row {
     int attempt;
     int64_t session;
     const char *progress_json, *checkpoint_json; /* NULL: keep */
-    int status; /* out: 0 or ER_ELOST */
+    int status;                                  /* out: 0 or ER_ELOST */
 };
 /* Keeps the latest progress of running tasks. No facts. */
-int er_store_progress(struct er_store *s, struct er_progress_row *rows, size_t n) ER_MUSTCHECK;
+int er_store_progress(struct er_store *s, struct er_progress_row *rows,
+                      size_t n) ER_MUSTCHECK;
 
 /* ---- changes by request ------------------------------------------------------------- */
 
 struct er_change {
-    er_task_id id; /* in */
-    int status;    /* out: 0; ER_ENOTFOUND; ER_ESTATE */
+    er_task_id id;            /* in */
+    int status;               /* out: 0; ER_ENOTFOUND; ER_ESTATE */
     enum er_task_state state; /* out: before the change (also with ER_ESTATE) */
     bool held;                /* out, likewise */
     int attempt;              /* out, with running */
@@ -239,11 +244,13 @@ int er_store_edit(struct er_store *s, er_usec now, struct er_change *row,
 /* scheduled tasks whose run_at has come -> queued (fact task-queued), and waiting tasks
  * whose expires_at has passed -> failed (code "expired"): at most `limit` tasks.
  * *out_next = the earliest moment that is left (may be <= now when the limit cut). */
-int er_store_due(struct er_store *s, er_usec now, size_t limit, er_usec *out_next) ER_MUSTCHECK;
+int er_store_due(struct er_store *s, er_usec now, size_t limit,
+                 er_usec *out_next) ER_MUSTCHECK;
 /* The first n tasks of a lane that may run, in order of (rank, id), behind the given
  * (rank, id); INT64_MIN, 0 = from the start. Returns how many in *out_n. */
-int er_store_peek(struct er_store *s, int64_t lane, int64_t after_rank, er_task_id after_id,
-                  struct er_ready *out, size_t n, size_t *out_n) ER_MUSTCHECK;
+int er_store_peek(struct er_store *s, int64_t lane, int64_t after_rank,
+                  er_task_id after_id, struct er_ready *out, size_t n,
+                  size_t *out_n) ER_MUSTCHECK;
 
 /* ---- sessions -------------------------------------------------------------------------- */
 
@@ -255,10 +262,12 @@ struct er_session {
     er_usec started_at;
 };
 /* Opens a session (id is set; token and worker must be); fact worker-started. */
-int er_store_session_open(struct er_store *s, er_usec now, struct er_session *session) ER_MUSTCHECK;
+int er_store_session_open(struct er_store *s, er_usec now,
+                          struct er_session *session) ER_MUSTCHECK;
 /* Ends one; `lost` records worker-lost. ER_ENOTFOUND: no such open session. ER_ESTATE: it
  * has running tasks, which must be finished before. These two leave the transaction good. */
-int er_store_session_close(struct er_store *s, er_usec now, int64_t id, bool lost) ER_MUSTCHECK;
+int er_store_session_close(struct er_store *s, er_usec now, int64_t id,
+                           bool lost) ER_MUSTCHECK;
 
 /* ---- queues ------------------------------------------------------------------------------ */
 
@@ -269,7 +278,8 @@ struct er_queue {
     bool paused;
 };
 /* ER_EINVALID: a negative number. */
-int er_store_queue_put(struct er_store *s, er_usec now, const struct er_queue *q) ER_MUSTCHECK;
+int er_store_queue_put(struct er_store *s, er_usec now,
+                       const struct er_queue *q) ER_MUSTCHECK;
 /* Removes the settings. ER_ESTATE: tasks that are not final are in it. ER_ENOTFOUND: it has
  * none. Fact queue-changed with "removed". These codes leave the transaction good. */
 int er_store_queue_remove(struct er_store *s, er_usec now, const char *name) ER_MUSTCHECK;
@@ -325,15 +335,16 @@ int er_store_load(struct er_store *s, struct er_arena *arena,
 /* ---- reading (the reader's thread) ---------------------------------------------------------- */
 
 struct er_filter {
-    unsigned states;   /* bits 1 << state; 0 = all. Compared with the shown state */
+    unsigned states; /* bits 1 << state; 0 = all. Compared with the shown state */
     const char *queue, *type, *tag, *correlation; /* NULL = any */
     er_task_id before; /* only ids below; 0 = from the newest */
     size_t limit;      /* at most this many (1 to 1000) */
 };
 /* Newest first. A few milliseconds at 100,000 tasks: reads along ids or partial indexes,
  * never counts. *out_more: there are older ones. Results of tasks are not read. */
-int er_store_list(struct er_store_reader *r, const struct er_filter *f, struct er_arena *arena,
-                  struct er_task **out, size_t *out_n, bool *out_more) ER_MUSTCHECK;
+int er_store_list(struct er_store_reader *r, const struct er_filter *f,
+                  struct er_arena *arena, struct er_task **out, size_t *out_n,
+                  bool *out_more) ER_MUSTCHECK;
 /* One task. ER_ENOTFOUND: unknown, or removed (see er_store_get_tombstone). */
 int er_store_get(struct er_store_reader *r, er_task_id id, bool with_result,
                  struct er_arena *arena, struct er_task *out) ER_MUSTCHECK;
@@ -371,13 +382,14 @@ struct er_after {
 };
 /* The dependencies of a task, in the order given; at most `limit` from the `offset`-th. */
 int er_store_after(struct er_store_reader *r, er_task_id id, size_t offset, size_t limit,
-                   struct er_arena *arena, struct er_after **out, size_t *out_n) ER_MUSTCHECK;
+                   struct er_arena *arena, struct er_after **out,
+                   size_t *out_n) ER_MUSTCHECK;
 
 struct er_fact_filter {
-    int64_t since;        /* facts with a greater number */
-    er_task_id task;      /* 0 = any */
+    int64_t since;           /* facts with a greater number */
+    er_task_id task;         /* 0 = any */
     const char *correlation; /* NULL = any */
-    uint64_t events;      /* bits 1 << event; 0 = any */
+    uint64_t events;         /* bits 1 << event; 0 = any */
     size_t limit;
 };
 /* Facts in order of number. One call looks at 50,000 at most. *out_last = the greatest number
@@ -390,8 +402,8 @@ int er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
 int er_store_fact_bounds(struct er_store_reader *r, int64_t *out_first,
                          int64_t *out_last) ER_MUSTCHECK;
 /* The queues that have settings. */
-int er_store_queues(struct er_store_reader *r, struct er_arena *arena, struct er_queue **out,
-                    size_t *out_n) ER_MUSTCHECK;
+int er_store_queues(struct er_store_reader *r, struct er_arena *arena,
+                    struct er_queue **out, size_t *out_n) ER_MUSTCHECK;
 /* How many tasks each queue has in each state. */
 int er_store_counters(struct er_store_reader *r, struct er_arena *arena,
                       struct er_counter **out, size_t *out_n) ER_MUSTCHECK;

@@ -75,8 +75,7 @@ value_fini(struct er_config_value *v)
     *v = (struct er_config_value){0};
 }
 
-/* ---- reading values by their kind
- * -------------------------------------------------------- */
+/* ---- reading values by their kind ---- */
 
 /* A whole number at the start of text; *end is what follows. */
 static bool
@@ -301,8 +300,7 @@ er_config_read_env(struct er_config *c, struct er_err *err)
     return 0;
 }
 
-/* ---- the file
- * ------------------------------------------------------------------------------ */
+/* ---- the file ---- */
 
 struct file {
     struct er_config *c;
@@ -483,8 +481,7 @@ er_config_load(struct er_config *c, const char *path, struct er_err *err)
     return rc && rc != ER_ENOTFOUND ? rc : er_config_read_env(c, err);
 }
 
-/* ---- what came of it
- * ------------------------------------------------------------------------ */
+/* ---- what came of it ---- */
 
 int64_t
 er_config_int(const struct er_config *c, enum er_config_option option)

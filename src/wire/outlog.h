@@ -45,18 +45,19 @@ enum er_outlog_kind {
 /* ---- writing (the worker; one thread a log) ------------------------------------------ */
 
 struct er_outlog {
-    char *base;   /* path without its ending */
-    int head_fd;  /* -1 when closed */
-    int tail_fd;  /* -1 until the head is full */
-    int tail_no;  /* which of the two tails is written */
+    char *base;  /* path without its ending */
+    int head_fd; /* -1 when closed */
+    int tail_fd; /* -1 until the head is full */
+    int tail_no; /* which of the two tails is written */
     uint64_t head_max, tail_max;
     uint64_t head_bytes, tail_bytes; /* payload bytes in the file being written */
     uint64_t bytes;                  /* output bytes in all, kept or not */
     int failed;                      /* first error of a write; output is then dropped */
 };
 /* Creates the head file (ER_EEXISTS when it is there) and its folder when needed. */
-int er_outlog_create(struct er_outlog *log, const char *logs, er_task_id task, int attempt,
-                     uint64_t head_max, uint64_t tail_max, struct er_err *err) ER_MUSTCHECK;
+int er_outlog_create(struct er_outlog *log, const char *logs, er_task_id task,
+                     int attempt, uint64_t head_max, uint64_t tail_max,
+                     struct er_err *err) ER_MUSTCHECK;
 /* Appends output. A failure (a full disk) is kept in `failed` and does not stop the
  * command; what could not be written is counted in `bytes` all the same. */
 void er_outlog_write(struct er_outlog *log, enum er_outlog_kind kind, er_usec wall_at,

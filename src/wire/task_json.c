@@ -147,10 +147,12 @@ masked(const json_t *v)
     const char *key;
     json_t *value;
     size_t i;
-    json_object_foreach((json_t *)(uintptr_t)v, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)v, key, value)
+    {
         (void)json_object_set_new(copy, key, masked(value));
     }
-    json_array_foreach(v, i, value) {
+    json_array_foreach(v, i, value)
+    {
         (void)json_array_append_new(copy, masked(value));
     }
     return copy;
