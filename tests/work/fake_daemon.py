@@ -306,9 +306,10 @@ class Case:
             except subprocess.TimeoutExpired:
                 self.worker.kill()
                 self.worker.wait()
-        with open(self.path("worker.log"), encoding="utf-8", errors="replace") as f:
-            self.words = f.read()
-        self.stderr.close()
+        if self.worker:
+            with open(self.path("worker.log"), encoding="utf-8", errors="replace") as f:
+                self.words = f.read()
+            self.stderr.close()
         if not self.daemon.closed:
             self.daemon.close()
         shutil.rmtree(self.home)
