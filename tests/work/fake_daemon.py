@@ -230,6 +230,7 @@ class Case:
         self.home = tempfile.mkdtemp(prefix="errand-work.")
         self.daemon = FakeDaemon(self.home, **daemon)
         self.worker = None
+        self.words = ""
         self.envs = 0
 
     def start(self, *options, **popen):
