@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,16 @@ sys.path.insert(0, os.path.join(HERE, "..", "tools"))
 from instance import Instance, kill  # noqa: E402
 
 PROGRAMS = ["disk", "spawn", "stamp", "beanstalk", "client"]
-PORT = 21311
+
+
+def free_port():
+    """A port of the loopback that nobody has now: two runs side by side do not meet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+PORT = free_port()
 
 
 def note(text):
@@ -120,7 +130,6 @@ class Bench:
     def start_peer(self, *command):
         """Starts a server of a peer; ready when its port answers."""
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        import socket
         end = time.monotonic() + 10
         while time.monotonic() < end:
             try:
