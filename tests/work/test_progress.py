@@ -30,13 +30,16 @@ def fifo(c):
 def test_plain_lines(c):
     c.start()
     fifo(c)
-    c.sh(1, say("40% linking") + "; read x < fifo; " + say("3/4 cloning") + "; read x < fifo")
+    # A second one for the second wait: on one, the shell may come back to it while the first
+    # word's writer is still there, and would find its end instead of waiting.
+    os.mkfifo(c.path("last"))
+    c.sh(1, say("40% linking") + "; read x < fifo; " + say("3/4 cloning") + "; read x < last")
     p = percent(c, 1, 40)
     equal((p["percent"], p["message"], p["source"]), (40.0, "linking", "reported"))
     c.go()
     p = percent(c, 1, 75)
     equal((p["current"], p["total"], p["message"]), (3, 4, "cloning"))
-    c.go()
+    c.go("last")
     f = c.daemon.finished(1)
     equal((f["progress"]["percent"], f["warnings"]), (100.0, []))
 
