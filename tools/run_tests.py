@@ -110,7 +110,10 @@ def environment(build, folder):
     where = f"log_path={folder}/report"
     env["ASAN_OPTIONS"] = f"detect_leaks=1:abort_on_error=0:exitcode=99:{where}"
     env["UBSAN_OPTIONS"] = f"halt_on_error=1:print_stacktrace=1:{where}"
-    env["TSAN_OPTIONS"] = f"halt_on_error=0:exitcode=66:second_deadlock_stack=1:{where}"
+    env["TSAN_OPTIONS"] = (
+        f"halt_on_error=0:exitcode=66:second_deadlock_stack=1:{where}:"
+        f"suppressions={os.path.join(os.path.dirname(os.path.abspath(__file__)), 'tsan.supp')}"
+    )
     for name in [n for n in env if n.startswith("ERRAND_") and n != "ERRAND_STAGE"]:
         del env[name]
     return env

@@ -27,10 +27,17 @@ system_mono(void *ctx)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+static er_usec
+system_boot(void *ctx)
+{
+    (void)ctx;
+    return read_clock(CLOCK_BOOTTIME);
+}
+
 const struct er_clock *
 er_clock_system(void)
 {
-    static const struct er_clock clock = {system_wall, system_mono, NULL};
+    static const struct er_clock clock = {system_wall, system_mono, system_boot, NULL};
     return &clock;
 }
 
@@ -44,6 +51,12 @@ er_usec
 er_clock_mono(const struct er_clock *clock)
 {
     return clock->mono(clock->ctx);
+}
+
+er_usec
+er_clock_boot(const struct er_clock *clock)
+{
+    return clock->boot(clock->ctx);
 }
 
 /* Writes v as n digits and what follows them. */

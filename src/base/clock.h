@@ -20,13 +20,15 @@ typedef int64_t er_usec;
 struct er_clock {
     er_usec (*wall)(void *ctx); /* since 1970-01-01 UTC; may jump */
     er_usec (*mono)(void *ctx); /* since some start; never goes back, stops in suspend */
+    er_usec (*boot)(void *ctx); /* the same, but goes on in suspend */
     void *ctx;
 };
 
-/* The system's clock: CLOCK_REALTIME and CLOCK_MONOTONIC. Any thread. */
+/* The system's clock: CLOCK_REALTIME, CLOCK_MONOTONIC and CLOCK_BOOTTIME. Any thread. */
 const struct er_clock *er_clock_system(void);
 er_usec er_clock_wall(const struct er_clock *clock);
 er_usec er_clock_mono(const struct er_clock *clock);
+er_usec er_clock_boot(const struct er_clock *clock);
 
 #define ER_RFC3339_SIZE 25
 /* Writes "2026-01-31T09:30:00.123Z" (UTC, milliseconds, rounded down) into out. */

@@ -56,7 +56,7 @@ run_change(struct er_op *op, struct er_store *s, er_usec now)
     switch (c->kind) {
     case ER_CHANGE_CANCEL:
         return er_store_cancel(s, now, c->rows, c->n, c->reason, c->by);
-    case ER_CHANGE_HOLD:
+    case ER_CHANGE_PAUSE:
         return er_store_hold(s, now, c->rows, c->n, true);
     case ER_CHANGE_RESUME:
         return er_store_hold(s, now, c->rows, c->n, false);

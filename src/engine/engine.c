@@ -43,7 +43,7 @@ load_sessions(struct er_engine *e, const struct er_store_state *st)
         HASH_FIND(hh, e->sessions, &t->session, sizeof t->session, s);
         ER_ASSERT(s && lane);
         struct er_run *run = er_run_new(e, s, lane, t->id);
-        run->ready = (struct er_ready){t->id, t->lane, t->rank};
+        run->ready = (struct er_ready){t->id, t->lane, t->rank, t->cost};
         run->phase = ER_RUN_HELD;
         er_run_fill(run, t);
         run->progress = er_xstrdup(t->progress_json);
@@ -325,8 +325,9 @@ er_engine_stats(const struct er_engine *e, struct er_engine_stats *out)
 }
 
 void
-er_engine_why_queued(struct er_engine *e, const char *queue, struct er_buf *b)
+er_engine_why_queued(struct er_engine *e, const struct er_task *t, struct er_buf *b)
 {
+    const char *queue = t->queue;
     struct er_queue_live *q;
     struct er_engine_stats st;
     er_engine_stats(e, &st);

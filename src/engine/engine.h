@@ -13,6 +13,7 @@
 #include "engine/ferry.h"
 #include "engine/loop.h"
 #include "model/task.h"
+#include "model/type.h"
 #include "store/store.h"
 
 struct er_engine;
@@ -25,6 +26,7 @@ struct er_engine_options {
     struct er_retention retention;
     int max_losses;      /* losses in a row after which a task fails */
     er_usec backoff_cap; /* longest wait between two attempts */
+    er_usec ageing;      /* what a priority is worth; 0 = ER_AGEING */
 };
 /* Opens the store, loads what was going on, starts the threads. Sessions that were open
  * are waiting then: see er_engine_sessions. */
@@ -55,8 +57,10 @@ void er_engine_submit(struct er_engine *e, struct er_submit *s);
 
 enum er_change_kind {
     ER_CHANGE_CANCEL,
-    ER_CHANGE_HOLD,
-    ER_CHANGE_RESUME,
+    ER_CHANGE_PAUSE, /* waits: held; runs: its processes are stopped where they are, and the
+                         task is paused when the worker has said so (a watch tells); with
+                         free_slot it is put back held instead, at its checkpoint */
+    ER_CHANGE_RESUME, /* undoes it; a rate limit's pause ends before it is due */
     ER_CHANGE_RETRY,
     ER_CHANGE_REMOVE,
     ER_CHANGE_EDIT,    /* one row */
@@ -71,17 +75,57 @@ struct er_change_request {
     size_t n;
     const char *reason, *by; /* cancel */
     struct er_edit edit;
-    bool hold;
+    bool hold;                                         /* requeue */
+    bool free_slot;                                    /* pause */
     void (*done)(struct er_change_request *c, int rc); /* owns c */
     void *ctx;
 };
 void er_engine_change(struct er_engine *e, struct er_change_request *c);
 
+/* Pauses a queue, or everything, and lets it go on: what waits there is not claimed, also
+ * what comes later; what runs there is stopped in place (or with free_slot put back held).
+ * `done` comes when the switch is on disk and the workers are told. */
+struct er_pause_request {
+    struct er_op op;          /* private */
+    struct er_engine *engine; /* private */
+    const char *queue;        /* borrowed until done; NULL = everything */
+    bool paused, free_slot;
+    size_t n_told; /* out: running tasks that are being paused or go on */
+    void (*done)(struct er_pause_request *p, int rc); /* owns p */
+    void *ctx;
+};
+void er_engine_pause(struct er_engine *e, struct er_pause_request *p);
+bool er_engine_all_paused(const struct er_engine *e);
+
 /* Any other write: runs as an operation of the ferry. */
 void er_engine_post(struct er_engine *e, struct er_op *op);
-/* The engine's own copy of a queue's settings follows the store's. */
+/* The engine's own copy of a queue's, a limit key's or a type's settings follows the store's:
+ * called in the `done` of the operation that wrote them. */
 void er_engine_queue_changed(struct er_engine *e, const struct er_queue *q);
 void er_engine_queue_removed(struct er_engine *e, const char *name);
+void er_engine_limit_changed(struct er_engine *e, const struct er_limit *limit);
+void er_engine_limit_removed(struct er_engine *e, const char *key);
+void er_engine_type_changed(struct er_engine *e, const struct er_type *type);
+void er_engine_type_removed(struct er_engine *e, const char *name);
+/* The definition of a type; the built-in defaults for one that has none (`shell`, too, until
+ * it is given one). Borrowed until the next change. */
+const struct er_type *er_engine_type(const struct er_engine *e, const char *name);
+
+/* What holds a queue, type or limit key back, as it is now. */
+enum er_gate_kind { ER_GATE_QUEUE, ER_GATE_TYPE, ER_GATE_KEY };
+struct er_gate_view {
+    int running;     /* permits taken */
+    int concurrency; /* 0 = no limit */
+    bool paused;     /* queues */
+    size_t n_rates;
+    struct er_rate rates[ER_MAX_RATES];
+    double level[ER_MAX_RATES]; /* what each bucket holds */
+    er_usec open_at; /* wall: when its rates let the next one through that waits for
+                        them; ER_NEVER = nothing waits for a rate */
+};
+/* False: nothing is known by that name (no settings, no task since the start). */
+bool er_engine_gate(const struct er_engine *e, enum er_gate_kind kind, const char *name,
+                    struct er_gate_view *out);
 /* Removes finished tasks beyond the bounds now; done gets how many went. */
 typedef void er_clean_done_fn(void *ctx, int rc, int64_t removed);
 void er_engine_clean(struct er_engine *e, const struct er_retention *keep,
@@ -111,6 +155,9 @@ struct er_live {
     const char *progress_json; /* NULL = none */
     uint64_t output_bytes;
     bool ending; /* its end is being written */
+    bool paused; /* its processes are stopped */
+    bool pausing,
+        resuming; /* ... or are to be, or to go on; the worker has not said so yet */
     const char *worker;
 };
 bool er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out);
@@ -139,8 +186,12 @@ struct er_session_view {
 void er_engine_sessions(struct er_engine *e,
                         void (*fn)(void *ctx, const struct er_session_view *view),
                         void *ctx);
-/* One sentence on why a queued task of that lane's queue does not run; into b. */
-void er_engine_why_queued(struct er_engine *e, const char *queue, struct er_buf *b);
+/* One true sentence, without a full stop, on why a task that is queued and not held does not
+ * run: what stands before it (store, pause, limit, rate, slots, workers, order), and until
+ * when if known. For t's queue, type, limit key and cost. */
+void er_engine_why_queued(struct er_engine *e, const struct er_task *t, struct er_buf *b);
+/* The engine ends: nothing is claimed from now on. */
+void er_engine_set_draining(struct er_engine *e);
 
 /* ---- sessions of workers ---------------------------------------------------------------------- */
 
@@ -149,6 +200,7 @@ struct er_held { /* an attempt that a worker says it has */
     int attempt;
     int pid;
     er_usec started_at;
+    bool paused; /* its processes are stopped */
 };
 struct er_hello {
     int64_t session; /* 0 = a new one */

@@ -202,33 +202,3 @@ er_duration_encode(er_usec span_for, struct er_buf *b)
         encode_fraction(span_for / 1000, span_for % 1000, 3, "ms", b);
     }
 }
-
-int
-er_rate_parse(const char *text, struct er_rate *out_rate, struct er_err *err)
-{
-    er_usec count, per_for = 0;
-    const char *slash = read_whole(text, &count);
-    const char *per = slash + (*slash == '/' ? 1 : 0);
-    bool ok = slash > text && *slash == '/' && count >= 1 && count <= 1000000000;
-    if (ok && is_digit(*per)) {
-        ok = parse(per, &per_for) == FINE && per_for > 0;
-    } else if (ok) {
-        const struct unit *unit = read_unit(&per, 0);
-        ok = unit && *per == '\0';
-        per_for = ok ? unit->usec : 0;
-    }
-    if (!ok) {
-        return er_fail(err, ER_EINVALID,
-                       "invalid rate '%.60s' (try 10/1s, 100/1m, 1000/1h)", text);
-    }
-    *out_rate = (struct er_rate){.count = (int)count, .per_for = per_for};
-    return 0;
-}
-
-void
-er_rate_encode(const struct er_rate *rate, struct er_buf *b)
-{
-    er_buf_add_i64(b, rate->count);
-    er_buf_add_char(b, '/');
-    er_duration_encode(rate->per_for, b);
-}

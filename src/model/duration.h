@@ -32,15 +32,4 @@ void er_age_format(er_usec age_for, char out[ER_DURATION_SIZE]);
  * zero counts as 0. */
 void er_duration_encode(er_usec span_for, struct er_buf *b);
 
-/* At most `count` in any `per_for`. */
-struct er_rate {
-    int count;       /* 1 or more */
-    er_usec per_for; /* above 0 */
-};
-/* Reads `10/1m`, `10/m` or `100/1h30m`: 0 or ER_EINVALID with words. */
-int er_rate_parse(const char *text, struct er_rate *out_rate,
-                  struct er_err *err) ER_MUSTCHECK;
-/* Adds a rate so that er_rate_parse reads the same again: `10/1m`. */
-void er_rate_encode(const struct er_rate *rate, struct er_buf *b);
-
 #endif

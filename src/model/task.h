@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "model/rate.h"
 
 typedef int64_t er_task_id; /* from 1; never used again */
 
@@ -59,19 +60,28 @@ bool er_after_is_met(enum er_after_when when, enum er_task_state state);
 #define ER_OUTCOME_COMPLETED "completed"
 #define ER_OUTCOME_FAILED    "failed"
 #define ER_OUTCOME_CANCELLED "cancelled"
-#define ER_OUTCOME_LOST      "lost"     /* the worker died under it */
-#define ER_OUTCOME_REQUEUED  "requeued" /* stopped by request and put back */
-#define ER_OUTCOME_REFUNDED  "refunded" /* was never spawned; does not count */
+#define ER_OUTCOME_LOST      "lost"         /* the worker died under it */
+#define ER_OUTCOME_REQUEUED  "requeued"     /* stopped by request and put back */
+#define ER_OUTCOME_LIMITED   "rate-limited" /* asked to go on later; costs nothing */
+#define ER_OUTCOME_REFUNDED  "refunded"     /* was never spawned; does not count */
 
 /* Bounds on what a submitter may give; INTERFACE and docs/SEMANTICS.md list them too. */
-#define ER_MAX_NAME   1000 /* bytes of a name, queue, type, key, tag, correlation id */
-#define ER_MAX_ARGS   (1 << 20)  /* bytes of the arguments as JSON */
-#define ER_MAX_ENV    (1 << 20)  /* bytes of the environment as JSON */
-#define ER_MAX_META   (64 << 10) /* bytes of meta as JSON */
-#define ER_MAX_TAGS   64
-#define ER_MAX_AFTER  1000       /* dependencies of one task */
-#define ER_MAX_RESULT (16 << 20) /* bytes of a result */
-#define ER_MAX_LOSSES 3          /* losses in a row after which a task fails */
+#define ER_MAX_NAME       1000 /* bytes of a name, queue, type, key, tag, correlation id */
+#define ER_MAX_ARGS       (1 << 20)  /* bytes of the arguments as JSON */
+#define ER_MAX_ENV        (1 << 20)  /* bytes of the environment as JSON */
+#define ER_MAX_META       (64 << 10) /* bytes of meta as JSON */
+#define ER_MAX_TAGS       64
+#define ER_MAX_AFTER      100000     /* dependencies of one task */
+#define ER_MAX_COST       1000000000 /* what one start may cost of a rate */
+#define ER_MAX_RATES      4 /* rates of one queue or limit key that hold at once */
+#define ER_MAX_CHECKPOINT (64 << 10) /* bytes of a checkpoint as JSON */
+#define ER_MAX_RESULT     (16 << 20) /* bytes of a result */
+#define ER_MAX_LOSSES     3          /* losses in a row after which a task fails */
+
+/* How much longer waiting one more of priority is worth, where nothing else is set; strict
+ * order by priority is a step that nothing outwaits. */
+#define ER_AGEING        (60 * ER_USEC_PER_SEC)
+#define ER_AGEING_STRICT (INT64_C(10) * 365 * 86400 * ER_USEC_PER_SEC)
 
 /* One task as the store gives it. Texts are borrowed from the arena they were read into;
  * NULL = unknown or not given. `*_json` holds JSON text. */
@@ -82,6 +92,7 @@ struct er_task {
     bool held;             /* the hold flag; shown as paused while not running or final */
     bool cancel_requested; /* running, and on its way to cancelled */
     int priority;
+    int64_t cost; /* of its start, where a rate counts costs; from 1 */
     int64_t rank; /* order in its lane: lower first */
     int64_t lane;
     const char *type, *queue, *limit_key; /* limit_key NULL when none */
@@ -94,7 +105,8 @@ struct er_task {
     int retries; /* failures that may happen before it fails for good */
     er_usec backoff_for;
     enum er_on_lost on_lost;
-    er_usec timeout_for; /* 0 = none */
+    er_usec timeout_for;   /* 0 = none; longest run of an attempt, pauses not counted */
+    er_usec heartbeat_for; /* 0 = none; longest silence of an attempt */
     er_usec grace_for;
     er_usec expires_at; /* ER_NEVER = none */
     const char *correlation;
@@ -106,14 +118,15 @@ struct er_task {
     er_usec run_at, started_at, finished_at, resumes_at; /* ER_NEVER = unknown */
     const char *progress_json;
     const char *checkpoint_json;
-    const void *result; /* NULL = none; not read by lists */
+    int64_t items_completed, items_failed; /* of the items that are stored for it */
+    const void *result;                    /* NULL = none; not read by lists */
     size_t result_len;
     bool has_exit_code;
     int exit_code;
     int signal; /* 0 = none */
     const char *error_json, *warnings_json;
     const char *worker;
-    int64_t session; /* session of the running attempt; 0 = none */
+    int64_t session; /* of the attempt that runs, or is paused in place; 0 = none */
     er_usec cpu_for;
     int64_t peak_rss; /* bytes; 0 = unknown */
 };

@@ -48,7 +48,7 @@ waiting_words(struct er_server *s, const struct er_task *t, const struct er_afte
             }
         }
     } else if (t->state == ER_TASK_QUEUED) {
-        er_engine_why_queued(s->engine, t->queue, b);
+        er_engine_why_queued(s->engine, t, b);
     }
 }
 
@@ -104,7 +104,7 @@ run_show(struct er_query *q, struct er_store_reader *r)
     struct show_query *sq = (struct show_query *)(void *)q;
     q->rc = er_store_get(r, sq->id, true, &q->arena, &sq->task);
     if (q->rc == 0) {
-        q->rc = er_store_after(r, sq->id, 0, AFTER_SHOWN + 1, &q->arena, &sq->after,
+        q->rc = er_store_after(r, sq->id, false, 0, AFTER_SHOWN + 1, &q->arena, &sq->after,
                                &sq->n_after);
     } else if (q->rc == ER_ENOTFOUND) {
         sq->has_tombstone = er_store_get_tombstone(r, sq->id, &sq->tombstone) == 0;
@@ -571,7 +571,7 @@ static const struct action {
     const char *name;
     enum er_change_kind kind;
 } actions[] = {
-    {"cancel", ER_CHANGE_CANCEL}, {"pause", ER_CHANGE_HOLD},
+    {"cancel", ER_CHANGE_CANCEL}, {"pause", ER_CHANGE_PAUSE},
     {"resume", ER_CHANGE_RESUME}, {"retry", ER_CHANGE_RETRY},
     {"remove", ER_CHANGE_REMOVE}, {"requeue", ER_CHANGE_REQUEUE},
 };
@@ -630,7 +630,7 @@ state_after(const struct er_change_request *c, const struct er_change *row)
     switch (c->kind) {
     case ER_CHANGE_CANCEL:
         return row->state == ER_TASK_RUNNING ? ER_TASK_RUNNING : ER_TASK_CANCELLED;
-    case ER_CHANGE_HOLD:
+    case ER_CHANGE_PAUSE:
         return ER_TASK_PAUSED;
     case ER_CHANGE_RESUME:
         return row->state == ER_TASK_PAUSED ? ER_TASK_QUEUED : row->state;
@@ -905,7 +905,7 @@ states_of_action(enum er_change_kind kind)
     case ER_CHANGE_CANCEL:
     case ER_CHANGE_EDIT:
         return all & ~final;
-    case ER_CHANGE_HOLD:
+    case ER_CHANGE_PAUSE:
         return BIT(QUEUED) | BIT(SCHEDULED) | BIT(BLOCKED);
     case ER_CHANGE_RESUME:
         return BIT(PAUSED);

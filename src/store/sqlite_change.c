@@ -308,7 +308,7 @@ edit_row(struct er_store *s, er_usec now, struct er_change *row,
 
 int
 er_store_edit(struct er_store *s, er_usec now, struct er_change *row,
-              const struct er_edit *edit)
+              struct er_edit *edit)
 {
     int rc = er_sqlite_enter(s);
     if (rc == 0) {

@@ -146,9 +146,10 @@ er_store_attempts(struct er_store_reader *r, er_task_id id, struct er_arena *are
 }
 
 int
-er_store_after(struct er_store_reader *r, er_task_id id, size_t offset, size_t limit,
-               struct er_arena *arena, struct er_after **out, size_t *out_n)
+er_store_after(struct er_store_reader *r, er_task_id id, bool open, size_t offset,
+               size_t limit, struct er_arena *arena, struct er_after **out, size_t *out_n)
 {
+    (void)open;
     struct er_stmt q;
     struct er_after *list = NULL;
     size_t n = 0, size = 0;

@@ -56,6 +56,7 @@ int er_store_check(struct er_store_reader *r, struct er_err *err) ER_MUSTCHECK;
 struct er_ready {
     er_task_id id;
     int64_t lane, rank;
+    int64_t cost; /* of its start; see struct er_rate */
 };
 struct er_lane {
     int64_t id;
@@ -83,6 +84,10 @@ void er_store_rollback(struct er_store *s);
  * until the next call. */
 const char *er_store_failure(const struct er_store *s);
 
+/* How long a priority is worth: rank = created_at - priority x step. Set once, before the
+ * first verb; ER_AGEING when never set. Tasks keep the rank that they were given. */
+void er_store_set_ageing(struct er_store *s, er_usec step);
+
 /* ---- submit ---------------------------------------------------------------------- */
 
 struct er_new_after {
@@ -97,15 +102,19 @@ struct er_new_task {
     const char *name;      /* never NULL */
     const char *args_json; /* never NULL */
     const char *cwd;
-    const char *env_json;    /* an object, stored once by content; NULL = none */
-    const char *correlation; /* never NULL */
+    const char *env_json;     /* an object, stored once by content; NULL = none */
+    const char *correlation;  /* never NULL */
+    bool inherit_correlation; /* the parent's is taken instead, when there is a parent */
     const char *key;
     uint64_t body_hash; /* of what was submitted: tells a repeated key from a clash */
     const char *tags_json, *meta_json;
     uint64_t signature; /* of type and command, for the expected duration; 0 = none */
     int priority, retries;
-    er_usec backoff_for, timeout_for, grace_for;
+    er_usec backoff_for, timeout_for, grace_for, heartbeat_for;
+    int64_t cost;       /* from 1; 0 = 1 */
     er_usec run_at;     /* ER_NEVER or past = at once */
+    bool run_at_fixed;  /* a moment of the wall clock (--at); else so long from now, and
+                           moved with the clock when that is set: er_store_shift */
     er_usec expires_at; /* longest wait for the first start; ER_NEVER = none */
     enum er_on_lost on_lost;
     er_task_id parent;
@@ -130,8 +139,8 @@ struct er_new_task {
 /* Adds n tasks, in order. `atomic`: all or none (then every row has a status other than 0
  * when one failed). Facts: task-queued, -scheduled or -blocked for each; then -paused when it
  * is held, or -cancelled when a dependency can no longer be met. A row whose `existing` is
- * set has no effects; a key that stands twice in one call is one task, too. rank = created_at - priority * 60 s (a constant, so
- * that a priority is worth a minute of waiting each: linear ageing). */
+ * set has no effects; a key that stands twice in one call is one task, too. The rank is a
+ * constant (linear ageing, see er_store_set_ageing): nothing is ever ranked anew. */
 int er_store_submit(struct er_store *s, er_usec now, struct er_new_task *rows, size_t n,
                     bool atomic) ER_MUSTCHECK;
 
@@ -163,7 +172,8 @@ struct er_finish {
                                  row removed) */
     int add_failures, add_losses; /* losses: set to 0 when add_losses is 0 and the attempt
                                      ran to its own end and another follows (scheduled) */
-    er_usec run_at; /* scheduled: when (ER_NEVER: at once); paused: when it resumes */
+    er_usec run_at; /* scheduled: when (ER_NEVER: at once); paused: when it resumes by
+                       itself (resumes_at; a rate limit), ER_NEVER = by request only */
     er_usec started_at, finished_at; /* when the process really ran; ER_NEVER = unknown */
     const char *outcome;             /* ER_OUTCOME_* of the attempt */
     bool has_exit_code;
@@ -180,7 +190,7 @@ struct er_finish {
     int status; /* 0; ER_ELOST: not this attempt's task any more; ER_EINVALID: a state to
                    which what runs cannot go */
 };
-/* Ends attempts. A task that became final releases or cancels its dependents in the same
+/* Ends attempts that run or are paused in place. A task that became final releases or cancels its dependents in the same
  * transaction (transitively), each with its own facts; the expected duration of its
  * signature is learnt from completed attempts. */
 int er_store_finish(struct er_store *s, er_usec now, struct er_finish *rows,
@@ -197,6 +207,32 @@ struct er_progress_row {
 int er_store_progress(struct er_store *s, struct er_progress_row *rows,
                       size_t n) ER_MUSTCHECK;
 
+struct er_suspend {
+    er_task_id id;
+    int attempt;
+    int64_t session;
+    bool paused; /* true: running -> paused in place; false: paused in place -> running */
+    int status;  /* out: 0 (also when it is so already); ER_ELOST */
+};
+/* Pauses attempts in place (their processes are stopped, the attempt and its session stay)
+ * and lets them go on. Facts task-paused and task-resumed, reason "user". */
+int er_store_suspend(struct er_store *s, er_usec now, struct er_suspend *rows,
+                     size_t n) ER_MUSTCHECK;
+
+struct er_item_row {
+    er_task_id id;
+    int attempt;
+    int64_t session;
+    const char *name; /* 1 to ER_MAX_NAME bytes */
+    bool failed;
+    int status; /* out: 0 or ER_ELOST */
+};
+/* Stores items one by one; one that is there already gets the new outcome. The cost of one
+ * does not depend on how many there are. The task's items_completed and items_failed
+ * follow. No facts. */
+int er_store_items_put(struct er_store *s, er_usec now, struct er_item_row *rows,
+                       size_t n) ER_MUSTCHECK;
+
 /* ---- changes by request ------------------------------------------------------------- */
 
 struct er_change {
@@ -205,21 +241,24 @@ struct er_change {
     enum er_task_state state; /* out: before the change (also with ER_ESTATE) */
     bool held;                /* out, likewise */
     int attempt;              /* out, with running */
-    int64_t session;          /* out, with running */
+    int64_t session;          /* out, with running or paused in place; else 0 */
+    int64_t dependents; /* out of er_store_retry: how many tasks were cancelled because
+                                 of this one, and stay so */
 };
 /* Changes nothing: fills the outputs of each row. */
 int er_store_look(struct er_store *s, struct er_change *rows, size_t n) ER_MUSTCHECK;
-/* waiting -> cancelled at once (dependents too); running: cancel_requested is set, the
- * worker must be told; final: ER_ESTATE. `reason` and `by` go into the fact's data. */
+/* waiting -> cancelled at once (dependents too); running or paused in place:
+ * cancel_requested is set, the worker must be told; final: ER_ESTATE. `reason` and `by` go into the fact's data. */
 int er_store_cancel(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
                     const char *reason, const char *by) ER_MUSTCHECK;
 /* Sets or clears the hold flag of what waits (facts task-paused/-resumed with reason);
- * `paused` goes back to queued when cleared. ER_ESTATE: running or final. A flag that is
- * already so is a success without a fact. */
+ * `paused` without a session (a rate limit) goes back to queued when cleared, before it is
+ * due. ER_ESTATE: running, paused in place, or final. A flag that is already so is a
+ * success without a fact. */
 int er_store_hold(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
                   bool held) ER_MUSTCHECK;
 /* final -> queued as a new run: run + 1, failures, losses, progress, result and error
- * cleared (and the checkpoint, if it had completed), no expiry; attempts keep counting; its
+ * cleared (checkpoint and items too if it had completed; else only failed items), no expiry; attempts keep counting; its
  * rank is that of a task made now. Dependencies are not waited for again. */
 int er_store_retry(struct er_store *s, er_usec now, struct er_change *rows,
                    size_t n) ER_MUSTCHECK;
@@ -230,22 +269,38 @@ int er_store_remove(struct er_store *s, er_usec now, struct er_change *rows,
 
 struct er_edit {
     const char *name, *queue, *limit_key; /* NULL: keep; limit_key "": none */
-    bool has_priority, has_retries, has_timeout, has_run_at;
+    bool has_priority, has_retries, has_timeout, has_run_at, has_backoff, has_grace,
+        has_heartbeat, has_expires, has_on_lost, has_cost, has_after;
     int priority, retries;
-    er_usec timeout_for, run_at;
+    er_usec timeout_for, run_at, backoff_for, grace_for, heartbeat_for, expires_at;
+    bool run_at_fixed;
+    enum er_on_lost on_lost;
+    int64_t cost;
+    const struct er_new_after *after; /* has_after: instead of those it had; ids only */
+    size_t n_after;
+    int bad_after; /* out: ER_ENOTFOUND, ER_EINVALID: which of them; -1 = none */
+    /* out, with ER_EINVALID: the cycle that it would make, from the task to itself; cut when
+     * it is longer */
+    er_task_id chain[16];
+    size_t n_chain;
 };
-/* Changes one task that waits; fact task-changed. ER_ESTATE: running or final. When it may
+/* Changes one task that waits; fact task-changed. ER_ESTATE: running or final; ER_EINVALID:
+ * a cycle (chain), or a dependency on itself; ER_ENOTFOUND with bad_after: an unknown one. When it may
  * run and stands elsewhere now (lane, rank), it is among the ready ones again. */
 int er_store_edit(struct er_store *s, er_usec now, struct er_change *row,
-                  const struct er_edit *edit) ER_MUSTCHECK;
+                  struct er_edit *edit) ER_MUSTCHECK;
 
 /* ---- the scheduler's views ------------------------------------------------------------ */
 
-/* scheduled tasks whose run_at has come -> queued (fact task-queued), and waiting tasks
+/* scheduled tasks whose run_at has come -> queued (fact task-queued), paused ones whose
+ * resumes_at has come -> queued (fact task-resumed, reason "rate-limit"), and waiting tasks
  * whose expires_at has passed -> failed (code "expired"): at most `limit` tasks.
  * *out_next = the earliest moment that is left (may be <= now when the limit cut). */
 int er_store_due(struct er_store *s, er_usec now, size_t limit,
                  er_usec *out_next) ER_MUSTCHECK;
+/* The wall clock was set by `by`: spans that are being waited for (delays, backoffs, rate
+ * limits, expiries) move with it; moments that were named (run_at_fixed) stay. */
+int er_store_shift(struct er_store *s, er_usec by) ER_MUSTCHECK;
 /* The first n tasks of a lane that may run, in order of (rank, id), behind the given
  * (rank, id); INT64_MIN, 0 = from the start. Returns how many in *out_n. */
 int er_store_peek(struct er_store *s, int64_t lane, int64_t after_rank,
@@ -276,13 +331,43 @@ struct er_queue {
     int concurrency; /* 0 = no limit of its own */
     int64_t size;    /* most waiting tasks; 0 = no limit */
     bool paused;
+    struct er_rate rates[ER_MAX_RATES];
+    size_t n_rates;
 };
-/* ER_EINVALID: a negative number. */
+/* ER_EINVALID: a negative number, or a rate out of bounds. Fact queue-changed. */
 int er_store_queue_put(struct er_store *s, er_usec now,
                        const struct er_queue *q) ER_MUSTCHECK;
 /* Removes the settings. ER_ESTATE: tasks that are not final are in it. ER_ENOTFOUND: it has
  * none. Fact queue-changed with "removed". These codes leave the transaction good. */
 int er_store_queue_remove(struct er_store *s, er_usec now, const char *name) ER_MUSTCHECK;
+/* Nothing is claimed any more, of any queue, until it is cleared. Fact queue-changed with
+ * {"all": true, "paused": ...}, none when it is so already. */
+int er_store_pause_all(struct er_store *s, er_usec now, bool paused) ER_MUSTCHECK;
+
+/* ---- limit keys and types ----------------------------------------------------------------- */
+
+/* What holds for all tasks with one limit key, of whatever queue and type. */
+struct er_limit {
+    const char *key;
+    int concurrency; /* 0 = no limit */
+    struct er_rate rates[ER_MAX_RATES];
+    size_t n_rates;
+};
+/* As er_store_queue_put and _remove; fact limit-changed. Removing settings is never refused
+ * for tasks that carry the key: they are then without a limit. */
+int er_store_limit_put(struct er_store *s, er_usec now,
+                       const struct er_limit *limit) ER_MUSTCHECK;
+int er_store_limit_remove(struct er_store *s, er_usec now, const char *key) ER_MUSTCHECK;
+
+struct er_type_row {
+    const char *name;
+    const char *definition_json; /* an object: src/wire/type_json.h reads it */
+};
+/* Keeps a type's definition; the same one again is a success without a fact. Fact
+ * type-changed. Remove: ER_ENOTFOUND. */
+int er_store_type_put(struct er_store *s, er_usec now,
+                      const struct er_type_row *type) ER_MUSTCHECK;
+int er_store_type_remove(struct er_store *s, er_usec now, const char *name) ER_MUSTCHECK;
 
 /* ---- retention ---------------------------------------------------------------------------- */
 
@@ -292,7 +377,9 @@ struct er_retention {
     er_usec tombstone_for; /* how long tombstones stay */
     int64_t facts;         /* most facts that stay */
     er_usec facts_for;     /* and none older than this */
-    int only_state;        /* -1, or remove tasks of this final state only (`clean`) */
+    int64_t log_bytes; /* most bytes of logs of finished tasks; 0 = no bound. Beyond it
+                              the oldest go first, whatever keep and keep_for say */
+    int only_state;    /* -1, or remove tasks of this final state only (`clean`) */
 };
 struct er_removed {
     er_task_id id;
@@ -323,8 +410,14 @@ struct er_store_state {
     size_t n_counters;
     struct er_session *sessions; /* not ended */
     size_t n_sessions;
-    struct er_task *running; /* tasks that run, with their sessions */
+    struct er_task
+        *running; /* tasks that run or are paused in place, with their sessions */
     size_t n_running;
+    struct er_limit *limits;
+    size_t n_limits;
+    struct er_type_row *types;
+    size_t n_types;
+    bool all_paused;
     er_usec next_due;
     int64_t last_seq, first_seq; /* facts that are kept; 0 when none */
 };
@@ -380,10 +473,42 @@ struct er_after {
     enum er_after_when when;
     int state; /* enum er_task_state; -1 = removed and forgotten */
 };
-/* The dependencies of a task, in the order given; at most `limit` from the `offset`-th. */
-int er_store_after(struct er_store_reader *r, er_task_id id, size_t offset, size_t limit,
-                   struct er_arena *arena, struct er_after **out,
+/* The dependencies of a task, in the order given (with `open`: only those that it still waits
+ * for); at most `limit` from the `offset`-th. */
+int er_store_after(struct er_store_reader *r, er_task_id id, bool open, size_t offset,
+                   size_t limit, struct er_arena *arena, struct er_after **out,
                    size_t *out_n) ER_MUSTCHECK;
+
+struct er_after_result {
+    er_task_id id;
+    int state; /* as in struct er_after */
+    bool has_exit_code;
+    int exit_code;
+    const void *result; /* NULL = none, or left out */
+    size_t result_len;  /* its whole length, also when it was left out */
+};
+/* The results of a task's dependencies, in order. Of the results at most max_bytes in all
+ * are read; those that do not fit are left out. */
+int er_store_after_results(struct er_store_reader *r, er_task_id id, size_t max_bytes,
+                           struct er_arena *arena, struct er_after_result **out,
+                           size_t *out_n) ER_MUSTCHECK;
+
+struct er_item {
+    const char *name;
+    bool failed;
+    int attempt; /* in which it was stored */
+    er_usec at;
+};
+/* The stored items of a task by name, behind the name `after` (NULL = from the first);
+ * `failed`: -1 = all, 0 = completed ones, 1 = failed ones. */
+int er_store_items(struct er_store_reader *r, er_task_id id, int failed,
+                   const char *after, size_t limit, struct er_arena *arena,
+                   struct er_item **out, size_t *out_n) ER_MUSTCHECK;
+/* All settings of limit keys; all definitions of types; whether all is paused. */
+int er_store_limits(struct er_store_reader *r, struct er_arena *arena,
+                    struct er_limit **out, size_t *out_n) ER_MUSTCHECK;
+int er_store_types(struct er_store_reader *r, struct er_arena *arena,
+                   struct er_type_row **out, size_t *out_n) ER_MUSTCHECK;
 
 struct er_fact_filter {
     int64_t since;           /* facts with a greater number */

@@ -80,7 +80,7 @@ f_setup(void **state)
     assert_int_equal(pipe(f->reached), 0);
     f->wall = er_clock_wall(er_clock_system());
     f->mono = SEC;
-    f->clock = (struct er_clock){fake_wall, fake_mono, f};
+    f->clock = (struct er_clock){fake_wall, fake_mono, fake_mono, f};
     f->options = (struct er_engine_options){
         .clock = &f->clock,
         .store_path = f->path,

@@ -250,14 +250,14 @@ hold__keeps_a_task_from_running_and_resume_lets_it_go(void **state)
 {
     struct fixture *f = *state;
     er_task_id a = f_add(f, f_new()), b = f_add(f, f_new());
-    assert_int_equal(f_change(f, ER_CHANGE_HOLD, a), 0);
+    assert_int_equal(f_change(f, ER_CHANGE_PAUSE, a), 0);
     struct worker *w = w_new(f, 2);
     assert_int_equal(w_run(w).task, b);
     f_settle(f);
     assert_int_equal(w_count(w, "run"), 0);
     assert_int_equal(f_change(f, ER_CHANGE_RESUME, a), 0);
     assert_int_equal(w_run(w).task, a);
-    assert_int_equal(f_change(f, ER_CHANGE_HOLD, a), ER_ESTATE);
+    assert_int_equal(f_change(f, ER_CHANGE_PAUSE, a), ER_ESTATE);
 }
 
 static void

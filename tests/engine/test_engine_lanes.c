@@ -248,7 +248,7 @@ any_mixture__leaves_nothing_behind(void **state)
         n += many;
         for (int i = 1; i < 4; i++) {
             er_task_id id = (er_task_id)(er_rand_next(&seed) % (n + 1)) + 1;
-            f_post_change(f, i == 1 ? ER_CHANGE_HOLD : ER_CHANGE_RESUME, id, false,
+            f_post_change(f, i == 1 ? ER_CHANGE_PAUSE : ER_CHANGE_RESUME, id, false,
                           &rc[i]);
         }
         f->wall += ER_USEC_PER_MS;

@@ -15,6 +15,7 @@
 #include "model/idlist.h"
 #include "model/mask.h"
 #include "model/progress_line.h"
+#include "model/rate.h"
 #include "model/shell_words.h"
 #include "model/suggest.h"
 #include "model/text.h"
@@ -57,9 +58,9 @@ check_rate(const char *text)
         struct er_buf b;
         er_buf_init(&b, 0);
         er_rate_encode(&r, &b);
-        require(r.count > 0 && r.per_for > 0);
+        require(r.n > 0 && r.per_for > 0);
         require(er_rate_parse(b.data, &again, NULL) == 0);
-        require(again.count == r.count && again.per_for == r.per_for);
+        require(again.n == r.n && again.burst == r.burst && again.per_for == r.per_for);
         er_buf_fini(&b);
     }
 }

@@ -310,7 +310,7 @@ read_all(struct fixture *f, struct er_arena *a)
     rc = rc ? rc : er_store_list(f->r, &by_tag, a, &tasks, &n, &more);
     rc = rc ? rc : er_store_list(f->r, &by_queue, a, &tasks, &n, &more);
     rc = rc ? rc : er_store_attempts(f->r, 1, a, &attempts, &n);
-    rc = rc ? rc : er_store_after(f->r, 2, 0, 10, a, &after, &n);
+    rc = rc ? rc : er_store_after(f->r, 2, false, 0, 10, a, &after, &n);
     rc = rc ? rc : er_store_facts(f->r, &all, a, &facts, &n, &last);
     rc = rc ? rc : er_store_env(f->r, t.env, a, &env);
     rc = rc ? rc : er_store_counters(f->r, a, &counters, &n);

@@ -444,12 +444,12 @@ after__tells_states_of_what_is_gone(void **state)
     f_begin(f);
     assert_int_equal(er_store_remove(f->s, f->now, &row, 1), 0);
     f_commit(f);
-    assert_int_equal(er_store_after(f->r, id, 0, 10, &f->arena, &after, &n), 0);
+    assert_int_equal(er_store_after(f->r, id, false, 0, 10, &f->arena, &after, &n), 0);
     assert_true(n == 1 && after[0].id == on && after[0].when == ER_AFTER_FAIL);
     assert_int_equal(after[0].state, ER_TASK_FAILED);
     f->now += SEC;
     (void)prune(f, &keep, 10);
-    assert_int_equal(er_store_after(f->r, id, 0, 10, &f->arena, &after, &n), 0);
+    assert_int_equal(er_store_after(f->r, id, false, 0, 10, &f->arena, &after, &n), 0);
     assert_true(n == 1 && after[0].state == -1);
 }
 

@@ -257,12 +257,12 @@ submit__references_may_point_forward_and_back(void **state)
     assert_non_null(strstr(f_data(f, 1), "\"waiting_for\":2"));
     struct er_after *after;
     size_t n;
-    assert_int_equal(er_store_after(f->r, 3, 0, 10, &f->arena, &after, &n), 0);
+    assert_int_equal(er_store_after(f->r, 3, false, 0, 10, &f->arena, &after, &n), 0);
     assert_int_equal(n, 2);
     assert_true(after[0].id == 2 && after[0].when == ER_AFTER_ANY &&
                 after[0].state == ER_TASK_BLOCKED);
     assert_true(after[1].id == first && after[1].state == ER_TASK_QUEUED);
-    assert_int_equal(er_store_after(f->r, 3, 1, 10, &f->arena, &after, &n), 0);
+    assert_int_equal(er_store_after(f->r, 3, false, 1, 10, &f->arena, &after, &n), 0);
     assert_true(n == 1 && after[0].id == first);
     f_run(f, 4, ER_TASK_COMPLETED);
     assert_string_equal(f_ready(f), "2");

@@ -194,57 +194,6 @@ duration_encode__is_read_back_as_the_same(void **state)
     }
 }
 
-static void
-rate_parse__reads_count_and_span(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        int count;
-        er_usec per;
-        const char *again;
-    } good[] = {
-        {"10/1m", 10, M, "10/1m"},
-        {"10/m", 10, M, "10/1m"},
-        {"1/s", 1, S, "1/1s"},
-        {"100/1h30m", 100, 90 * M, "100/1h30m"},
-        {"5/250ms", 5, 250 * MS, "5/250ms"},
-        {"1000000000/d", 1000000000, D, "1000000000/1d"},
-    };
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-        struct er_rate r = {0, 0};
-        struct er_buf b;
-        er_buf_init(&b, 0);
-        assert_int_equal(er_rate_parse(good[i].text, &r, NULL), 0);
-        assert_int_equal(r.count, good[i].count);
-        assert_int_equal(r.per_for, good[i].per);
-        er_rate_encode(&r, &b);
-        assert_string_equal(b.data, good[i].again);
-        er_buf_fini(&b);
-    }
-}
-
-static void
-rate_parse__refuses_what_is_none(void **state)
-{
-    (void)state;
-    static const char *const bad[] = {
-        "",      "10",    "/1m",          "10/",
-        "0/1m",  "-1/1m", "10/0",         "10/0s",
-        "10/1",  "10/mm", "10/1m/",       "1.5/m",
-        "10 /m", "10/m ", "1000000001/s", "99999999999999999999/s",
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct er_rate r = {7, 7};
-        struct er_err err;
-        if (er_rate_parse(bad[i], &r, &err) != ER_EINVALID) {
-            fail_msg("'%s' was accepted", bad[i]);
-        }
-        assert_int_equal(r.count, 7);
-        assert_non_null(strstr(err.text, "try 10/1s"));
-    }
-}
-
 int
 main(void)
 {
@@ -256,8 +205,6 @@ main(void)
         cmocka_unit_test(duration_format__shows_two_units_rounded_down),
         cmocka_unit_test(age_format__counts_whole_minutes_hours_and_days),
         cmocka_unit_test(duration_encode__is_read_back_as_the_same),
-        cmocka_unit_test(rate_parse__reads_count_and_span),
-        cmocka_unit_test(rate_parse__refuses_what_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* A type's definition as JSON, and rates as text: what the store keeps, what PUT
+ * /v1/types/NAME takes and GET shows. Any thread.
+ *
+ *   {"help": "fetches a page", "concurrency": 4, "retries": 2, "backoff_s": 1,
+ *    "timeout_s": 60, "heartbeat_s": 10, "success_percent": 95, "rate_limit_s": 60,
+ *    "exit_codes": {"75": "retryable", "3": "fatal", "24": "completed"}}
+ *
+ *   {"n": 60, "per_s": 60, "burst": 1, "counts": "cost" or "starts"}     a rate
+ *   60/1m   90000/1m:starts   5000/1h:burst=100                          the same as text */
+#ifndef ER_WIRE_TYPE_JSON_H
+#define ER_WIRE_TYPE_JSON_H
+
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "model/type.h"
+
+/* Reads a definition; texts go into the arena (the name is borrowed). ER_EINVALID names the
+ * member and what would be right. */
+int er_type_json_read(const char *name, const json_t *o, struct er_arena *arena,
+                      struct er_type *out, struct er_err *err) ER_MUSTCHECK;
+/* The same from text. */
+int er_type_json_parse(const char *name, const char *json, struct er_arena *arena,
+                       struct er_type *out, struct er_err *err) ER_MUSTCHECK;
+/* Adds the definition's object: only what differs from a type without one. Equal types give
+ * equal text. */
+void er_type_json_add(const struct er_type *t, struct er_buf *b);
+
+/* Rates: an array of at most ER_MAX_RATES objects or texts. */
+int er_rates_json_read(const json_t *array, struct er_rate out[ER_MAX_RATES],
+                       size_t *out_n, struct er_err *err) ER_MUSTCHECK;
+void er_rates_json_add(const struct er_rate *rates, size_t n, struct er_buf *b);
+
+#endif
