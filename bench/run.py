@@ -5,7 +5,8 @@
 usage: run.py --programs STAGE [--where FOLDER] [--quick] [ROW...]
 
 Prints TSV: row, what, value, unit, the peer's value, ratio, what is to be reached, and yes
-or no. Rows (all when none is named): disk drain add submit latency page claim hundred idle.
+or no. Rows (all when none is named): disk drain add submit latency page claim chain fan keys
+hundred idle.
 A benchmark, not a test: it ends with 0 whatever the numbers are. Rates and costs are the best of
 several turns, errand and its peers taking turns: what other programs take from a machine in
 between is not the subject; latencies are medians and p99 of all. Peers come from Debian
@@ -280,11 +281,7 @@ class Bench:
     def claim_cost(self, queued, before=""):
         """Microseconds a task from claim to reported, by a worker that does nothing."""
         slots = 16
-        idle = f"{self.bin}/idle-worker"  # keeps the daemon from starting a real one
-        with open(idle, "w", encoding="utf-8") as script:
-            script.write("#!/bin/sh\nexec sleep 100000\n")
-        os.chmod(idle, 0o755)
-        instance = self.instance(slots, idle)
+        instance = self.nobody(slots)
         if before:
             settings = {"paused": True} if before == "paused" else {"concurrency": 1}
             self.put_queue(instance, "front", settings)
@@ -292,7 +289,6 @@ class Bench:
                 # one that never ends (the client keeps what has this name) takes its only permit
                 self.bulk_text(instance, '{"args":{"argv":["true"]},"queue":"front","priority":1000,"name":"KEEP"}\n')
             self.fill(instance, self.scale(100000), "front")
-        self.put_queue(instance, "bench", {"paused": True})
         costs, batch = [], 900
         self.fill(instance, queued, "bench")
         for _ in range(15):
@@ -311,6 +307,90 @@ class Bench:
             cost = self.claim_cost(queued, before)
             what = f"the same, {queued:,} queued" + (f", 100,000 of a {before} queue before them" if before else "")
             row("claim", what, cost, "us", "1,000 queued", small, cost / small, "< 1.2", cost / small < 1.2)
+
+    def nobody(self, slots):
+        """An instance whose work is taken by our client: an executor that does nothing."""
+        idle = f"{self.bin}/idle-worker"  # keeps the daemon from starting a real one
+        with open(idle, "w", encoding="utf-8") as script:
+            script.write("#!/bin/sh\nexec sleep 100000\n")
+        os.chmod(idle, 0o755)
+        instance = self.instance(slots, idle)
+        self.put_queue(instance, "bench", {"paused": True})
+        return instance
+
+    def submit_chain(self, instance, n):
+        """n tasks in the paused queue, each waiting for the one before it."""
+        first = '{"args":{"argv":["true"]},"queue":"bench","ref":"0"}\n'
+        rest = "".join('{"args":{"argv":["true"]},"queue":"bench","ref":"%d","after":[{"ref":"%d"}]}\n' % (i, i - 1)
+                       for i in range(1, n))
+        self.bulk_text(instance, first + rest)
+
+    def chain(self):
+        n = self.scale(10000)
+        rates = {"nobody": [], "true": []}
+        for _ in range(3):
+            instance = self.nobody(2)
+            self.submit_chain(instance, n)
+            self.put_queue(instance, "bench", {"paused": False})
+            rates["nobody"].append(1e6 / self.client(instance, "claim", n, 2)["us_per_task"])
+            instance.close()
+            instance = self.instance(2)
+            self.put_queue(instance, "bench", {"paused": True})
+            self.submit_chain(instance, n)
+            began = time.monotonic()
+            self.put_queue(instance, "bench", {"paused": False})
+            instance.get(f"/v1/tasks/{n}?wait=600&until=final")
+            rates["true"].append(n / (time.monotonic() - began))
+            instance.close()
+        for executor, reach in (("nobody", 1500), ("true", 400)):
+            rate = max(rates[executor])
+            what = "an executor that does nothing" if executor == "nobody" else "true"
+            row("chain", f"{n:,} tasks, each after the one before, {what}", rate, "links/s", reach=f">= {reach}",
+                well=rate >= reach)
+
+    def fan(self):
+        n = self.scale(100000)
+        task = '{"args":{"argv":["true"]},"queue":"bench"%s}\n'
+        rates = {"out": [], "in": []}
+        for _ in range(3):
+            instance = self.nobody(16)
+            self.bulk_text(instance, task % "")
+            for at in range(0, n, 50000):
+                self.bulk_text(instance, task % ',"after":[{"id":1}]' * min(50000, n - at))
+            self.put_queue(instance, "bench", {"paused": False})
+            rates["out"].append(1e6 / self.client(instance, "claim", n + 1, 16)["us_per_task"])
+            instance.close()
+            instance = self.nobody(16)
+            for at in range(0, n, 50000):
+                self.bulk_text(instance, task % "" * min(50000, n - at))
+            after = ",".join('{"id":%d}' % i for i in range(1, n + 1))
+            self.bulk_text(instance, task % f',"after":[{after}]')
+            self.put_queue(instance, "bench", {"paused": False})
+            rates["in"].append(1e6 / self.client(instance, "claim", n + 1, 16)["us_per_task"])
+            instance.close()
+        for way, words in (("out", f"{n:,} tasks after one"), ("in", f"one task after {n:,}")):
+            rate = max(rates[way])
+            row("fan", f"{words}, all run by an executor that does nothing", rate, "tasks/s", reach=">= 20000",
+                well=rate >= 20000)
+
+    def keys(self):
+        each, n = 100, self.scale(1000)
+        costs = {False: [], True: []}
+        for keyed in (False, True, False, True, False, True):
+            instance = self.nobody(16)
+            connection = instance.connect()
+            for i in range(n if keyed else 0):
+                connection.request("PUT", f"/v1/limits/key-{i}", '{"concurrency": 2}')
+            connection.close()
+            task = '{"args":{"argv":["true"]},"queue":"bench"%s}\n'
+            for _ in range(each):
+                self.bulk_text(instance, "".join(task % (',"limit_key":"key-%d"' % i if keyed else "") for i in range(n)))
+            self.put_queue(instance, "bench", {"paused": False})
+            costs[keyed].append(self.client(instance, "claim", n * each, 16)["us_per_task"])
+            instance.close()
+        plain, keyed = min(costs[False]), min(costs[True])
+        row("keys", f"claim and finish of one of {n * each:,} tasks, {n:,} limit keys with a limit each", keyed, "us",
+            "no keys", plain, keyed / plain, "<= 1.3", keyed / plain <= 1.3)
 
     def resident(self, *pids):
         total = 0
@@ -401,7 +481,7 @@ class Bench:
         return found or {"-": (0.0, 0.0)}
 
 
-ROWS = ["disk", "drain", "add", "submit", "latency", "page", "claim", "hundred", "idle"]
+ROWS = ["disk", "drain", "add", "submit", "latency", "page", "claim", "chain", "fan", "keys", "hundred", "idle"]
 
 
 def main():

@@ -18,7 +18,7 @@ static const char *const moves[] = {
     /* scheduled */ "x.x...xx",
     /* blocked   */ "xx....xx",
     /* running   */ "xx..xxxx",
-    /* paused    */ "xx.x..xx",
+    /* paused    */ "xx.x.xxx",
     /* completed */ "xxx.....",
     /* failed    */ "xxx.....",
     /* cancelled */ "xxx.....",
