@@ -24,7 +24,7 @@
 #define FILE_MAX ((size_t)1 << 20)
 #define CORES_ID INT64_C(0) /* the number that stands for `cores` */
 
-enum kind { KIND_INT, KIND_CORES, KIND_SIZE, KIND_SPAN, KIND_LIST, KIND_WORD };
+enum kind { KIND_INT, KIND_CORES, KIND_SIZE, KIND_SPAN, KIND_STEP, KIND_LIST, KIND_WORD };
 
 struct option {
     const char *key;
@@ -142,14 +142,20 @@ static int
 parse_span(const struct option *o, const char *text, int64_t *out, struct er_err *err)
 {
     char min[ER_DURATION_SIZE], max[ER_DURATION_SIZE];
+    bool step = o->kind == KIND_STEP;
+    if (step && strcmp(text, "off") == 0) {
+        *out = ER_NEVER;
+        return 0;
+    }
     int rc = er_duration_parse(text, out, err);
     if (rc || (*out >= o->min && *out <= o->max)) {
         return rc;
     }
     er_duration_format(o->min, min);
     er_duration_format(o->max, max);
-    return er_fail(err, ER_EINVALID, "invalid duration '%.60s': it must be from %s to %s",
-                   text, min, max);
+    return er_fail(err, ER_EINVALID,
+                   "invalid duration '%.60s': it must be from %s to %s%s", text, min, max,
+                   step ? ", or off" : "");
 }
 
 /* The words stand behind the colon of the meaning. */
@@ -226,6 +232,7 @@ parse(const struct option *o, const char *text, struct er_config_value *v,
     case KIND_SIZE:
         return parse_size(o, text, &v->number, err);
     case KIND_SPAN:
+    case KIND_STEP:
         return parse_span(o, text, &v->number, err);
     case KIND_LIST:
         return parse_list(o, v, text, err);
@@ -497,7 +504,7 @@ er_config_int(const struct er_config *c, enum er_config_option option)
 er_usec
 er_config_span(const struct er_config *c, enum er_config_option option)
 {
-    ER_ASSERT(options[option].kind == KIND_SPAN);
+    ER_ASSERT(options[option].kind == KIND_SPAN || options[option].kind == KIND_STEP);
     return c->values[option].number;
 }
 
@@ -546,6 +553,7 @@ add_json_value(const struct er_config *c, size_t i, struct er_buf *b)
         return;
     case KIND_SIZE:
     case KIND_SPAN:
+    case KIND_STEP:
     case KIND_WORD:
         break;
     }

@@ -25,7 +25,7 @@ enum er_config_option {
 #include "model/options.def"
 #undef OPTION
 };
-#define ER_CONFIG_OPTIONS 15
+#define ER_CONFIG_OPTIONS 18
 
 /* From the least to the most important. */
 enum er_config_origin {
@@ -38,7 +38,7 @@ struct er_config_value {
     enum er_config_origin origin;
     char *where; /* "/path/config.yml:3", "ERRAND_GRACE", "--grace"; NULL for defaults */
     char *text;  /* as it was written; of a LIST, joined by commas */
-    int64_t number; /* INT, CORES: itself; SIZE: bytes; SPAN: microseconds */
+    int64_t number; /* INT, CORES: itself; SIZE: bytes; SPAN, STEP: microseconds */
     char **list;    /* LIST */
     size_t n_list;
 };
@@ -68,6 +68,7 @@ int er_config_load(struct er_config *c, const char *path,
 
 /* The value of an INT, CORES (the number of cores in the place of `cores`) or SIZE. */
 int64_t er_config_int(const struct er_config *c, enum er_config_option option);
+/* The value of a SPAN or STEP; ER_NEVER for `off`. */
 er_usec er_config_span(const struct er_config *c, enum er_config_option option);
 /* The value of a WORD. */
 const char *er_config_word(const struct er_config *c, enum er_config_option option);

@@ -145,6 +145,26 @@ mistakes__are_told_with_line_and_setting(void **state)
 }
 
 static void
+ageing__is_a_span_or_off(void **state)
+{
+    (void)state;
+    struct er_config c;
+    er_config_init(&c);
+    assert_int_equal(er_config_span(&c, ER_CONFIG_AGEING), 60 * ER_USEC_PER_SEC);
+    assert_int_equal(er_config_span(&c, ER_CONFIG_DRAIN), 10 * ER_USEC_PER_SEC);
+    assert_int_equal(er_config_int(&c, ER_CONFIG_LOGS_MAX), INT64_C(10) << 30);
+    assert_int_equal(er_config_set(&c, "ageing", "off", ER_CONFIG_FLAG, "--x", NULL), 0);
+    assert_int_equal(er_config_span(&c, ER_CONFIG_AGEING), ER_NEVER);
+    assert_int_equal(er_config_set(&c, "logs_max", "0", ER_CONFIG_FLAG, "--x", NULL), 0);
+    assert_int_equal(er_config_int(&c, ER_CONFIG_LOGS_MAX), 0);
+    er_config_fini(&c);
+    refused("ageing: 0s\n", ":1: ageing: invalid duration '0s': it must be from 1ms to "
+                            "3650d00h, or off");
+    refused("drain: off\n",
+            ":1: drain: invalid duration 'off' (try 250ms, 2s, 5m, 1h30m)");
+}
+
+static void
 mistakes__in_yaml_are_told_with_their_line(void **state)
 {
     (void)state;
@@ -254,6 +274,7 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(variables__that_are_wrong_are_named, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(ageing__is_a_span_or_off, setup, teardown),
         cmocka_unit_test_setup_teardown(print__tells_each_value_and_its_origin, setup,
                                         teardown),
     };
