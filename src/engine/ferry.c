@@ -5,9 +5,6 @@
  * transaction is rolled back and every operation of the crossing gets the code. */
 #include "engine/ferry.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include "base/mem.h"
 
 /* One flush: a chain of operations. Comes back as a letter with several joined. */
@@ -26,9 +23,8 @@ struct er_ferry {
     const struct er_clock *clock;
     er_ferry_effects_fn *on_effects;
     void *ctx;
-    struct er_mailbox *inbox;
-    struct cargo *pier; /* what the next flush takes; NULL = empty */
-    pthread_t thread;
+    struct er_crew *crew; /* NULL after er_ferry_stop */
+    struct cargo *pier;   /* what the next flush takes; NULL = empty */
 };
 
 static void
@@ -93,22 +89,14 @@ cross(struct er_ferry *f, struct cargo *first)
     er_loop_post(f->loop, &first->letter);
 }
 
-static void *
-ferry_main(void *arg)
+static void
+take(void *ctx, struct er_mail *mail)
 {
-    struct er_ferry *f = arg;
-    struct er_mail *mail;
-    while ((mail = er_mailbox_wait(f->inbox)) != NULL) {
-        struct cargo *first = (struct cargo *)(void *)mail;
-        for (struct cargo *c = first;; c = c->more) {
-            c->more = (struct cargo *)(void *)c->letter.mail.next;
-            if (!c->more) {
-                break;
-            }
-        }
-        cross(f, first);
+    struct cargo *first = (struct cargo *)(void *)mail;
+    for (struct cargo *c = first; c; c = c->more) {
+        c->more = (struct cargo *)(void *)c->letter.mail.next;
     }
-    return NULL;
+    cross(ctx, first);
 }
 
 int
@@ -124,16 +112,10 @@ er_ferry_start(struct er_loop *loop, struct er_store *store, const struct er_clo
     f->clock = clock;
     f->on_effects = on_effects;
     f->ctx = ctx;
-    f->inbox = er_mailbox_new(NULL, NULL);
-    sigset_t all, old;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = f->inbox ? pthread_create(&f->thread, NULL, ferry_main, f) : 1;
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (rc != 0) {
-        er_mailbox_free(f->inbox);
+    int rc = er_crew_start_taking(loop, take, f, &f->crew);
+    if (rc) {
         er_free(f);
-        return ER_EIO;
+        return rc;
     }
     *out = f;
     return 0;
@@ -144,18 +126,15 @@ er_ferry_stop(struct er_ferry *f)
 {
     if (f) {
         er_ferry_flush(f);
-        er_mailbox_close(f->inbox);
-        (void)pthread_join(f->thread, NULL);
+        er_crew_stop(f->crew);
+        f->crew = NULL;
     }
 }
 
 void
 er_ferry_free(struct er_ferry *f)
 {
-    if (f) {
-        er_mailbox_free(f->inbox);
-        er_free(f);
-    }
+    er_free(f);
 }
 
 void
@@ -178,7 +157,9 @@ er_ferry_flush(struct er_ferry *f)
     if (f->pier) {
         struct cargo *c = f->pier;
         f->pier = NULL;
-        if (!er_mailbox_post(f->inbox, &c->letter.mail)) {
+        if (f->crew) {
+            er_crew_post_mail(f->crew, &c->letter.mail);
+        } else {
             c->rc = ER_ECLOSED; /* after er_ferry_stop: told so, from the loop as ever */
             c->letter.deliver = deliver;
             er_loop_post(f->loop, &c->letter);

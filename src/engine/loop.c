@@ -178,16 +178,11 @@ er_loop_set_alarm(struct er_loop *loop, er_usec wall_at)
 struct er_crew {
     struct er_loop *loop;
     struct er_mailbox *inbox;
-    void *thread_ctx;
+    er_crew_take_fn *take;
+    void *ctx;     /* of take */
+    void *job_ctx; /* what each job is given */
     pthread_t thread;
 };
-
-static void
-deliver_job(struct er_letter *letter)
-{
-    struct er_job *job = (struct er_job *)(void *)letter;
-    job->done(job);
-}
 
 static void *
 crew_main(void *arg)
@@ -195,14 +190,7 @@ crew_main(void *arg)
     struct er_crew *crew = arg;
     struct er_mail *mail;
     while ((mail = er_mailbox_wait(crew->inbox)) != NULL) {
-        while (mail) {
-            struct er_mail *next = mail->next;
-            struct er_job *job = (struct er_job *)(void *)mail;
-            job->run(job, crew->thread_ctx);
-            job->letter.deliver = deliver_job;
-            er_loop_post(job->loop, &job->letter);
-            mail = next;
-        }
+        crew->take(crew->ctx, mail);
     }
     return NULL;
 }
@@ -223,15 +211,9 @@ start_thread(pthread_t *thread, void *(*fn)(void *), void *arg)
     return rc ? ER_EIO : 0;
 }
 
-int
-er_crew_start(struct er_loop *loop, void *thread_ctx, struct er_crew **out)
+static int
+start(struct er_crew *crew, struct er_crew **out)
 {
-    struct er_crew *crew = er_zalloc(sizeof *crew);
-    if (!crew) {
-        return ER_ENOMEM;
-    }
-    crew->loop = loop;
-    crew->thread_ctx = thread_ctx;
     crew->inbox = er_mailbox_new(NULL, NULL);
     if (!crew->inbox || start_thread(&crew->thread, crew_main, crew) != 0) {
         er_mailbox_free(crew->inbox);
@@ -240,6 +222,55 @@ er_crew_start(struct er_loop *loop, void *thread_ctx, struct er_crew **out)
     }
     *out = crew;
     return 0;
+}
+
+int
+er_crew_start_taking(struct er_loop *loop, er_crew_take_fn *take, void *ctx,
+                     struct er_crew **out)
+{
+    struct er_crew *crew = er_zalloc(sizeof *crew);
+    if (!crew) {
+        return ER_ENOMEM;
+    }
+    crew->loop = loop;
+    crew->take = take;
+    crew->ctx = ctx;
+    return start(crew, out);
+}
+
+static void
+deliver_job(struct er_letter *letter)
+{
+    struct er_job *job = (struct er_job *)(void *)letter;
+    job->done(job);
+}
+
+static void
+take_jobs(void *ctx, struct er_mail *mail)
+{
+    struct er_crew *crew = ctx;
+    while (mail) {
+        struct er_mail *next = mail->next;
+        struct er_job *job = (struct er_job *)(void *)mail;
+        job->run(job, crew->job_ctx);
+        job->letter.deliver = deliver_job;
+        er_loop_post(job->loop, &job->letter);
+        mail = next;
+    }
+}
+
+int
+er_crew_start(struct er_loop *loop, void *thread_ctx, struct er_crew **out)
+{
+    struct er_crew *crew = er_zalloc(sizeof *crew);
+    if (!crew) {
+        return ER_ENOMEM;
+    }
+    crew->loop = loop;
+    crew->take = take_jobs;
+    crew->ctx = crew;
+    crew->job_ctx = thread_ctx;
+    return start(crew, out);
 }
 
 void
@@ -254,8 +285,14 @@ er_crew_stop(struct er_crew *crew)
 }
 
 void
+er_crew_post_mail(struct er_crew *crew, struct er_mail *mail)
+{
+    ER_ASSERT(er_mailbox_post(crew->inbox, mail));
+}
+
+void
 er_crew_post(struct er_crew *crew, struct er_job *job)
 {
     job->loop = crew->loop;
-    ER_ASSERT(er_mailbox_post(crew->inbox, &job->letter.mail));
+    er_crew_post_mail(crew, &job->letter.mail);
 }

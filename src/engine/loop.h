@@ -32,19 +32,26 @@ void er_loop_on_turn(struct er_loop *loop, void (*fn)(void *ctx), void *ctx);
 void er_loop_on_alarm(struct er_loop *loop, void (*fn)(void *ctx), void *ctx);
 void er_loop_set_alarm(struct er_loop *loop, er_usec wall_at);
 
-/* A thread that runs jobs one after the other and hands each back to the loop. */
+/* A crew is a thread that works on what is posted to it. This one is handed all that was
+ * posted since it last looked, in order, as a chain by `next`. */
+struct er_crew;
+typedef void er_crew_take_fn(void *ctx, struct er_mail *first);
+int er_crew_start_taking(struct er_loop *loop, er_crew_take_fn *take, void *ctx,
+                         struct er_crew **out) ER_MUSTCHECK;
+void er_crew_post_mail(struct er_crew *crew, struct er_mail *mail);
+
+/* And this one runs jobs one after the other and hands each back to the loop. */
 struct er_job {
     struct er_letter letter;                           /* private while it is away */
     struct er_loop *loop;                              /* private */
     void (*run)(struct er_job *job, void *thread_ctx); /* on the thread */
     void (*done)(struct er_job *job);                  /* on the loop; owns it */
 };
-struct er_crew;
 int er_crew_start(struct er_loop *loop, void *thread_ctx,
                   struct er_crew **out) ER_MUSTCHECK;
-/* Runs what was posted, ends the thread and frees the crew. Jobs that are done by then
- * arrive as letters still. */
-void er_crew_stop(struct er_crew *crew);
 void er_crew_post(struct er_crew *crew, struct er_job *job);
+/* Either kind: works off what was posted, ends the thread and frees the crew. Jobs that are
+ * done by then arrive as letters still. */
+void er_crew_stop(struct er_crew *crew);
 
 #endif
