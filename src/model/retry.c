@@ -60,7 +60,7 @@ er_retry_decide(const struct er_retry_failure *f, er_usec now, er_usec *out_at)
 }
 
 enum er_on_lost
-er_retry_decide_lost(enum er_on_lost policy, int losses)
+er_retry_decide_lost(enum er_on_lost policy, int losses, int max_losses)
 {
-    return losses >= ER_MAX_LOSSES ? ER_ON_LOST_FAIL : policy;
+    return losses >= max_losses ? ER_ON_LOST_FAIL : policy;
 }

@@ -46,7 +46,7 @@ struct er_retry_failure {
 bool er_retry_decide(const struct er_retry_failure *f, er_usec now, er_usec *out_at);
 
 /* What is done after the losses-th loss in a row (this one included): the task's policy,
- * or ER_ON_LOST_FAIL from ER_MAX_LOSSES on. */
-enum er_on_lost er_retry_decide_lost(enum er_on_lost policy, int losses);
+ * or ER_ON_LOST_FAIL from max_losses on. */
+enum er_on_lost er_retry_decide_lost(enum er_on_lost policy, int losses, int max_losses);
 
 #endif

@@ -120,13 +120,16 @@ retry_decide__waits_as_long_as_the_task_asks_but_no_less_than_the_backoff(void *
 }
 
 static void
-retry_decide_lost__follows_the_policy_until_the_third_loss(void **state)
+retry_decide_lost__follows_the_policy_until_one_loss_too_many(void **state)
 {
     (void)state;
     for (int policy = 0; policy < 3; policy++) {
         for (int losses = 1; losses < 6; losses++) {
-            assert_int_equal(er_retry_decide_lost((enum er_on_lost)policy, losses),
-                             losses >= 3 ? (int)ER_ON_LOST_FAIL : policy);
+            for (int max = 1; max < 5; max++) {
+                assert_int_equal(
+                    er_retry_decide_lost((enum er_on_lost)policy, losses, max),
+                    losses >= max ? (int)ER_ON_LOST_FAIL : policy);
+            }
         }
     }
 }
@@ -156,7 +159,7 @@ main(void)
         cmocka_unit_test(retry_decide__never_repeats_what_is_fatal_or_the_users_business),
         cmocka_unit_test(
             retry_decide__waits_as_long_as_the_task_asks_but_no_less_than_the_backoff),
-        cmocka_unit_test(retry_decide_lost__follows_the_policy_until_the_third_loss),
+        cmocka_unit_test(retry_decide_lost__follows_the_policy_until_one_loss_too_many),
         cmocka_unit_test(retry_class__words_are_found_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
