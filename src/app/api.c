@@ -212,21 +212,73 @@ er_api_send(struct er_app *app, const struct er_request *r, struct er_response *
     return rc;
 }
 
+/* Adds " (7 -> 9 -> 7)": ids, or the names of a batch. */
+static void
+add_chain(const json_t *chain, struct er_buf *b)
+{
+    size_t i;
+    const json_t *v;
+    json_array_foreach(chain, i, v)
+    {
+        er_buf_add_str(b, i > 0 ? " -> " : " (");
+        if (json_is_string(v)) {
+            er_buf_add_str(b, json_string_value(v));
+        } else {
+            er_buf_add_i64(b, json_integer_value(v));
+        }
+    }
+    er_buf_add_str(b, json_array_size(chain) > 0 ? ")" : "");
+}
+
+int
+er_api_words(const json_t *problem, struct er_err *err)
+{
+    struct er_buf b;
+    const char *word = er_json_text(problem, "code");
+    const char *detail = er_json_text(problem, "detail");
+    detail = detail ? detail : er_json_text(problem, "title");
+    detail = detail ? detail : word ? word : "";
+    int code = word ? er_error_find(word) : 0;
+    er_buf_init(&b, 0);
+    er_buf_add_str(&b, detail);
+    if (!strstr(detail, " -> ")) {
+        add_chain(json_object_get(problem, "chain"), &b);
+    }
+    (void)er_fail(err, code, "%s", b.data ? b.data : "");
+    er_buf_fini(&b);
+    return code;
+}
+
+bool
+er_api_line(const struct er_buf *b, size_t *at, const char **line, size_t *n)
+{
+    while (*at < b->len) {
+        const char *start = b->data + *at;
+        const char *end = memchr(start, '\n', b->len - *at);
+        size_t len = end ? (size_t)(end - start) : b->len - *at;
+        *at += len + 1;
+        if (len > 0) {
+            *line = start;
+            *n = len;
+            return true;
+        }
+    }
+    return false;
+}
+
 int
 er_api_problem(struct er_app *app, int status, const struct er_buf *body,
                struct er_err *err)
 {
     json_decref(app->problem);
     app->problem = json_loadb(body->data ? body->data : "", body->len, 0, NULL);
-    const char *word = er_json_text(app->problem, "code");
-    const char *detail = er_json_text(app->problem, "detail");
-    const char *title = er_json_text(app->problem, "title");
-    int code = word ? er_error_find(word) : 0;
+    struct er_err words = {""};
+    int code = er_api_words(app->problem, &words);
     if (code == 0) {
         code = status == 404 ? ER_ENOTFOUND : status < 500 ? ER_EINVALID : ER_EIO;
     }
-    if (detail || title) {
-        return er_fail(err, code, "%s", detail ? detail : title);
+    if (words.text[0]) {
+        return er_fail(err, code, "%s", words.text);
     }
     return er_fail(err, code, "the daemon answered with status %d", status);
 }
@@ -276,6 +328,24 @@ er_api_post(struct er_app *app, const char *method, const char *target,
         rc = got.body.len > 0 ? parse_answer(&got, out, err) : 0;
     }
     er_response_fini(&got);
+    return rc;
+}
+
+int
+er_api_put(struct er_app *app, const char *method, const char *target, json_t *body,
+           json_t **out, struct er_err *err)
+{
+    struct er_buf b;
+    char *text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    if (!text) {
+        return er_fail(err, ER_ENOMEM, "out of memory");
+    }
+    er_buf_init(&b, 0);
+    er_buf_add_str(&b, text);
+    free(text);
+    int rc = er_api_post(app, method ? method : "PUT", target, &b, out, err);
+    er_buf_fini(&b);
     return rc;
 }
 
@@ -342,10 +412,16 @@ er_api_side_stream(struct er_app *app, const char *target, struct er_client **ou
 void
 er_api_param(struct er_buf *target, const char *name, const char *value)
 {
-    static const char hex[] = "0123456789ABCDEF";
     er_buf_add_char(target, target->data && strchr(target->data, '?') ? '&' : '?');
     er_buf_add_str(target, name);
     er_buf_add_char(target, '=');
+    er_api_segment(target, value);
+}
+
+void
+er_api_segment(struct er_buf *target, const char *value)
+{
+    static const char hex[] = "0123456789ABCDEF";
     for (const unsigned char *p = (const unsigned char *)value; *p; p++) {
         if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') ||
             (*p >= 'A' && *p <= 'Z') || strchr("-._~,:@", *p)) {

@@ -38,9 +38,19 @@ int er_api_get(struct er_app *app, const char *target, json_t **out,
  */
 int er_api_post(struct er_app *app, const char *method, const char *target,
                 const struct er_buf *body, json_t **out, struct er_err *err) ER_MUSTCHECK;
+/* The same with a JSON value as the body, which it takes; a method of NULL is PUT. */
+int er_api_put(struct er_app *app, const char *method, const char *target, json_t *body,
+               json_t **out, struct er_err *err) ER_MUSTCHECK;
 /* Takes an error answer apart: keeps the problem, returns its code with its words. */
 int er_api_problem(struct er_app *app, int status, const struct er_buf *body,
                    struct er_err *err);
+
+/* The words of a problem: its detail, and behind it the chain of a circle. Returns the
+ * code of its word; 0 when there is none. */
+int er_api_words(const json_t *problem, struct er_err *err);
+/* Steps through NDJSON: false at its end; else *line has *n bytes, which are not empty.
+ * Begin with *at = 0. */
+bool er_api_line(const struct er_buf *b, size_t *at, const char **line, size_t *n);
 
 /* Starts a stream (a GET) and checks its status; read it with er_client_stream_read. */
 int er_api_stream(struct er_app *app, const char *target, const char *headers,
@@ -53,6 +63,8 @@ int er_api_side_stream(struct er_app *app, const char *target, struct er_client 
  * connects again. 0, or the error to give up with. */
 int er_api_again(struct er_app *app, er_usec since, struct er_err *err) ER_MUSTCHECK;
 
+/* Adds a text as one segment of a path, percent-encoded. */
+void er_api_segment(struct er_buf *target, const char *text);
 /* Adds "name=value" with the value percent-encoded, after '?' or '&' as is due. */
 void er_api_param(struct er_buf *target, const char *name, const char *value);
 void er_api_param_int(struct er_buf *target, const char *name, int64_t value);

@@ -15,18 +15,20 @@
 #include "base/mem.h"
 #include "model/suggest.h"
 
+/* clang-format off */
 const struct er_cmd *const er_commands[] = {
-    &er_cmd_add,         &er_cmd_submit,   &er_cmd_tasks,
-    &er_cmd_show,        &er_cmd_why,      &er_cmd_log,
-    &er_cmd_result,      &er_cmd_events,   &er_cmd_wait,
-    &er_cmd_cancel,      &er_cmd_pause,    &er_cmd_resume,
-    &er_cmd_retry,       &er_cmd_remove,   &er_cmd_requeue,
-    &er_cmd_send,        &er_cmd_edit,     &er_cmd_queue,
-    &er_cmd_types,       &er_cmd_progress, &er_cmd_stats,
-    &er_cmd_clean,       &er_cmd_doctor,   &er_cmd_serve,
-    &er_cmd_worker,      &er_cmd_shutdown, &er_cmd_config,
-    &er_cmd_completions, &er_cmd_help,     NULL,
+    &er_cmd_add, &er_cmd_submit,
+    &er_cmd_tasks, &er_cmd_show, &er_cmd_why, &er_cmd_log, &er_cmd_result, &er_cmd_events,
+    &er_cmd_wait, &er_cmd_stats,
+    &er_cmd_cancel, &er_cmd_pause, &er_cmd_resume, &er_cmd_retry, &er_cmd_requeue, &er_cmd_edit,
+    &er_cmd_send, &er_cmd_remove, &er_cmd_clean,
+    &er_cmd_queue, &er_cmd_limit, &er_cmd_types,
+    &er_cmd_progress,
+    &er_cmd_serve, &er_cmd_worker, &er_cmd_shutdown, &er_cmd_doctor, &er_cmd_config,
+    &er_cmd_completions, &er_cmd_help,
+    NULL,
 };
+/* clang-format on */
 
 const struct er_opt er_common_opts[] = {
     {'h', "help", NULL, ER_OPT_FLAG, offsetof(struct er_common, help), "show this", 0, 0,

@@ -26,16 +26,18 @@ struct er_app {
     const struct er_cmd *cmd;
 };
 
+#define ER_CMD_TABLES 3 /* option tables of one command, for the same data */
 struct er_cmd {
     const char *name;
-    const char *operands;      /* for the usage line: "ID..." */
-    const char *summary;       /* one line, without a full stop */
-    const char *text;          /* more for `errand help NAME`, or NULL */
-    const struct er_opt *opts; /* ends with a zeroed entry; NULL = none */
-    const struct er_opt *more; /* a second table for the same data, or NULL */
-    size_t data_size;          /* of the struct the options are put into */
-    int min, max;              /* operands; max -1 = any number */
-    bool stop_early;           /* options end at the first operand */
+    const char *operands; /* for the usage line: "ID..." */
+    const char *summary;  /* one line, without a full stop */
+    const char *text;     /* more for `errand help NAME`, or NULL */
+    const char *group;    /* its heading in `errand help`; NULL = as the one before */
+    const struct er_opt
+        *opts[ER_CMD_TABLES]; /* each ends with a zeroed entry; the rest NULL */
+    size_t data_size;         /* of the struct the options are put into */
+    int min, max;             /* operands; max -1 = any number */
+    bool stop_early;          /* options end at the first operand */
     /* Runs it with the cleared and filled data: the exit code. */
     int (*exec)(struct er_app *app, void *data, int n, char **args);
 };

@@ -48,10 +48,10 @@ take_answer(struct bulk *b, size_t at, const char *text, size_t n, struct er_buf
     int64_t line = at < b->n ? b->numbers[at] : 0;
     json_t *o = json_loadb(text, n, 0, NULL);
     int64_t id = er_json_int(o, "id", 0);
-    const char *word = er_json_text(o, "code");
-    if (word) {
-        const char *detail = er_json_text(o, "detail");
-        refuse(b, line, er_error_find(word), detail ? detail : word);
+    if (er_json_text(o, "code")) {
+        struct er_err err;
+        int code = er_api_words(o, &err);
+        refuse(b, line, code, err.text);
     } else if (id > 0 && b->json) {
         er_buf_add(out, text, n);
         er_buf_add_char(out, '\n');
@@ -68,15 +68,11 @@ static int
 take_answers(struct bulk *b, const struct er_buf *body)
 {
     struct er_buf out;
-    size_t at = 0, i = 0;
+    const char *line;
+    size_t at = 0, n, i = 0;
     er_buf_init(&out, 0);
-    while (at < body->len) {
-        const char *end = memchr(body->data + at, '\n', body->len - at);
-        size_t n = end ? (size_t)(end - (body->data + at)) : body->len - at;
-        if (n > 0) {
-            take_answer(b, i++, body->data + at, n, &out);
-        }
-        at += n + 1;
+    while (er_api_line(body, &at, &line, &n)) {
+        take_answer(b, i++, line, n, &out);
     }
     int rc = er_app_out(&out);
     er_buf_fini(&out);

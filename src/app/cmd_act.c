@@ -2,7 +2,9 @@
 /* errand cancel, pause, resume, retry, remove, requeue: one action on one task or many.
  *
  * One task is one request. Many, or a filter, are one request for all, with an answer a
- * task. A cancel of what runs is over when nothing of its process tree is left. */
+ * task. A cancel of what runs is over when nothing of its process tree is left, a pause
+ * when all of it is stopped. A whole queue, and everything, are paused by a switch, so that
+ * what comes later is held back too. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +18,7 @@
 #define FEW 10 /* so many tasks are told one by one */
 
 struct act {
-    bool all, hold, json, no_wait;
+    bool all, hold, free_slot, json, no_wait;
     const char *queue, *tag, *reason;
 };
 
@@ -38,6 +40,15 @@ static const struct er_opt cancel_opts[] = {
     {0, "reason", "TEXT", ER_OPT_TEXT, AT(reason), "written down with it", 0, 0, NULL},
     {0, "no-wait", NULL, ER_OPT_FLAG, AT(no_wait),
      "do not wait until what runs has ended", 0, 0, NULL},
+    JSON,
+    ER_OPT_END,
+};
+static const struct er_opt pause_opts[] = {
+    {0, "free-slot", NULL, ER_OPT_FLAG, AT(free_slot),
+     "end what runs and put it back held, to go on from its checkpoint", 0, 0, NULL},
+    FILTERS,
+    {0, "no-wait", NULL, ER_OPT_FLAG, AT(no_wait),
+     "do not wait until what runs is stopped", 0, 0, NULL},
     JSON,
     ER_OPT_END,
 };
@@ -64,8 +75,6 @@ way_on(const char *action, enum er_task_state state)
     if (state == ER_TASK_RUNNING) {
         return strcmp(action, "retry") == 0
                    ? "errand requeue %s stops it and runs it again"
-               : strcmp(action, "pause") == 0
-                   ? "errand requeue %s --hold stops it and keeps it"
                : strcmp(action, "resume") == 0 ? "only what is paused can be resumed"
                                                : "";
     }
@@ -104,21 +113,63 @@ refuse(const char *action, er_task_id id, const json_t *problem, int rc,
     return code;
 }
 
-/* Waits until a running task that is being ended is what it is to become. */
-static int
-await_end(struct er_app *app, const char *action, er_task_id id, json_t **task,
-          struct er_err *err)
+/* Adds the members that an action takes besides the tasks. */
+static void
+add_body(const struct act *o, const char *before, struct er_buf *b)
 {
-    if (strcmp(action, "cancel") != 0 || er_task_state_is_final(er_json_state(*task))) {
-        return 0;
+    if (o->hold) {
+        er_buf_addf(b, "%s\"hold\":true", before);
     }
-    json_t *final;
-    int rc = er_await_task(app, id, "final", ER_NEVER, &final, err);
-    if (!rc) {
-        json_decref(*task);
-        *task = final;
+    if (o->free_slot) {
+        er_buf_addf(b, "%s\"free_slot\":true", before);
     }
+    if (o->reason) {
+        er_buf_addf(b, "%s\"reason\":", before);
+        er_buf_add_json_str(b, o->reason);
+    }
+}
+
+/* The request for one task, which the daemon answers when it is done, if that is waited
+ * for. */
+static int
+post_one(struct er_app *app, const char *action, const struct act *o, er_task_id id,
+         json_t **out, struct er_err *err)
+{
+    char target[96];
+    struct er_buf body;
+    bool remove = strcmp(action, "remove") == 0;
+    bool waits =
+        !o->no_wait && (strcmp(action, "cancel") == 0 || strcmp(action, "pause") == 0);
+    (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "%s%s%s", id,
+                   remove ? "" : "/", remove ? "" : action, waits ? "?wait=3600" : "");
+    er_buf_init(&body, 0);
+    er_buf_add_char(&body, '{');
+    add_body(o, "", &body);
+    er_buf_add_char(&body, '}');
+    int rc = er_api_post(app, remove ? "DELETE" : "POST", target, remove ? NULL : &body,
+                         out, err);
+    er_buf_fini(&body);
     return rc;
+}
+
+/* Waits until a running task is what it is to become, when that is asked for. */
+static int
+await_done(struct er_app *app, const char *action, const struct act *o, er_task_id id,
+           json_t **task, struct er_err *err)
+{
+    bool ends = strcmp(action, "cancel") == 0;
+    while (!o->no_wait && !er_task_state_is_final(er_json_state(*task)) &&
+           (ends || er_json_bool(*task, "pause_requested"))) {
+        json_t *now = NULL;
+        int rc = ends ? er_await_task(app, id, "final", ER_NEVER, &now, err)
+                      : post_one(app, action, o, id, &now, err);
+        if (rc) {
+            return rc;
+        }
+        json_decref(*task);
+        *task = now;
+    }
+    return 0;
 }
 
 /* Says what became of it. */
@@ -129,47 +180,31 @@ report(const struct act *o, const json_t *task)
     if (o->json) {
         return er_show_json(task);
     }
+    int64_t cancelled = er_json_int(task, "dependents_cancelled", 0);
     er_buf_init(&b, 0);
     er_show_outcome(task, &b);
-    er_app_note("%" PRId64 " %s%s", er_json_int(task, "id", 0), b.data ? b.data : "",
-                er_json_bool(task, "cancel_requested") ? ", being cancelled" : "");
+    er_buf_add_str(&b, er_json_bool(task, "cancel_requested")  ? ", being cancelled"
+                       : er_json_bool(task, "pause_requested") ? ", being paused"
+                                                               : "");
+    if (cancelled > 0) {
+        er_buf_addf(&b, "; %" PRId64 " %s because of it %s cancelled", cancelled,
+                    cancelled == 1 ? "task that was cancelled"
+                                   : "tasks that were cancelled",
+                    cancelled == 1 ? "stays" : "stay");
+    }
+    er_app_note("%" PRId64 " %s", er_json_int(task, "id", 0), b.data ? b.data : "");
     er_buf_fini(&b);
     return 0;
-}
-
-/* Adds the members that an action takes besides the tasks. */
-static void
-add_body(const struct act *o, const char *before, struct er_buf *b)
-{
-    if (o->hold) {
-        er_buf_addf(b, "%s\"hold\":true", before);
-    }
-    if (o->reason) {
-        er_buf_addf(b, "%s\"reason\":", before);
-        er_buf_add_json_str(b, o->reason);
-    }
 }
 
 static int
 act_on_one(struct er_app *app, const char *action, const struct act *o, er_task_id id)
 {
-    char target[96];
     struct er_err err;
-    struct er_buf body;
     json_t *task = NULL;
-    bool remove = strcmp(action, "remove") == 0;
-    bool waits = !o->no_wait && strcmp(action, "cancel") == 0;
-    (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "%s%s%s", id,
-                   remove ? "" : "/", remove ? "" : action, waits ? "?wait=3600" : "");
-    er_buf_init(&body, 0);
-    er_buf_add_char(&body, '{');
-    add_body(o, "", &body);
-    er_buf_add_char(&body, '}');
-    int rc = er_api_post(app, remove ? "DELETE" : "POST", target, remove ? NULL : &body,
-                         &task, &err);
-    er_buf_fini(&body);
-    if (!rc && task && waits) {
-        rc = await_end(app, action, id, &task, &err);
+    int rc = post_one(app, action, o, id, &task, &err);
+    if (!rc && task) {
+        rc = await_done(app, action, o, id, &task, &err);
     }
     int code = rc     ? refuse(action, id, app->problem, rc, &err)
                : task ? report(o, task)
@@ -192,18 +227,16 @@ take_answer(struct er_app *app, const char *action, const struct act *o, const c
     struct er_err err = {""};
     json_t *v = json_loadb(text, n, 0, NULL);
     er_task_id id = er_json_int(v, "id", 0);
-    const char *word = er_json_text(v, "code");
     int code = 0;
     if (!v) {
         code = er_app_failf(ER_EIO, "the daemon's answer is not JSON");
-    } else if (word) {
-        const char *detail = er_json_text(v, "detail");
-        int rc = er_error_find(word) ? er_error_find(word) : ER_EIO;
-        (void)er_fail(&err, rc, "%s", detail ? detail : word);
+    } else if (er_json_text(v, "code")) {
+        int rc = er_api_words(v, &err);
+        rc = rc ? rc : ER_EIO;
         code = tally->refused < FEW ? refuse(action, id, v, rc, &err) : er_error_exit(rc);
     } else {
-        int rc = o->no_wait ? 0 : await_end(app, action, id, &v, &err);
-        code = rc                               ? er_app_fail(rc, &err)
+        int rc = await_done(app, action, o, id, &v, &err);
+        code = rc ? refuse(action, id, app->problem, rc, &err)
                : o->json || tally->lines <= FEW ? report(o, v)
                                                 : 0;
     }
@@ -218,16 +251,14 @@ take_answers(struct er_app *app, const char *action, const struct act *o,
              const struct er_buf *body)
 {
     struct tally tally = {0};
-    for (size_t i = 0; i < body->len; i++) {
-        tally.lines += body->data[i] == '\n';
+    const char *line;
+    size_t at = 0, n;
+    while (er_api_line(body, &at, &line, &n)) {
+        tally.lines++;
     }
-    for (size_t at = 0; at < body->len;) {
-        const char *end = memchr(body->data + at, '\n', body->len - at);
-        size_t n = end ? (size_t)(end - (body->data + at)) : body->len - at;
-        if (n > 0) {
-            take_answer(app, action, o, body->data + at, n, &tally);
-        }
-        at += n + 1;
+    at = 0;
+    while (er_api_line(body, &at, &line, &n)) {
+        take_answer(app, action, o, line, n, &tally);
     }
     if (tally.lines == 0) {
         er_app_note("No tasks match.");
@@ -273,6 +304,50 @@ act_on_many(struct er_app *app, const char *action, const struct act *o,
     return code;
 }
 
+/* ---- the switch of a queue, or of everything ---- */
+
+static int
+report_switch(const struct act *o, bool pause, const json_t *answer)
+{
+    char what[320] = "everything";
+    int64_t told = er_json_int(answer, "told", 0);
+    if (o->json) {
+        return er_show_json(answer);
+    }
+    if (o->queue) {
+        (void)snprintf(what, sizeof what, "queue '%.300s'", o->queue);
+    }
+    if (told == 0) {
+        er_app_note("%s %s", what, pause ? "is paused" : "goes on");
+    } else {
+        er_app_note("%s %s, with %" PRId64 " %s", what, pause ? "is paused" : "goes on",
+                    told, told == 1 ? "task that runs" : "tasks that run");
+    }
+    return 0;
+}
+
+static int
+act_on_switch(struct er_app *app, const char *action, const struct act *o)
+{
+    struct er_err err;
+    json_t *answer = NULL;
+    json_t *body = json_object();
+    (void)json_object_set_new(body, o->queue ? "queue" : "all",
+                              o->queue ? json_string(o->queue) : json_true());
+    if (o->free_slot) {
+        (void)json_object_set_new(body, "free_slot", json_true());
+    }
+    bool pause = strcmp(action, "pause") == 0;
+    int rc =
+        er_api_put(app, "POST", pause ? "/v1/pause" : "/v1/resume", body, &answer, &err);
+    if (rc) {
+        return er_app_fail(rc, &err);
+    }
+    rc = report_switch(o, pause, answer);
+    json_decref(answer);
+    return rc;
+}
+
 static int
 act_exec(struct er_app *app, void *data, int n, char **args)
 {
@@ -288,6 +363,12 @@ act_exec(struct er_app *app, void *data, int n, char **args)
                                 : "%s what? errand %s %s",
                             action, action, app->cmd->operands);
     }
+    bool both = strcmp(action, "pause") == 0 || strcmp(action, "resume") == 0;
+    if (both && filter && !o->tag) {
+        return o->all && o->queue
+                   ? er_app_failf(ER_EINVALID, "--queue and --all: give one of them")
+                   : act_on_switch(app, action, o);
+    }
     int rc = er_targets_read(app, n, (const char *const *)args, &ids, &err);
     if (rc) {
         return er_app_fail(rc, &err);
@@ -298,23 +379,31 @@ act_exec(struct er_app *app, void *data, int n, char **args)
     return code;
 }
 
-#define ACT(word, table, what, more)                                                     \
+#define ACT(word, table, heading, what, more)                                            \
     const struct er_cmd er_cmd_##word = {                                                \
         .name = #word,                                                                   \
         .operands = "ID...",                                                             \
         .summary = what,                                                                 \
         .text = more,                                                                    \
-        .opts = table,                                                                   \
+        .group = heading,                                                                \
+        .opts = {table},                                                                 \
         .data_size = sizeof(struct act),                                                 \
         .max = -1,                                                                       \
         .exec = act_exec,                                                                \
     }
-ACT(cancel, cancel_opts, "end tasks that run, call off those that wait",
+ACT(cancel, cancel_opts, "Change", "end tasks that run, call off those that wait",
     "Its whole process tree is ended: TERM, the grace, KILL; the command returns when "
     "nothing\n"
     "of it is left.");
-ACT(pause, act_opts, "hold back tasks that wait", NULL);
-ACT(resume, act_opts, "let paused tasks go on", NULL);
-ACT(retry, act_opts, "run finished tasks again, as a new run", NULL);
-ACT(remove, act_opts, "forget finished tasks and their output", NULL);
-ACT(requeue, requeue_opts, "stop running tasks and put them back", NULL);
+ACT(pause, pause_opts, NULL, "hold back what waits, stop what runs where it is",
+    "A command's whole process tree is stopped, its clocks stand still, and it keeps its "
+    "slot.\n"
+    "--queue alone, and --all, also hold back what comes later, until they are resumed.");
+ACT(resume, act_opts, NULL, "let paused tasks go on",
+    "Also what a rate limit has paused, before it is due. --queue alone, and --all, undo "
+    "the same\n"
+    "of errand pause; tasks that were paused one by one stay so.");
+ACT(retry, act_opts, NULL, "run finished tasks again, as a new run",
+    "Tasks that were cancelled because of it stay cancelled; it says how many.");
+ACT(remove, act_opts, NULL, "forget finished tasks and their output", NULL);
+ACT(requeue, requeue_opts, NULL, "stop running tasks and put them back", NULL);

@@ -40,7 +40,8 @@ const struct er_cmd er_cmd_add = {
     .text = "One argument is a line for the shell; several are run as they are. Prints "
             "the id\n"
             "alone on standard output, once the task is on disk.",
-    .opts = er_submit_opts,
+    .group = "Queue work",
+    .opts = {er_submit_change_opts, er_submit_opts},
     .data_size = sizeof(struct er_submit),
     .min = 1,
     .max = -1,
@@ -173,8 +174,7 @@ const struct er_cmd er_cmd_submit = {
             "tasks from standard input, one JSON object a line; - alone reads whole "
             "tasks, as\n"
             "POST /v1/tasks takes them. Prints the ids, one a line, in the order given.",
-    .opts = submit_opts,
-    .more = er_submit_opts,
+    .opts = {submit_opts, er_submit_change_opts, er_submit_opts},
     .data_size = sizeof(struct submit),
     .min = 1,
     .max = -1,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* errand send, edit, clean: what is said to a task that runs, changed of one that waits,
- * and cleared away of those that are over. */
+/* errand send, clean: what is said to a task that runs, and cleared away of those that are
+ * over. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,6 @@
 #include "app/targets.h"
 #include "base/io.h"
 #include "base/utf8.h"
-#include "model/when.h"
 
 #define INPUT_MAX ((size_t)1 << 20)
 
@@ -95,145 +94,11 @@ const struct er_cmd er_cmd_send = {
     .text = "The task must have been added with --input. The text gets a newline; - "
             "sends what\n"
             "comes in on standard input as it is.",
-    .opts = send_opts,
+    .opts = {send_opts},
     .data_size = sizeof(struct send),
     .min = 1,
     .max = 2,
     .exec = send_exec,
-};
-
-/* ---- edit ---- */
-
-struct edit {
-    const char *name, *queue, *limit_key, *at;
-    struct er_opt_int priority, retries;
-    struct er_opt_span timeout, delay;
-    bool json;
-};
-
-#define AT(field) offsetof(struct edit, field)
-static const struct er_opt edit_opts[] = {
-    {'n', "name", "TEXT", ER_OPT_TEXT, AT(name), "its name", 0, 0, NULL},
-    {'q', "queue", "NAME", ER_OPT_TEXT, AT(queue), "the queue it stands in", 0, 0, NULL},
-    {'p', "priority", "N", ER_OPT_INT, AT(priority), "higher = sooner", -1000, 1000,
-     NULL},
-    {0, "delay", "DUR", ER_OPT_SPAN, AT(delay), "not before this long from now", 0, 0,
-     NULL},
-    {0, "at", "TIME", ER_OPT_TEXT, AT(at), "not before that time", 0, 0, NULL},
-    {0, "retries", "N", ER_OPT_INT, AT(retries), "run again after up to N failures", 0,
-     1000, NULL},
-    {0, "timeout", "DUR", ER_OPT_SPAN, AT(timeout), "end an attempt that runs longer", 0,
-     0, NULL},
-    {0, "limit-key", "KEY", ER_OPT_TEXT, AT(limit_key),
-     "counts against this key's limits", 0, 0, NULL},
-    {0, "json", NULL, ER_OPT_FLAG, AT(json), "print the task as JSON", 0, 0, NULL},
-    ER_OPT_END,
-};
-#undef AT
-
-static int
-set_new(json_t *o, const char *name, json_t *value, struct er_err *err)
-{
-    return value && json_object_set_new(o, name, value) == 0
-               ? 0
-               : er_fail(err, ER_EINVALID, "the value of %s is not UTF-8", name);
-}
-
-/* The changes as JSON; NULL and words when one of them is not right. */
-static json_t *
-make_edit(const struct edit *e, struct er_err *err)
-{
-    json_t *o = json_object();
-    const char *const texts[][2] = {
-        {"name", e->name}, {"queue", e->queue}, {"limit_key", e->limit_key}};
-    int rc = 0;
-    for (size_t i = 0; !rc && i < sizeof texts / sizeof texts[0]; i++) {
-        rc = texts[i][1] ? set_new(o, texts[i][0], json_string(texts[i][1]), err) : 0;
-    }
-    if (!rc && e->priority.set) {
-        rc = set_new(o, "priority", json_integer(e->priority.value), err);
-    }
-    if (!rc && e->retries.set) {
-        rc = set_new(o, "retries", json_integer(e->retries.value), err);
-    }
-    if (!rc && e->timeout.set) {
-        rc = set_new(o, "timeout_s", json_real((double)e->timeout.value / 1e6), err);
-    }
-    if (!rc && e->delay.set) {
-        rc = set_new(o, "delay_s", json_real((double)e->delay.value / 1e6), err);
-    }
-    if (!rc && e->at) {
-        er_usec at;
-        char text[ER_RFC3339_SIZE];
-        rc = er_when_parse(e->at, er_clock_wall(er_clock_system()), &at, err);
-        if (!rc) {
-            er_time_format(at, text);
-            rc = set_new(o, "run_at", json_string(text), err);
-        }
-    }
-    if (!rc && json_object_size(o) == 0) {
-        rc = er_fail(err, ER_EINVALID,
-                     "change what? errand edit ID --name, --queue, "
-                     "--priority, --delay, --at, --retries, --timeout or "
-                     "--limit-key");
-    }
-    if (rc) {
-        json_decref(o);
-        return NULL;
-    }
-    return o;
-}
-
-static int
-edit_exec(struct er_app *app, void *data, int n, char **args)
-{
-    const struct edit *e = data;
-    struct er_err err;
-    char target[64];
-    er_task_id id;
-    json_t *task;
-    (void)n;
-    if (e->delay.set && e->at) {
-        return er_app_failf(ER_EINVALID,
-                            "--delay and --at are two ways to say one thing: give "
-                            "one of them");
-    }
-    json_t *o = make_edit(e, &err);
-    int rc = o ? er_targets_one(app, args[0], &id, &err) : ER_EINVALID;
-    char *text = rc ? NULL : json_dumps(o, JSON_COMPACT);
-    json_decref(o);
-    if (!rc) {
-        struct er_buf body;
-        er_buf_init(&body, 0);
-        er_buf_add_str(&body, text);
-        (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64, id);
-        rc = er_api_post(app, "PATCH", target, &body, &task, &err);
-        er_buf_fini(&body);
-        free(text);
-    }
-    if (rc == ER_ESTATE && er_json_text(app->problem, "state")) {
-        return er_app_failf(rc,
-                            "cannot edit %" PRId64 ": it is %s (only what waits can be "
-                            "edited)",
-                            id, er_json_text(app->problem, "state"));
-    }
-    if (rc) {
-        return er_app_fail(rc, &err);
-    }
-    rc = e->json ? er_show_json(task) : 0;
-    json_decref(task);
-    return rc;
-}
-
-const struct er_cmd er_cmd_edit = {
-    .name = "edit",
-    .operands = "ID",
-    .summary = "change a task that does not run yet",
-    .opts = edit_opts,
-    .data_size = sizeof(struct edit),
-    .min = 1,
-    .max = 1,
-    .exec = edit_exec,
 };
 
 /* ---- clean ---- */
@@ -301,7 +166,7 @@ const struct er_cmd er_cmd_clean = {
     .name = "clean",
     .operands = "",
     .summary = "remove finished tasks and their output",
-    .opts = clean_opts,
+    .opts = {clean_opts},
     .data_size = sizeof(struct clean),
     .exec = clean_exec,
 };

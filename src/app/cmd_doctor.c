@@ -290,7 +290,7 @@ const struct er_cmd er_cmd_doctor = {
     .name = "doctor",
     .operands = "",
     .summary = "look for what may be wrong",
-    .opts = doctor_opts,
+    .opts = {doctor_opts},
     .data_size = sizeof(struct doctor),
     .exec = doctor_exec,
 };

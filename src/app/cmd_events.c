@@ -251,7 +251,7 @@ const struct er_cmd er_cmd_events = {
     .name = "events",
     .operands = "",
     .summary = "what happened, and with -f what happens",
-    .opts = events_opts,
+    .opts = {events_opts},
     .data_size = sizeof(struct events),
     .exec = events_exec,
 };

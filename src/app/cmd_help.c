@@ -51,8 +51,9 @@ er_help_print(const struct er_cmd *cmd)
         er_buf_addf(&b, "%s\n", cmd->text);
     }
     er_buf_add_char(&b, '\n');
-    add_options(cmd->opts, &b);
-    add_options(cmd->more, &b);
+    for (int i = 0; i < ER_CMD_TABLES; i++) {
+        add_options(cmd->opts[i], &b);
+    }
     add_options(er_common_opts, &b);
     (void)er_app_out(&b);
     er_buf_fini(&b);
@@ -66,7 +67,11 @@ er_help_print_all(void)
     er_buf_add_str(&b, "errand runs work in the background and never loses it.\n\n"
                        "usage: errand [COMMAND [OPTIONS] [ARG...]]\n\n");
     for (size_t i = 0; er_commands[i]; i++) {
-        er_buf_addf(&b, "  %-13s%s\n", er_commands[i]->name, er_commands[i]->summary);
+        const struct er_cmd *c = er_commands[i];
+        if (c->group) {
+            er_buf_addf(&b, "%s%s\n", i > 0 ? "\n" : "", c->group);
+        }
+        er_buf_addf(&b, "  %-13s%s\n", c->name, c->summary);
     }
     er_buf_add_str(
         &b, "\nIds: 42, several, a range 3-7, @last. Durations: 250ms 2s 5m 1h30m 2d.\n"
@@ -94,8 +99,9 @@ print_json(void)
     for (size_t i = 0; rc == 0 && er_commands[i]; i++) {
         const struct er_cmd *c = er_commands[i];
         json_t *options = json_array();
-        append_options(options, c->opts);
-        append_options(options, c->more);
+        for (int k = 0; k < ER_CMD_TABLES; k++) {
+            append_options(options, c->opts[k]);
+        }
         append_options(options, er_common_opts);
         json_t *o = json_pack("{s:s, s:s, s:s, s:o}", "command", c->name, "operands",
                               c->operands, "summary", c->summary, "options", options);
@@ -128,7 +134,7 @@ const struct er_cmd er_cmd_help = {
     .name = "help",
     .operands = "[COMMAND]",
     .summary = "this list, or all about one command",
-    .opts = help_opts,
+    .opts = {help_opts},
     .data_size = sizeof(struct help),
     .max = 1,
     .exec = help_exec,
@@ -195,8 +201,9 @@ add_bash(struct er_buf *b)
                    " --help --version --no-autostart'\n    else\n        case $cmd in\n");
     for (size_t i = 0; er_commands[i]; i++) {
         er_buf_addf(b, "        %s) flags='", er_commands[i]->name);
-        add_flags(er_commands[i]->opts, b);
-        add_flags(er_commands[i]->more, b);
+        for (int k = 0; k < ER_CMD_TABLES; k++) {
+            add_flags(er_commands[i]->opts[k], b);
+        }
         add_flags(er_common_opts, b);
         er_buf_add_str(b, "' ;;\n");
     }
@@ -204,8 +211,9 @@ add_bash(struct er_buf *b)
     for (size_t i = 0; er_commands[i]; i++) {
         struct er_buf one;
         er_buf_init(&one, 0);
-        add_bash_values(er_commands[i]->opts, &one);
-        add_bash_values(er_commands[i]->more, &one);
+        for (int k = 0; k < ER_CMD_TABLES; k++) {
+            add_bash_values(er_commands[i]->opts[k], &one);
+        }
         for (const char *p = one.data ? one.data : ""; *p;) { /* "*:" becomes "NAME:" */
             size_t n = strcspn(p, "\n") + 1;
             er_buf_addf(b, "        %s%.*s", er_commands[i]->name, (int)(n - 9), p + 9);
@@ -286,8 +294,9 @@ add_zsh(struct er_buf *b)
     for (size_t i = 0; er_commands[i]; i++) {
         const struct er_cmd *c = er_commands[i];
         er_buf_addf(b, "    %s)\n        _arguments", c->name);
-        add_zsh_options(c->opts, b);
-        add_zsh_options(c->more, b);
+        for (int k = 0; k < ER_CMD_TABLES; k++) {
+            add_zsh_options(c->opts[k], b);
+        }
         add_zsh_options(er_common_opts, b);
         er_buf_add_str(b, strcmp(c->name, "add") == 0
                               ? " \\\n            '*::command:_normal'"
@@ -329,8 +338,9 @@ add_fish(struct er_buf *b)
         er_buf_add_char(b, '\n');
     }
     for (size_t i = 0; er_commands[i]; i++) {
-        add_fish_options(er_commands[i]->name, er_commands[i]->opts, b);
-        add_fish_options(er_commands[i]->name, er_commands[i]->more, b);
+        for (int k = 0; k < ER_CMD_TABLES; k++) {
+            add_fish_options(er_commands[i]->name, er_commands[i]->opts[k], b);
+        }
         add_fish_options(er_commands[i]->name, er_common_opts, b);
     }
 }

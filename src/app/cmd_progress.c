@@ -4,6 +4,7 @@
  * Happy path: one line of JSON written with one write to the pipe that the worker gave
  * (ERRAND_PROGRESS_FD), which needs no daemon. Where that descriptor did not come along
  * (sudo, ssh to the same machine, a closed one), the daemon is told over its socket. */
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
@@ -19,27 +20,32 @@
 #include "base/base64.h"
 #include "base/io.h"
 #include "base/rand.h"
+#include "base/utf8.h"
+#include "model/task.h"
 #include "model/text.h"
 
 #define LINE_MAX_BYTES 4096 /* what a pipe takes in one piece */
 #define PART_BYTES     2976 /* of a result in one line; base64 makes 3968 of them */
-#define TEXT_MAX       1000
+#define TEXT_MAX       1000 /* bytes of a message */
 
 struct progress {
-    const char *item, *checkpoint, *result;
+    const char *item, *has_item, *checkpoint, *result;
     struct er_opt_span retry_after;
     bool failed;
 };
 
 #define AT(field) offsetof(struct progress, field)
 static const struct er_opt progress_opts[] = {
-    {0, "item", "NAME", ER_OPT_TEXT, AT(item), "that item is done", 0, 0, NULL},
+    {0, "item", "NAME", ER_OPT_TEXT, AT(item), "that item is done", 0, ER_MAX_NAME, NULL},
     {0, "failed", NULL, ER_OPT_FLAG, AT(failed), "with --item: it has failed", 0, 0,
      NULL},
+    {0, "has-item", "NAME", ER_OPT_TEXT, AT(has_item),
+     "exit 0 when an earlier attempt has completed that item, else 1", 0, ER_MAX_NAME,
+     NULL},
     {0, "checkpoint", "JSON", ER_OPT_TEXT, AT(checkpoint),
-     "where a later attempt can go on", 0, 0, NULL},
+     "where a later attempt can go on", 0, ER_MAX_CHECKPOINT, NULL},
     {0, "retry-after", "DUR", ER_OPT_SPAN, AT(retry_after),
-     "if it fails: not again before that", 0, 0, NULL},
+     "a rate limit: pause that long when it ends, then go on", 0, 0, NULL},
     {0, "result", "TEXT|-", ER_OPT_TEXT, AT(result),
      "the task's result; - is standard input", 0, 0, NULL},
     ER_OPT_END,
@@ -74,6 +80,44 @@ add_text(struct er_buf *b, const char *name, const char *text)
 {
     add_member(b, name);
     er_buf_add_json(b, text, er_text_fit(text, strlen(text), TEXT_MAX));
+}
+
+/* An item is known by its name, which is a line in ERRAND_ITEMS_DONE. */
+static int
+check_item(const char *option, const char *name, struct er_err *err)
+{
+    if (name && (strchr(name, '\n') || !er_utf8_is_valid(name, strlen(name)))) {
+        return er_fail(err, ER_EINVALID,
+                       "invalid value for --%s: the name of an item is one line of UTF-8",
+                       option);
+    }
+    return 0;
+}
+
+/* Looks for the item in the file with those that were completed: 0 or 1, the exit code. */
+static int
+has_item(const char *name)
+{
+    const char *path = getenv("ERRAND_ITEMS_DONE");
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t n;
+    int code = 1;
+    if (!path || !path[0]) {
+        return 1; /* none was completed */
+    }
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        return er_app_failf(ER_EIO, "cannot read ERRAND_ITEMS_DONE, '%.300s': %s", path,
+                            strerror(errno));
+    }
+    while (code == 1 && (n = getline(&line, &size, f)) >= 0) {
+        n -= n > 0 && line[n - 1] == '\n';
+        code = (size_t)n == strlen(name) && memcmp(line, name, (size_t)n) == 0 ? 0 : 1;
+    }
+    free(line);
+    (void)fclose(f);
+    return code;
 }
 
 /* Reads a number of at least 0 up to `end`, which gets what follows. */
@@ -240,6 +284,17 @@ progress_exec(struct er_app *app, void *data, int n, char **args)
     const struct progress *o = data;
     struct er_err err;
     struct er_buf line;
+    int rc = check_item("item", o->item, &err);
+    rc = rc ? rc : check_item("has-item", o->has_item, &err);
+    if (rc) {
+        return er_app_fail(rc, &err);
+    }
+    bool tells =
+        n > 0 || o->item || o->checkpoint || o->retry_after.set || o->result || o->failed;
+    if (o->has_item) {
+        return tells ? er_app_failf(ER_EINVALID, "--has-item goes with nothing else")
+                     : has_item(o->has_item);
+    }
     if (n == 0 && !o->item && !o->checkpoint && !o->retry_after.set && !o->result) {
         return er_app_failf(ER_EINVALID,
                             "say what? errand progress PERCENT|CUR/TOTAL [TEXT], "
@@ -252,7 +307,7 @@ progress_exec(struct er_app *app, void *data, int n, char **args)
     (void)signal(SIGPIPE, SIG_IGN); /* a worker that is gone is an error of the write */
     app->no_autostart = true;       /* a daemon started here would end with the task */
     er_buf_init(&line, 0);
-    int rc = make_line(o, n, args, &line, &err);
+    rc = make_line(o, n, args, &line, &err);
     if (!rc && line.len > 2) {
         rc = tell(app, pipe_fd, &line, &err);
     }
@@ -267,9 +322,14 @@ const struct er_cmd er_cmd_progress = {
     .name = "progress",
     .operands = "[PERCENT|CUR/TOTAL [TEXT]]",
     .summary = "from inside a task: how far it is",
-    .text =
-        "Goes to the worker through ERRAND_PROGRESS_FD, also while the daemon is down.",
-    .opts = progress_opts,
+    .text = "Goes to the worker through ERRAND_PROGRESS_FD, also while the daemon is "
+            "down. So that "
+            "no\n"
+            "item is done twice: errand progress --has-item \"$i\" || { work \"$i\" && "
+            "errand "
+            "progress --item \"$i\"; }",
+    .group = "From inside a task",
+    .opts = {progress_opts},
     .data_size = sizeof(struct progress),
     .max = 2,
     .exec = progress_exec,

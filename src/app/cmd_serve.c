@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* errand serve, worker, shutdown, config: the other programs, started and stopped. */
+/* errand serve, worker, config: the other programs, started. */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "app/api.h"
 #include "app/autostart.h"
 #include "app/cmd.h"
-#include "base/io.h"
 #include "base/mem.h"
-
-#define SHUTDOWN_MS 30000
 
 /* Becomes one of the other programs; returns only when that fails. */
 static int
@@ -93,7 +88,8 @@ const struct er_cmd er_cmd_serve = {
     .summary = "start the daemon",
     .text = "In the background, unless --foreground is given; options behind -- go to "
             "errandd.",
-    .opts = serve_opts,
+    .group = "The daemon, and this command",
+    .opts = {serve_opts},
     .data_size = sizeof(struct serve),
     .max = -1,
     .exec = serve_exec,
@@ -114,79 +110,6 @@ const struct er_cmd er_cmd_worker = {
     .summary = "run a worker in the foreground (the daemon starts its own)",
     .max = -1,
     .exec = worker_exec,
-};
-
-/* ---- shutdown ---- */
-
-struct shutdown {
-    bool now;
-};
-
-static const struct er_opt shutdown_opts[] = {
-    {0, "now", NULL, ER_OPT_FLAG, offsetof(struct shutdown, now),
-     "put back what runs instead of leaving it to its worker", 0, 0, NULL},
-    ER_OPT_END,
-};
-
-/* Waits until the daemon's process is gone; false when it still is there after a while.
- */
-static bool
-await_exit(int pid_fd)
-{
-    struct pollfd p = {.fd = pid_fd, .events = POLLIN};
-    int n;
-    do {
-        n = poll(&p, 1, SHUTDOWN_MS);
-    } while (n < 0 && errno == EINTR);
-    return n > 0;
-}
-
-static int
-shutdown_exec(struct er_app *app, void *data, int n, char **args)
-{
-    const struct shutdown *o = data;
-    struct er_err err;
-    struct er_buf body;
-    int pid = 0, pid_fd = -1;
-    char *socket_path = NULL;
-    (void)n;
-    (void)args;
-    app->no_autostart = true;
-    int rc = er_api_open(app, &err);
-    if (rc) {
-        return rc == ER_ENODAEMON
-                   ? er_app_failf(rc, "no daemon answers at %s", app->places.socket)
-                   : er_app_fail(rc, &err);
-    }
-    if (er_autostart_owner(&app->places, &pid, &socket_path) == 0 && pid > 1) {
-        pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    }
-    er_free(socket_path);
-    er_buf_init(&body, 0);
-    er_buf_addf(&body, "{\"now\":%s}", o->now ? "true" : "false");
-    rc = er_api_post(app, "POST", "/v1/shutdown", &body, NULL, &err);
-    er_buf_fini(&body);
-    er_api_close(app);
-    if (rc == ER_ENODAEMON && pid_fd >= 0) {
-        rc = 0; /* it went before it could answer */
-    }
-    if (!rc && pid_fd >= 0 && !await_exit(pid_fd)) {
-        rc = er_fail(&err, ER_ETIMEOUT, "the daemon (pid %d) has not ended after 30s",
-                     pid);
-    }
-    er_close(&pid_fd);
-    return rc ? er_app_fail(rc, &err) : 0;
-}
-
-const struct er_cmd er_cmd_shutdown = {
-    .name = "shutdown",
-    .operands = "",
-    .summary = "stop the daemon",
-    .text =
-        "Tasks that run go on: their worker hands in what they did to the next daemon.",
-    .opts = shutdown_opts,
-    .data_size = sizeof(struct shutdown),
-    .exec = shutdown_exec,
 };
 
 /* ---- config ---- */
@@ -226,7 +149,7 @@ const struct er_cmd er_cmd_config = {
     .name = "config",
     .operands = "",
     .summary = "each setting with its value and where that comes from",
-    .opts = config_opts,
+    .opts = {config_opts},
     .data_size = sizeof(struct config),
     .exec = config_exec,
 };

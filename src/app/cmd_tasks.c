@@ -379,7 +379,8 @@ const struct er_cmd er_cmd_tasks = {
     .text =
         "Shows everything that is not final, and what completed or failed, newest last;\n"
         "cancelled tasks only with --all, --completed or --state.",
-    .opts = tasks_opts,
+    .group = "Look",
+    .opts = {tasks_opts},
     .data_size = sizeof(struct tasks),
     .exec = tasks_exec,
 };

@@ -285,7 +285,7 @@ const struct er_cmd er_cmd_wait = {
     .text = "Exits 0 when all of them completed, 1 when some did not, 3 when one is "
             "unknown, 124\n"
             "when the time is over. Goes on over a restart of the daemon.",
-    .opts = wait_opts,
+    .opts = {wait_opts},
     .data_size = sizeof(struct wait),
     .max = -1,
     .exec = wait_exec,

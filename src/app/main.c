@@ -30,9 +30,12 @@ run(struct er_app *app, const struct er_cmd *cmd, int argc, char **argv)
     struct er_err err;
     char what[64];
     void *data = er_xzalloc(cmd->data_size ? cmd->data_size : 1);
-    struct er_opt_target targets[] = {
-        {cmd->opts, data}, {cmd->more, data}, {er_common_opts, &common}};
-    size_t n_targets = sizeof targets / sizeof targets[0];
+    struct er_opt_target targets[ER_CMD_TABLES + 1] = {{er_common_opts, &common}};
+    size_t n_targets = 1;
+    while (n_targets <= ER_CMD_TABLES && cmd->opts[n_targets - 1]) {
+        targets[n_targets] = (struct er_opt_target){cmd->opts[n_targets - 1], data};
+        n_targets++;
+    }
     (void)snprintf(what, sizeof what, "errand %s", cmd->name);
     int code;
     int n = er_options_parse(targets, n_targets, what, cmd->stop_early, argc, argv, &err);

@@ -100,8 +100,28 @@ is_word(const char *words, const char *text)
 }
 
 static int
-set_list(struct er_opt_list *list, const char *value, struct er_err *err)
+check_text(const struct er_opt *o, const char *value, struct er_err *err)
 {
+    if (!value[0]) {
+        return er_fail(err, ER_EINVALID, "--%s needs a value (%s), not an empty one",
+                       o->name, o->arg);
+    }
+    if (o->max > 0 && strlen(value) > (size_t)o->max) {
+        return er_fail(err, ER_EINVALID,
+                       "the value of --%s is too long: %zu bytes (max: %" PRId64 ")",
+                       o->name, strlen(value), o->max);
+    }
+    return 0;
+}
+
+static int
+set_list(const struct er_opt *o, struct er_opt_list *list, const char *value,
+         struct er_err *err)
+{
+    int rc = check_text(o, value, err);
+    if (rc) {
+        return rc;
+    }
     const char **v = er_realloc_array(list->v, list->n + 1, sizeof *v);
     if (!v) {
         return er_fail(err, ER_ENOMEM, "out of memory");
@@ -143,17 +163,17 @@ static int
 set(const struct er_opt *o, char *data, const char *value, struct er_err *err)
 {
     void *at = data + o->at;
+    int rc;
     switch (o->kind) {
     case ER_OPT_FLAG:
         *(bool *)at = true;
         return 0;
     case ER_OPT_TEXT:
-        if (!value[0]) {
-            return er_fail(err, ER_EINVALID, "--%s needs a value (%s), not an empty one",
-                           o->name, o->arg);
+        rc = check_text(o, value, err);
+        if (!rc) {
+            *(const char **)at = value;
         }
-        *(const char **)at = value;
-        return 0;
+        return rc;
     case ER_OPT_WORD:
         if (!is_word(o->words, value)) {
             return er_fail(err, ER_EINVALID,
@@ -167,7 +187,7 @@ set(const struct er_opt *o, char *data, const char *value, struct er_err *err)
     case ER_OPT_SPAN:
         return set_span(o, at, value, err);
     case ER_OPT_LIST:
-        return set_list(at, value, err);
+        return set_list(o, at, value, err);
     }
     return ER_EINVALID;
 }

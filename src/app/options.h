@@ -17,11 +17,12 @@
 
 enum er_opt_kind {
     ER_OPT_FLAG, /* bool */
-    ER_OPT_TEXT, /* const char *, borrowed from the arguments; "" is refused */
+    ER_OPT_TEXT, /* const char *, borrowed from the arguments; "" is refused, and more
+                    than `max` bytes unless that is 0 */
     ER_OPT_WORD, /* const char *: one of `words` */
     ER_OPT_INT,  /* struct er_opt_int, from min to max */
     ER_OPT_SPAN, /* struct er_opt_span: a duration */
-    ER_OPT_LIST, /* struct er_opt_list: may be given again and again */
+    ER_OPT_LIST, /* struct er_opt_list of TEXTs: may be given again and again */
 };
 struct er_opt_int {
     bool set;
@@ -43,7 +44,7 @@ struct er_opt {
     enum er_opt_kind kind;
     size_t at; /* offset in the data */
     const char *help;
-    int64_t min, max;  /* of an INT */
+    int64_t min, max;  /* of an INT; max: bytes of a TEXT or in a LIST */
     const char *words; /* of a WORD, with blanks between; a hint for completions else */
 };
 #define ER_OPT_END                                                                       \

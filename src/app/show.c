@@ -6,7 +6,9 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/api.h"
 #include "app/show_priv.h"
@@ -29,6 +31,20 @@ er_show_json(const json_t *value)
     return rc;
 }
 
+int
+er_show_table_end(struct er_table *table)
+{
+    struct er_term t;
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_term_init(&t, STDOUT_FILENO);
+    er_table_render(table, &t, 0, &b);
+    int rc = er_app_out(&b);
+    er_buf_fini(&b);
+    er_table_free(table);
+    return rc;
+}
+
 /* ---- pieces ---- */
 
 /* Adds a span; nothing when one of its ends is unknown. */
@@ -43,6 +59,16 @@ er_show_add_span(struct er_buf *b, const char *before, er_usec from, er_usec to,
     er_duration_format(to - from, text);
     er_buf_addf(b, "%s%s%s", before, text, after);
     return true;
+}
+
+void
+er_show_add_seconds(struct er_buf *b, const char *before, double seconds,
+                    const char *after)
+{
+    if (seconds >= 0.0 && seconds < 1e11) {
+        (void)er_show_add_span(b, before, 0, (er_usec)(seconds * (double)ER_USEC_PER_SEC),
+                               after);
+    }
 }
 
 void
@@ -164,14 +190,13 @@ er_show_add_in(struct er_buf *b, const char *before, er_usec at, er_usec now)
 static bool
 is_rate_limited(const json_t *task)
 {
-    const char *why = er_json_text(task, "waiting_for");
     const char *code = er_json_text(json_object_get(task, "error"), "code");
-    return (why && strstr(why, "rate limit")) ||
-           (code && strcmp(code, "rate-limit") == 0);
+    return code && strcmp(code, "rate-limit") == 0;
 }
 
-static void
-add_paused(const json_t *task, er_usec now, struct er_buf *b)
+/* "rate limited, resumes in 45s", "resumes in 45s" or "paused". */
+void
+er_show_add_paused(const json_t *task, er_usec now, struct er_buf *b)
 {
     er_usec resumes_at = er_json_time(task, "resumes_at");
     if (resumes_at != ER_NEVER) {
@@ -181,87 +206,6 @@ add_paused(const json_t *task, er_usec now, struct er_buf *b)
         }
     } else {
         er_buf_add_str(b, "paused");
-    }
-}
-
-/* ---- why ---- */
-
-static void
-why_scheduled(const json_t *task, er_usec now, struct er_buf *b)
-{
-    const char *at = er_json_text(task, "run_at");
-    er_buf_add_str(b, er_json_int(task, "failures", 0) > 0 ? "waits for its next try"
-                                                           : "waits for its time");
-    (void)er_show_add_in(b, ", in ", er_json_time(task, "run_at"), now);
-    er_buf_addf(b, "%s%s", at ? ", at " : "", at ? at : "");
-}
-
-static void
-why_waiting(const json_t *task, enum er_task_state state, er_usec now, struct er_buf *b)
-{
-    const char *why = er_json_text(task, "waiting_for");
-    int64_t id = er_json_int(task, "id", 0);
-    size_t before;
-    if (state == ER_TASK_PAUSED) {
-        er_buf_add_str(b, "is held: ");
-        add_paused(task, now, b);
-        er_buf_addf(b, " (errand resume %" PRId64 " lets it go on)", id);
-    } else if (state == ER_TASK_SCHEDULED) {
-        why_scheduled(task, now, b);
-    } else if (state == ER_TASK_BLOCKED) {
-        before = b->len;
-        er_buf_add_str(b, "waits for ");
-        if (!add_dependencies(task, b)) {
-            b->len = before;
-            er_buf_add_str(b, why ? why : "waits for other tasks");
-        }
-    } else {
-        er_buf_addf(b, "is queued: %s",
-                    why ? why : "it runs as soon as a worker is free");
-    }
-}
-
-/* Adds the dependency by which a task was called off, if that is why. */
-static void
-add_unmet(const json_t *task, struct er_buf *b)
-{
-    size_t i;
-    const json_t *dep;
-    json_array_foreach(json_object_get(task, "after"), i, dep)
-    {
-        const char *word = er_json_text(dep, "when");
-        int when = word ? er_after_when_find(word) : -1;
-        enum er_task_state state = er_json_state(dep);
-        if (when >= 0 && er_task_state_is_final(state) &&
-            !er_after_is_met((enum er_after_when)when, state)) {
-            er_buf_addf(b, ", since %" PRId64 " %s", er_json_int(dep, "id", 0),
-                        state == ER_TASK_CANCELLED ? "was cancelled"
-                                                   : er_task_state_word(state));
-            return;
-        }
-    }
-}
-
-void
-er_show_why(const json_t *task, er_usec now, struct er_buf *b)
-{
-    enum er_task_state state = er_json_state(task);
-    er_buf_addf(b, "%" PRId64 " ", er_json_int(task, "id", 0));
-    if (state == ER_TASK_RUNNING) {
-        er_buf_addf(b, "waits for nothing: it is running (attempt %" PRId64,
-                    er_json_int(task, "attempt", 1));
-        (void)er_show_add_span(b, ", for ", er_json_time(task, "started_at"), now, "");
-        er_buf_add_str(b, er_json_bool(task, "cancel_requested") ? ", being cancelled)"
-                                                                 : ")");
-    } else if (er_task_state_is_final(state)) {
-        er_buf_add_str(b, "waits for nothing: it ");
-        er_show_outcome(task, b);
-        er_show_add_age(b, " ", er_json_time(task, "finished_at"), now);
-        if (state == ER_TASK_CANCELLED && er_json_int(task, "attempt", 0) == 0) {
-            add_unmet(task, b);
-        }
-    } else {
-        why_waiting(task, state, now, b);
     }
 }
 
@@ -330,6 +274,10 @@ er_show_add_doing(const json_t *task, const json_t *progress, struct er_buf *b)
         er_buf_add_str(b, "being cancelled");
         return;
     }
+    if (er_json_bool(task, "pause_requested")) {
+        er_buf_add_str(b, "being paused");
+        return;
+    }
     if (current >= 0.0 && total > 0.0) {
         er_show_add_amount(b, current, unit && strcmp(unit, "bytes") == 0 ? unit : NULL);
         er_buf_add_char(b, '/');
@@ -383,8 +331,7 @@ add_running(struct er_table *table, const struct er_term *t, const json_t *task,
     er_table_add(table, ER_STYLE_DIM, b.data);
     er_buf_clear(&b);
     if (eta >= 0.0 && eta < 1e9) {
-        (void)er_show_add_span(&b, "", 0, (er_usec)(eta * (double)ER_USEC_PER_SEC),
-                               " left");
+        er_show_add_seconds(&b, "", eta, " left");
     } else if (percent >= 0.0) {
         er_buf_add_str(&b, "calculating");
     } else {
@@ -412,11 +359,13 @@ add_resting(struct er_table *table, const json_t *task, enum er_task_state state
     case ER_TASK_BLOCKED:
         er_buf_add_str(&b, "after ");
         if (!add_dependencies(task, &b)) {
-            er_buf_add_str(&b, "other tasks");
+            const char *why = er_json_text(task, "waiting_for");
+            er_buf_clear(&b);
+            er_buf_add_str(&b, why ? why : "after other tasks");
         }
         break;
     case ER_TASK_PAUSED:
-        add_paused(task, now, &b);
+        er_show_add_paused(task, now, &b);
         break;
     case ER_TASK_FAILED:
         if (er_show_add_cause(task, &b)) {

@@ -12,6 +12,7 @@
 #include "model/text.h"
 
 #define OUTPUT_LINE_MAX ((size_t)600) /* bytes of a line of output */
+#define AFTER_SHOWN     10            /* dependencies that are named */
 
 /* Adds "Label:      text", when there is a text. */
 static void
@@ -96,6 +97,13 @@ add_state(const struct er_term *t, const json_t *task, er_usec now, struct er_bu
     if (er_json_bool(task, "cancel_requested")) {
         er_buf_add_str(&text, ", being cancelled");
     }
+    if (er_json_bool(task, "pause_requested")) {
+        er_buf_add_str(&text, ", being paused");
+    }
+    if (state == ER_TASK_PAUSED && er_json_time(task, "resumes_at") != ER_NEVER) {
+        er_buf_add_str(&text, ": ");
+        er_show_add_paused(task, now, &text);
+    }
     (void)er_show_add_span(&text, " (", started, finished != ER_NEVER ? finished : now,
                            ")");
     er_buf_addf(b, "%-13s", "State:");
@@ -105,13 +113,6 @@ add_state(const struct er_term *t, const json_t *task, er_usec now, struct er_bu
     er_term_plain(t, b, er_show_style(state));
     er_buf_add_char(b, '\n');
     er_buf_fini(&text);
-    if (!er_task_state_is_final(state) && state != ER_TASK_RUNNING) {
-        struct er_buf why;
-        er_buf_init(&why, 0);
-        er_show_why(task, now, &why);
-        add_line(t, b, "Why:", why.data);
-        er_buf_fini(&why);
-    }
 }
 
 static void
@@ -134,8 +135,7 @@ add_progress(const struct er_term *t, const json_t *task, struct er_buf *b)
     (void)er_term_text(t, b, doing.data ? doing.data : "", doing.len, 0);
     er_buf_fini(&doing);
     if (er_json_state(task) == ER_TASK_RUNNING && eta >= 0.0 && eta < 1e9) {
-        (void)er_show_add_span(b, ", ", 0, (er_usec)(eta * (double)ER_USEC_PER_SEC),
-                               " left");
+        er_show_add_seconds(b, ", ", eta, " left");
     }
     er_buf_add_char(b, '\n');
     int64_t ok = er_json_int(progress, "items_completed", 0);
@@ -192,25 +192,66 @@ add_labels(const struct er_term *t, const json_t *task, struct er_buf *b)
     er_buf_fini(&text);
 }
 
-/* What it was to run after, and what became of that. */
+/* Adds a number with commas: "99,990". */
 static void
-add_after(const struct er_term *t, const json_t *task, struct er_buf *b)
+add_grouped(struct er_buf *b, int64_t v)
+{
+    if (v >= 1000) {
+        add_grouped(b, v / 1000);
+        er_buf_addf(b, ",%03d", (int)(v % 1000));
+    } else {
+        er_buf_addf(b, "%d", (int)v);
+    }
+}
+
+/* Adds a line with the first of some dependencies, and how many more there are. */
+static void
+add_dependencies(const struct er_term *t, const char *label, const json_t *after,
+                 int64_t more, struct er_buf *b)
 {
     struct er_buf text;
     size_t i;
     const json_t *dep;
     er_buf_init(&text, 0);
-    json_array_foreach(json_object_get(task, "after"), i, dep)
+    json_array_foreach(after, i, dep)
     {
         const char *when = er_json_text(dep, "when");
         const char *state = er_json_text(dep, "state");
+        if (i == AFTER_SHOWN) {
+            more += (int64_t)(json_array_size(after) - i);
+            break;
+        }
         er_buf_addf(&text, "%s%" PRId64 ":%s (%s)", i > 0 ? ", " : "",
                     er_json_int(dep, "id", 0), when ? when : "ok",
                     state ? state : "unknown");
     }
-    er_buf_add_str(&text, er_json_bool(task, "after_more") ? ", and more" : "");
-    add_line(t, b, "After:", text.data);
+    if (more > 0) {
+        er_buf_add_str(&text, ", \xe2\x80\xa6 and ");
+        add_grouped(&text, more);
+        er_buf_add_str(&text, " more");
+    }
+    add_line(t, b, label, text.data);
     er_buf_fini(&text);
+}
+
+/* What it was to run after, and what became of that; of very many only those that it still
+ * waits for. */
+static void
+add_after(const struct er_term *t, const json_t *task, const struct er_show_more *more,
+          struct er_buf *b)
+{
+    add_dependencies(t, "Waits for:", more->open, more->open_more, b);
+    if (!er_json_bool(task, "after_more") || json_array_size(more->open) == 0) {
+        add_dependencies(t, "After:", json_object_get(task, "after"), 0, b);
+    }
+    int64_t cancelled = er_json_int(task, "dependents_cancelled", 0);
+    if (cancelled > 0) {
+        er_buf_addf(b, "%-13s", "Cancelled:");
+        add_grouped(b, cancelled);
+        er_buf_addf(b, " %s\n",
+                    cancelled == 1 ? "task that waited for it"
+                                   : "tasks that waited for it");
+    }
 }
 
 static void
@@ -223,8 +264,7 @@ add_usage(const json_t *task, struct er_buf *b)
     }
     er_buf_addf(b, "%-13s", "Used:");
     if (cpu >= 0.0) {
-        (void)er_show_add_span(b, "", 0, (er_usec)(cpu * (double)ER_USEC_PER_SEC),
-                               " of CPU");
+        er_show_add_seconds(b, "", cpu, " of CPU");
     }
     if (rss > 0.0) {
         er_buf_add_str(b, cpu >= 0.0 ? ", " : "");
@@ -273,7 +313,7 @@ add_attempts(const struct er_term *t, const json_t *attempts, struct er_buf *b)
 }
 
 void
-er_show_task(const struct er_term *t, const json_t *task, const json_t *attempts,
+er_show_task(const struct er_term *t, const json_t *task, const struct er_show_more *more,
              er_usec now, struct er_buf *b)
 {
     const char *name = er_json_text(task, "name");
@@ -284,6 +324,7 @@ er_show_task(const struct er_term *t, const json_t *task, const json_t *attempts
     er_term_plain(t, b, ER_STYLE_BOLD);
     er_buf_add_char(b, '\n');
     add_state(t, task, now, b);
+    add_line(t, b, "Why:", more->why);
     add_progress(t, task, b);
     add_error(t, task, b);
     if (type && strcmp(type, "shell") != 0) {
@@ -292,7 +333,7 @@ er_show_task(const struct er_term *t, const json_t *task, const json_t *attempts
     add_command(t, task, b);
     add_line(t, b, "Folder:", er_json_text(task, "cwd"));
     add_line(t, b, "Queue:", er_json_text(task, "queue"));
-    add_after(t, task, b);
+    add_after(t, task, more, b);
     add_number(b, "Priority:", task, "priority");
     add_number(b, "Run:", task, "run");
     add_number(b, "Attempt:", task, "attempt");
@@ -311,7 +352,7 @@ er_show_task(const struct er_term *t, const json_t *task, const json_t *attempts
     add_line(t, b, "Limit key:", er_json_text(task, "limit_key"));
     add_line(t, b, "Correlation:", er_json_text(task, "correlation_id"));
     add_number(b, "Parent:", task, "parent");
-    add_attempts(t, attempts, b);
+    add_attempts(t, more->attempts, b);
 }
 
 /* Adds one line of output: blanks kept, tabs spread, the rest made clean, long ones cut.

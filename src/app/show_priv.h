@@ -18,14 +18,13 @@ bool er_show_add_span(struct er_buf *b, const char *before, er_usec from, er_use
                       const char *after);
 /* Adds how long ago a moment was, if it is known. */
 void er_show_add_age(struct er_buf *b, const char *before, er_usec at, er_usec now);
-/* Adds "45s" behind `before` for a moment that lies ahead; false when it does not. */
-bool er_show_add_in(struct er_buf *b, const char *before, er_usec at, er_usec now);
 /* Adds "exit code 3", "signal 9 (KILL)" or the error's code; false when none is known. */
 bool er_show_add_cause(const json_t *task, struct er_buf *b);
 /* Adds an amount in short: "1234", "1.2M files"; of bytes "1.2 MB". */
 void er_show_add_amount(struct er_buf *b, double v, const char *unit);
 /* Adds what a running task does: "2/4 repos", its item, its message. */
 void er_show_add_doing(const json_t *task, const json_t *progress, struct er_buf *b);
-enum er_style er_show_style(enum er_task_state state);
+/* Adds "rate limited, resumes in 45s", "resumes in 45s" or "paused". */
+void er_show_add_paused(const json_t *task, er_usec now, struct er_buf *b);
 
 #endif

@@ -24,11 +24,11 @@
 #include "model/when.h"
 
 #define AT(field) offsetof(struct er_submit, field)
-const struct er_opt er_submit_opts[] = {
-    {'n', "name", "TEXT", ER_OPT_TEXT, AT(name), "a name (default: the command)", 0, 0,
-     NULL},
+const struct er_opt er_submit_change_opts[] = {
+    {'n', "name", "TEXT", ER_OPT_TEXT, AT(name), "a name (default: the command)", 0,
+     ER_MAX_NAME, NULL},
     {'q', "queue", "NAME", ER_OPT_TEXT, AT(queue), "the queue it stands in (default)", 0,
-     0, NULL},
+     ER_MAX_NAME, NULL},
     {'p', "priority", "N", ER_OPT_INT, AT(priority), "higher = sooner, default 0", -1000,
      1000, NULL},
     {0, "after", "ID[:ok|:any|:fail][,...]", ER_OPT_LIST, AT(after),
@@ -43,26 +43,32 @@ const struct er_opt er_submit_opts[] = {
      "wait before the first retry, doubled each time (1s)", 0, 0, NULL},
     {0, "on-lost", "run|fail|hold", ER_OPT_WORD, AT(on_lost),
      "what to do when its worker died (run)", 0, 0, "run fail hold"},
-    {0, "timeout", "DUR", ER_OPT_SPAN, AT(timeout), "end an attempt that runs longer", 0,
-     0, NULL},
+    {0, "timeout", "DUR", ER_OPT_SPAN, AT(timeout),
+     "end an attempt that runs longer (pauses do not count)", 0, 0, NULL},
+    {0, "heartbeat", "DUR", ER_OPT_SPAN, AT(heartbeat),
+     "end an attempt that is silent for longer (no output, no progress)", 0, 0, NULL},
     {0, "grace", "DUR", ER_OPT_SPAN, AT(grace), "from TERM to KILL (5s)", 0, 0, NULL},
-    {0, "expires", "DUR", ER_OPT_SPAN, AT(expires), "the longest wait in the queue", 0, 0,
-     NULL},
-    {0, "key", "KEY", ER_OPT_TEXT, AT(key), "idempotency: the same key is the same task",
-     0, 0, NULL},
+    {0, "expires", "DUR", ER_OPT_SPAN, AT(expires),
+     "fail when it has not started after this long", 0, 0, NULL},
     {0, "limit-key", "KEY", ER_OPT_TEXT, AT(limit_key),
-     "counts against this key's limits", 0, 0, NULL},
-    {0, "cost", "N", ER_OPT_INT, AT(cost), "how much it takes of its limits", 0,
-     INT32_MAX, NULL},
+     "counts against this key's limits (errand limit)", 0, ER_MAX_NAME, NULL},
+    {0, "cost", "N", ER_OPT_INT, AT(cost),
+     "what its start takes of rates that count costs (1)", 1, ER_MAX_COST, NULL},
+    ER_OPT_END,
+};
+const struct er_opt er_submit_opts[] = {
+    {0, "key", "KEY", ER_OPT_TEXT, AT(key), "idempotency: the same key is the same task",
+     0, ER_MAX_NAME, NULL},
     {0, "correlation", "X", ER_OPT_TEXT, AT(correlation),
-     "an id to find related tasks by", 0, 0, NULL},
-    {0, "parent", "ID", ER_OPT_INT, AT(parent), "the task it belongs to", 1,
-     (int64_t)1 << 53, NULL},
-    {0, "tag", "TAG", ER_OPT_LIST, AT(tags), "a tag (again for more)", 0, 0, NULL},
-    {0, "meta", "K=V", ER_OPT_LIST, AT(meta), "a note of your own (again for more)", 0, 0,
+     "an id to find related tasks by", 0, ER_MAX_NAME, NULL},
+    {0, "parent", "ID|none", ER_OPT_TEXT, AT(parent),
+     "the task it belongs to (from inside a task: that one)", 0, 0, NULL},
+    {0, "tag", "TAG", ER_OPT_LIST, AT(tags), "a tag (again for more)", 0, ER_MAX_NAME,
      NULL},
-    {0, "env", "K=V", ER_OPT_LIST, AT(env), "a variable for it (again for more)", 0, 0,
-     NULL},
+    {0, "meta", "K=V", ER_OPT_LIST, AT(meta), "a note of your own (again for more)", 0,
+     ER_MAX_META, NULL},
+    {0, "env", "K=V", ER_OPT_LIST, AT(env), "a variable for it (again for more)", 0,
+     ER_MAX_ENV, NULL},
     {0, "cwd", "DIR", ER_OPT_TEXT, AT(cwd), "its working folder (default: this one)", 0,
      0, NULL},
     {0, "stdin", "FILE|-", ER_OPT_TEXT, AT(standard_input),
@@ -400,8 +406,11 @@ add_dependency(struct er_app *app, struct er_buf *b, const char *text, size_t n,
     int rc = er_idlist_parse(&ids, ref, err);
     rc = rc ? rc : er_targets_resolve(app, &ids, err);
     for (size_t i = 0; !rc && i < ids.n; i++) {
-        er_buf_addf(b, "%s{\"id\":%" PRId64 ",\"when\":\"%s\"}", *first ? "" : ",",
-                    ids.ids[i], when);
+        er_buf_addf(b, "%s{\"id\":%" PRId64, *first ? "" : ",", ids.ids[i]);
+        if (strcmp(when, "ok") != 0) { /* else left out: there may be 100,000 of them */
+            er_buf_addf(b, ",\"when\":\"%s\"", when);
+        }
+        er_buf_add_char(b, '}');
         *first = false;
     }
     er_idlist_fini(&ids);
@@ -418,6 +427,11 @@ add_after(struct er_app *app, struct er_buf *b, const struct er_opt_list *list,
         return 0;
     }
     er_buf_add_str(b, ",\"after\":[");
+    if (list->n == 1 &&
+        strcmp(list->v[0], "none") == 0) { /* edit: for nothing any more */
+        er_buf_add_char(b, ']');
+        return 0;
+    }
     for (size_t i = 0; i < list->n; i++) {
         const char *p = list->v[i];
         for (;;) {
@@ -476,31 +490,51 @@ add_cwd(struct er_buf *b, const char *given, struct er_err *err)
     return rc;
 }
 
-/* A task that is added from inside a task is its child. */
+/* The task that this command runs inside of, of the daemon that it speaks to; 0 = none. */
+static er_task_id
+own_task(void)
+{
+    int64_t id;
+    const char *text = getenv("ERRAND_TASK_ID");
+    return text && getenv("ERRAND_SOCKET") && er_options_int(text, 1, INT64_MAX, &id) == 0
+               ? id
+               : 0;
+}
+
+/* A task that is added from inside a task is its child, unless it is given another parent,
+ * or none; the parent's correlation id becomes its own. */
 static int
 add_family(struct er_buf *b, const struct er_submit *s, struct er_err *err)
 {
-    int64_t own;
-    const char *id = getenv("ERRAND_TASK_ID");
+    int64_t parent = s->parent ? 0 : own_task();
     const char *correlation = s->correlation;
-    struct er_opt_int parent = s->parent;
-    if (id && getenv("ERRAND_SOCKET") && er_options_int(id, 1, INT64_MAX, &own) == 0) {
-        if (!parent.set) {
-            parent = (struct er_opt_int){true, own};
-        }
-        correlation = correlation ? correlation : getenv("ERRAND_CORRELATION_ID");
+    if (s->parent && strcmp(s->parent, "none") != 0 &&
+        er_options_int(s->parent, 1, (int64_t)1 << 53, &parent)) {
+        return er_fail(
+            err, ER_EINVALID,
+            "invalid value '%.60s' for --parent: it takes the id of a task, or "
+            "none",
+            s->parent);
     }
-    add_opt_int(b, "parent", &parent);
+    if (parent && !s->parent && !correlation) {
+        correlation = getenv("ERRAND_CORRELATION_ID");
+    }
+    if (parent) {
+        add_key(b, "parent");
+        er_buf_add_i64(b, parent);
+    }
     return add_opt_text(b, "correlation_id", correlation, err);
 }
 
 int
-er_submit_members(struct er_app *app, const struct er_submit *s, struct er_buf *b,
+er_submit_changes(struct er_app *app, const struct er_submit *s, struct er_buf *b,
                   struct er_err *err)
 {
     const char *const texts[][2] = {
-        {"name", s->name}, {"queue", s->queue},         {"on_lost", s->on_lost},
-        {"key", s->key},   {"limit_key", s->limit_key},
+        {"name", s->name},
+        {"queue", s->queue},
+        {"on_lost", s->on_lost},
+        {"limit_key", s->limit_key},
     };
     int rc = 0;
     for (size_t i = 0; !rc && i < sizeof texts / sizeof texts[0]; i++) {
@@ -512,12 +546,21 @@ er_submit_members(struct er_app *app, const struct er_submit *s, struct er_buf *
     add_opt_span(b, "delay_s", &s->delay);
     add_opt_span(b, "backoff_s", &s->backoff);
     add_opt_span(b, "timeout_s", &s->timeout);
+    add_opt_span(b, "heartbeat_s", &s->heartbeat);
     add_opt_span(b, "grace_s", &s->grace);
     add_opt_span(b, "expires_s", &s->expires);
-    er_buf_add_str(b, s->hold ? ",\"held\":true" : "");
     rc = rc ? rc : add_run_at(b, s->at, err);
+    return rc ? rc : add_after(app, b, &s->after, err);
+}
+
+int
+er_submit_members(struct er_app *app, const struct er_submit *s, struct er_buf *b,
+                  struct er_err *err)
+{
+    int rc = er_submit_changes(app, s, b, err);
+    rc = rc ? rc : add_opt_text(b, "key", s->key, err);
+    er_buf_add_str(b, s->hold ? ",\"held\":true" : "");
     rc = rc ? rc : add_family(b, s, err);
-    rc = rc ? rc : add_after(app, b, &s->after, err);
     rc = rc ? rc : add_tags(b, &s->tags, err);
     rc = rc ? rc : add_meta(b, &s->meta, err);
     rc = rc ? rc : add_cwd(b, s->cwd, err);

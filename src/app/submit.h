@@ -10,13 +10,14 @@
 struct er_submit {
     const char *name, *queue, *on_lost, *key, *limit_key, *correlation, *cwd,
         *standard_input;
-    const char *at;
-    struct er_opt_int priority, retries, cost, parent;
-    struct er_opt_span delay, backoff, timeout, grace, expires;
+    const char *at, *parent;
+    struct er_opt_int priority, retries, cost;
+    struct er_opt_span delay, backoff, timeout, grace, expires, heartbeat;
     struct er_opt_list after, tags, meta, env;
     bool hold, input, wait, follow, json;
 };
-extern const struct er_opt er_submit_opts[];
+/* What can be changed while a task waits (errand edit takes it too), and the rest. */
+extern const struct er_opt er_submit_change_opts[], er_submit_opts[];
 
 /* Checks what the options say together: 0, or ER_EINVALID with words. */
 int er_submit_check(const struct er_submit *s, struct er_err *err) ER_MUSTCHECK;
@@ -24,6 +25,10 @@ int er_submit_check(const struct er_submit *s, struct er_err *err) ER_MUSTCHECK;
  * are; with standard input as the options say. ER_EINVALID: not UTF-8; ER_ETOOBIG. */
 int er_submit_command_args(const struct er_submit *s, int n, char **argv,
                            struct er_buf *b, struct er_err *err) ER_MUSTCHECK;
+/* Adds the members of er_submit_change_opts that were given, each with a comma before it.
+ * Asks the daemon what `@last` is when it is named. */
+int er_submit_changes(struct er_app *app, const struct er_submit *s, struct er_buf *b,
+                      struct er_err *err) ER_MUSTCHECK;
 /* Adds all other members, each with a comma before it: what the options give, the working
  * folder and the environment. Asks the daemon what `@last` is when it is named. */
 int er_submit_members(struct er_app *app, const struct er_submit *s, struct er_buf *b,

@@ -59,3 +59,22 @@ er_targets_one(struct er_app *app, const char *arg, er_task_id *out, struct er_e
     er_idlist_fini(&ids);
     return rc;
 }
+
+int
+er_targets_each(struct er_app *app, int n, const char *const *args, er_targets_fn *fn,
+                const void *ctx)
+{
+    struct er_idlist ids;
+    struct er_err err;
+    int code = 0;
+    int rc = er_targets_read(app, n, args, &ids, &err);
+    if (rc) {
+        return er_app_fail(rc, &err);
+    }
+    for (size_t i = 0; i < ids.n; i++) {
+        rc = fn(app, ids.ids[i], ctx);
+        code = code ? code : rc;
+    }
+    er_idlist_fini(&ids);
+    return code;
+}

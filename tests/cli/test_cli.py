@@ -10,76 +10,10 @@ import queue
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
-import traceback
 
 from fake_daemon import Break, FakeDaemon, problem, task
-
-ERRAND = os.path.abspath(sys.argv[1])
-NO_COUNTS = dict.fromkeys(
-    ["queued", "scheduled", "blocked", "running", "paused", "completed", "failed", "cancelled"], 0)
-tests = []
-
-
-def test(f):
-    tests.append(f)
-    return f
-
-
-class Case:
-    """One test's instance: a folder, maybe a daemon, and the command."""
-
-    def __init__(self):
-        self.home = tempfile.mkdtemp(prefix="errand-cli.")
-        self.daemons = []
-        self.env = {"PATH": os.environ["PATH"], "ERRAND_HOME": self.home, "LC_ALL": "C.UTF-8",
-                    "HOME": self.home, "ERRAND_NO_AUTOSTART": "1"}
-        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"):
-            if name in os.environ:
-                self.env[name] = os.environ[name]
-
-    def daemon(self, handle):
-        d = FakeDaemon(os.path.join(self.home, "errand.sock"), handle)
-        self.daemons.append(d)
-        return d
-
-    def run(self, *args, input=b"", env=None, cwd=None, **more):
-        return subprocess.run([ERRAND, *args], input=input, capture_output=True, timeout=60,
-                              env={**self.env, **(env or {})}, cwd=cwd or self.home, **more)
-
-    def start(self, *args, **more):
-        return subprocess.Popen([ERRAND, *args], stdin=subprocess.DEVNULL, env=self.env,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.home, **more)
-
-    def close(self):
-        shutil.rmtree(self.home, ignore_errors=True)
-
-
-def same(got, want):
-    assert got == want, f"got {got!r}, wanted {want!r}"
-
-
-def has(text, part):
-    text = text.decode() if isinstance(text, bytes) else text
-    assert part in text, f"{part!r} is not in {text!r}"
-
-
-def expect(result, code, out=None, err=None):
-    assert result.returncode == code, \
-        f"exit code {result.returncode}, wanted {code}: {result.stderr.decode()!r}"
-    if out is not None:
-        same(result.stdout.decode(), out)
-    if err is not None:
-        same(result.stderr.decode(), err)
-    return result
-
-
-def accept_all(request):
-    """A daemon that takes each submit as task 7."""
-    same((request.method, request.path), ("POST", "/v1/tasks"))
-    return 201, {"id": 7, "state": "queued"}, {"Location": "/v1/tasks/7"}
-
+from harness import ERRAND, NO_COUNTS, accept_all, expect, has, main, same, test
 
 # ---- add ------------------------------------------------------------------------------------
 
@@ -114,7 +48,7 @@ def add__sends_all_options(c):
         f.write("x")
     expect(c.run("add", "-n", "My name", "--queue=q", "-p5", "--after", "1,3-4:any", "--after",
                  "9:fail", "--delay", "1m30s", "--retries", "2", "--backoff", "500ms", "--on-lost",
-                 "hold", "--timeout", "1h", "--grace", "2s", "--expires", "1d", "--key", "k",
+                 "hold", "--timeout", "1h", "--heartbeat", "15s", "--grace", "2s", "--expires", "1d", "--key", "k",
                  "--limit-key", "l", "--cost", "3", "--correlation", "x", "--parent", "12", "--tag",
                  "a", "--tag", "b", "--meta", "k=v=w", "--env", "X=1", "--env", "X=2", "--cwd",
                  "/tmp", "--stdin", "in", "--hold", "--", "true"), 0, "7\n", "")
@@ -126,9 +60,9 @@ def add__sends_all_options(c):
                                   "stdin_file": os.path.join(os.path.realpath(c.home), "in")},
         "name": "My name", "queue": "q", "on_lost": "hold", "key": "k", "limit_key": "l",
         "priority": 5, "retries": 2, "cost": 3, "delay_s": 90.0, "backoff_s": 0.5,
-        "timeout_s": 3600.0, "grace_s": 2.0, "expires_s": 86400.0, "held": True, "parent": 12,
+        "timeout_s": 3600.0, "heartbeat_s": 15.0, "grace_s": 2.0, "expires_s": 86400.0, "held": True, "parent": 12,
         "correlation_id": "x", "tags": ["a", "b"], "meta": {"k": "v=w"}, "cwd": "/tmp",
-        "after": [{"id": 1, "when": "ok"}, {"id": 3, "when": "any"}, {"id": 4, "when": "any"},
+        "after": [{"id": 1}, {"id": 3, "when": "any"}, {"id": 4, "when": "any"},
                   {"id": 9, "when": "fail"}]})
     assert "idempotency-key" not in d.requests[0].headers
 
@@ -461,23 +395,12 @@ def show__last_is_the_newest(c):
 
 
 @test
-def why__is_one_sentence(c):
-    current = {}
-    c.daemon(lambda request: (200, current["task"]))
-    for t, text in [
-            (task(4, waiting_for="all 2 slots are taken"), "4 is queued: all 2 slots are taken"),
-            (task(4, "blocked", after=[{"id": 3, "when": "any", "state": "running"},
-                                       {"id": 2, "when": "ok", "state": "completed"}]),
-             "4 waits for 3 (running; however it ends)"),
-            (task(4, "paused", held=True),
-             "4 is held: paused (errand resume 4 lets it go on)"),
-            (task(4, "cancelled", after=[{"id": 3, "when": "ok", "state": "failed"}]),
-             "4 waits for nothing: it was cancelled, since 3 failed"),
-            (task(4, "failed", signal=9), "4 waits for nothing: it failed with signal 9 (KILL)"),
-    ]:
-        current["task"] = t
-        expect(c.run("why", "4"), 0, text + "\n")
-    same(json.loads(c.run("why", "4", "--json").stdout)["state"], "failed")
+def why__is_the_daemons_sentence(c):
+    d = c.daemon(lambda request: (200, {"id": 4, "state": "queued", "why": "waits: queue 'q' is paused"}))
+    expect(c.run("why", "4"), 0, "4 waits: queue 'q' is paused\n")
+    same(d.requests[0].path, "/v1/tasks/4/why")
+    same(json.loads(c.run("why", "4", "--json").stdout)["state"], "queued")
+    expect(c.run("why", "4", "5"), 0, "4 waits: queue 'q' is paused\n5 waits: queue 'q' is paused\n")
 
 
 # ---- output ------------------------------------------------------------------------------------
@@ -684,8 +607,10 @@ def actions__refused_name_the_way_on(c):
             (["retry", "42"], "running",
              "cannot retry 42: it is running (errand requeue 42 stops it and runs it again)"),
             (["remove", "42"], "running", "cannot remove 42: it is running (errand cancel 42 ends it)"),
-            (["pause", "42"], "running",
-             "cannot pause 42: it is running (errand requeue 42 --hold stops it and keeps it)"),
+            (["pause", "42"], "failed",
+             "cannot pause 42: it is failed (errand retry 42 runs it again)"),
+            (["resume", "42"], "running",
+             "cannot resume 42: it is running (only what is paused can be resumed)"),
             (["requeue", "42"], "queued", "cannot requeue 42: it is queued (only what runs can be put back)"),
     ]:
         state[0] = now
@@ -753,9 +678,10 @@ def queue__changes_only_what_is_said(c):
     d = c.daemon(handle)
     expect(c.run("queue", "a/b", "--pause", "--size", "10"), 0, "", "")
     same(d.requests[-1].target, "/v1/queues/a%2Fb")
-    same(d.requests[-1].json, {"concurrency": 2, "size": 10, "paused": True})
+    same(d.requests[-1].json, {"size": 10, "paused": True})
     expect(c.run("queue", "a/b", "--concurrency", "none", "--resume"), 0)
-    same(d.requests[-1].json, {"concurrency": None, "size": 10, "paused": False})
+    same(d.requests[-1].json, {"concurrency": None, "paused": False})
+    same([r.method for r in d.requests], ["PUT", "PUT"])
     same(c.run("queue").stdout.decode().split()[:2], ["a/b", "open"])
     expect(c.run("queue", "x", "--size", "many"), 2)
 
@@ -977,26 +903,6 @@ def output__that_cannot_be_written_is_an_error(c):
                            cwd=c.home)
     same(r.returncode, 1)
     has(r.stderr, "cannot write to standard output")
-
-
-def main():
-    wanted = sys.argv[2:]
-    chosen = [t for t in tests if not wanted or t.__name__ in wanted]
-    print(f"1..{len(chosen)}")
-    failed = 0
-    for n, t in enumerate(chosen, 1):
-        case = Case()
-        try:
-            t(case)
-            print(f"ok {n} - {t.__name__}", flush=True)
-        except Exception:
-            failed += 1
-            print(f"not ok {n} - {t.__name__}")
-            for line in traceback.format_exc().splitlines():
-                print(f"# {line}", flush=True)
-        finally:
-            case.close()
-    return 1 if failed else 0
 
 
 sys.exit(main())

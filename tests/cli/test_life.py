@@ -1,0 +1,569 @@
+# SPDX-License-Identifier: MIT
+"""The commands about a task's life against a daemon that only pretends: limits, pauses,
+dependencies, items, types, the end of the daemon, the doctor. Prints TAP.
+
+usage: test_life.py PATH-OF-ERRAND [NAME...]"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+from fake_daemon import Break, problem, task
+from harness import NO_COUNTS, accept_all, expect, has, main, same, test
+
+
+# ---- add ------------------------------------------------------------------------------------
+
+
+@test
+def add__contradictions_and_bounds_name_the_option(c):
+    long = "k" * 1001
+    for args, text in [
+            (["--delay", "1s", "--at", "09:30", "x"], "--delay and --at are two ways to say one "
+                                                      "thing: give one of them"),
+            (["--cost", "0", "x"], "invalid value '0' for --cost: it takes a whole number from 1 "
+                                   "to 1000000000"),
+            (["--cost", "-5", "x"], "invalid value '-5' for --cost: it takes a whole number from 1 "
+                                    "to 1000000000"),
+            (["--delay", "-5s", "x"],
+             "--delay: invalid duration '-5s' (try 250ms, 2s, 5m, 1h30m)"),
+            (["--heartbeat", "soon", "x"],
+             "--heartbeat: invalid duration 'soon' (try 250ms, 2s, 5m, 1h30m)"),
+            (["--key", long, "x"], "the value of --key is too long: 1001 bytes (max: 1000)"),
+            (["--limit-key", long, "x"],
+             "the value of --limit-key is too long: 1001 bytes (max: 1000)"),
+            (["--tag", "a", "--tag", long, "x"],
+             "the value of --tag is too long: 1001 bytes (max: 1000)"),
+            (["--parent", "mum", "x"],
+             "invalid value 'mum' for --parent: it takes the id of a task, or none"),
+            (["--parent", "0", "x"],
+             "invalid value '0' for --parent: it takes the id of a task, or none"),
+            (["--retries", "-1", "x"],
+             "invalid value '-1' for --retries: it takes a whole number from 0 to 1000"),
+            (["--after", "3:", "x"], "--after: invalid condition '' in --after: it is ok, any or "
+                                     "fail, as in 41:any"),
+    ]:
+        expect(c.run("add", *args), 2, "", f"errand: {text}\n")
+    for option in ["--delay", "--timeout", "--heartbeat", "--expires", "--grace", "--backoff"]:
+        r = expect(c.run("add", option, "999999d", "x"), 2, "")
+        has(r.stderr, f"errand: {option}: ")
+
+
+@test
+def add__after_takes_ids_ranges_and_the_last(c):
+    def handle(request):
+        if request.method == "GET":
+            same(request.query, {"limit": "1"})
+            return 200, {"tasks": [task(33)], "next": None, "counts": NO_COUNTS}
+        return accept_all(request)
+    d = c.daemon(handle)
+    expect(c.run("add", "--after", "4,6-8:any", "--after", "@last:fail", "x"), 0, "7\n")
+    same(d.requests[-1].json["after"],
+         [{"id": 4}, {"id": 6, "when": "any"}, {"id": 7, "when": "any"}, {"id": 8, "when": "any"},
+          {"id": 33, "when": "fail"}])
+    expect(c.run("add", "--after", "1-100000", "x"), 0, "7\n")
+    assert len(d.requests[-1].body) < 2 << 20, len(d.requests[-1].body)
+
+
+@test
+def add__inside_a_task_can_have_another_parent_or_none(c):
+    d = c.daemon(accept_all)
+    env = {"ERRAND_TASK_ID": "41", "ERRAND_SOCKET": os.path.join(c.home, "errand.sock"),
+           "ERRAND_CORRELATION_ID": "chain"}
+    family = lambda: {k: v for k, v in d.requests[-1].json.items()
+                      if k in ("parent", "correlation_id")}
+    expect(c.run("add", "x", env=env), 0)
+    same(family(), {"parent": 41, "correlation_id": "chain"})
+    expect(c.run("add", "--parent", "none", "x", env=env), 0)
+    same(family(), {})
+    expect(c.run("add", "--parent", "12", "x", env=env), 0)
+    same(family(), {"parent": 12})
+    expect(c.run("add", "--correlation", "mine", "x", env=env), 0)
+    same(family(), {"parent": 41, "correlation_id": "mine"})
+    expect(c.run("submit", "t", "a=b", env=env), 0)
+    same(family(), {"parent": 41, "correlation_id": "chain"})
+    expect(c.run("add", "x", env={"ERRAND_TASK_ID": "41"}), 0)  # of another daemon, maybe
+    same(family(), {})
+
+
+@test
+def submit__circle_in_a_batch_is_shown(c):
+    c.daemon(lambda request: problem(400, "invalid", "these wait for each other", line=1,
+                                     chain=["a", "b", "a"]))
+    r = expect(c.run("submit", "-", "--atomic", input=b'{"ref":"a"}\n{"ref":"b"}\n'), 2, "")
+    same(r.stderr.decode(), "errand: line 1: these wait for each other (a -> b -> a)\n")
+
+
+# ---- edit -----------------------------------------------------------------------------------
+
+
+@test
+def edit__takes_all_that_can_change(c):
+    d = c.daemon(lambda request: (200, task(4)))
+    expect(c.run("edit", "4", "-n", "New", "-q", "q", "-p", "7", "--after", "2,3:any", "--delay", "1m",
+                 "--retries", "3", "--backoff", "2s", "--on-lost", "fail", "--timeout", "1h",
+                 "--heartbeat", "5s", "--grace", "1s", "--expires", "1d", "--limit-key", "k",
+                 "--cost", "9"), 0, "", "")
+    same((d.requests[0].method, d.requests[0].path), ("PATCH", "/v1/tasks/4"))
+    same(d.requests[0].json, {
+        "name": "New", "queue": "q", "priority": 7, "after": [{"id": 2}, {"id": 3, "when": "any"}],
+        "delay_s": 60.0, "retries": 3, "backoff_s": 2.0, "on_lost": "fail", "timeout_s": 3600.0,
+        "heartbeat_s": 5.0, "grace_s": 1.0, "expires_s": 86400.0, "limit_key": "k", "cost": 9})
+    expect(c.run("edit", "4", "--after", "none"), 0, "", "")
+    same(d.requests[1].json, {"after": []})
+    same(json.loads(c.run("edit", "4", "-p", "1", "--json").stdout)["id"], 4)
+    has(expect(c.run("edit", "4"), 2).stderr, "change what?")
+    has(expect(c.run("edit", "4", "--delay", "1s", "--at", "09:30"), 2).stderr, "--delay and --at")
+    has(expect(c.run("edit", "4", "--key", "k"), 2).stderr, "unknown option '--key'")
+
+
+@test
+def edit__refused_says_why(c):
+    answer = []
+    c.daemon(lambda request: answer[0])
+    answer[:] = [problem(400, "invalid", "it would wait for itself", chain=[7, 9, 7])]
+    expect(c.run("edit", "7", "--after", "9"), 2, "",
+           "errand: cannot edit 7: it would wait for itself (7 -> 9 -> 7)\n")
+    answer[:] = [problem(400, "invalid", "it would wait for itself: 7 -> 9 -> 7", chain=[7, 9, 7])]
+    expect(c.run("edit", "7", "--after", "9"), 2, "",
+           "errand: cannot edit 7: it would wait for itself: 7 -> 9 -> 7\n")
+    answer[:] = [problem(409, "state", "no", state="running")]
+    expect(c.run("edit", "7", "-p", "1"), 5, "",
+           "errand: cannot edit 7: it is running (only what waits can be edited)\n")
+
+
+# ---- pause, resume, retry ---------------------------------------------------------------------
+
+
+@test
+def pause__waits_until_it_is_paused(c):
+    def handle(request):
+        same((request.path, request.query), ("/v1/tasks/4/pause", {"wait": "3600"}))
+        n = len(d.requests)  # the daemon waits for an hour at most
+        return 200, task(4, "running", pause_requested=True) if n < 3 else task(4, "paused")
+    d = c.daemon(handle)
+    expect(c.run("pause", "4"), 0, "", "errand: 4 is paused\n")
+    same([r.json for r in d.requests], [{}] * 3)
+
+
+@test
+def pause__free_slot_and_no_wait(c):
+    d = c.daemon(lambda request: (200, task(4, "running", pause_requested=True)))
+    expect(c.run("pause", "--free-slot", "--no-wait", "4"), 0, "",
+           "errand: 4 is running, being paused\n")
+    same((d.requests[0].json, d.requests[0].query), ({"free_slot": True}, {}))
+
+
+@test
+def pause__that_meets_the_end_of_the_task(c):
+    def handle(request):
+        if len(d.requests) == 1:
+            return 200, task(4, "running", pause_requested=True)
+        return problem(409, "state", "no", state="completed")
+    d = c.daemon(handle)
+    expect(c.run("pause", "4"), 5, "",
+           "errand: cannot pause 4: it is completed (errand retry 4 runs it again)\n")
+
+
+@test
+def pause__of_a_queue_or_everything_is_a_switch(c):
+    told = [2]
+    d = c.daemon(lambda request: (200, {"paused": request.path == "/v1/pause", "told": told[0]}))
+    expect(c.run("pause", "--queue", "build", "--free-slot"), 0, "",
+           "errand: queue 'build' is paused, with 2 tasks that run\n")
+    told[0] = 1
+    expect(c.run("resume", "--queue", "build"), 0, "",
+           "errand: queue 'build' goes on, with 1 task that runs\n")
+    told[0] = 0
+    expect(c.run("pause", "--all"), 0, "", "errand: everything is paused\n")
+    same(json.loads(expect(c.run("resume", "--all", "--json"), 0).stdout),
+         {"paused": False, "told": 0})
+    same([(r.method, r.path, r.json) for r in d.requests], [
+        ("POST", "/v1/pause", {"queue": "build", "free_slot": True}),
+        ("POST", "/v1/resume", {"queue": "build"}),
+        ("POST", "/v1/pause", {"all": True}),
+        ("POST", "/v1/resume", {"all": True})])
+    expect(c.run("pause", "--all", "--queue", "q"), 2)
+    expect(c.run("pause", "--all", "4"), 2)
+
+
+@test
+def pause__of_a_tag_is_an_action(c):
+    def handle(request):
+        if request.path == "/v1/actions/pause":
+            return 200, ('{"id":1,"state":"paused"}\n'
+                         '{"id":2,"state":"running","pause_requested":true}\n')
+        same(request.path, "/v1/tasks/2/pause")
+        return 200, task(2, "paused")
+    d = c.daemon(handle)
+    expect(c.run("pause", "--tag", "t", "--free-slot"), 0, "",
+           "errand: 1 is paused\nerrand: 2 is paused\n")
+    same(d.requests[0].json, {"all": True, "tag": "t", "free_slot": True})
+
+
+@test
+def retry__says_how_many_stay_cancelled(c):
+    n = [3]
+    c.daemon(lambda request: (200, task(4, dependents_cancelled=n[0])))
+    expect(c.run("retry", "4"), 0, "", "errand: 4 is queued; 3 tasks that were cancelled because "
+                                       "of it stay cancelled\n")
+    n[0] = 1
+    expect(c.run("retry", "4"), 0, "", "errand: 4 is queued; 1 task that was cancelled because of "
+                                       "it stays cancelled\n")
+    n[0] = 0
+    expect(c.run("retry", "4"), 0, "", "errand: 4 is queued\n")
+
+
+# ---- limits -----------------------------------------------------------------------------------
+
+
+def in_seconds(s):
+    import datetime
+    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=s)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+@test
+def queue__shows_what_holds_it_back(c):
+    queues = [
+        {"name": "default", "concurrency": None, "size": None, "paused": False, "rates": [],
+         "running": 2, "counts": {**NO_COUNTS, "queued": 5, "blocked": 1, "completed": 9}},
+        {"name": "api", "concurrency": 4, "size": 10, "paused": False, "running": 1,
+         "counts": {**NO_COUNTS, "queued": 3},
+         "rates": [{"n": 60, "per_s": 60, "burst": 1, "counts": "cost", "level": 0.2,
+                    "open_at": in_seconds(100)},
+                   {"n": 5, "per_s": 0.25, "burst": 2, "counts": "starts", "level": 1,
+                    "open_at": None}]},
+        {"name": "old", "concurrency": 1, "size": None, "paused": True, "rates": [], "running": 0,
+         "counts": NO_COUNTS}]
+    c.daemon(lambda request: (200, {"queues": queues}) if request.path == "/v1/queues"
+             else (200, queues[1]))
+    lines = expect(c.run("queue"), 0).stdout.decode().splitlines()
+    same(lines[0].split(), ["default", "open", "2", "running", "6", "waiting"])
+    same(lines[1].split("rate limited")[0].split(),
+         "api open 1 running 3 waiting at most 4 at once, 60/1m, 5/250ms:burst=2:starts, "
+         "at most 10 waiting".split())
+    has(lines[1], "rate limited, next in 1m")
+    same(lines[2].split(), "old paused 0 running 0 waiting at most 1 at once".split())
+    has(expect(c.run("queue", "api"), 0).stdout, "60/1m")
+    same([json.loads(line)["name"] for line in c.run("queue", "--json").stdout.splitlines()],
+         ["default", "api", "old"])
+
+
+@test
+def queue__rates_are_several_or_none(c):
+    d = c.daemon(lambda request: (200, {"name": "q"}))
+    expect(c.run("queue", "q", "--rate", "60/1m", "--rate", "90000/1m:starts"), 0, "", "")
+    same((d.requests[0].method, d.requests[0].json),
+         ("PUT", {"rates": ["60/1m", "90000/1m:starts"]}))
+    expect(c.run("queue", "q", "--rate", "none"), 0, "", "")
+    same(d.requests[1].json, {"rates": []})
+    expect(c.run("queue", "q", "--remove"), 0, "", "")
+    same(d.requests[2].method, "DELETE")
+    for args, text in [
+            (["--rate", "10"], "--rate: invalid rate '10'"),
+            (["--rate", "none", "--rate", "1/1s"], "--rate: invalid rate 'none'"),
+            (["--rate", "-1/1s"], "--rate: invalid rate '-1/1s'"),
+            (["--rate", "1/1s"] * 5, "--rate: at most 4 rates hold at once, not 5"),
+            (["--concurrency", "-1"], "invalid value '-1' for --concurrency: it takes a whole "
+                                      "number from 1 on, or none"),
+            (["--concurrency", "0"], "invalid value '0' for --concurrency"),
+            (["--size", "many"], "invalid value 'many' for --size"),
+            (["--remove", "--size", "1"], "--remove goes with no other setting"),
+            (["--pause", "--resume"], "--pause and --resume: give one of them")]:
+        has(expect(c.run("queue", "q", *args), 2, "").stderr, text)
+    same(len(d.requests), 3)
+    has(expect(c.run("queue", "--rate", "1/1s"), 2).stderr, "which queue?")
+
+
+@test
+def queue__with_tasks_is_not_removed(c):
+    c.daemon(lambda request: problem(409, "state", "queue 'q' has tasks that are not finished"))
+    expect(c.run("queue", "q", "--remove"), 5, "",
+           "errand: queue 'q' has tasks that are not finished\n")
+
+
+@test
+def limit__is_for_keys(c):
+    keys = []
+
+    def handle(request):
+        if request.path == "/v1/limits":
+            return 200, {"limits": keys}
+        return 200, {"name": "a b"}
+    d = c.daemon(handle)
+    expect(c.run("limit"), 0, "", "errand: No limits. Try: errand limit NAME --concurrency 1\n")
+    expect(c.run("limit", "a b", "--concurrency", "2", "--rate", "5/1s"), 0, "", "")
+    same((d.requests[1].method, d.requests[1].target), ("PUT", "/v1/limits/a%20b"))
+    same(d.requests[1].json, {"concurrency": 2, "rates": ["5/1s"]})
+    keys.append({"name": "a b", "concurrency": 2, "running": 2, "waiting": 7,
+                 "rates": [{"n": 5, "per_s": 1, "burst": 1, "counts": "cost", "level": 0.5,
+                            "open_at": None}]})
+    same(expect(c.run("limit"), 0).stdout.decode().split(),
+         "a b 2 running 7 waiting at most 2 at once, 5/1s".split())
+    expect(c.run("limit", "k", "--size", "3"), 2)
+    expect(c.run("limit", "k", "--remove"), 0, "", "")
+    same((d.requests[-1].method, d.requests[-1].path), ("DELETE", "/v1/limits/k"))
+
+
+@test
+def types__are_read_merged_and_written(c):
+    known = {"name": "fetch", "help": "fetches a page", "concurrency": 4, "retries": 2,
+             "exit_codes": {"3": "fatal", "75": "retryable"}, "timeout_s": 60, "running": 1,
+             "parameters": {"type": "object"}, "example": {"url": "x"}, "heartbeat_s": None}
+
+    def handle(request):
+        if request.path == "/v1/types":
+            return 200, {"types": [{"name": "shell", "description": "runs a command"}, known]}
+        if request.path != "/v1/types/fetch" and request.method == "GET":
+            return problem(404, "not-found", "unknown type 'new'")
+        return 200, known
+    d = c.daemon(handle)
+    expect(c.run("types", "fetch", "--concurrency", "none", "--exit-code", "24=completed",
+                 "--exit-code", "3=default", "--heartbeat", "10s", "--success", "90",
+                 "--rate-limit", "2m", "--retries", "5"), 0, "", "")
+    same((d.requests[-1].method, d.requests[-1].path), ("PUT", "/v1/types/fetch"))
+    same(d.requests[-1].json, {
+        "help": "fetches a page", "retries": 5, "timeout_s": 60, "heartbeat_s": 10.0,
+        "success_percent": 90, "rate_limit_s": 120.0,
+        "exit_codes": {"24": "completed", "75": "retryable"}})
+    expect(c.run("types", "new", "--timeout", "1m", "--describe", "it is new"), 0, "", "")
+    same(d.requests[-1].json, {"timeout_s": 60.0, "help": "it is new"})
+    expect(c.run("types", "new"), 3, "", "errand: unknown type 'new'\n")
+    out = expect(c.run("types", "fetch"), 0).stdout
+    for part in ["fetch: fetches a page\n", "At once:     4\n", "Retries:     2\n",
+                 "Timeout:     1m00s\n", "Exit codes:  3 = fatal, 75 = retryable\n",
+                 "Parameters:\n{\n", "Example:\n{\n"]:
+        has(out, part)
+    same(expect(c.run("types"), 0).stdout.decode().splitlines(),
+         ["shell  runs a command", "fetch  fetches a page"])
+    expect(c.run("types", "fetch", "--remove"), 0, "", "")
+    same(d.requests[-1].method, "DELETE")
+    for bad in ["3", "=fatal", "256=fatal", "3=bad", "-1=fatal", "1000000003=fatal"]:
+        has(expect(c.run("types", "fetch", "--exit-code", bad), 2, "").stderr,
+            f"invalid value '{bad}' for --exit-code: it takes CODE=WHAT")
+    has(expect(c.run("types", "fetch", "--timeout", "soon"), 2).stderr, "--timeout: invalid duration")
+    expect(c.run("types", "--retries", "1"), 2)
+
+
+@test
+def types__definition_may_stand_apart(c):
+    d = c.daemon(lambda request: (200, {"name": "t", "description": "d", "definition": {"retries": 2}}))
+    expect(c.run("types", "t", "--concurrency", "3"), 0, "", "")
+    same(d.requests[-1].json, {"retries": 2, "concurrency": 3})
+
+
+@test
+def stats__shows_limits(c):
+    answers = {
+        "/v1/stats": {"daemon": {"pid": 1, "version": "v", "uptime_s": 5, "store": "/s"},
+                      "workers": [], "counts": NO_COUNTS},
+        "/v1/queues": {"queues": [{"name": "default", "concurrency": None, "size": None,
+                                   "paused": False, "rates": []},
+                                  {"name": "slow", "concurrency": 1, "paused": False,
+                                   "running": 1, "counts": {**NO_COUNTS, "queued": 4}}]},
+        "/v1/limits": {"limits": [{"name": "key", "concurrency": None, "rates": ["60/1m"]}]}}
+    c.daemon(lambda request: (200, answers[request.path]))
+    out = expect(c.run("stats"), 0).stdout.decode()
+    same(out[out.index("Queues:"):].split(),
+         "Queues: slow open 1 running 4 waiting at most 1 at once Limit keys: key 60/1m".split())
+
+
+# ---- show -------------------------------------------------------------------------------------
+
+
+@test
+def show__names_what_is_waited_for(c):
+    t = task(9, "blocked", after=[{"id": i, "when": "ok", "state": "queued"} for i in range(1, 101)],
+             after_more=True)
+
+    def handle(request):
+        if request.path.endswith("/why"):
+            return 200, {"id": 9, "state": "blocked", "why": "waits for 3,010 tasks"}
+        if not request.path.endswith("/after"):
+            return 200, t
+        same(request.query["open"], "1")
+        start, limit = int(request.query.get("cursor", 0)), int(request.query["limit"])
+        ids = range(1, 3011)[start:start + limit]
+        return 200, {"after": [{"id": i, "when": "ok", "state": "queued"} for i in ids],
+                     "next": str(start + limit) if start + limit < 3010 else None}
+    c.daemon(handle)
+    out = expect(c.run("show", "9"), 0).stdout.decode()
+    has(out, "Waits for:   1:ok (queued), 2:ok (queued), ")
+    has(out, "10:ok (queued), … and 3,000 more\n")
+    has(out, "Why:         waits for 3,010 tasks\n")
+    assert "11:ok" not in out, out
+    assert "After:" not in out, out
+
+
+@test
+def show__of_few_dependencies(c):
+    t = task(9, "cancelled", dependents_cancelled=1200,
+             after=[{"id": i, "when": "any", "state": "failed"} for i in range(1, 14)])
+    c.daemon(lambda request: (200, t))
+    out = expect(c.run("show", "9"), 0).stdout
+    has(out, "10:any (failed), … and 3 more\n")
+    has(out, "Cancelled:   1,200 tasks that waited for it\n")
+
+
+@test
+def show__rate_limited_error_warnings_and_items(c):
+    error = {"class": "retryable", "code": "rate-limit", "suggested_action": None,
+             "message": "rate limit exceeded (retry after 45s)"}
+    t = task(5, "paused", attempt=1, resumes_at=in_seconds(100), error=error,
+             warnings=["3 of 500 items failed"],
+             progress={"percent": 50.0, "items_completed": 497, "items_failed": 3})
+
+    def handle(request):
+        if request.path == "/v1/tasks":
+            return 200, {"tasks": [t], "next": None, "counts": NO_COUNTS}
+        if request.path.endswith("/why"):
+            return 200, {"id": 5, "state": "paused", "why": "is rate limited"}
+        return 200, t if request.path == "/v1/tasks/5" else b""
+    c.daemon(handle)
+    out = expect(c.run("show", "5"), 0).stdout
+    for part in ["State:       ‖ paused: rate limited, resumes in 1m", "Why:         is rate limited\n",
+                 "Error:       rate limit exceeded (retry after 45s)\n",
+                 "Warning:     3 of 500 items failed\n", "Items:       497 completed, 3 failed\n"]:
+        has(out, part)
+    has(expect(c.run("tasks"), 0).stdout, "rate limited, resumes in 1m")
+    error.update(code="bad-token", suggested_action="log in again", message="not logged in")
+    t.update(state="failed", resumes_at=None)
+    has(expect(c.run("show", "5"), 0).stdout, "What to do:  log in again\n")
+
+
+@test
+def show__items_goes_through_all_pages(c):
+    names = [f"item-{i:04}" for i in range(2500)]
+
+    def handle(request):
+        same((request.path, request.query["limit"]), ("/v1/tasks/5/items", "1000"))
+        start = names.index(request.query["cursor"]) + 1 if "cursor" in request.query else 0
+        part = names[start:start + 1000]
+        return 200, {"items": [{"name": n, "failed": n.endswith("7"), "attempt": 1, "time": None}
+                               for n in part],
+                     "items_completed": 2250, "items_failed": 250,
+                     "next": part[-1] if start + 1000 < 2500 else None}
+    d = c.daemon(handle)
+    lines = expect(c.run("show", "5", "--items"), 0).stdout.decode().splitlines()
+    same(len(lines), 2500)
+    same((lines[0], lines[7], lines[2499]), ("✓ item-0000", "✗ item-0007", "✓ item-2499"))
+    same(len(d.requests), 3)
+    same(c.run("show", "5", "--items", env={"LC_ALL": "C"}).stdout.splitlines()[7], b"[X] item-0007")
+    lines = expect(c.run("show", "5", "--items", "--json"), 0).stdout.splitlines()
+    same([json.loads(line)["name"] for line in lines], names)
+
+
+# ---- progress -----------------------------------------------------------------------------------
+
+
+@test
+def progress__has_item_looks_into_the_file(c):
+    path = os.path.join(c.home, "done")
+    with open(path, "wb") as f:
+        f.write("repo-a\nrépo b\nlast".encode())
+    env = {"ERRAND_ITEMS_DONE": path}
+    for name in ["repo-a", "répo b", "last"]:
+        expect(c.run("progress", "--has-item", name, env=env), 0, "", "")
+    for name in ["repo", "repo-a ", "b", "repo-aa"]:
+        expect(c.run("progress", "--has-item", name, env=env), 1, "", "")
+    expect(c.run("progress", "--has-item", "x"), 1, "", "")  # nothing was done before
+    r = expect(c.run("progress", "--has-item", "x", env={"ERRAND_ITEMS_DONE": path + "x"}), 1, "")
+    has(r.stderr, "cannot read ERRAND_ITEMS_DONE")
+    expect(c.run("progress", "--has-item", "x", "--item", "x", env=env), 2)
+    expect(c.run("progress", "--has-item", "x", "40", env=env), 2)
+
+
+@test
+def progress__items_are_one_line_of_text(c):
+    c.daemon(lambda request: (200, {}))
+    env = {"ERRAND_TASK_ID": "6"}
+    for name in ["a\nb", b"\xff"]:
+        has(expect(c.run("progress", "--item", name, env=env), 2, "").stderr,
+            "invalid value for --item: the name of an item is one line of UTF-8")
+    has(expect(c.run("progress", "--item", "x" * 1001, env=env), 2).stderr,
+        "the value of --item is too long: 1001 bytes (max: 1000)")
+    has(expect(c.run("progress", "--checkpoint", "1" * 65537, env=env), 2).stderr,
+        "the value of --checkpoint is too long: 65537 bytes (max: 65536)")
+
+
+@test
+def progress__large_checkpoint_goes_to_the_daemon(c):
+    d = c.daemon(lambda request: (200, {}))
+    r, w = os.pipe()
+    text = json.dumps({"at": "x" * 10000})
+    expect(c.run("progress", "--checkpoint", text, pass_fds=[w],
+                 env={"ERRAND_PROGRESS_FD": str(w), "ERRAND_TASK_ID": "6"}), 0)
+    os.close(w)
+    same(os.read(r, 10), b"")
+    os.close(r)
+    same((d.requests[0].path, d.requests[0].json),
+         ("/v1/tasks/6/progress", {"checkpoint": json.loads(text)}))
+
+
+# ---- shutdown -----------------------------------------------------------------------------------
+
+
+def ending_daemon(c, running, ends=True):
+    """A daemon with a process of its own, which ends when it is asked to; its pid is told."""
+    process = subprocess.Popen(["sleep", "1000"])
+
+    def handle(request):
+        if request.path == "/v1/stats":
+            return 200, {"daemon": {"pid": process.pid}, "workers": [],
+                         "counts": {**NO_COUNTS, "running": running}}
+        same((request.method, request.path), ("POST", "/v1/shutdown"))
+        if ends:
+            process.kill()
+            process.wait()
+        return 200, {"pid": process.pid}
+    return c.daemon(handle), process
+
+
+@test
+def shutdown__waits_and_says_what_happened(c):
+    for args, running, body, text in [
+            ([], 0, {}, "has ended; nothing ran"),
+            ([], 1, {}, "has ended; of 1 task that ran, what did not end in time is put back and "
+                        "runs again later"),
+            (["--now"], 2, {"now": True}, "has ended; of 2 tasks that ran, what was not done is "
+                                          "put back and runs again later"),
+            (["--keep-running"], 2, {"keep_running": True},
+             "has ended; of 2 tasks that ran, all go on under their worker")]:
+        d, process = ending_daemon(c, running)
+        expect(c.run("shutdown", *args), 0, "", f"errand: the daemon (pid {process.pid}) {text}\n")
+        same(d.requests[-1].json, body)
+        d.close()
+
+
+@test
+def shutdown__is_bounded(c):
+    d, process = ending_daemon(c, 1, ends=False)
+    expect(c.run("shutdown", "--timeout", "50ms"), 124, "",
+           f"errand: the daemon (pid {process.pid}) has not ended after 50ms: it gives tasks that "
+           "run time to end (errand shutdown --now puts them back)\n")
+    process.kill()
+    process.wait()
+    d.close()
+    expect(c.run("shutdown"), 4)
+    has(expect(c.run("shutdown", "--now", "--keep-running"), 2).stderr, "give one of them")
+
+
+@test
+def shutdown__of_a_daemon_that_goes_before_it_answers(c):
+    process = subprocess.Popen(["sleep", "1000"])
+
+    def handle(request):
+        if request.path == "/v1/stats":
+            return 200, {"daemon": {"pid": process.pid}, "counts": NO_COUNTS}
+        process.kill()
+        process.wait()
+        raise Break
+    c.daemon(handle)
+    has(expect(c.run("shutdown"), 0, "").stderr, "has ended")
+
+
+sys.exit(main())
