@@ -114,6 +114,7 @@ struct er_task {
     const char *key;
     const char *tags_json, *meta_json;
     int waiting; /* dependencies it still waits for */
+    bool has_after; /* it was given dependencies; told by a claim */
     er_usec created_at;
     er_usec run_at, started_at, finished_at, resumes_at; /* ER_NEVER = unknown */
     const char *progress_json;

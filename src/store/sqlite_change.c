@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* Changes by request: cancel, hold, retry, remove, edit. Each reads the task, answers
- * with the state it is in, and changes it if that state allows it. */
+/* Changes by request: cancel, hold, retry, remove (edit is in sqlite_edit.c). Each reads
+ * the task, answers with the state it is in, and changes it if that state allows it. */
 #include "store/sqlite_priv.h"
 
-/* Reads the task of a row: 1 found (the row says its state); 0 not found; or an error. */
-static int
-look(struct er_store *s, struct er_change *row, struct er_brief *t)
+int
+er_sqlite_look(struct er_store *s, struct er_change *row, struct er_brief *t)
 {
     int rc = er_sqlite_brief(s, row->id, t);
     row->status = rc == 0 ? ER_ENOTFOUND : 0;
     row->attempt = 0;
     row->session = 0;
+    row->dependents = 0;
+    row->cancel_requested = false;
+    row->items_completed = row->items_failed = 0;
     if (rc == 1) {
         row->state = t->state;
         row->held = t->held;
         row->attempt = t->attempt;
-        row->session = t->state == ER_TASK_RUNNING ? t->session : 0;
+        row->session = t->session;
+        row->cancel_requested = t->cancel_requested;
+        row->items_completed = t->items_completed;
+        row->items_failed = t->items_failed;
     }
     return rc;
 }
@@ -26,17 +31,15 @@ er_store_look(struct er_store *s, struct er_change *rows, size_t n)
     int rc = er_sqlite_enter(s);
     for (size_t i = 0; i < n && rc >= 0; i++) {
         struct er_brief t;
-        rc = look(s, &rows[i], &t);
+        rc = er_sqlite_look(s, &rows[i], &t);
     }
     return er_sqlite_leave(s, rc > 0 ? 0 : rc);
 }
 
-/* Waits: queued, scheduled or blocked, held or not. */
-static bool
-waits(const struct er_brief *t)
+bool
+er_sqlite_waits(const struct er_brief *t)
 {
-    return t->state == ER_TASK_QUEUED || t->state == ER_TASK_SCHEDULED ||
-           t->state == ER_TASK_BLOCKED;
+    return !er_task_state_is_final(t->state) && t->session == 0;
 }
 
 static int
@@ -53,7 +56,7 @@ cancel_row(struct er_store *s, er_usec now, struct er_change *row, const char *r
            const char *by)
 {
     struct er_brief t;
-    int rc = look(s, row, &t);
+    int rc = er_sqlite_look(s, row, &t);
     if (rc <= 0) {
         return rc;
     }
@@ -61,7 +64,7 @@ cancel_row(struct er_store *s, er_usec now, struct er_change *row, const char *r
         row->status = ER_ESTATE;
         return 0;
     }
-    if (t.state == ER_TASK_RUNNING) {
+    if (t.session != 0) {
         return t.cancel_requested ? 0 : set_cancel_requested(s, row->id);
     }
     rc = er_sqlite_end_waiting(s, now, &t, ER_TASK_CANCELLED, NULL);
@@ -102,19 +105,20 @@ static int
 hold_row(struct er_store *s, er_usec now, struct er_change *row, bool held)
 {
     struct er_brief t;
-    int rc = look(s, row, &t);
+    int rc = er_sqlite_look(s, row, &t);
     if (rc <= 0) {
         return rc;
     }
     bool paused = t.state == ER_TASK_PAUSED;
-    if (!waits(&t) && !paused) {
+    if (!er_sqlite_waits(&t)) {
         row->status = ER_ESTATE;
         return 0;
     }
-    if ((paused || t.held) == held) {
+    /* What a rate limit has paused goes on when the hold is undone, held or not. */
+    if (t.held == held && (held || !paused)) {
         return 0;
     }
-    enum er_task_state state = paused ? ER_TASK_QUEUED : t.state;
+    enum er_task_state state = paused && !held ? ER_TASK_QUEUED : t.state;
     rc = set_hold(s, &t, held, state);
     if (rc == 0) {
         rc = er_sqlite_fact_held(s, now, &t, held);
@@ -122,7 +126,7 @@ hold_row(struct er_store *s, er_usec now, struct er_change *row, bool held)
     if (rc || held || state != ER_TASK_QUEUED) {
         return rc;
     }
-    return er_sqlite_ready(s, t.id, t.lane->id, t.rank);
+    return er_sqlite_ready(s, &t);
 }
 
 int
@@ -136,11 +140,31 @@ er_store_hold(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
     return er_sqlite_leave(s, rc);
 }
 
+/* What it had stored: a run that completed leaves nothing to the next, any other one what
+ * it has done, so that it is not done again. */
+static int
+drop_items(struct er_store *s, const struct er_brief *t)
+{
+    struct er_stmt q;
+    if (t->items_completed + t->items_failed == 0) {
+        return 0;
+    }
+    er_stmt_begin(&q, &s->c,
+                  t->state == ER_TASK_COMPLETED ? ER_SQL_ITEMS_REMOVE
+                                                : ER_SQL_ITEMS_FAILED_REMOVE);
+    er_stmt_i64(&q, t->id);
+    return er_stmt_run(&q);
+}
+
 static int
 begin_run(struct er_store *s, er_usec now, struct er_brief *t)
 {
     struct er_stmt q;
-    t->rank = er_sqlite_rank(now, t->priority);
+    int dropped = drop_items(s, t);
+    if (dropped) {
+        return dropped;
+    }
+    t->rank = er_sqlite_rank(s, now, t->priority);
     er_stmt_begin(&q, &s->c, ER_SQL_TASK_RETRY);
     er_stmt_i64(&q, t->id);
     er_stmt_i64(&q, t->rank);
@@ -157,7 +181,7 @@ static int
 retry_row(struct er_store *s, er_usec now, struct er_change *row)
 {
     struct er_brief t;
-    int rc = look(s, row, &t);
+    int rc = er_sqlite_look(s, row, &t);
     if (rc <= 0) {
         return rc;
     }
@@ -170,11 +194,54 @@ retry_row(struct er_store *s, er_usec now, struct er_change *row)
         return rc;
     }
     er_sqlite_count_move(s, t.lane, t.state, ER_TASK_QUEUED);
+    er_sqlite_count_log(s, -t.output_bytes);
     t.run++;
     t.state = ER_TASK_QUEUED;
     t.waiting = 0;
     rc = er_sqlite_fact_waits(s, now, &t);
-    return rc ? rc : er_sqlite_ready(s, t.id, t.lane->id, t.rank);
+    return rc ? rc : er_sqlite_ready(s, &t);
+}
+
+/* Those that were cancelled because one of the n ids was, behind them in the list. */
+static int
+list_cancelled_by(struct er_store *s, er_task_id id, er_task_id **ids, size_t *n,
+                  size_t *size)
+{
+    struct er_stmt q;
+    er_task_id last = 0;
+    er_stmt_begin(&q, &s->c, ER_SQL_CANCELLED_BY);
+    er_stmt_i64(&q, id);
+    int rc;
+    while ((rc = er_stmt_step(&q)) == 1) {
+        er_task_id task = er_col_i64(&q, 0);
+        if (task == last) {
+            continue; /* it named the same one twice */
+        }
+        er_task_id *more = er_sqlite_grow(&s->tmp, *ids, *n, size, sizeof *more);
+        if (!more) {
+            rc = er_sqlite_no_memory(&s->c);
+            break;
+        }
+        *ids = more;
+        more[(*n)++] = last = task;
+    }
+    er_stmt_end(&q);
+    return rc;
+}
+
+/* How many were cancelled because of a task, and because of those, and so on. After all of
+ * a call have begun their new runs, so that none of these is counted. */
+static int
+count_cancelled(struct er_store *s, struct er_change *row)
+{
+    er_task_id *ids = NULL;
+    size_t n = 0, size = 0;
+    int rc = list_cancelled_by(s, row->id, &ids, &n, &size);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = list_cancelled_by(s, ids[i], &ids, &n, &size);
+    }
+    row->dependents = (int64_t)n;
+    return rc;
 }
 
 int
@@ -184,6 +251,9 @@ er_store_retry(struct er_store *s, er_usec now, struct er_change *rows, size_t n
     for (size_t i = 0; i < n && rc == 0; i++) {
         rc = retry_row(s, now, &rows[i]);
     }
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = rows[i].status == 0 ? count_cancelled(s, &rows[i]) : 0;
+    }
     return er_sqlite_leave(s, rc);
 }
 
@@ -191,7 +261,7 @@ static int
 remove_row(struct er_store *s, er_usec now, struct er_change *row)
 {
     struct er_brief t;
-    int rc = look(s, row, &t);
+    int rc = er_sqlite_look(s, row, &t);
     if (rc <= 0) {
         return rc;
     }
@@ -208,111 +278,6 @@ er_store_remove(struct er_store *s, er_usec now, struct er_change *rows, size_t 
     int rc = er_sqlite_enter(s);
     for (size_t i = 0; i < n && rc == 0; i++) {
         rc = remove_row(s, now, &rows[i]);
-    }
-    return er_sqlite_leave(s, rc);
-}
-
-/* The lane that an edit leads to. */
-static int
-edit_lane(struct er_store *s, const struct er_brief *t, const struct er_edit *edit,
-          struct er_lane_entry **out)
-{
-    const char *queue = edit->queue ? edit->queue : t->lane->queue;
-    const char *limit_key = edit->limit_key ? edit->limit_key : t->lane->limit_key;
-    return er_sqlite_lane(s, queue, t->lane->type, limit_key, out);
-}
-
-/* The task as the edit wants it. */
-static int
-apply(struct er_store *s, er_usec now, struct er_brief *t, const struct er_edit *edit)
-{
-    if (edit->has_priority) {
-        t->rank += er_sqlite_rank(0, edit->priority) - er_sqlite_rank(0, t->priority);
-        t->priority = edit->priority;
-    }
-    if (edit->has_run_at) {
-        t->run_at = edit->run_at;
-        if (t->state != ER_TASK_BLOCKED) {
-            bool later = t->run_at != ER_NEVER && t->run_at > now;
-            t->state = later ? ER_TASK_SCHEDULED : ER_TASK_QUEUED;
-        }
-    }
-    return edit_lane(s, t, edit, &t->lane);
-}
-
-static int
-store_edit(struct er_store *s, const struct er_brief *t, const struct er_edit *edit)
-{
-    struct er_stmt q;
-    er_stmt_begin(&q, &s->c, ER_SQL_TASK_EDIT);
-    er_stmt_i64(&q, t->id);
-    er_stmt_i64(&q, t->state);
-    er_stmt_i64(&q, t->lane->id);
-    er_stmt_i64(&q, t->rank);
-    er_stmt_i64(&q, t->priority);
-    er_stmt_i64_or_null(&q, t->run_at, ER_NEVER);
-    er_stmt_text(&q, edit->name);
-    er_stmt_i64_or_null(&q, edit->has_retries ? edit->retries : INT64_MIN, INT64_MIN);
-    er_stmt_i64_or_null(&q, edit->has_timeout ? edit->timeout_for : INT64_MIN, INT64_MIN);
-    return er_stmt_run_one(&q);
-}
-
-static int
-record_edit(struct er_store *s, er_usec now, const struct er_brief *t)
-{
-    struct er_buf *b = &s->buf;
-    er_buf_clear(b);
-    er_buf_add_str(b, "{\"state\":");
-    er_buf_add_json_str(b, er_task_state_word(t->state));
-    er_buf_add_str(b, ",\"priority\":");
-    er_buf_add_i64(b, t->priority);
-    er_buf_add_str(b, ",\"run_at\":");
-    er_sqlite_add_moment(b, t->run_at);
-    er_buf_add_char(b, '}');
-    return er_sqlite_fact(s, now, ER_EVENT_TASK_CHANGED, t, t->attempt,
-                          er_sqlite_data(s));
-}
-
-static int
-edit_row(struct er_store *s, er_usec now, struct er_change *row,
-         const struct er_edit *edit)
-{
-    struct er_brief old, t;
-    int rc = look(s, row, &old);
-    if (rc <= 0) {
-        return rc;
-    }
-    if (!waits(&old)) {
-        row->status = ER_ESTATE;
-        return 0;
-    }
-    t = old;
-    rc = apply(s, now, &t, edit);
-    if (rc == 0) {
-        rc = store_edit(s, &t, edit);
-    }
-    if (rc == 0) {
-        er_sqlite_count(s, old.lane, old.state, -1);
-        er_sqlite_count(s, t.lane, t.state, 1);
-        rc = record_edit(s, now, &t);
-    }
-    if (t.state == ER_TASK_SCHEDULED) {
-        er_sqlite_next_due(s, t.run_at);
-    }
-    bool moved = old.state != t.state || old.lane != t.lane || old.rank != t.rank;
-    if (rc == 0 && moved && t.state == ER_TASK_QUEUED && !t.held) {
-        rc = er_sqlite_ready(s, t.id, t.lane->id, t.rank);
-    }
-    return rc;
-}
-
-int
-er_store_edit(struct er_store *s, er_usec now, struct er_change *row,
-              struct er_edit *edit)
-{
-    int rc = er_sqlite_enter(s);
-    if (rc == 0) {
-        rc = edit_row(s, now, row, edit);
     }
     return er_sqlite_leave(s, rc);
 }

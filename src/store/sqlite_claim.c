@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Claims, and the progress of what runs. A claim reads the task (which is what the worker
+/* Claims, the progress of what runs, and stopping it where it is. A claim reads the task (which is what the worker
  * gets), moves it by compare-and-set, and tells. The attempt gets its row when it ends;
  * until then the task's row tells everything about it. */
 #include "store/sqlite_priv.h"
@@ -15,6 +15,7 @@ read_claimable(struct er_store *s, er_task_id id, struct er_arena *arena,
     int rc = er_stmt_step(&q);
     if (rc == 1) {
         int failed = er_sqlite_read_task(&q, arena, out, out_signature);
+        out->has_after = failed == 0 && er_col_int(&q, ER_TASK_N_COLUMNS) != 0;
         rc = failed ? failed : 1;
     }
     er_stmt_end(&q);
@@ -152,6 +153,48 @@ er_store_progress(struct er_store *s, struct er_progress_row *rows, size_t n)
         er_stmt_text(&q, rows[i].checkpoint_json);
         rc = er_stmt_run(&q);
         rows[i].status = sqlite3_changes(s->c.db) == 1 ? 0 : ER_ELOST;
+    }
+    return er_sqlite_leave(s, rc);
+}
+
+/* 1: the row's attempt is open; 0: not any more; or an error. */
+static int
+find_open(struct er_store *s, const struct er_suspend *row, struct er_brief *t)
+{
+    int rc = er_sqlite_brief(s, row->id, t);
+    return rc == 1 ? t->session != 0 && t->session == row->session &&
+                         t->attempt == row->attempt
+                   : rc;
+}
+
+static int
+suspend_row(struct er_store *s, er_usec now, struct er_suspend *row)
+{
+    struct er_brief t;
+    enum er_task_state state = row->paused ? ER_TASK_PAUSED : ER_TASK_RUNNING;
+    int rc = find_open(s, row, &t);
+    row->status = rc == 0 ? ER_ELOST : 0;
+    if (rc <= 0 || t.state == state) {
+        return rc < 0 ? rc : 0;
+    }
+    struct er_stmt q;
+    er_stmt_begin(&q, &s->c, ER_SQL_TASK_SUSPEND);
+    er_stmt_i64(&q, row->id);
+    er_stmt_i64(&q, state);
+    rc = er_stmt_run_one(&q);
+    if (rc == 0) {
+        er_sqlite_count_move(s, t.lane, t.state, state);
+        rc = er_sqlite_fact_held(s, now, &t, row->paused);
+    }
+    return rc;
+}
+
+int
+er_store_suspend(struct er_store *s, er_usec now, struct er_suspend *rows, size_t n)
+{
+    int rc = er_sqlite_enter(s);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = suspend_row(s, now, &rows[i]);
     }
     return er_sqlite_leave(s, rc);
 }

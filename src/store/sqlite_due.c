@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What time brings: scheduled tasks become queued, and what has waited for its first
- * start longer than it was allowed to fails. Also a lane's first tasks, for the
- * scheduler. */
+/* What time brings: scheduled tasks become queued, what a rate limit has paused goes on, and
+ * what has waited for its first start longer than it was allowed to fails. Also a clock that
+ * was set, and a lane's first tasks, for the scheduler. */
 #include "store/sqlite_priv.h"
 
 #define EXPIRED_ERROR                                                                    \
@@ -36,25 +36,49 @@ gather(struct er_store *s, enum er_sql which, er_usec now, size_t limit, er_task
     return rc < 0 ? rc : 0;
 }
 
+/* Moves a task to queued by a statement: 1, 0 (there is none) or an error. */
 static int
-queue_due(struct er_store *s, er_usec now, er_task_id id)
+move_to_queued(struct er_store *s, enum er_sql which, er_task_id id, struct er_brief *t)
 {
-    struct er_brief t;
-    int rc = er_sqlite_brief(s, id, &t);
+    int rc = er_sqlite_brief(s, id, t);
     if (rc <= 0) {
         return rc;
     }
     struct er_stmt q;
-    er_stmt_begin(&q, &s->c, ER_SQL_TASK_DUE);
+    er_stmt_begin(&q, &s->c, which);
     er_stmt_i64(&q, id);
     rc = er_stmt_run_one(&q);
     if (rc) {
         return rc;
     }
-    er_sqlite_count_move(s, t.lane, t.state, ER_TASK_QUEUED);
-    t.state = ER_TASK_QUEUED;
-    rc = er_sqlite_fact_waits(s, now, &t);
-    return rc || t.held ? rc : er_sqlite_ready(s, id, t.lane->id, t.rank);
+    er_sqlite_count_move(s, t->lane, t->state, ER_TASK_QUEUED);
+    t->state = ER_TASK_QUEUED;
+    return 1;
+}
+
+static int
+queue_due(struct er_store *s, er_usec now, er_task_id id)
+{
+    struct er_brief t;
+    int rc = move_to_queued(s, ER_SQL_TASK_DUE, id, &t);
+    if (rc == 1) {
+        rc = er_sqlite_fact_waits(s, now, &t);
+        rc = rc || t.held ? rc : er_sqlite_ready(s, &t);
+    }
+    return rc;
+}
+
+/* A rate limit is over. What is held stays so. */
+static int
+resume_due(struct er_store *s, er_usec now, er_task_id id)
+{
+    struct er_brief t;
+    int rc = move_to_queued(s, ER_SQL_TASK_RESUME, id, &t);
+    if (rc == 1) {
+        rc = er_sqlite_fact_pause(s, now, &t, false, "rate-limit");
+        rc = rc || t.held ? rc : er_sqlite_ready(s, &t);
+    }
+    return rc;
 }
 
 static int
@@ -100,9 +124,12 @@ er_sqlite_next_moment(struct er_store *s, er_usec *out)
     er_stmt_begin(&q, &s->c, ER_SQL_NEXT_DUE);
     int rc = er_stmt_step(&q);
     if (rc == 1) {
-        er_usec run_at = er_col_i64_or(&q, 0, ER_NEVER);
-        er_usec expires_at = er_col_i64_or(&q, 1, ER_NEVER);
-        *out = run_at < expires_at ? run_at : expires_at;
+        er_usec next = ER_NEVER;
+        for (int col = 0; col < 3; col++) {
+            er_usec at = er_col_i64_or(&q, col, ER_NEVER);
+            next = at < next ? at : next;
+        }
+        *out = next;
     }
     er_stmt_end(&q);
     return rc < 0 ? rc : 0;
@@ -120,7 +147,34 @@ er_store_due(struct er_store *s, er_usec now, size_t limit, er_usec *out_next)
         rc = for_due(s, ER_SQL_DUE, now, &limit, queue_due);
     }
     if (rc == 0) {
+        rc = for_due(s, ER_SQL_RESUMES, now, &limit, resume_due);
+    }
+    if (rc == 0) {
         rc = er_sqlite_next_moment(s, out_next);
+    }
+    return er_sqlite_leave(s, rc);
+}
+
+int
+er_store_shift(struct er_store *s, er_usec by)
+{
+    static const enum er_sql shifts[] = {ER_SQL_SHIFT_SCHEDULED, ER_SQL_SHIFT_BLOCKED,
+                                         ER_SQL_SHIFT_RESUMES, ER_SQL_SHIFT_EXPIRES,
+                                         ER_SQL_SHIFT_EXPIRES_RUNNING};
+    const int64_t far = INT64_C(1) << 61; /* 73,000 years: sums below do not overflow */
+    er_usec next = ER_NEVER;
+    by = by > far ? far : by < -far ? -far : by;
+    int rc = er_sqlite_enter(s);
+    for (size_t i = 0; i < sizeof shifts / sizeof shifts[0] && rc == 0; i++) {
+        struct er_stmt q;
+        er_stmt_begin(&q, &s->c, shifts[i]);
+        er_stmt_i64(&q, by);
+        er_stmt_i64(&q, far);
+        rc = er_stmt_run(&q);
+    }
+    if (rc == 0) {
+        rc = er_sqlite_next_moment(s, &next);
+        er_sqlite_next_due(s, next);
     }
     return er_sqlite_leave(s, rc);
 }
@@ -142,6 +196,7 @@ er_store_peek(struct er_store *s, int64_t lane, int64_t after_rank, er_task_id a
             .id = er_col_i64(&q, 0),
             .lane = lane,
             .rank = er_col_i64(&q, 1),
+            .cost = er_col_i64(&q, 2),
         };
     }
     er_stmt_end(&q);

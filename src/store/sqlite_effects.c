@@ -78,7 +78,7 @@ er_sqlite_data(struct er_store *s)
 }
 
 int
-er_sqlite_ready(struct er_store *s, er_task_id id, int64_t lane, int64_t rank)
+er_sqlite_ready(struct er_store *s, const struct er_brief *t)
 {
     struct er_ready *ready = er_sqlite_grow(&s->fx.arena, s->fx.ready, s->fx.n_ready,
                                             &s->ready_size, sizeof *ready);
@@ -86,7 +86,8 @@ er_sqlite_ready(struct er_store *s, er_task_id id, int64_t lane, int64_t rank)
         return er_sqlite_no_memory(&s->c);
     }
     s->fx.ready = ready;
-    ready[s->fx.n_ready++] = (struct er_ready){.id = id, .lane = lane, .rank = rank};
+    ready[s->fx.n_ready++] = (struct er_ready){
+        .id = t->id, .lane = t->lane->id, .rank = t->rank, .cost = t->cost};
     return 0;
 }
 
@@ -190,10 +191,19 @@ er_sqlite_fact_cancelled(struct er_store *s, er_usec now, const struct er_brief 
 }
 
 int
-er_sqlite_fact_held(struct er_store *s, er_usec now, const struct er_brief *t, bool held)
+er_sqlite_fact_pause(struct er_store *s, er_usec now, const struct er_brief *t,
+                     bool paused, const char *reason)
 {
     er_buf_clear(&s->buf);
-    er_buf_add_str(&s->buf, "{\"reason\":\"user\",\"resumes_at\":null}");
-    return er_sqlite_fact(s, now, held ? ER_EVENT_TASK_PAUSED : ER_EVENT_TASK_RESUMED, t,
-                          t->attempt, er_sqlite_data(s));
+    er_buf_add_str(&s->buf, "{\"reason\":");
+    er_buf_add_json_str(&s->buf, reason);
+    er_buf_add_str(&s->buf, ",\"resumes_at\":null}");
+    return er_sqlite_fact(s, now, paused ? ER_EVENT_TASK_PAUSED : ER_EVENT_TASK_RESUMED,
+                          t, t->attempt, er_sqlite_data(s));
+}
+
+int
+er_sqlite_fact_held(struct er_store *s, er_usec now, const struct er_brief *t, bool held)
+{
+    return er_sqlite_fact_pause(s, now, t, held, "user");
 }

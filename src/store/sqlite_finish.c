@@ -2,7 +2,7 @@
 /* The ends of attempts. Everything that an end means is in the same transaction: the
  * task's new state, the attempt's row, the fact, the learnt duration, and what becomes of
  * those that wait for it. A report of an attempt that is no longer the task's changes
- * nothing. */
+ * nothing; one that is paused in place may end as one that runs. */
 #include "store/sqlite_priv.h"
 
 static er_usec
@@ -17,6 +17,13 @@ static bool
 ends_losses(const struct er_finish *row)
 {
     return row->add_losses == 0 && row->state == ER_TASK_SCHEDULED;
+}
+
+/* What the attempt adds to the task's logs. */
+static int64_t
+output_of(const struct er_finish *row)
+{
+    return row->refund || row->output_bytes < 0 ? 0 : row->output_bytes;
 }
 
 static int
@@ -52,6 +59,7 @@ update_task(struct er_store *s, er_usec now, const struct er_finish *row,
     er_stmt_text(&q, row->error_json);
     er_stmt_text(&q, row->warnings_json);
     er_stmt_blob(&q, row->result, row->result_len);
+    er_stmt_i64(&q, output_of(row));
     return er_stmt_run_one(&q);
 }
 
@@ -73,7 +81,7 @@ insert_attempt(struct er_store *s, er_usec now, const struct er_finish *row,
     er_stmt_text(&q, row->error_json);
     er_stmt_i64(&q, row->cpu_for);
     er_stmt_i64(&q, row->peak_rss);
-    er_stmt_i64(&q, row->output_bytes);
+    er_stmt_i64(&q, output_of(row));
     return er_stmt_run(&q);
 }
 
@@ -96,17 +104,18 @@ announce(struct er_store *s, er_usec now, const struct er_finish *row,
          const struct er_brief *t)
 {
     if (er_task_state_is_final(row->state)) {
+        er_sqlite_count_log(s, t->output_bytes + output_of(row));
         return er_sqlite_ended(s, row->id, row->state);
     }
     if (row->state == ER_TASK_SCHEDULED) {
         er_sqlite_next_due(s, or_else(row->run_at, now));
+    } else if (row->state == ER_TASK_PAUSED) {
+        er_sqlite_next_due(s, row->run_at);
     }
     if (row->refund && t->attempt == 1) {
         er_sqlite_next_due(s, t->expires_at); /* it waits for its first start again */
     }
-    return row->state == ER_TASK_QUEUED && !row->held
-               ? er_sqlite_ready(s, row->id, t->lane->id, t->rank)
-               : 0;
+    return row->state == ER_TASK_QUEUED && !row->held ? er_sqlite_ready(s, t) : 0;
 }
 
 static int
@@ -126,11 +135,12 @@ finish_row(struct er_store *s, er_usec now, struct er_finish *row)
     if (rc < 0) {
         return rc;
     }
-    if (rc == 0 || t.state != ER_TASK_RUNNING || t.attempt != row->attempt ||
+    if (rc == 0 || t.session == 0 || t.attempt != row->attempt ||
         t.session != row->session) {
         row->status = ER_ELOST;
         return 0;
     }
+    /* One that was stopped where it is may report what it did before: the same rules. */
     if (!er_task_state_can_move(ER_TASK_RUNNING, row->state)) {
         row->status = ER_EINVALID;
         return 0;
@@ -141,7 +151,9 @@ finish_row(struct er_store *s, er_usec now, struct er_finish *row)
         rc = insert_attempt(s, now, row, &t);
     }
     if (rc == 0) {
-        er_sqlite_count_move(s, t.lane, ER_TASK_RUNNING, row->state);
+        if (t.state != row->state) { /* paused in place, and now by a rate limit */
+            er_sqlite_count_move(s, t.lane, t.state, row->state);
+        }
         rc = learn(s, now, row, &t);
     }
     if (rc == 0) {

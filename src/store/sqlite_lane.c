@@ -296,7 +296,13 @@ er_sqlite_env_use(struct er_store *s, int64_t id, int n)
     return 0;
 }
 
-enum tally { TALLY_QUEUE = 0, TALLY_ENV = 1 };
+void
+er_sqlite_count_log(struct er_store *s, int64_t bytes)
+{
+    s->log_bytes += bytes;
+}
+
+enum tally { TALLY_QUEUE = 0, TALLY_ENV = 1, TALLY_LOG = 2 };
 
 static int
 run_tally(struct er_store *s, enum er_sql which, enum tally kind, const char *name,
@@ -340,6 +346,9 @@ write_sums(struct er_store *s)
             rc = add_to_tally(s, TALLY_ENV, "", use->id, use->delta);
         }
     }
+    if (rc == 0 && s->log_bytes != 0) {
+        rc = add_to_tally(s, TALLY_LOG, "", 0, s->log_bytes);
+    }
     return rc;
 }
 
@@ -362,6 +371,7 @@ clear_sums(struct er_store *s)
         memset(sum->delta, 0, sizeof sum->delta);
         sum->dirty = false;
     }
+    s->log_bytes = 0;
     struct er_env_use *use, *next;
     HASH_ITER (hh, s->env_uses, use, next) {
         HASH_DEL(s->env_uses, use);

@@ -6,37 +6,36 @@
 
 #include <string.h>
 
-/* Reads one row into an element: 0 or an error. */
-typedef int read_fn(struct er_stmt *q, struct er_arena *arena, void *out);
-
-struct rows {
-    void *data;
-    size_t n;
-};
-
-/* All rows of a statement without parameters as an array in the arena. */
-static int
-load_rows(struct er_sqlite *c, struct er_arena *arena, enum er_sql which, read_fn *read,
-          size_t element, struct rows *out)
+int
+er_sqlite_load_rows(struct er_stmt *q, struct er_arena *arena, er_sqlite_read_fn *read,
+                    size_t element, struct er_sqlite_rows *out)
 {
-    struct er_stmt q;
     char *array = NULL;
     size_t n = 0, size = 0;
-    er_stmt_begin(&q, c, which);
     int rc;
-    while ((rc = er_stmt_step(&q)) == 1) {
+    while ((rc = er_stmt_step(q)) == 1) {
         char *more = er_sqlite_grow(arena, array, n, &size, element);
         array = more ? more : array;
-        rc = more ? read(&q, arena, array + element * n++) : er_sqlite_no_memory(c);
+        rc = more ? read(q, arena, array + element * n++) : er_sqlite_no_memory(q->c);
         if (rc) {
             break;
         }
     }
-    er_stmt_end(&q);
+    er_stmt_end(q);
     if (rc == 0) {
-        *out = (struct rows){array, n};
+        *out = (struct er_sqlite_rows){array, n};
     }
     return rc;
+}
+
+/* All rows of a statement without parameters. */
+static int
+load_rows(struct er_sqlite *c, struct er_arena *arena, enum er_sql which,
+          er_sqlite_read_fn *read, size_t element, struct er_sqlite_rows *out)
+{
+    struct er_stmt q;
+    er_stmt_begin(&q, c, which);
+    return er_sqlite_load_rows(&q, arena, read, element, out);
 }
 
 static int
@@ -63,18 +62,6 @@ read_id(struct er_stmt *q, struct er_arena *arena, void *out)
     (void)arena;
     *(int64_t *)out = er_col_i64(q, 0);
     return 0;
-}
-
-static int
-read_queue(struct er_stmt *q, struct er_arena *arena, void *out)
-{
-    struct er_queue *queue = out;
-    bool failed = false;
-    queue->name = er_col_text(q, 0, arena, &failed);
-    queue->concurrency = er_col_int(q, 1);
-    queue->size = er_col_i64(q, 2);
-    queue->paused = er_col_int(q, 3) != 0;
-    return code(q, failed);
 }
 
 static int
@@ -119,7 +106,7 @@ static int
 load_counters(struct er_sqlite *c, struct er_arena *arena, struct er_counter **out,
               size_t *out_n)
 {
-    struct rows rows;
+    struct er_sqlite_rows rows;
     size_t n = 0;
     int rc = load_rows(c, arena, ER_SQL_COUNTERS, read_counter,
                        sizeof(struct counter_row), &rows);
@@ -148,19 +135,21 @@ load_counters(struct er_sqlite *c, struct er_arena *arena, struct er_counter **o
 static int
 load_tables(struct er_sqlite *c, struct er_arena *arena, struct er_store_state *out)
 {
-    enum { LANES, OPEN_LANES, QUEUES, SESSIONS, RUNNING, PARTS };
+    enum { LANES, OPEN_LANES, QUEUES, SESSIONS, RUNNING, LIMITS, TYPES, PARTS };
     static const struct {
         enum er_sql which;
-        read_fn *read;
+        er_sqlite_read_fn *read;
         size_t element;
     } parts[PARTS] = {
         [LANES] = {ER_SQL_LANES, read_lane, sizeof *out->lanes},
         [OPEN_LANES] = {ER_SQL_LANES_OPEN, read_id, sizeof *out->open_lanes},
-        [QUEUES] = {ER_SQL_QUEUES, read_queue, sizeof *out->queues},
+        [QUEUES] = {ER_SQL_QUEUES, er_sqlite_read_queue, sizeof *out->queues},
         [SESSIONS] = {ER_SQL_SESSIONS_OPEN, read_session, sizeof *out->sessions},
-        [RUNNING] = {ER_SQL_TASKS_RUNNING, read_running, sizeof *out->running},
+        [RUNNING] = {ER_SQL_TASKS_OPEN, read_running, sizeof *out->running},
+        [LIMITS] = {ER_SQL_LIMITS, er_sqlite_read_limit, sizeof *out->limits},
+        [TYPES] = {ER_SQL_TYPES, er_sqlite_read_type, sizeof *out->types},
     };
-    struct rows rows[PARTS];
+    struct er_sqlite_rows rows[PARTS];
     for (int i = 0; i < PARTS; i++) {
         int rc = load_rows(c, arena, parts[i].which, parts[i].read, parts[i].element,
                            &rows[i]);
@@ -178,6 +167,10 @@ load_tables(struct er_sqlite *c, struct er_arena *arena, struct er_store_state *
     out->n_sessions = rows[SESSIONS].n;
     out->running = rows[RUNNING].data;
     out->n_running = rows[RUNNING].n;
+    out->limits = rows[LIMITS].data;
+    out->n_limits = rows[LIMITS].n;
+    out->types = rows[TYPES].data;
+    out->n_types = rows[TYPES].n;
     return 0;
 }
 
@@ -193,6 +186,9 @@ er_store_load(struct er_store *s, struct er_arena *arena, struct er_store_state 
         rc = er_sqlite_next_moment(s, &state.next_due);
     }
     if (rc == 0) {
+        rc = er_sqlite_all_paused(s, &state.all_paused);
+    }
+    if (rc == 0) {
         rc = er_sqlite_fact_bounds(&s->c, &state.first_seq, &state.last_seq);
     }
     if (rc == 0) {
@@ -205,8 +201,36 @@ int
 er_store_queues(struct er_store_reader *r, struct er_arena *arena, struct er_queue **out,
                 size_t *out_n)
 {
-    struct rows rows;
-    int rc = load_rows(er_sqlite_reader(r), arena, ER_SQL_QUEUES, read_queue,
+    struct er_sqlite_rows rows;
+    int rc = load_rows(er_sqlite_reader(r), arena, ER_SQL_QUEUES, er_sqlite_read_queue,
+                       sizeof **out, &rows);
+    if (rc == 0) {
+        *out = rows.data;
+        *out_n = rows.n;
+    }
+    return rc;
+}
+
+int
+er_store_limits(struct er_store_reader *r, struct er_arena *arena, struct er_limit **out,
+                size_t *out_n)
+{
+    struct er_sqlite_rows rows;
+    int rc = load_rows(er_sqlite_reader(r), arena, ER_SQL_LIMITS, er_sqlite_read_limit,
+                       sizeof **out, &rows);
+    if (rc == 0) {
+        *out = rows.data;
+        *out_n = rows.n;
+    }
+    return rc;
+}
+
+int
+er_store_types(struct er_store_reader *r, struct er_arena *arena,
+               struct er_type_row **out, size_t *out_n)
+{
+    struct er_sqlite_rows rows;
+    int rc = load_rows(er_sqlite_reader(r), arena, ER_SQL_TYPES, er_sqlite_read_type,
                        sizeof **out, &rows);
     if (rc == 0) {
         *out = rows.data;

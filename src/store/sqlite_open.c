@@ -226,6 +226,7 @@ er_store_open(const char *path, struct er_store **out, struct er_err *err)
         return er_fail(err, ER_ENOMEM, "cannot open the store '%s': out of memory", path);
     }
     s->path = copy;
+    s->ageing = ER_AGEING;
     s->in_memory = strcmp(path, ":memory:") == 0;
     er_buf_init(&s->buf, 0);
     int rc = connect(&s->c, path, SQLITE_OPEN_CREATE, err);

@@ -104,6 +104,53 @@ refuse(struct er_new_task *row, int status, int bad_after)
     row->bad_after = bad_after;
 }
 
+/* How a dependency has ended: 1 (its state, or -1 = not yet, in *out), 0 (it never was) or
+ * an error. One of which nothing is left has ended as was asked for. */
+static int
+find_end(struct er_store *s, const struct er_new_after *after, int *out)
+{
+    enum er_task_state state = ER_TASK_QUEUED;
+    int rc = find_state(s, after->id, &state);
+    if (rc == 0 && after->id > 0 && after->id <= s->last_task) {
+        state = after->when == ER_AFTER_FAIL ? ER_TASK_FAILED : ER_TASK_COMPLETED;
+        rc = 1;
+    }
+    *out = er_task_state_is_final(state) ? (int)state : -1;
+    return rc;
+}
+
+int
+er_sqlite_after_states(struct er_store *s, const struct er_new_after *after, size_t n,
+                       int *out_states, int *out_bad)
+{
+    *out_bad = -1;
+    for (size_t k = 0; k < n; k++) {
+        out_states[k] = -1;
+        int rc = after[k].id != 0 ? find_end(s, &after[k], &out_states[k]) : 1;
+        if (rc < 0) {
+            return rc;
+        }
+        if (rc == 0) {
+            *out_bad = (int)k;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+/* The first reference to a row that is not there; -1. */
+static int
+find_bad_ref(const struct er_plan *p, const struct er_new_task *row, size_t n)
+{
+    for (size_t k = 0; k < n; k++) {
+        const struct er_new_after *a = &row->after[k];
+        if (a->id == 0 && (a->ref < 0 || (size_t)a->ref >= p->n)) {
+            return (int)k;
+        }
+    }
+    return -1;
+}
+
 static int
 check_after(struct er_store *s, struct er_plan *p, size_t i)
 {
@@ -114,24 +161,48 @@ check_after(struct er_store *s, struct er_plan *p, size_t i)
     if (!plan->after_state || !plan->after_id) {
         return er_sqlite_no_memory(&s->c);
     }
-    for (size_t k = 0; k < row->n_after && row->status == 0; k++) {
-        const struct er_new_after *a = &row->after[k];
-        plan->after_state[k] = -1;
-        plan->after_id[k] = a->id;
-        if (a->id != 0) {
-            enum er_task_state state = ER_TASK_QUEUED;
-            int rc = find_state(s, a->id, &state);
-            if (rc < 0) {
-                return rc;
-            }
-            if (rc == 0) {
-                refuse(row, ER_ENOTFOUND, (int)k);
-            } else if (er_task_state_is_final(state)) {
-                plan->after_state[k] = (int)state;
-            }
-        } else if (a->ref < 0 || (size_t)a->ref >= p->n) {
-            refuse(row, ER_ENOTFOUND, (int)k);
+    int bad;
+    int rc = er_sqlite_after_states(s, row->after, row->n_after, plan->after_state, &bad);
+    if (rc) {
+        return rc;
+    }
+    int bad_ref = find_bad_ref(p, row, bad >= 0 ? (size_t)bad : row->n_after);
+    bad = bad_ref >= 0 ? bad_ref : bad;
+    if (bad >= 0) {
+        refuse(row, ER_ENOTFOUND, bad);
+    }
+    for (size_t k = 0; k < row->n_after; k++) {
+        plan->after_id[k] = row->after[k].id;
+    }
+    return 0;
+}
+
+/* A parent that there is not refuses the row; its correlation id is taken where that is
+ * wanted. Children of one parent often come together: it is asked for once. */
+static int
+check_parent(struct er_store *s, struct er_plan *p, size_t i)
+{
+    struct er_new_task *row = &p->rows[i];
+    struct er_stmt q;
+    bool failed = false;
+    if (row->parent != p->parent) {
+        er_stmt_begin(&q, &s->c, ER_SQL_PARENT_FIND);
+        er_stmt_i64(&q, row->parent);
+        int rc = er_stmt_step(&q);
+        const char *correlation = rc == 1 ? er_col_text(&q, 0, &s->tmp, &failed) : NULL;
+        er_stmt_end(&q);
+        if (rc < 0 || failed) {
+            return rc < 0 ? rc : er_sqlite_no_memory(&s->c);
         }
+        if (rc == 0) {
+            row->status = ER_ENOTFOUND;
+            return 0;
+        }
+        p->parent = row->parent;
+        p->parent_correlation = correlation;
+    }
+    if (row->inherit_correlation && p->parent_correlation) {
+        p->plan[i].correlation = p->parent_correlation;
     }
     return 0;
 }
@@ -211,15 +282,12 @@ static int
 check_row(struct er_store *s, struct er_plan *p, size_t i, struct key_seen **seen)
 {
     struct er_new_task *row = &p->rows[i];
-    enum er_task_state state;
     int rc = row->key ? check_key(s, p, i, seen) : 0;
     if (rc == 0 && row->status == 0 && !row->existing && row->tags_json) {
         rc = check_tags(s, row);
     }
     if (rc == 0 && row->status == 0 && !row->existing && row->parent != 0) {
-        rc = find_state(s, row->parent, &state);
-        row->status = rc == 0 ? ER_ENOTFOUND : 0;
-        rc = rc < 0 ? rc : 0;
+        rc = check_parent(s, p, i);
     }
     if (rc == 0 && row->status == 0 && !row->existing && row->n_after > 0) {
         rc = check_after(s, p, i);
@@ -239,7 +307,8 @@ check_rows(struct er_store *s, struct er_plan *p)
         row->bad_after = -1;
         row->existing = false;
         row->id = 0;
-        p->plan[i] = (struct er_plan_row){.alias = -1, .cancel_after = -1};
+        p->plan[i] = (struct er_plan_row){
+            .alias = -1, .cancel_after = -1, .correlation = row->correlation};
         rc = check_row(s, p, i, &seen);
         if (rc == 0 && row->status == 0 && !row->existing && p->plan[i].alias < 0) {
             rc = check_room(s, row, &rooms);

@@ -9,8 +9,9 @@
  *   sqlite_task.c       reading tasks; the short form that changes need
  *   sqlite_plan.c       checks a batch of submits and decides every row's fate
  *   sqlite_submit.c     writes it
- *   sqlite_claim.c, sqlite_finish.c, sqlite_change.c, sqlite_due.c, sqlite_session.c,
- *   sqlite_retention.c, sqlite_load.c: the verbs of those names
+ *   sqlite_claim.c, sqlite_finish.c, sqlite_item.c, sqlite_change.c, sqlite_edit.c,
+ *   sqlite_due.c, sqlite_session.c, sqlite_settings.c, sqlite_retention.c, sqlite_load.c:
+ *                       the verbs of those names
  *   sqlite_settle.c     what the end of a task means for those that wait for it
  *   sqlite_list.c, sqlite_read.c: the reader's verbs
  *   sqlite_verify.c     the invariants
@@ -46,8 +47,9 @@ unsigned er_sqlite_hash(const void *p, size_t n);
     "t.created_at, t.expires_at, t.run_at, t.started_at, t.finished_at, t.resumes_at, "  \
     "t.exit_code, t.signal, t.cpu_for, t.peak_rss, t.correlation, t.name, t.key, "       \
     "t.cwd, "                                                                            \
-    "t.tags, t.meta, t.progress, t.checkpoint, t.error, t.warnings, t.args"
-#define ER_TASK_N_COLUMNS 42
+    "t.tags, t.meta, t.progress, t.checkpoint, t.error, t.warnings, t.args, "            \
+    "t.cost, t.heartbeat_for, t.items_completed, t.items_failed"
+#define ER_TASK_N_COLUMNS 46
 
 enum er_sql {
 #define ER_SQL(name, text) ER_SQL_##name,
@@ -159,7 +161,10 @@ struct er_brief {
     struct er_lane_entry *lane;
     int64_t rank;
     int priority, attempt, failures, waiting;
-    int64_t session, env, signature;
+    int64_t cost;
+    int64_t session; /* of an attempt that runs or is paused in place; 0 = none */
+    int64_t env, signature;
+    int64_t items_completed, items_failed, output_bytes;
     er_usec created_at, expires_at, run_at, started_at, finished_at; /* ER_NEVER = none */
     bool has_tags;
     const char *correlation, *meta; /* in the effects' arena; meta NULL = none */
@@ -183,6 +188,8 @@ struct er_store {
     struct er_queue_sum *sums, *dirty_sums;
     struct er_env_entry *envs; /* some that were used lately */
     struct er_env_use *env_uses;
+    int64_t log_bytes; /* output of tasks that became final; not yet in the table */
+    er_usec ageing;    /* what one of priority is worth */
 
     er_task_id last_task,
         committed_task;              /* greatest id given away; as of the last commit */
@@ -218,6 +225,8 @@ void er_sqlite_count_move(struct er_store *s, struct er_lane_entry *lane,
 /* The number of an environment, stored when it is new, counted as used once more. */
 int er_sqlite_env(struct er_store *s, const char *json, int64_t *out) ER_MUSTCHECK;
 int er_sqlite_env_use(struct er_store *s, int64_t id, int n) ER_MUSTCHECK;
+/* So many bytes more (or fewer) are the output of finished tasks. */
+void er_sqlite_count_log(struct er_store *s, int64_t bytes);
 int
 er_sqlite_sums_flush(struct er_store *s) ER_MUSTCHECK; /* writes all that was summed */
 void er_sqlite_envs_forget(struct er_store *s);        /* some were removed */
@@ -241,8 +250,7 @@ int er_sqlite_fact(struct er_store *s, er_usec now, enum er_event event,
                    const struct er_brief *t, int attempt, const char *data) ER_MUSTCHECK;
 /* What stands in s->buf, copied into the effects; NULL when memory is out. */
 const char *er_sqlite_data(struct er_store *s);
-int er_sqlite_ready(struct er_store *s, er_task_id id, int64_t lane,
-                    int64_t rank) ER_MUSTCHECK;
+int er_sqlite_ready(struct er_store *s, const struct er_brief *t) ER_MUSTCHECK;
 int er_sqlite_new_lane(struct er_store *s, struct er_lane_entry *lane) ER_MUSTCHECK;
 void er_sqlite_next_due(struct er_store *s, er_usec at); /* ER_NEVER: nothing */
 /* What the facts task-queued, -scheduled and -blocked say. */
@@ -255,6 +263,9 @@ int er_sqlite_fact_cancelled(struct er_store *s, er_usec now, const struct er_br
 /* task-paused and task-resumed by request. */
 int er_sqlite_fact_held(struct er_store *s, er_usec now, const struct er_brief *t,
                         bool held) ER_MUSTCHECK;
+/* task-resumed or -paused with another reason than "user". */
+int er_sqlite_fact_pause(struct er_store *s, er_usec now, const struct er_brief *t,
+                         bool paused, const char *reason) ER_MUSTCHECK;
 void er_sqlite_add_seconds(struct er_buf *b, er_usec span); /* "1.500"; null when < 0 */
 void er_sqlite_add_moment(struct er_buf *b, er_usec at);    /* null for ER_NEVER */
 
@@ -292,6 +303,7 @@ struct er_plan_row {
     enum er_task_state state; /* where it begins */
     int waiting;
     int cancel_after; /* index in `after` of what can no longer be met, or -1 */
+    const char *correlation;
     int *after_state; /* a state for each of `after`: how it ended, or -1 = not yet */
     er_task_id *after_id;
 };
@@ -301,8 +313,14 @@ struct er_plan {
     size_t n;
     size_t *order; /* the rows, each behind those it refers to */
     size_t n_order;
-    size_t *refs; /* lists of dependents by reference */
+    size_t *refs;      /* lists of dependents by reference */
+    er_task_id parent; /* the one asked for last, and its correlation id */
+    const char *parent_correlation;
 };
+/* How the tasks that one names have ended, as far as they have (-1 = not yet): into
+ * out_states. *out_bad = the index of one that never was, or -1. `ref`s are skipped. */
+int er_sqlite_after_states(struct er_store *s, const struct er_new_after *after, size_t n,
+                           int *out_states, int *out_bad) ER_MUSTCHECK;
 /* Sets the rows' outputs as far as they are known before writing (status, bad_after,
  * existing). Everything is in s->tmp. */
 int er_sqlite_plan(struct er_store *s, er_usec now, struct er_new_task *rows, size_t n,
@@ -312,9 +330,12 @@ void er_sqlite_plan_finish(struct er_store *s, struct er_plan *p, bool atomic);
 
 /* ---- sqlite_submit.c ---- */
 
-/* The rank of a task made at that moment: a priority of 1 is worth a minute of waiting.
- */
-int64_t er_sqlite_rank(er_usec at, int priority);
+/* The rank of a task made at that moment: each of priority is worth s->ageing. */
+int64_t er_sqlite_rank(const struct er_store *s, er_usec at, int priority);
+/* Writes the dependencies of a task: ids and how they ended (-1 = not yet). */
+int er_sqlite_add_after(struct er_store *s, er_task_id id,
+                        const struct er_new_after *after, size_t n, const er_task_id *ids,
+                        const int *states) ER_MUSTCHECK;
 
 /* ---- sqlite_settle.c ---- */
 
@@ -327,10 +348,21 @@ int er_sqlite_settle(struct er_store *s, er_usec now) ER_MUSTCHECK;
 /* A task that waits becomes final with an error (NULL for cancelled); counts, no fact. */
 int er_sqlite_end_waiting(struct er_store *s, er_usec now, const struct er_brief *t,
                           enum er_task_state state, const char *error_json) ER_MUSTCHECK;
+/* A blocked task is cancelled since `by` has ended otherwise than it needs; with its fact. */
+int er_sqlite_cancel_dependent(struct er_store *s, er_usec now, const struct er_brief *t,
+                               er_task_id by) ER_MUSTCHECK;
+
+/* ---- sqlite_change.c ---- */
+
+/* Reads the task of a row: 1 found (the row says its state); 0 not found; or an error. */
+int er_sqlite_look(struct er_store *s, struct er_change *row,
+                   struct er_brief *t) ER_MUSTCHECK;
+/* No attempt of it is open, and it has not ended. */
+bool er_sqlite_waits(const struct er_brief *t);
 
 /* ---- sqlite_due.c ---- */
 
-/* The earliest run_at or expires_at of what waits; ER_NEVER. */
+/* The earliest run_at, resumes_at or expires_at of what waits; ER_NEVER. */
 int er_sqlite_next_moment(struct er_store *s, er_usec *out) ER_MUSTCHECK;
 
 /* ---- sqlite_retention.c ---- */
@@ -338,6 +370,30 @@ int er_sqlite_next_moment(struct er_store *s, er_usec *out) ER_MUSTCHECK;
 /* Removes one finished task, leaving a tombstone; fact task-removed. */
 int er_sqlite_remove(struct er_store *s, er_usec now,
                      const struct er_brief *t) ER_MUSTCHECK;
+
+/* ---- sqlite_load.c ---- */
+
+/* Reads one row into an element: 0 or an error. */
+typedef int er_sqlite_read_fn(struct er_stmt *q, struct er_arena *arena, void *out);
+struct er_sqlite_rows {
+    void *data;
+    size_t n;
+};
+/* All rows of a statement, begun and bound, as an array in the arena; ends it. */
+int er_sqlite_load_rows(struct er_stmt *q, struct er_arena *arena,
+                        er_sqlite_read_fn *read, size_t element,
+                        struct er_sqlite_rows *out) ER_MUSTCHECK;
+
+/* ---- sqlite_settings.c ---- */
+
+/* Whether nothing is to be claimed, of any queue. */
+int er_sqlite_all_paused(struct er_store *s, bool *out) ER_MUSTCHECK;
+int er_sqlite_read_queue(struct er_stmt *q, struct er_arena *arena,
+                         void *out) ER_MUSTCHECK; /* of QUEUES: struct er_queue */
+int er_sqlite_read_limit(struct er_stmt *q, struct er_arena *arena,
+                         void *out) ER_MUSTCHECK; /* of LIMITS: struct er_limit */
+int er_sqlite_read_type(struct er_stmt *q, struct er_arena *arena,
+                        void *out) ER_MUSTCHECK; /* of TYPES: struct er_type_row */
 
 /* ---- sqlite_read.c ---- */
 

@@ -145,36 +145,108 @@ er_store_attempts(struct er_store_reader *r, er_task_id id, struct er_arena *are
     return rc;
 }
 
+static int
+read_after(struct er_stmt *q, struct er_arena *arena, void *out)
+{
+    (void)arena;
+    *(struct er_after *)out = (struct er_after){
+        .id = er_col_i64(q, 0),
+        .when = (enum er_after_when)er_col_int(q, 1),
+        .state = (int)er_col_i64_or(q, 2, -1),
+    };
+    return 0;
+}
+
 int
 er_store_after(struct er_store_reader *r, er_task_id id, bool open, size_t offset,
                size_t limit, struct er_arena *arena, struct er_after **out, size_t *out_n)
 {
-    (void)open;
     struct er_stmt q;
-    struct er_after *list = NULL;
-    size_t n = 0, size = 0;
-    er_stmt_begin(&q, er_sqlite_reader(r), ER_SQL_AFTER);
+    struct er_sqlite_rows rows;
+    er_stmt_begin(&q, er_sqlite_reader(r), open ? ER_SQL_AFTER_OPEN : ER_SQL_AFTER);
     er_stmt_i64(&q, id);
     er_stmt_i64(&q, (int64_t)(offset > INT64_MAX ? INT64_MAX : offset));
     er_stmt_i64(&q, (int64_t)(limit > INT64_MAX ? INT64_MAX : limit));
-    int rc;
-    while ((rc = er_stmt_step(&q)) == 1) {
-        struct er_after *more = er_sqlite_grow(arena, list, n, &size, sizeof *list);
-        if (!more) {
-            rc = er_sqlite_no_memory(r->c);
-            break;
-        }
-        list = more;
-        list[n++] = (struct er_after){
-            .id = er_col_i64(&q, 0),
-            .when = (enum er_after_when)er_col_int(&q, 1),
-            .state = (int)er_col_i64_or(&q, 2, -1),
-        };
+    int rc = er_sqlite_load_rows(&q, arena, read_after, sizeof **out, &rows);
+    if (rc == 0) {
+        *out = rows.data;
+        *out_n = rows.n;
+    }
+    return rc;
+}
+
+static int
+read_after_result(struct er_stmt *q, struct er_arena *arena, void *out)
+{
+    (void)arena;
+    *(struct er_after_result *)out = (struct er_after_result){
+        .id = er_col_i64(q, 0),
+        .state = (int)er_col_i64_or(q, 1, -1),
+        .has_exit_code = er_col_i64_or(q, 2, INT64_MIN) != INT64_MIN,
+        .exit_code = er_col_int(q, 2),
+        /* -1 = none, until the results themselves are read */
+        .result_len = (size_t)er_col_i64_or(q, 3, -1),
+    };
+    return 0;
+}
+
+/* A result that is there, into the arena. */
+static int
+read_one_result(struct er_store_reader *r, struct er_arena *arena,
+                struct er_after_result *out)
+{
+    struct er_stmt q;
+    er_stmt_begin(&q, r->c, ER_SQL_RESULT_GET);
+    er_stmt_i64(&q, out->id);
+    int rc = er_stmt_step(&q);
+    if (rc == 1) {
+        const void *bytes = sqlite3_column_blob(q.st, 0);
+        size_t n = (size_t)sqlite3_column_bytes(q.st, 0);
+        out->result = bytes || n == 0 ? er_arena_memdup(arena, n ? bytes : "", n) : NULL;
+        rc = out->result ? 0 : er_sqlite_no_memory(r->c);
     }
     er_stmt_end(&q);
+    return rc;
+}
+
+static int
+after_results(struct er_store_reader *r, er_task_id id, size_t max_bytes,
+              struct er_arena *arena, struct er_sqlite_rows *out)
+{
+    struct er_stmt q;
+    er_stmt_begin(&q, r->c, ER_SQL_AFTER_RESULTS);
+    er_stmt_i64(&q, id);
+    int rc = er_sqlite_load_rows(&q, arena, read_after_result,
+                                 sizeof(struct er_after_result), out);
+    struct er_after_result *list = out->data;
+    for (size_t i = 0; rc == 0 && i < out->n; i++) {
+        if (list[i].result_len == SIZE_MAX) {
+            list[i].result_len = 0;
+        } else if (list[i].result_len <= max_bytes) {
+            max_bytes -= list[i].result_len;
+            rc = read_one_result(r, arena, &list[i]);
+        }
+    }
+    return rc;
+}
+
+int
+er_store_after_results(struct er_store_reader *r, er_task_id id, size_t max_bytes,
+                       struct er_arena *arena, struct er_after_result **out,
+                       size_t *out_n)
+{
+    struct er_sqlite_rows rows = {NULL, 0};
+    (void)er_sqlite_reader(r);
+    int rc = er_sqlite_snapshot(r, true);
+    if (rc) {
+        return rc;
+    }
+    rc = after_results(r, id, max_bytes, arena, &rows);
+    int ended = er_sqlite_snapshot(r, false);
+    rc = rc ? rc : ended;
     if (rc == 0) {
-        *out = list;
-        *out_n = n;
+        *out = rows.data;
+        *out_n = rows.n;
     }
     return rc;
 }

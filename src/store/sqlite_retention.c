@@ -41,6 +41,9 @@ delete_rows(struct er_store *s, const struct er_brief *t)
     if (rc == 0 && t->has_tags) {
         rc = run_with_id(s, ER_SQL_TAGS_REMOVE, t->id);
     }
+    if (rc == 0 && t->items_completed + t->items_failed > 0) {
+        rc = run_with_id(s, ER_SQL_ITEMS_REMOVE, t->id);
+    }
     return rc;
 }
 
@@ -62,6 +65,7 @@ er_sqlite_remove(struct er_store *s, er_usec now, const struct er_brief *t)
         return rc;
     }
     er_sqlite_count(s, t->lane, t->state, -1);
+    er_sqlite_count_log(s, -t->output_bytes);
     er_buf_clear(&s->buf);
     er_buf_add_str(&s->buf, "{\"state\":");
     er_buf_add_json_str(&s->buf, er_task_state_word(t->state));
@@ -100,86 +104,153 @@ is_needed(struct er_store *s, er_task_id id)
     return rc;
 }
 
-/* Ids of the oldest finished tasks that may go, at most n, into s->tmp. */
+/* Which finished tasks go, the oldest first. */
+struct choice {
+    er_usec before; /* what finished then or before */
+    int only_state; /* -1 = any */
+    int64_t bytes;  /* only what has output, until so many bytes go; -1 = all */
+    size_t n;       /* at most so many */
+};
+
+/* Their ids, into s->tmp. */
 static int
-gather(struct er_store *s, er_usec before, int only_state, size_t n, er_task_id **out,
-       size_t *out_n)
+gather(struct er_store *s, const struct choice *choice, er_task_id **out, size_t *out_n)
 {
     struct er_stmt q;
-    size_t found = 0;
+    size_t found = 0, size = 0;
+    int64_t bytes = 0;
     int rc = 0;
-    er_task_id *ids = er_arena_alloc(&s->tmp, n * sizeof *ids);
-    if (!ids) {
-        return er_sqlite_no_memory(&s->c);
-    }
     er_stmt_begin(&q, &s->c, ER_SQL_FINISHED_OLDEST);
-    er_stmt_i64(&q, before);
-    er_stmt_i64(&q, only_state);
-    while (found < n && (rc = er_stmt_step(&q)) == 1) {
+    er_stmt_i64(&q, choice->before);
+    er_stmt_i64(&q, choice->only_state);
+    while (found < choice->n && (choice->bytes < 0 || bytes < choice->bytes) &&
+           (rc = er_stmt_step(&q)) == 1) {
         er_task_id id = er_col_i64(&q, 0);
-        rc = is_needed(s, id);
+        int64_t output = er_col_i64(&q, 2);
+        rc = choice->bytes >= 0 && output == 0 ? 1 : is_needed(s, id);
         if (rc < 0) {
             break;
         }
         if (rc == 0) {
-            ids[found++] = id;
+            er_task_id *more = er_sqlite_grow(&s->tmp, *out, found, &size, sizeof *more);
+            if (!more) {
+                rc = er_sqlite_no_memory(&s->c);
+                break;
+            }
+            *out = more;
+            more[found++] = id;
+            bytes += output;
         }
     }
     er_stmt_end(&q);
-    *out = ids;
     *out_n = found;
     return rc < 0 ? rc : 0;
 }
 
+/* What was removed by this call so far, in the caller's arena. */
+struct removed {
+    struct er_arena *arena;
+    struct er_removed *list;
+    size_t n, size;
+    bool more; /* the limit has cut */
+};
+
 static int
 remove_gathered(struct er_store *s, er_usec now, const er_task_id *ids, size_t n,
-                struct er_arena *arena, struct er_removed **out)
+                struct removed *r)
 {
-    struct er_removed *removed = er_arena_alloc(arena, n * sizeof *removed);
-    if (!removed) {
-        return er_sqlite_no_memory(&s->c);
-    }
     for (size_t i = 0; i < n; i++) {
         struct er_brief t;
         int rc = er_sqlite_brief(s, ids[i], &t);
+        struct er_removed *more =
+            er_sqlite_grow(r->arena, r->list, r->n, &r->size, sizeof *more);
+        if (!more) {
+            return er_sqlite_no_memory(&s->c);
+        }
+        r->list = more;
         if (rc == 1) {
-            removed[i] = (struct er_removed){.id = ids[i], .attempts = t.attempt};
+            more[r->n++] = (struct er_removed){.id = ids[i], .attempts = t.attempt};
             rc = er_sqlite_remove(s, now, &t);
         }
         if (rc < 0) {
             return rc;
         }
     }
-    *out = removed;
     return 0;
 }
 
+/* Removes what was chosen, and at most `limit` in all. One more than may go is asked for,
+ * which tells whether the limit cuts. */
+static int
+remove_chosen(struct er_store *s, er_usec now, struct choice choice, size_t limit,
+              struct removed *r)
+{
+    er_task_id *ids = NULL;
+    size_t n = 0, left = limit - r->n;
+    choice.n = choice.n > left ? left + 1 : choice.n;
+    int rc = gather(s, &choice, &ids, &n);
+    if (rc) {
+        return rc;
+    }
+    if (n > left) {
+        n = left;
+        r->more = true;
+    }
+    return remove_gathered(s, now, ids, n, r);
+}
+
+/* What is beyond the number and the age that stay. */
 static int
 prune_tasks(struct er_store *s, er_usec now, const struct er_retention *keep,
-            size_t limit, struct er_arena *arena, struct er_removed **out, size_t *out_n,
-            bool *out_more)
+            size_t limit, struct removed *r)
 {
     int64_t finished = 0;
-    er_task_id *ids;
-    size_t n = 0;
     int rc = count_finished(s, keep->only_state, &finished);
     if (rc || finished <= keep->keep) {
         return rc;
     }
-    /* One more than the limit tells whether it cuts. */
-    size_t want = (uint64_t)(finished - keep->keep) > limit
-                      ? limit + 1
-                      : (size_t)(finished - keep->keep);
-    rc = gather(s, now - keep->keep_for, keep->only_state, want, &ids, &n);
+    struct choice choice = {
+        .before = now - keep->keep_for,
+        .only_state = keep->only_state,
+        .bytes = -1,
+        .n = (size_t)(finished - keep->keep),
+    };
+    return remove_chosen(s, now, choice, limit, r);
+}
+
+/* The bytes of output of all finished tasks. */
+static int
+count_log_bytes(struct er_store *s, int64_t *out)
+{
+    struct er_stmt q;
+    int rc = er_sqlite_sums_flush(s); /* what this transaction has counted must be seen */
     if (rc) {
         return rc;
     }
-    if (n > limit) {
-        n = limit;
-        *out_more = true;
+    er_stmt_begin(&q, &s->c, ER_SQL_LOG_BYTES);
+    rc = er_stmt_step(&q);
+    *out = rc == 1 ? er_col_i64(&q, 0) : 0;
+    er_stmt_end(&q);
+    return rc < 0 ? rc : 0;
+}
+
+/* What is beyond the bytes that stay. Tasks without output would make no room: they stay. */
+static int
+prune_logs(struct er_store *s, er_usec now, const struct er_retention *keep, size_t limit,
+           struct removed *r)
+{
+    int64_t bytes = 0;
+    int rc = count_log_bytes(s, &bytes);
+    if (rc || bytes <= keep->log_bytes) {
+        return rc;
     }
-    *out_n = n;
-    return remove_gathered(s, now, ids, n, arena, out);
+    struct choice choice = {
+        .before = INT64_MAX,
+        .only_state = -1,
+        .bytes = bytes - keep->log_bytes,
+        .n = SIZE_MAX,
+    };
+    return remove_chosen(s, now, choice, limit, r);
 }
 
 /* The number of the first fact that stays, when at most `limit` may go. */
@@ -293,23 +364,24 @@ er_store_prune(struct er_store *s, er_usec now, const struct er_retention *keep,
                size_t limit, struct er_arena *arena, struct er_removed **out,
                size_t *out_n, bool *out_more)
 {
-    struct er_removed *removed = NULL;
-    size_t n = 0;
-    bool more = false;
+    struct removed r = {.arena = arena};
     int rc = er_sqlite_enter(s);
     if (rc == 0) {
-        rc = prune_tasks(s, now, keep, limit, arena, &removed, &n, &more);
+        rc = prune_tasks(s, now, keep, limit, &r);
+    }
+    if (rc == 0 && keep->only_state < 0 && keep->log_bytes > 0) {
+        rc = prune_logs(s, now, keep, limit, &r);
     }
     if (rc == 0 && keep->only_state < 0) {
-        rc = prune_facts(s, now, keep, 10 * limit, &more);
+        rc = prune_facts(s, now, keep, 10 * limit, &r.more);
     }
     if (rc == 0 && keep->only_state < 0) {
-        rc = prune_rest(s, now, keep, limit, &more);
+        rc = prune_rest(s, now, keep, limit, &r.more);
     }
     if (rc == 0) {
-        *out = removed;
-        *out_n = n;
-        *out_more = more;
+        *out = r.list;
+        *out_n = r.n;
+        *out_more = r.more;
     }
     return er_sqlite_leave(s, rc);
 }

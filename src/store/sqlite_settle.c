@@ -21,9 +21,10 @@ er_sqlite_ended(struct er_store *s, er_task_id id, enum er_task_state state)
     return 0;
 }
 
-int
-er_sqlite_end_waiting(struct er_store *s, er_usec now, const struct er_brief *t,
-                      enum er_task_state state, const char *error_json)
+/* `by`: the task because of which it is cancelled; 0 = none. */
+static int
+end_waiting(struct er_store *s, er_usec now, const struct er_brief *t,
+            enum er_task_state state, const char *error_json, er_task_id by)
 {
     struct er_stmt q;
     er_stmt_begin(&q, &s->c, ER_SQL_TASK_END_WAITING);
@@ -32,18 +33,28 @@ er_sqlite_end_waiting(struct er_store *s, er_usec now, const struct er_brief *t,
     er_stmt_i64(&q, state);
     er_stmt_i64(&q, now);
     er_stmt_text(&q, error_json);
+    er_stmt_i64_or_null(&q, by, 0);
     int rc = er_stmt_run_one(&q);
     if (rc == 0) {
         er_sqlite_count_move(s, t->lane, t->state, state);
+        er_sqlite_count_log(s, t->output_bytes);
         rc = er_sqlite_ended(s, t->id, state);
     }
     return rc;
 }
 
-static int
-cancel_dependent(struct er_store *s, er_usec now, const struct er_brief *t, er_task_id by)
+int
+er_sqlite_end_waiting(struct er_store *s, er_usec now, const struct er_brief *t,
+                      enum er_task_state state, const char *error_json)
 {
-    int rc = er_sqlite_end_waiting(s, now, t, ER_TASK_CANCELLED, NULL);
+    return end_waiting(s, now, t, state, error_json, 0);
+}
+
+int
+er_sqlite_cancel_dependent(struct er_store *s, er_usec now, const struct er_brief *t,
+                           er_task_id by)
+{
+    int rc = end_waiting(s, now, t, ER_TASK_CANCELLED, NULL, by);
     return rc ? rc : er_sqlite_fact_cancelled(s, now, t, "dependency", by, NULL);
 }
 
@@ -68,19 +79,20 @@ release(struct er_store *s, er_usec now, struct er_brief *t)
         er_sqlite_next_due(s, t->run_at);
         return rc;
     }
-    return t->held ? 0 : er_sqlite_ready(s, t->id, t->lane->id, t->rank);
+    return t->held ? 0 : er_sqlite_ready(s, t);
 }
 
+/* One dependency less, when it waits for more: 1; 0: this was the last, or it does not wait
+ * any more. Reads nothing of the task: one that waits for 100,000 costs each of them the
+ * same. */
 static int
-count_down(struct er_store *s, er_usec now, struct er_brief *t)
+count_down(struct er_store *s, er_task_id id)
 {
-    if (t->waiting <= 1) {
-        return release(s, now, t);
-    }
     struct er_stmt q;
     er_stmt_begin(&q, &s->c, ER_SQL_TASK_COUNT_DOWN);
-    er_stmt_i64(&q, t->id);
-    return er_stmt_run_one(&q);
+    er_stmt_i64(&q, id);
+    int rc = er_stmt_run(&q);
+    return rc ? rc : sqlite3_changes(s->c.db);
 }
 
 struct dependent {
@@ -120,12 +132,16 @@ settle_dependent(struct er_store *s, er_usec now, const struct er_ended *e,
                  const struct dependent *d)
 {
     struct er_brief t;
-    int rc = er_sqlite_brief(s, d->task, &t);
+    bool met = er_after_is_met(d->when, e->state);
+    int rc = met ? count_down(s, d->task) : 0;
+    if (rc != 0) {
+        return rc < 0 ? rc : 0;
+    }
+    rc = er_sqlite_brief(s, d->task, &t);
     if (rc <= 0 || t.state != ER_TASK_BLOCKED) {
         return rc < 0 ? rc : 0; /* removed, or cancelled before */
     }
-    return er_after_is_met(d->when, e->state) ? count_down(s, now, &t)
-                                              : cancel_dependent(s, now, &t, e->id);
+    return met ? release(s, now, &t) : er_sqlite_cancel_dependent(s, now, &t, e->id);
 }
 
 static int

@@ -2,16 +2,27 @@
 /* Submits: sqlite_plan.c has decided every row; here they are written, in order. */
 #include "store/sqlite_priv.h"
 
-#define RANK_STEP (60 * ER_USEC_PER_SEC)
-
+/* Before everything, or behind it, where the numbers end. */
 int64_t
-er_sqlite_rank(er_usec at, int priority)
+er_sqlite_rank(const struct er_store *s, er_usec at, int priority)
 {
-    return at - (int64_t)priority * RANK_STEP;
+    int64_t worth, rank;
+    if (__builtin_mul_overflow((int64_t)priority, s->ageing, &worth) ||
+        __builtin_sub_overflow(at, worth, &rank)) {
+        return priority > 0 ? INT64_MIN + 1 : INT64_MAX - 1;
+    }
+    return rank;
+}
+
+void
+er_store_set_ageing(struct er_store *s, er_usec step)
+{
+    s->ageing = step;
 }
 
 static int
-insert_task(struct er_store *s, const struct er_new_task *row, const struct er_brief *t)
+insert_task(struct er_store *s, const struct er_new_task *row,
+            const struct er_plan_row *plan, const struct er_brief *t)
 {
     struct er_stmt q;
     bool final = er_task_state_is_final(t->state);
@@ -22,22 +33,26 @@ insert_task(struct er_store *s, const struct er_new_task *row, const struct er_b
     er_stmt_i64(&q, t->lane->id);
     er_stmt_i64(&q, t->rank);
     er_stmt_i64(&q, t->priority);
+    er_stmt_i64(&q, t->cost);
     er_stmt_i64(&q, row->retries);
     er_stmt_i64(&q, row->on_lost);
     er_stmt_i64(&q, t->waiting);
     er_stmt_i64(&q, t->env);
     er_stmt_i64_or_null(&q, row->parent, 0);
+    er_stmt_i64_or_null(&q, final ? plan->after_id[plan->cancel_after] : 0, 0);
     er_stmt_i64(&q, row->backoff_for);
     er_stmt_i64(&q, row->timeout_for);
     er_stmt_i64(&q, row->grace_for);
+    er_stmt_i64(&q, row->heartbeat_for);
     er_stmt_i64(&q, t->signature);
     er_stmt_i64(&q, (int64_t)row->body_hash);
     er_stmt_i64(&q, s->last_seq + 1); /* of the fact that follows */
     er_stmt_i64(&q, t->created_at);
     er_stmt_i64_or_null(&q, t->expires_at, ER_NEVER);
     er_stmt_i64_or_null(&q, t->run_at, ER_NEVER);
+    er_stmt_i64(&q, row->run_at_fixed);
     er_stmt_i64_or_null(&q, final ? t->created_at : ER_NEVER, ER_NEVER);
-    er_stmt_text(&q, row->correlation);
+    er_stmt_text(&q, t->correlation);
     er_stmt_text(&q, row->name);
     er_stmt_text(&q, row->key);
     er_stmt_text(&q, row->cwd);
@@ -47,19 +62,19 @@ insert_task(struct er_store *s, const struct er_new_task *row, const struct er_b
     return er_stmt_run(&q);
 }
 
-static int
-insert_dependencies(struct er_store *s, const struct er_new_task *row,
-                    const struct er_plan_row *plan)
+int
+er_sqlite_add_after(struct er_store *s, er_task_id id, const struct er_new_after *after,
+                    size_t n, const er_task_id *ids, const int *states)
 {
     int rc = 0;
-    for (size_t k = 0; k < row->n_after && rc == 0; k++) {
+    for (size_t k = 0; k < n && rc == 0; k++) {
         struct er_stmt q;
         er_stmt_begin(&q, &s->c, ER_SQL_DEPENDENCY_ADD);
-        er_stmt_i64(&q, row->id);
+        er_stmt_i64(&q, id);
         er_stmt_i64(&q, (int64_t)k);
-        er_stmt_i64(&q, plan->after_id[k]);
-        er_stmt_i64(&q, row->after[k].when);
-        er_stmt_i64(&q, plan->after_state[k] >= 0);
+        er_stmt_i64(&q, ids[k]);
+        er_stmt_i64(&q, after[k].when);
+        er_stmt_i64(&q, states[k] >= 0);
         rc = er_stmt_run(&q);
     }
     return rc;
@@ -105,9 +120,7 @@ announce(struct er_store *s, const struct er_brief *t)
     if (t->state != ER_TASK_CANCELLED) {
         er_sqlite_next_due(s, t->expires_at);
     }
-    return t->state == ER_TASK_QUEUED && !t->held
-               ? er_sqlite_ready(s, t->id, t->lane->id, t->rank)
-               : 0;
+    return t->state == ER_TASK_QUEUED && !t->held ? er_sqlite_ready(s, t) : 0;
 }
 
 /* The row as a task that begins. */
@@ -120,15 +133,16 @@ make_brief(struct er_store *s, er_usec now, const struct er_new_task *row,
         .run = 1,
         .state = plan->state,
         .held = row->held && plan->state != ER_TASK_CANCELLED,
-        .rank = er_sqlite_rank(now, row->priority),
+        .rank = er_sqlite_rank(s, now, row->priority),
         .priority = row->priority,
+        .cost = row->cost > 0 ? row->cost : 1,
         .waiting = plan->state == ER_TASK_BLOCKED ? plan->waiting : 0,
         .signature = (int64_t)row->signature,
         .created_at = now,
         .expires_at = row->expires_at,
         .run_at = row->run_at,
         .meta = row->meta_json, /* only read before this row is done */
-        .correlation = er_arena_strdup(&s->fx.arena, row->correlation),
+        .correlation = er_arena_strdup(&s->fx.arena, plan->correlation),
     };
     if (!t->correlation) {
         return er_sqlite_no_memory(&s->c);
@@ -149,11 +163,12 @@ submit_row(struct er_store *s, er_usec now, struct er_new_task *row,
     if (rc == 0) {
         row->lane = t.lane->id;
         row->rank = t.rank;
-        rc = insert_task(s, row, &t);
+        rc = insert_task(s, row, plan, &t);
     }
     if (rc == 0) {
         er_sqlite_count(s, t.lane, t.state, 1);
-        rc = insert_dependencies(s, row, plan);
+        rc = er_sqlite_add_after(s, row->id, row->after, row->n_after, plan->after_id,
+                                 plan->after_state);
     }
     if (rc == 0 && row->tags_json) {
         rc = insert_tags(s, row);

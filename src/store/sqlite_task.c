@@ -61,6 +61,10 @@ er_sqlite_read_task(struct er_stmt *q, struct er_arena *arena, struct er_task *o
     t.error_json = er_col_text(q, 39, arena, &failed);
     t.warnings_json = er_col_text(q, 40, arena, &failed);
     t.args_json = er_col_text(q, 41, arena, &failed);
+    t.cost = er_col_i64(q, 42);
+    t.heartbeat_for = er_col_i64(q, 43);
+    t.items_completed = er_col_i64(q, 44);
+    t.items_failed = er_col_i64(q, 45);
     if (failed) {
         return er_sqlite_no_memory(q->c);
     }
@@ -89,9 +93,13 @@ read_brief(struct er_store *s, struct er_stmt *q, struct er_brief *b)
     b->run_at = er_col_i64_or(q, 15, ER_NEVER);
     b->started_at = er_col_i64_or(q, 16, ER_NEVER);
     b->finished_at = er_col_i64_or(q, 17, ER_NEVER);
-    b->has_tags = er_col_int(q, 18) != 0;
-    b->correlation = er_col_text(q, 19, &s->fx.arena, &failed);
-    b->meta = er_col_text(q, 20, &s->fx.arena, &failed);
+    b->cost = er_col_i64(q, 18);
+    b->items_completed = er_col_i64(q, 19);
+    b->items_failed = er_col_i64(q, 20);
+    b->output_bytes = er_col_i64(q, 21);
+    b->has_tags = er_col_int(q, 22) != 0;
+    b->correlation = er_col_text(q, 23, &s->fx.arena, &failed);
+    b->meta = er_col_text(q, 24, &s->fx.arena, &failed);
     if (failed) {
         return er_sqlite_no_memory(&s->c);
     }

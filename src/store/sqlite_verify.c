@@ -26,37 +26,58 @@ static const struct invariant invariants[] = {
      "SELECT id FROM task WHERE env <> 0 AND env NOT IN (SELECT id FROM env)"},
     {"a task has a lane that is not there",
      "SELECT id FROM task WHERE lane NOT IN (SELECT id FROM lane)"},
-    {"a task runs without an open session",
-     "SELECT id FROM task WHERE state = 3 AND session NOT IN"
+    {"a task runs, or is paused in place, without an open session",
+     "SELECT id FROM task WHERE session IS NOT NULL AND session NOT IN"
      " (SELECT id FROM session WHERE ended_at IS NULL)"},
     {"a task has a session or not against its state",
-     "SELECT id FROM task WHERE (session IS NOT NULL) <> (state = 3)"},
-    {"a task runs without an attempt",
-     "SELECT id FROM task WHERE state = 3 AND attempt < 1"},
-    {"a task was asked to cancel that does not run",
-     "SELECT id FROM task WHERE cancel_requested <> 0 AND state <> 3"},
+     "SELECT id FROM task WHERE (session IS NULL AND state = 3)"
+     " OR (session IS NOT NULL AND state NOT IN (3, 4))"},
+    {"a task runs, or is paused, without an attempt",
+     "SELECT id FROM task WHERE state IN (3, 4) AND attempt < 1"},
+    {"a task was asked to cancel that has no open attempt",
+     "SELECT id FROM task WHERE cancel_requested <> 0 AND session IS NULL"},
+    {"a task resumes by itself that no rate limit has paused",
+     "SELECT id FROM task WHERE resumes_at IS NOT NULL AND (state <> 4 OR session IS NOT NULL)"},
     {"a blocked task waits for another number than it says",
      "SELECT id FROM task t WHERE t.state = 2 AND (t.waiting = 0 OR t.waiting <>"
      " (SELECT count(*) FROM dependency d WHERE d.task = t.id AND d.settled = 0))"},
     {"a task waits that is not blocked",
      "SELECT id FROM task WHERE waiting <> 0 AND state <> 2"},
+    {"a task goes on without one that it waits for",
+     "SELECT id FROM task t WHERE t.state IN (0, 1, 3, 4) AND EXISTS"
+     " (SELECT 1 FROM dependency d WHERE d.task = t.id AND d.settled = 0)"},
+    {"a task that was not cancelled was so because of another",
+     "SELECT id FROM task WHERE cancelled_by IS NOT NULL AND state <> 7"},
     {"a blocked task waits for one that has ended or is gone",
      "SELECT d.task FROM dependency d JOIN task t ON t.id = d.task LEFT JOIN task o"
      " ON o.id = d.on_task WHERE d.settled = 0 AND t.state = 2"
      " AND (o.id IS NULL OR o.state >= 5)"},
     {"a task has an end or not against its state",
      "SELECT id FROM task WHERE (finished_at IS NOT NULL) <> (state >= 5)"},
-    {"a task is held that does not wait", "SELECT id FROM task WHERE held <> 0 AND state > 2"},
+    {"a task is held that does not wait",
+     "SELECT id FROM task WHERE held <> 0 AND (state NOT IN (0, 1, 2, 4) OR session IS NOT NULL)"},
     {"a scheduled task has no moment",
      "SELECT id FROM task WHERE state = 1 AND run_at IS NULL"},
     {"an attempt is beyond the last of task",
      "SELECT a.task FROM attempt a LEFT JOIN task t ON t.id = a.task"
-     " WHERE t.id IS NULL OR a.number > t.attempt OR (a.number = t.attempt AND t.state = 3)"},
+     " WHERE t.id IS NULL OR a.number > t.attempt OR (a.number = t.attempt AND t.session IS NOT NULL)"},
     {"an attempt is missing of task",
      "SELECT t.id FROM task t WHERE (SELECT count(*) FROM attempt a WHERE a.task = t.id)"
-     " <> t.attempt - (t.state = 3)"},
-    {"a tag or dependency belongs to a task that is gone",
+     " <> t.attempt - (t.session IS NOT NULL)"},
+    {"the attempts have other output than is counted for task",
+     "SELECT t.id FROM task t WHERE t.output_bytes <>"
+     " (SELECT ifnull(sum(a.output_bytes), 0) FROM attempt a WHERE a.task = t.id)"},
+    {"the output of finished tasks is miscounted: in all",
+     "SELECT n FROM (SELECT ifnull(sum(output_bytes), 0) AS n FROM task WHERE state >= 5)"
+     " WHERE n <> ifnull((SELECT c.n FROM tally c WHERE c.kind = 2 AND c.name = ''"
+     " AND c.of = 0), 0)"},
+    {"the items are miscounted of task",
+     "SELECT t.id FROM task t WHERE t.items_completed <>"
+     " (SELECT count(*) FROM item i WHERE i.task = t.id AND i.failed = 0)"
+     " OR t.items_failed <> (SELECT count(*) FROM item i WHERE i.task = t.id AND i.failed = 1)"},
+    {"a tag, item or dependency belongs to a task that is gone",
      "SELECT task FROM tag WHERE task NOT IN (SELECT id FROM task) UNION ALL"
+     " SELECT task FROM item WHERE task NOT IN (SELECT id FROM task) UNION ALL"
      " SELECT task FROM dependency WHERE task NOT IN (SELECT id FROM task)"},
     {"a task is there and has a tombstone",
      "SELECT id FROM task WHERE id IN (SELECT id FROM tombstone)"},

@@ -244,8 +244,10 @@ struct er_change {
     int64_t session;          /* out, with running or paused in place; else 0 */
     int64_t dependents; /* out of er_store_retry: how many tasks were cancelled because
                                  of this one, and stay so */
+    bool cancel_requested; /* out: running or paused in place, and to be cancelled */
+    int64_t items_completed, items_failed; /* out of er_store_look: stored for it */
 };
-/* Changes nothing: fills the outputs of each row. */
+/* Changes nothing: fills the outputs of each row, as they are within the transaction. */
 int er_store_look(struct er_store *s, struct er_change *rows, size_t n) ER_MUSTCHECK;
 /* waiting -> cancelled at once (dependents too); running or paused in place:
  * cancel_requested is set, the worker must be told; final: ER_ESTATE. `reason` and `by` go into the fact's data. */

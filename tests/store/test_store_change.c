@@ -470,7 +470,7 @@ queues__have_settings_until_they_are_removed(void **state)
     assert_string_equal(f_facts(f), "queue-changed 0");
     assert_string_equal(
         f_data(f, 0),
-        "{\"queue\":\"net\",\"concurrency\":3,\"size\":10,\"paused\":true}");
+        "{\"queue\":\"net\",\"concurrency\":3,\"size\":10,\"paused\":true,\"rates\":[]}");
     q = (struct er_queue){.name = "net"};
     f_begin(f);
     assert_int_equal(er_store_queue_put(f->s, f->now, &q), 0);
@@ -479,7 +479,8 @@ queues__have_settings_until_they_are_removed(void **state)
     f_commit(f);
     assert_string_equal(
         f_data(f, 0),
-        "{\"queue\":\"net\",\"concurrency\":null,\"size\":null,\"paused\":false}");
+        "{\"queue\":\"net\",\"concurrency\":null,\"size\":null,\"paused\":false,"
+        "\"rates\":[]}");
     struct er_store_state st = f_load(f);
     assert_int_equal(st.n_queues, 1);
     assert_true(st.queues[0].concurrency == 0 && st.queues[0].size == 0 &&

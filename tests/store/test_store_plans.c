@@ -22,6 +22,8 @@ static const struct {
 } allowed[] = {
     {"", "SCAN lane"},            /* few */
     {"", "SCAN queue"},           /* few */
+    {"", "SCAN limit_key"},       /* few */
+    {"", "SCAN type"},            /* few */
     {"", "SCAN j VIRTUAL TABLE"}, /* the tags of one task */
     {"", "SCAN CONSTANT ROW"},
     {"EVENTS_OLDEST", "SCAN event"},         /* from the front, ended by the caller */

@@ -6,7 +6,7 @@
 -- 5 completed, 6 failed, 7 cancelled).
 
 -- 'task': the greatest id of a task that is gone, so that it is not used again. Those that
--- are still there say it themselves; written on removal.
+-- are still there say it themselves; written on removal. 'paused': 1 = nothing is claimed.
 CREATE TABLE mark (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
@@ -24,14 +24,27 @@ CREATE TABLE queue (
     name TEXT PRIMARY KEY,
     concurrency INTEGER NOT NULL DEFAULT 0 CHECK (concurrency >= 0),
     size INTEGER NOT NULL DEFAULT 0 CHECK (size >= 0),
-    paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1))
+    paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
+    rates TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 
--- Numbers of tasks, changed in the transaction that changes the tasks, so that nothing is
--- ever counted: kind 0: those of queue `name` in state `of`; kind 1: those that name the
--- environment `of`. One table, so that a commit writes one page for both.
+CREATE TABLE limit_key (
+    name TEXT PRIMARY KEY,
+    concurrency INTEGER NOT NULL DEFAULT 0 CHECK (concurrency >= 0),
+    rates TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE type (
+    name TEXT PRIMARY KEY,
+    definition TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Sums over tasks, changed in the transaction that changes the tasks, so that nothing is
+-- ever counted: kind 0: tasks of queue `name` in state `of`; kind 1: tasks that name the
+-- environment `of`; kind 2: bytes of output of finished tasks. One table, so that a commit
+-- writes one page for all.
 CREATE TABLE tally (
-    kind INTEGER NOT NULL CHECK (kind IN (0, 1)),
+    kind INTEGER NOT NULL CHECK (kind IN (0, 1, 2)),
     name TEXT NOT NULL,
     of INTEGER NOT NULL,
     n INTEGER NOT NULL CHECK (n >= 0),
@@ -65,6 +78,7 @@ CREATE TABLE task (
     lane INTEGER NOT NULL,
     rank INTEGER NOT NULL,
     priority INTEGER NOT NULL DEFAULT 0,
+    cost INTEGER NOT NULL DEFAULT 1 CHECK (cost >= 1),
     attempt INTEGER NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0,
     losses INTEGER NOT NULL DEFAULT 0,
@@ -74,15 +88,18 @@ CREATE TABLE task (
     session INTEGER,
     env INTEGER NOT NULL DEFAULT 0,
     parent INTEGER,
+    cancelled_by INTEGER,
     backoff_for INTEGER NOT NULL DEFAULT 0,
     timeout_for INTEGER NOT NULL DEFAULT 0,
     grace_for INTEGER NOT NULL DEFAULT 0,
+    heartbeat_for INTEGER NOT NULL DEFAULT 0,
     signature INTEGER NOT NULL DEFAULT 0,
     body_hash INTEGER NOT NULL DEFAULT 0,
     first_seq INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER,
     run_at INTEGER,
+    run_at_fixed INTEGER NOT NULL DEFAULT 0 CHECK (run_at_fixed IN (0, 1)),
     started_at INTEGER,
     finished_at INTEGER,
     resumes_at INTEGER,
@@ -90,6 +107,9 @@ CREATE TABLE task (
     signal INTEGER NOT NULL DEFAULT 0,
     cpu_for INTEGER NOT NULL DEFAULT 0,
     peak_rss INTEGER NOT NULL DEFAULT 0,
+    items_completed INTEGER NOT NULL DEFAULT 0 CHECK (items_completed >= 0),
+    items_failed INTEGER NOT NULL DEFAULT 0 CHECK (items_failed >= 0),
+    output_bytes INTEGER NOT NULL DEFAULT 0 CHECK (output_bytes >= 0),
     correlation TEXT NOT NULL,
     name TEXT NOT NULL,
     key TEXT,
@@ -108,13 +128,17 @@ CREATE INDEX task_claim ON task (lane, rank) WHERE state = 0 AND held = 0;
 CREATE INDEX task_due ON task (run_at) WHERE state = 1;
 CREATE INDEX task_expires ON task (expires_at)
     WHERE expires_at IS NOT NULL AND state < 3 AND attempt = 0;
-CREATE INDEX task_finished ON task (state, finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX task_finished ON task (state, finished_at, output_bytes)
+    WHERE finished_at IS NOT NULL;
+-- What is paused: by a rate limit, until a moment; in place, with its attempt.
+CREATE INDEX task_resumes ON task (resumes_at) WHERE resumes_at IS NOT NULL AND state = 4;
+CREATE INDEX task_suspended ON task (id) WHERE session IS NOT NULL AND state = 4;
 -- For lists: by shown state, newest first; the lane tells queue and type without the row.
 CREATE INDEX task_state ON task (state, held, id, lane);
 CREATE INDEX task_correlation ON task (correlation);
 CREATE UNIQUE INDEX task_key ON task (key) WHERE key IS NOT NULL;
 
--- Attempts that have ended; the one that runs is told by its task's row.
+-- Attempts that have ended; the one that is open is told by its task's row.
 CREATE TABLE attempt (
     task INTEGER NOT NULL,
     number INTEGER NOT NULL,
@@ -131,6 +155,17 @@ CREATE TABLE attempt (
     output_bytes INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (task, number)
 ) STRICT, WITHOUT ROWID;
+
+-- What a task has stored of its work, one by one.
+CREATE TABLE item (
+    task INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    failed INTEGER NOT NULL CHECK (failed IN (0, 1)),
+    attempt INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (task, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX item_failed ON item (task, name) WHERE failed = 1;
 
 -- settled: on_task has ended, and has been counted for this task.
 CREATE TABLE dependency (
