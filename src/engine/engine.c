@@ -17,12 +17,7 @@ on_effects(void *ctx, struct er_effects *fx)
     struct er_engine *e = ctx;
     e->stats.commits++;
     er_schedule_well(e);
-    for (size_t i = 0; i < fx->n_lanes; i++) {
-        (void)er_lanes_add(e, &fx->lanes[i]);
-    }
-    for (size_t i = 0; i < fx->n_ready; i++) {
-        er_lanes_ready(e, &fx->ready[i]);
-    }
+    er_lanes_news(e, fx);
     er_schedule_due(e, fx->next_due);
     er_observe_publish(e, fx->facts, fx->n_facts);
     er_arena_free(&fx->arena);
@@ -55,9 +50,7 @@ load_sessions(struct er_engine *e, const struct er_store_state *st)
 static void
 load(struct er_engine *e, const struct er_store_state *st)
 {
-    for (size_t i = 0; i < st->n_queues; i++) {
-        er_engine_queue_changed(e, &st->queues[i]);
-    }
+    er_limits_load(e, st);
     for (size_t i = 0; i < st->n_lanes; i++) {
         (void)er_lanes_add(e, &st->lanes[i]);
     }
@@ -167,6 +160,7 @@ er_engine_free(struct er_engine *e)
     er_store_close(e->store);
     free_sessions(e);
     er_lanes_fini(e);
+    er_limits_fini(e);
     er_observe_fini(e);
     er_free(e->ballast);
     er_free(e->logs);
@@ -269,22 +263,6 @@ er_engine_delete_logs(struct er_engine *e, struct er_arena *arena,
     }
 }
 
-void
-er_engine_queue_changed(struct er_engine *e, const struct er_queue *from)
-{
-    struct er_queue_live *q = er_lanes_queue(e, from->name);
-    q->concurrency = from->concurrency;
-    q->size = from->size;
-    q->paused = from->paused;
-    er_lanes_queue_update(e, q);
-}
-
-void
-er_engine_queue_removed(struct er_engine *e, const char *name)
-{
-    er_engine_queue_changed(e, &(struct er_queue){.name = name});
-}
-
 bool
 er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out)
 {
@@ -321,28 +299,5 @@ er_engine_stats(const struct er_engine *e, struct er_engine_stats *out)
     struct er_session_live *s, *next;
     HASH_ITER (hh, e->sessions, s, next) {
         out->has_worker = out->has_worker || (s->link && !s->draining);
-    }
-}
-
-void
-er_engine_why_queued(struct er_engine *e, const struct er_task *t, struct er_buf *b)
-{
-    const char *queue = t->queue;
-    struct er_queue_live *q;
-    struct er_engine_stats st;
-    er_engine_stats(e, &st);
-    HASH_FIND_STR(e->queues, queue, q);
-    if (st.sick) {
-        er_buf_addf(b, "the store refuses writes now: %s",
-                    er_error_meaning(st.sick_code));
-    } else if (q && q->paused) {
-        er_buf_addf(b, "queue '%s' is paused (errand queue %s --resume)", queue, queue);
-    } else if (q && q->concurrency > 0 && q->running >= q->concurrency) {
-        er_buf_addf(b, "queue '%s' runs %d of at most %d tasks", queue, q->running,
-                    q->concurrency);
-    } else if (!st.has_worker) {
-        er_buf_add_str(b, "no worker is there yet");
-    } else {
-        er_buf_addf(b, "all slots are taken: %zu tasks run", st.running);
     }
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The engine's inside, shared by its files only. Who changes what:
  *   lanes.c     lanes, queues and their heaps (what may run next)
+ *   gates.c     what holds lanes back: permits and tokens of queues, types, limit keys
+ *   limits.c    the settings of those, the switch over everything
  *   schedule.c  runs in phase CLAIMING, claims, due tasks, the alarm
  *   dispatch.c  sessions and their links; runs in phase HELD
  *   report.c    runs in phase ENDING; removes them
@@ -17,29 +19,71 @@
 #include "base/buf.h"
 #include "base/heap.h"
 #include "engine/engine.h"
+#include "model/bucket.h"
 
-struct er_queue_live {
+/* Lanes that wait for the same, a permit or tokens of a limit: see gates.c. */
+struct er_gate {
+    struct er_limit_live *limit;
+    bool tokens;           /* else permits */
+    struct er_heap groups; /* those with somebody in them, best first */
+    size_t n_groups;       /* all that were ever made: queues that have waited here */
+    struct er_lane_live *envoy; /* came back from here, and stands in its queue's heap */
+};
+/* The lanes of one queue that wait at one gate. */
+struct er_group {
+    struct er_gate *gate; /* with queue: the key */
+    struct er_queue_live *queue;
+    struct er_heap lanes;     /* best head first */
+    struct er_heap_node node; /* in gate.groups while there are lanes, unless set aside */
+    bool aside; /* in queue.aside: its turn came while the queue was closed */
+    TAILQ_ENTRY(er_group) in_queue;
+    UT_hash_handle hh;
+};
+/* What is counted of a queue, a type or a limit key. */
+struct er_limit_live {
+    enum er_gate_kind kind;
     char *name;
     int concurrency; /* 0 = no limit */
-    int64_t size;    /* 0 = no limit */
+    int running;     /* permits taken */
+    size_t n_rates;
+    struct er_rate rates[ER_MAX_RATES];
+    struct er_bucket buckets[ER_MAX_RATES]; /* in time of er_clock_boot */
+    int64_t wanted; /* cost of the first in line: the buckets hold that much at least */
+    struct er_gate permits, tokens;
+    er_usec opens_at; /* boot: when the buckets have enough for the first in line */
+    struct er_heap_node toll; /* in engine.tolls while it waits for that */
+    UT_hash_handle hh;        /* of types and keys */
+};
+struct er_queue_live {
+    struct er_limit_live limit;
+    int64_t size; /* 0 = no limit */
     bool paused;
-    int running;              /* permits taken */
-    struct er_heap lanes;     /* lanes with something in their window, best head first */
+    bool open;                /* not paused, and with a permit left */
+    struct er_heap lanes;     /* lanes that wait at no gate, best head first */
     struct er_heap_node node; /* in engine.open while it may give work */
+    TAILQ_HEAD(er_group_list, er_group) aside;
+    TAILQ_HEAD(er_envoy_list, er_lane_live) envoys; /* of gates with several queues */
     UT_hash_handle hh;
 };
 
 /* The window holds the first few tasks of a lane in order of (rank, id). */
 struct er_lane_live {
     int64_t id;
-    char *type, *limit_key;
     struct er_queue_live *queue;
+    struct er_limit_live *type, *key; /* key: NULL = none */
     struct er_ready *win;
     size_t first, n, size; /* win[first .. first+n) is in use */
     bool more;             /* the store may have tasks behind the window */
     bool peeking, missed;  /* a peek is under way; something was left out meanwhile: */
     struct er_ready first_missed; /* ... the first of it */
-    struct er_heap_node node;     /* in queue.lanes while n > 0 */
+    bool again;               /* what the peek under way brings is of no use any more */
+    struct er_heap_node node; /* while n > 0: in waits->lanes, or else in queue.lanes */
+    struct er_group *waits;   /* NULL = at no gate */
+    struct er_gate *envoy_of; /* NULL = of none */
+    bool listed;              /* in queue.envoys */
+    TAILQ_ENTRY(er_lane_live) in_envoys;
+    er_task_id watched;      /* its head, while it waits for tokens */
+    UT_hash_handle hh_watch; /* of engine.watched */
     UT_hash_handle hh;
 };
 
@@ -111,9 +155,18 @@ struct er_engine {
     struct er_crew *read_crew, *file_crew;
     bool stopping;
 
-    struct er_queue_live *queues; /* by name */
-    struct er_lane_live *lanes;   /* by id */
-    struct er_heap open;          /* queues that may give work, best head first */
+    struct er_queue_live *queues;       /* by name */
+    struct er_limit_live *types, *keys; /* by name; types of tasks, limit keys */
+    struct er_group *groups;            /* by gate and queue */
+    struct er_lane_live *lanes;         /* by id */
+    struct er_lane_live *watched;       /* lanes that wait for tokens, by their head */
+    struct er_heap open;                /* queues that may give work, best head first */
+    struct er_heap tolls;               /* limits that will have tokens, the next first */
+    er_usec toll_at, toll_wall;         /* boot and wall: what the alarm was set to */
+    struct er_type_def *type_defs;      /* by name */
+    struct er_type *type_asked;         /* what er_engine_type gave for one without */
+    bool all_paused;
+    bool draining; /* nothing is claimed any more */
 
     struct er_run *runs;              /* by task */
     struct er_session_live *sessions; /* by id */
@@ -146,18 +199,65 @@ struct er_queue_live *er_lanes_queue(struct er_engine *e,
                                      const char *name); /* made if new */
 struct er_lane_live *er_lanes_add(struct er_engine *e, const struct er_lane *lane);
 struct er_lane_live *er_lanes_find(struct er_engine *e, int64_t id);
+/* What a commit brought: new lanes, tasks that may run, heads that no longer do. */
+void er_lanes_news(struct er_engine *e, const struct er_effects *fx);
 /* A task became able to run. */
 void er_lanes_ready(struct er_engine *e, const struct er_ready *ready);
 /* The store has tasks of that lane that the window does not show. */
 void er_lanes_mark_more(struct er_engine *e, struct er_lane_live *lane);
-/* Takes the best task that may run now and its permits; false when there is none. */
+/* Takes the best task that may run now, its permits and its tokens; false when there is
+ * none. */
 bool er_lanes_take(struct er_engine *e, struct er_ready *out,
                    struct er_lane_live **out_lane);
-/* Gives the permits of a task back. */
+/* Gives the permits of a task back; its tokens are spent. */
 void er_lanes_release(struct er_engine *e, struct er_lane_live *lane);
 void er_lanes_retake(struct er_engine *e,
                      struct er_lane_live *lane); /* undoes a release */
+/* Gives the tokens back, too: it was never started. */
+void er_lanes_refund(struct er_engine *e, struct er_lane_live *lane, int64_t cost);
+/* The settings of a queue, or its permits, have changed. */
 void er_lanes_queue_update(struct er_engine *e, struct er_queue_live *q);
+/* For gates.c: into its queue's heap and out of it; order by heads. */
+void er_lanes_enter(struct er_engine *e, struct er_lane_live *lane);
+bool er_lanes_less(const struct er_heap_node *a, const struct er_heap_node *b);
+const struct er_ready *er_lanes_head(const struct er_lane_live *lane);
+
+/* gates.c */
+void er_gates_init(struct er_engine *e);
+void er_gates_fini(struct er_engine *e);
+void er_gates_limit_init(struct er_limit_live *l, enum er_gate_kind kind,
+                         const char *name);
+void er_gates_limit_fini(struct er_limit_live *l);
+/* The type or limit key of that name; made if new. */
+struct er_limit_live *er_gates_limit(struct er_engine *e, enum er_gate_kind kind,
+                                     const char *name);
+/* The gate that does not let the lane's head through now; NULL = none. */
+struct er_gate *er_gates_refuse(struct er_engine *e, struct er_lane_live *lane);
+/* Lets a lane, which is in no heap, wait there. */
+void er_gates_park(struct er_engine *e, struct er_lane_live *lane, struct er_gate *gate);
+/* The head of a lane that waits has changed, or it has none any more. */
+void er_gates_head_changed(struct er_engine *e, struct er_lane_live *lane);
+/* The lane's head was taken with its permits and tokens; or only the permits. */
+void er_gates_take(struct er_engine *e, struct er_lane_live *lane, int64_t cost);
+void er_gates_retake(struct er_engine *e, struct er_lane_live *lane);
+void er_gates_release(struct er_engine *e, struct er_lane_live *lane);
+void er_gates_refund(struct er_engine *e, struct er_lane_live *lane, int64_t cost);
+/* The lane is empty: it speaks for no gate any more. */
+void er_gates_dismiss(struct er_engine *e, struct er_lane_live *lane);
+void er_gates_queue_opened(struct er_engine *e, struct er_queue_live *q);
+void er_gates_queue_closed(struct er_engine *e, struct er_queue_live *q);
+/* New settings; a rate that was there already keeps what its bucket holds. */
+void er_gates_set(struct er_engine *e, struct er_limit_live *l, int concurrency,
+                  const struct er_rate *rates, size_t n);
+/* Lets those through whose time has come; reads the clocks anew. */
+void er_gates_tick(struct er_engine *e);
+er_usec er_gates_due_at(struct er_engine *e); /* wall: the next such time; ER_NEVER */
+
+/* limits.c */
+void er_limits_load(struct er_engine *e, const struct er_store_state *st);
+void er_limits_fini(struct er_engine *e);
+/* The switch over everything, as it now is in the store. */
+void er_limits_pause_all(struct er_engine *e, bool paused);
 
 /* schedule.c */
 void

@@ -2,8 +2,9 @@
 /* Lanes: what may run next. A lane is (queue, type, limit key); its tasks differ only in
  * rank. Memory holds a window of the first few of each lane; what lies behind is fetched
  * (a peek) before the window runs dry. Lanes with something in their window stand in their
- * queue's heap, queues that may give work in the engine's heap, both by best head: taking
- * the next task costs O(log lanes), whatever is saturated, paused or waiting beside it.
+ * queue's heap or wait at a gate (gates.c), queues that may give work in the engine's heap,
+ * all by best head: taking the next task costs O(log lanes), whatever is saturated, paused
+ * or waiting beside it.
  *
  * The rule is that a window has no holes: what the store has and the window has not lies
  * behind the window's end, and then `more` is set. So news that fall behind the end of a
@@ -28,23 +29,23 @@ ready_less(const struct er_ready *a, const struct er_ready *b)
     return a->rank != b->rank ? a->rank < b->rank : a->id < b->id;
 }
 
-static const struct er_ready *
-lane_head(const struct er_lane_live *lane)
+const struct er_ready *
+er_lanes_head(const struct er_lane_live *lane)
 {
     return &lane->win[lane->first];
 }
 
-static bool
-lane_less(const struct er_heap_node *a, const struct er_heap_node *b)
+bool
+er_lanes_less(const struct er_heap_node *a, const struct er_heap_node *b)
 {
-    return ready_less(lane_head(ER_CONTAINER(a, struct er_lane_live, node)),
-                      lane_head(ER_CONTAINER(b, struct er_lane_live, node)));
+    return ready_less(er_lanes_head(ER_CONTAINER(a, struct er_lane_live, node)),
+                      er_lanes_head(ER_CONTAINER(b, struct er_lane_live, node)));
 }
 
 static const struct er_ready *
 queue_head(const struct er_queue_live *q)
 {
-    return lane_head(ER_CONTAINER(er_heap_get(&q->lanes), struct er_lane_live, node));
+    return er_lanes_head(ER_CONTAINER(er_heap_get(&q->lanes), struct er_lane_live, node));
 }
 
 static bool
@@ -64,16 +65,17 @@ void
 er_lanes_init(struct er_engine *e)
 {
     er_heap_init(&e->open, queue_less);
+    er_gates_init(e);
 }
 
 void
 er_lanes_fini(struct er_engine *e)
 {
+    HASH_CLEAR(hh_watch, e->watched);
+    er_gates_fini(e);
     struct er_lane_live *lane, *lane_next;
     HASH_ITER (hh, e->lanes, lane, lane_next) {
         HASH_DEL(e->lanes, lane);
-        er_free(lane->type);
-        er_free(lane->limit_key);
         er_free(lane->win);
         er_free(lane);
     }
@@ -81,24 +83,39 @@ er_lanes_fini(struct er_engine *e)
     HASH_ITER (hh, e->queues, q, q_next) {
         HASH_DEL(e->queues, q);
         er_heap_fini(&q->lanes);
-        er_free(q->name);
+        er_gates_limit_fini(&q->limit);
         er_free(q);
     }
     er_heap_fini(&e->open);
 }
 
 /* The queue stands in the heap of open ones if and only if it may give work. */
-void
-er_lanes_queue_update(struct er_engine *e, struct er_queue_live *q)
+static void
+queue_place(struct er_engine *e, struct er_queue_live *q)
 {
-    bool open = !q->paused && (q->concurrency == 0 || q->running < q->concurrency) &&
-                q->lanes.n > 0;
-    if (!open) {
+    if (!q->open || q->lanes.n == 0) {
         er_heap_remove(&e->open, &q->node);
     } else if (q->node.pos) {
         er_heap_move(&e->open, &q->node);
     } else {
         must_push(&e->open, &q->node);
+    }
+}
+
+void
+er_lanes_queue_update(struct er_engine *e, struct er_queue_live *q)
+{
+    const struct er_limit_live *l = &q->limit;
+    bool open = !q->paused && (l->concurrency == 0 || l->running < l->concurrency);
+    if (open == q->open) {
+        return;
+    }
+    q->open = open;
+    queue_place(e, q);
+    if (open) {
+        er_gates_queue_opened(e, q);
+    } else {
+        er_gates_queue_closed(e, q);
     }
 }
 
@@ -109,9 +126,12 @@ er_lanes_queue(struct er_engine *e, const char *name)
     HASH_FIND_STR(e->queues, name, q);
     if (!q) {
         q = er_xzalloc(sizeof *q);
-        q->name = er_xstrdup(name);
-        er_heap_init(&q->lanes, lane_less);
-        HASH_ADD_KEYPTR(hh, e->queues, q->name, strlen(q->name), q);
+        er_gates_limit_init(&q->limit, ER_GATE_QUEUE, name);
+        q->open = true;
+        er_heap_init(&q->lanes, er_lanes_less);
+        TAILQ_INIT(&q->aside);
+        TAILQ_INIT(&q->envoys);
+        HASH_ADD_KEYPTR(hh, e->queues, q->limit.name, strlen(q->limit.name), q);
     }
     return q;
 }
@@ -131,29 +151,48 @@ er_lanes_add(struct er_engine *e, const struct er_lane *from)
     if (!lane) {
         lane = er_xzalloc(sizeof *lane);
         lane->id = from->id;
-        lane->type = er_xstrdup(from->type);
-        lane->limit_key = er_xstrdup(from->limit_key);
         lane->queue = er_lanes_queue(e, from->queue);
+        lane->type = er_gates_limit(e, ER_GATE_TYPE, from->type);
+        if (from->limit_key && *from->limit_key) {
+            lane->key = er_gates_limit(e, ER_GATE_KEY, from->limit_key);
+        }
         HASH_ADD(hh, e->lanes, id, sizeof lane->id, lane);
     }
     return lane;
 }
 
-/* The lane's head has changed, or it has got one, or lost it. */
+/* The lane's head has changed, or it has got one, or lost it: its place in its queue's
+ * heap. */
 static void
-lane_update(struct er_engine *e, struct er_lane_live *lane)
+lane_place(struct er_engine *e, struct er_lane_live *lane)
 {
     struct er_queue_live *q = lane->queue;
     /* the queue's place depends on its lanes' heads: out while they change */
     er_heap_remove(&e->open, &q->node);
-    if (lane->n == 0) {
+    if (lane->n == 0 || lane->waits) {
         er_heap_remove(&q->lanes, &lane->node);
     } else if (lane->node.pos) {
         er_heap_move(&q->lanes, &lane->node);
     } else {
         must_push(&q->lanes, &lane->node);
     }
-    er_lanes_queue_update(e, q);
+    queue_place(e, q);
+}
+
+void
+er_lanes_enter(struct er_engine *e, struct er_lane_live *lane)
+{
+    lane_place(e, lane);
+}
+
+static void
+lane_update(struct er_engine *e, struct er_lane_live *lane)
+{
+    if (lane->waits) {
+        er_gates_head_changed(e, lane);
+    } else {
+        lane_place(e, lane);
+    }
 }
 
 /* Room for one more at the end of the window's array. */
@@ -201,7 +240,8 @@ window_insert(struct er_lane_live *lane, const struct er_ready *ready)
         }
     }
     if (lo < lane->n && win[lo].id == ready->id && win[lo].rank == ready->rank) {
-        return false;
+        win[lo].cost = ready->cost; /* it may have been edited */
+        return lo == 0;
     }
     memmove(win + lo + 1, win + lo, (lane->n - lo) * sizeof win[0]);
     win[lo] = *ready;
@@ -254,11 +294,13 @@ done_peek(struct er_op *op, int rc)
     lane->peeking = false;
     if (rc) {
         er_schedule_sick(e, rc);
+    } else if (lane->again) {
+        lane->more = true;
     } else {
         window_extend(lane, p);
         lane_update(e, lane);
     }
-    lane->missed = false;
+    lane->missed = lane->again = false;
     er_free(p);
     er_lanes_mark_more(e, lane);
 }
@@ -306,18 +348,9 @@ er_lanes_ready(struct er_engine *e, const struct er_ready *ready)
     }
 }
 
-bool
-er_lanes_take(struct er_engine *e, struct er_ready *out, struct er_lane_live **out_lane)
+static void
+drop_head(struct er_lane_live *lane)
 {
-    struct er_heap_node *node = er_heap_get(&e->open);
-    if (!node) {
-        return false;
-    }
-    struct er_queue_live *q = ER_CONTAINER(node, struct er_queue_live, node);
-    struct er_lane_live *lane =
-        ER_CONTAINER(er_heap_get(&q->lanes), struct er_lane_live, node);
-    *out = *lane_head(lane);
-    *out_lane = lane;
     lane->first++;
     lane->n--;
     if (lane->n == 0) {
@@ -328,8 +361,42 @@ er_lanes_take(struct er_engine *e, struct er_ready *out, struct er_lane_live **o
             lane->size = 0;
         }
     }
-    q->running++;
-    lane_update(e, lane);
+}
+
+/* The best lane that may run; those that may not are sent to their gates on the way. */
+static struct er_lane_live *
+best(struct er_engine *e)
+{
+    struct er_heap_node *node;
+    while ((node = er_heap_get(&e->open)) != NULL) {
+        struct er_queue_live *q = ER_CONTAINER(node, struct er_queue_live, node);
+        struct er_lane_live *lane =
+            ER_CONTAINER(er_heap_get(&q->lanes), struct er_lane_live, node);
+        struct er_gate *gate = er_gates_refuse(e, lane);
+        if (!gate) {
+            return lane;
+        }
+        er_heap_remove(&e->open, &q->node);
+        er_heap_remove(&q->lanes, &lane->node);
+        queue_place(e, q);
+        er_gates_park(e, lane, gate);
+    }
+    return NULL;
+}
+
+bool
+er_lanes_take(struct er_engine *e, struct er_ready *out, struct er_lane_live **out_lane)
+{
+    struct er_lane_live *lane = e->all_paused ? NULL : best(e);
+    if (!lane) {
+        return false;
+    }
+    *out = *er_lanes_head(lane);
+    *out_lane = lane;
+    drop_head(lane);
+    lane_place(e, lane);
+    er_gates_take(e, lane, out->cost);
+    er_lanes_queue_update(e, lane->queue);
     lane_refill(e, lane);
     return true;
 }
@@ -337,14 +404,65 @@ er_lanes_take(struct er_engine *e, struct er_ready *out, struct er_lane_live **o
 void
 er_lanes_release(struct er_engine *e, struct er_lane_live *lane)
 {
-    ER_ASSERT(lane->queue->running > 0);
-    lane->queue->running--;
+    er_gates_release(e, lane);
     er_lanes_queue_update(e, lane->queue);
 }
 
 void
 er_lanes_retake(struct er_engine *e, struct er_lane_live *lane)
 {
-    lane->queue->running++;
+    er_gates_retake(e, lane);
     er_lanes_queue_update(e, lane->queue);
+}
+
+void
+er_lanes_refund(struct er_engine *e, struct er_lane_live *lane, int64_t cost)
+{
+    er_gates_refund(e, lane, cost);
+}
+
+/* ---- news ---- */
+
+/* The window is read anew: something in it does not stand there any more. */
+static void
+lane_reload(struct er_engine *e, struct er_lane_live *lane)
+{
+    lane->n = lane->first = 0;
+    lane_update(e, lane);
+    er_gates_dismiss(e, lane);
+    lane->more = true;
+    lane->again = lane->peeking;
+    lane_refill(e, lane);
+}
+
+/* A task that waits is cancelled, held, edited, expired. In general its claim finds out; but
+ * where it is the first in line for tokens, all behind it would wait for what it costs. */
+static void
+look_at_fact(struct er_engine *e, const struct er_fact *fact)
+{
+    static const uint64_t left =
+        UINT64_C(1) << ER_EVENT_TASK_CANCELLED | UINT64_C(1) << ER_EVENT_TASK_PAUSED |
+        UINT64_C(1) << ER_EVENT_TASK_CHANGED | UINT64_C(1) << ER_EVENT_TASK_FAILED;
+    struct er_lane_live *lane;
+    if ((left >> fact->event & 1) == 0) {
+        return;
+    }
+    HASH_FIND(hh_watch, e->watched, &fact->task, sizeof fact->task, lane);
+    if (lane) {
+        lane_reload(e, lane);
+    }
+}
+
+void
+er_lanes_news(struct er_engine *e, const struct er_effects *fx)
+{
+    for (size_t i = 0; i < fx->n_lanes; i++) {
+        (void)er_lanes_add(e, &fx->lanes[i]);
+    }
+    for (size_t i = 0; e->watched && i < fx->n_facts; i++) {
+        look_at_fact(e, &fx->facts[i]);
+    }
+    for (size_t i = 0; i < fx->n_ready; i++) {
+        er_lanes_ready(e, &fx->ready[i]);
+    }
 }

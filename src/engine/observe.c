@@ -376,9 +376,9 @@ sample_frame(const struct er_engine *e, const struct er_run *run, enum er_event 
     er_time_format(er_clock_wall(e->options.clock), at);
     er_buf_addf(&b, "\"%s\",\"task\":%lld,\"run\":%d,\"type\":", at, (long long)run->id,
                 run->run);
-    er_buf_add_json_str(&b, run->lane->type);
+    er_buf_add_json_str(&b, run->lane->type->name);
     er_buf_add_str(&b, ",\"queue\":");
-    er_buf_add_json_str(&b, run->lane->queue->name);
+    er_buf_add_json_str(&b, run->lane->queue->limit.name);
     er_buf_add_str(&b, ",\"correlation_id\":");
     er_buf_add_json_str(&b, run->correlation);
     er_buf_addf(&b, ",\"attempt\":%d,\"data\":", run->attempt);

@@ -45,6 +45,7 @@ claimed(struct er_engine *e, struct er_claim *row, int rc)
     }
     struct er_ready ready = run->ready;
     er_lanes_release(e, run->lane);
+    er_lanes_refund(e, run->lane, ready.cost);
     er_run_free(e, run);
     if (rc) {
         er_lanes_ready(e, &ready); /* nothing happened to it: it stands where it stood */
@@ -85,6 +86,7 @@ claim_some(struct er_engine *e)
         if (er_run_find(e, ready.id)) {
             /* it was edited, and stood in the window twice */
             er_lanes_release(e, lane);
+            er_lanes_refund(e, lane, ready.cost);
             continue;
         }
         struct er_run *run = er_run_new(e, s, lane, ready.id);
@@ -106,7 +108,7 @@ void
 er_schedule_turn(void *engine)
 {
     struct er_engine *e = engine;
-    if (!e->sick && !e->tight && !e->stopping) {
+    if (!e->sick && !e->tight && !e->stopping && !e->draining) {
         claim_some(e);
     }
     er_ferry_flush(e->ferry);
@@ -130,7 +132,8 @@ run_due(struct er_op *op, struct er_store *s, er_usec now)
 static void
 set_alarm(struct er_engine *e)
 {
-    er_usec at = e->due_under_way ? ER_NEVER : e->next_due;
+    er_usec at = e->due_under_way ? ER_NEVER : e->next_due, gates_at = er_gates_due_at(e);
+    at = gates_at < at ? gates_at : at;
     if (e->sick || (e->tight && at > e->sick_until)) {
         at = e->sick_until;
     }
@@ -195,6 +198,7 @@ er_schedule_alarm(void *engine)
             e->next_due = 0; /* try again: a commit of a look at what is due tells */
         }
     }
+    er_gates_tick(e);
     look_at_due(e);
     set_alarm(e);
 }

@@ -162,20 +162,39 @@ f_teardown(void **state)
 
 /* ---- turning ---- */
 
+static void
+check_permits(struct fixture *f, const struct er_limit_live *l)
+{
+    int n = 0;
+    struct er_run *run, *next;
+    HASH_ITER (hh, f->e->runs, run, next) {
+        bool passed =
+            l == &run->lane->queue->limit || l == run->lane->type || l == run->lane->key;
+        n += passed && run->phase != ER_RUN_ENDING;
+    }
+    if (n != l->running) {
+        fail_msg("limit '%s' counts %d permits for %d runs", l->name, l->running, n);
+    }
+}
+
 /* Permits and loads agree with the runs. */
 static void
 check_accounts(struct fixture *f)
 {
     struct er_queue_live *q, *q_next;
     HASH_ITER (hh, f->e->queues, q, q_next) {
-        int n = 0;
-        struct er_run *run, *run_next;
-        HASH_ITER (hh, f->e->runs, run, run_next) {
-            n += run->lane->queue == q && run->phase != ER_RUN_ENDING;
+        check_permits(f, &q->limit);
+    }
+    struct er_limit_live *l, *l_next;
+    HASH_ITER (hh, f->e->types, l, l_next) {
+        check_permits(f, l);
+    }
+    size_t checked = 0; /* there may be thousands of keys */
+    HASH_ITER (hh, f->e->keys, l, l_next) {
+        if (checked++ == 20) {
+            break;
         }
-        if (n != q->running) {
-            fail_msg("queue '%s' counts %d permits for %d runs", q->name, q->running, n);
-        }
+        check_permits(f, l);
     }
     struct er_session_live *s, *s_next;
     HASH_ITER (hh, f->e->sessions, s, s_next) {

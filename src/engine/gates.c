@@ -1,0 +1,608 @@
+/* SPDX-License-Identifier: MIT */
+/* Gates: what holds a lane back although its queue could give work. A type gives permits, a
+ * limit key permits and tokens, a queue tokens (its permits and its switch close the queue
+ * as a whole, see lanes.c). A lane whose head a gate does not let through leaves its queue's
+ * heap and waits at that gate, at one at a time.
+ *
+ * Happy path: er_gates_refuse finds a gate in the way of the best lane -> er_gates_park ->
+ * the gate gets room (a permit comes back, time has passed, settings) -> `look` sends the
+ * first in line back to its queue's heap as the gate's envoy -> when that is taken, or held
+ * up elsewhere, the next one.
+ *
+ * One envoy is enough, since tasks are taken one at a time. The invariant, for each gate
+ * that would let its first in line through: its envoy stands in the heap of an open queue
+ * and goes before all that wait there and whose queue is open. So the best lane of all open
+ * queues goes before all that might run, and none is forgotten. `look` establishes it; it is
+ * called after whatever may break it: room, a better head in line, an envoy that is gone, a
+ * queue that opened or closed.
+ *
+ * Those whose queue is closed must not be in the way of others at the gate: they wait by
+ * queue, in groups. A group whose turn comes while its queue is closed is set aside until
+ * that opens; an envoy whose queue closes is replaced by one of another queue. Neither costs
+ * anything where a gate has lanes of one queue only. Nothing here depends on how many lanes
+ * wait: each event moves a constant number of them.
+ *
+ * Tokens are for the first in line: nobody behind it takes what it saves up for. */
+#include "engine/engine_priv.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+static void look(struct er_engine *e, struct er_gate *g);
+
+static void
+must_push(struct er_heap *h, struct er_heap_node *node)
+{
+    ER_ASSERT(er_heap_push(h, node) == 0);
+}
+
+static struct er_lane_live *
+group_first(const struct er_group *g)
+{
+    return ER_CONTAINER(er_heap_get(&g->lanes), struct er_lane_live, node);
+}
+
+static bool
+group_less(const struct er_heap_node *a, const struct er_heap_node *b)
+{
+    return er_lanes_less(er_heap_get(&ER_CONTAINER(a, struct er_group, node)->lanes),
+                         er_heap_get(&ER_CONTAINER(b, struct er_group, node)->lanes));
+}
+
+static bool
+toll_less(const struct er_heap_node *a, const struct er_heap_node *b)
+{
+    return ER_CONTAINER(a, struct er_limit_live, toll)->opens_at <
+           ER_CONTAINER(b, struct er_limit_live, toll)->opens_at;
+}
+
+/* ---- limits ---- */
+
+void
+er_gates_init(struct er_engine *e)
+{
+    er_heap_init(&e->tolls, toll_less);
+    e->toll_at = ER_NEVER;
+}
+
+void
+er_gates_limit_init(struct er_limit_live *l, enum er_gate_kind kind, const char *name)
+{
+    l->kind = kind;
+    l->name = er_xstrdup(name);
+    l->permits.limit = l->tokens.limit = l;
+    l->tokens.tokens = true;
+    er_heap_init(&l->permits.groups, group_less);
+    er_heap_init(&l->tokens.groups, group_less);
+}
+
+void
+er_gates_limit_fini(struct er_limit_live *l)
+{
+    er_heap_fini(&l->permits.groups);
+    er_heap_fini(&l->tokens.groups);
+    er_free(l->name);
+}
+
+struct er_limit_live *
+er_gates_limit(struct er_engine *e, enum er_gate_kind kind, const char *name)
+{
+    struct er_limit_live **all = kind == ER_GATE_TYPE ? &e->types : &e->keys, *l;
+    HASH_FIND_STR(*all, name, l);
+    if (!l) {
+        l = er_xzalloc(sizeof *l);
+        er_gates_limit_init(l, kind, name);
+        HASH_ADD_KEYPTR(hh, *all, l->name, strlen(l->name), l);
+    }
+    return l;
+}
+
+static void
+free_all(struct er_limit_live **all)
+{
+    struct er_limit_live *l, *next;
+    HASH_ITER (hh, *all, l, next) {
+        HASH_DEL(*all, l);
+        er_gates_limit_fini(l);
+        er_free(l);
+    }
+}
+
+void
+er_gates_fini(struct er_engine *e)
+{
+    struct er_group *g, *next;
+    HASH_ITER (hh, e->groups, g, next) {
+        HASH_DEL(e->groups, g);
+        er_heap_fini(&g->lanes);
+        er_free(g);
+    }
+    free_all(&e->types);
+    free_all(&e->keys);
+    er_heap_fini(&e->tolls);
+}
+
+/* ---- who is let through ---- */
+
+static void
+fill(struct er_engine *e, struct er_limit_live *l)
+{
+    er_usec now = er_clock_boot(e->options.clock);
+    for (size_t i = 0; i < l->n_rates; i++) {
+        er_bucket_fill(&l->buckets[i], &l->rates[i],
+                       er_bucket_need(&l->rates[i], l->wanted), now);
+    }
+}
+
+static bool
+has_permit(const struct er_limit_live *l)
+{
+    return l->concurrency == 0 || l->running < l->concurrency;
+}
+
+/* The buckets must be filled. */
+static bool
+has_tokens(const struct er_limit_live *l, int64_t cost)
+{
+    for (size_t i = 0; i < l->n_rates; i++) {
+        if (!er_bucket_has(&l->buckets[i], &l->rates[i],
+                           er_bucket_need(&l->rates[i], cost))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The best lane that waits there and whose queue is open, or that no other queue could be
+ * kept from. */
+static struct er_lane_live *
+first_in_line(struct er_gate *g)
+{
+    struct er_heap_node *node;
+    while ((node = er_heap_get(&g->groups)) != NULL) {
+        struct er_group *group = ER_CONTAINER(node, struct er_group, node);
+        if (group->queue->open || g->n_groups == 1) {
+            return group_first(group);
+        }
+        er_heap_remove(&g->groups, node);
+        TAILQ_INSERT_TAIL(&group->queue->aside, group, in_queue);
+        group->aside = true;
+    }
+    return NULL;
+}
+
+static bool
+refuses_tokens(struct er_engine *e, struct er_limit_live *l,
+               const struct er_lane_live *lane)
+{
+    if (l->n_rates == 0) {
+        return false;
+    }
+    const struct er_lane_live *first = first_in_line(&l->tokens);
+    if (first && er_lanes_less(&first->node, &lane->node)) {
+        return true;
+    }
+    fill(e, l);
+    return !has_tokens(l, er_lanes_head(lane)->cost);
+}
+
+/* Permits come first, so that nobody saves tokens for what could not run; then the key's
+ * tokens, which are fewer and slower than the queue's. */
+struct er_gate *
+er_gates_refuse(struct er_engine *e, struct er_lane_live *lane)
+{
+    if (!has_permit(lane->type)) {
+        return &lane->type->permits;
+    }
+    if (lane->key && !has_permit(lane->key)) {
+        return &lane->key->permits;
+    }
+    if (lane->key && refuses_tokens(e, lane->key, lane)) {
+        return &lane->key->tokens;
+    }
+    if (refuses_tokens(e, &lane->queue->limit, lane)) {
+        return &lane->queue->limit.tokens;
+    }
+    return NULL;
+}
+
+/* ---- groups ---- */
+
+/* A group is out of its gate's heap while its lanes change, since its place there depends
+ * on them. */
+static void
+group_out(struct er_group *g)
+{
+    if (!g->aside) {
+        er_heap_remove(&g->gate->groups, &g->node);
+    }
+}
+
+static void
+group_in(struct er_group *g)
+{
+    if (!g->aside && g->lanes.n > 0) {
+        must_push(&g->gate->groups, &g->node);
+    } else if (g->aside && g->lanes.n == 0) {
+        TAILQ_REMOVE(&g->queue->aside, g, in_queue);
+        g->aside = false;
+    }
+}
+
+/* What a lane saves tokens for may be cancelled, held, edited: see er_lanes_news. */
+static void
+watch(struct er_engine *e, struct er_lane_live *lane)
+{
+    struct er_lane_live *other;
+    er_task_id id = er_lanes_head(lane)->id;
+    HASH_FIND(hh_watch, e->watched, &id, sizeof id, other);
+    if (!other) { /* else it was moved, and stands in two lanes: one of them will do */
+        lane->watched = id;
+        HASH_ADD(hh_watch, e->watched, watched, sizeof lane->watched, lane);
+    }
+}
+
+static void
+unwatch(struct er_engine *e, struct er_lane_live *lane)
+{
+    if (lane->watched) {
+        HASH_DELETE(hh_watch, e->watched, lane);
+        lane->watched = 0;
+    }
+}
+
+static void
+unpark(struct er_engine *e, struct er_lane_live *lane)
+{
+    struct er_group *g = lane->waits;
+    group_out(g);
+    er_heap_remove(&g->lanes, &lane->node);
+    group_in(g);
+    lane->waits = NULL;
+    unwatch(e, lane);
+}
+
+/* ---- envoys ---- */
+
+static void
+list_envoy(struct er_gate *g)
+{
+    struct er_lane_live *lane = g->envoy;
+    if (lane && g->n_groups > 1 && !lane->listed) {
+        TAILQ_INSERT_TAIL(&lane->queue->envoys, lane, in_envoys);
+        lane->listed = true;
+    }
+}
+
+/* The lane speaks for no gate any more. Returns the one that it spoke for. */
+static struct er_gate *
+dismiss(struct er_lane_live *lane)
+{
+    struct er_gate *g = lane->envoy_of;
+    if (g) {
+        g->envoy = NULL;
+        lane->envoy_of = NULL;
+    }
+    if (lane->listed) {
+        TAILQ_REMOVE(&lane->queue->envoys, lane, in_envoys);
+        lane->listed = false;
+    }
+    return g;
+}
+
+void
+er_gates_dismiss(struct er_engine *e, struct er_lane_live *lane)
+{
+    struct er_gate *g = dismiss(lane);
+    if (g) {
+        look(e, g);
+    }
+}
+
+static void
+send_envoy(struct er_engine *e, struct er_gate *g, struct er_lane_live *lane)
+{
+    if (g->envoy) {
+        (void)dismiss(g->envoy); /* it stays where it is, as any lane */
+    }
+    unpark(e, lane);
+    g->envoy = lane;
+    lane->envoy_of = g;
+    list_envoy(g);
+    er_lanes_enter(e, lane);
+}
+
+/* ---- tolls: gates that open with time ---- */
+
+static void
+wait_for_tokens(struct er_engine *e, struct er_limit_live *l, int64_t cost)
+{
+    er_usec at = 0;
+    for (size_t i = 0; i < l->n_rates; i++) {
+        er_usec one = er_bucket_opens_at(&l->buckets[i], &l->rates[i],
+                                         er_bucket_need(&l->rates[i], cost));
+        at = one > at ? one : at;
+    }
+    if (at == ER_NEVER) {
+        return;
+    }
+    l->opens_at = at;
+    must_push(&e->tolls, &l->toll);
+    if (er_heap_get(&e->tolls) == &l->toll) {
+        er_schedule_rearm(e);
+    }
+}
+
+er_usec
+er_gates_due_at(struct er_engine *e)
+{
+    struct er_heap_node *node = er_heap_get(&e->tolls);
+    if (!node) {
+        return ER_NEVER;
+    }
+    er_usec at = ER_CONTAINER(node, struct er_limit_live, toll)->opens_at;
+    if (at != e->toll_at) { /* not each time: the alarm would be set anew for nothing */
+        er_usec left = at - er_clock_boot(e->options.clock);
+        er_usec wall = er_clock_wall(e->options.clock);
+        e->toll_at = at;
+        e->toll_wall = left < ER_NEVER - wall ? wall + left : ER_NEVER;
+    }
+    return e->toll_wall;
+}
+
+void
+er_gates_tick(struct er_engine *e)
+{
+    er_usec now = er_clock_boot(e->options.clock);
+    struct er_heap_node *node;
+    e->toll_at = ER_NEVER;
+    while ((node = er_heap_get(&e->tolls)) != NULL) {
+        struct er_limit_live *l = ER_CONTAINER(node, struct er_limit_live, toll);
+        if (l->opens_at > now) {
+            break;
+        }
+        look(e, &l->tokens);
+    }
+}
+
+/* ---- the one rule ---- */
+
+/* Whether the gate's envoy stands for that lane, too. */
+static bool
+covers(const struct er_lane_live *envoy, const struct er_lane_live *lane)
+{
+    return envoy && (envoy->queue->open || envoy->queue == lane->queue) &&
+           er_lanes_less(&envoy->node, &lane->node);
+}
+
+static bool
+admits(struct er_engine *e, struct er_gate *g, const struct er_lane_live *first)
+{
+    struct er_limit_live *l = g->limit;
+    if (!g->tokens) {
+        return has_permit(l);
+    }
+    int64_t cost = er_lanes_head(first)->cost;
+    fill(e, l);
+    l->wanted = cost;
+    if (has_tokens(l, cost)) {
+        return true;
+    }
+    wait_for_tokens(e, l, cost);
+    return false;
+}
+
+/* Makes the invariant true for that gate. */
+static void
+look(struct er_engine *e, struct er_gate *g)
+{
+    struct er_limit_live *l = g->limit;
+    if (g->tokens) {
+        er_heap_remove(&e->tolls, &l->toll);
+    }
+    struct er_lane_live *first = first_in_line(g);
+    if (first && !covers(g->envoy, first)) {
+        if (admits(e, g, first)) {
+            send_envoy(e, g, first);
+        }
+    } else if (g->tokens) {
+        fill(e, l);
+        l->wanted = g->envoy ? er_lanes_head(g->envoy)->cost : 0;
+    }
+}
+
+/* ---- waiting ---- */
+
+static struct er_group *
+group_of(struct er_engine *e, struct er_gate *gate, struct er_queue_live *queue)
+{
+    struct {
+        struct er_gate *gate;
+        struct er_queue_live *queue;
+    } key = {gate, queue};
+    struct er_group *g;
+    HASH_FIND(hh, e->groups, &key, sizeof key, g);
+    if (!g) {
+        g = er_xzalloc(sizeof *g);
+        g->gate = gate;
+        g->queue = queue;
+        er_heap_init(&g->lanes, er_lanes_less);
+        HASH_ADD(hh, e->groups, gate, sizeof key, g);
+        gate->n_groups++;
+        list_envoy(gate);
+    }
+    return g;
+}
+
+void
+er_gates_park(struct er_engine *e, struct er_lane_live *lane, struct er_gate *gate)
+{
+    struct er_group *g = group_of(e, gate, lane->queue);
+    struct er_gate *spoke_for = dismiss(lane);
+    group_out(g);
+    must_push(&g->lanes, &lane->node);
+    group_in(g);
+    lane->waits = g;
+    if (gate->tokens) {
+        watch(e, lane);
+    }
+    if (spoke_for && spoke_for != gate) {
+        look(e, spoke_for);
+    }
+    look(e, gate);
+}
+
+void
+er_gates_head_changed(struct er_engine *e, struct er_lane_live *lane)
+{
+    struct er_gate *gate = lane->waits->gate;
+    unpark(e, lane);
+    if (lane->n > 0) {
+        er_gates_park(e, lane, gate);
+    } else {
+        look(e, gate);
+    }
+}
+
+void
+er_gates_queue_opened(struct er_engine *e, struct er_queue_live *q)
+{
+    struct er_group *g;
+    while ((g = TAILQ_FIRST(&q->aside)) != NULL) {
+        TAILQ_REMOVE(&q->aside, g, in_queue);
+        g->aside = false;
+        must_push(&g->gate->groups, &g->node);
+        look(e, g->gate);
+    }
+}
+
+void
+er_gates_queue_closed(struct er_engine *e, struct er_queue_live *q)
+{
+    struct er_lane_live *lane, *next;
+    for (lane = TAILQ_FIRST(&q->envoys); lane; lane = next) {
+        next = TAILQ_NEXT(lane, in_envoys); /* at most this one leaves the list */
+        look(e, lane->envoy_of);
+    }
+}
+
+/* ---- permits and tokens ---- */
+
+/* Looks at all gates that the lane passes where somebody waits. */
+static void
+look_at_all(struct er_engine *e, struct er_lane_live *lane)
+{
+    struct er_limit_live *limits[] = {&lane->queue->limit, lane->type, lane->key};
+    for (size_t i = 0; i < 3; i++) {
+        if (limits[i] && limits[i]->permits.groups.n > 0) {
+            look(e, &limits[i]->permits);
+        }
+        if (limits[i] && (limits[i]->tokens.groups.n > 0 || limits[i]->wanted)) {
+            look(e, &limits[i]->tokens);
+        }
+    }
+}
+
+static void
+take_tokens(struct er_engine *e, struct er_limit_live *l, int64_t cost)
+{
+    fill(e, l);
+    for (size_t i = 0; i < l->n_rates; i++) {
+        er_bucket_take(&l->buckets[i], &l->rates[i], er_bucket_need(&l->rates[i], cost));
+    }
+}
+
+static void
+give_tokens(struct er_engine *e, struct er_limit_live *l, int64_t cost)
+{
+    fill(e, l);
+    for (size_t i = 0; i < l->n_rates; i++) {
+        er_bucket_give(&l->buckets[i], &l->rates[i], er_bucket_need(&l->rates[i], cost),
+                       er_bucket_need(&l->rates[i], l->wanted));
+    }
+}
+
+static void
+count(struct er_lane_live *lane, int by)
+{
+    lane->queue->limit.running += by;
+    lane->type->running += by;
+    if (lane->key) {
+        lane->key->running += by;
+    }
+    ER_ASSERT(lane->queue->limit.running >= 0 && lane->type->running >= 0);
+}
+
+void
+er_gates_take(struct er_engine *e, struct er_lane_live *lane, int64_t cost)
+{
+    (void)dismiss(lane);
+    count(lane, 1);
+    take_tokens(e, &lane->queue->limit, cost);
+    if (lane->key) {
+        take_tokens(e, lane->key, cost);
+    }
+    look_at_all(e, lane);
+}
+
+void
+er_gates_retake(struct er_engine *e, struct er_lane_live *lane)
+{
+    (void)e;
+    count(lane, 1);
+}
+
+void
+er_gates_release(struct er_engine *e, struct er_lane_live *lane)
+{
+    count(lane, -1);
+    look_at_all(e, lane);
+}
+
+void
+er_gates_refund(struct er_engine *e, struct er_lane_live *lane, int64_t cost)
+{
+    give_tokens(e, &lane->queue->limit, cost);
+    if (lane->key) {
+        give_tokens(e, lane->key, cost);
+    }
+    look_at_all(e, lane);
+}
+
+/* ---- settings ---- */
+
+/* The bucket of such a rate as it is, empty when there is none. */
+static struct er_bucket
+bucket_of(struct er_engine *e, const struct er_limit_live *l, const struct er_rate *r)
+{
+    struct er_bucket b;
+    for (size_t i = 0; i < l->n_rates; i++) {
+        const struct er_rate *old = &l->rates[i];
+        if (old->n == r->n && old->per_for == r->per_for && old->starts == r->starts) {
+            return l->buckets[i];
+        }
+    }
+    er_bucket_init(&b, er_clock_boot(e->options.clock));
+    return b;
+}
+
+void
+er_gates_set(struct er_engine *e, struct er_limit_live *l, int concurrency,
+             const struct er_rate *rates, size_t n)
+{
+    struct er_bucket buckets[ER_MAX_RATES];
+    ER_ASSERT(n <= ER_MAX_RATES);
+    fill(e, l);
+    for (size_t i = 0; i < n; i++) {
+        buckets[i] = bucket_of(e, l, &rates[i]);
+    }
+    l->concurrency = concurrency;
+    l->n_rates = n;
+    for (size_t i = 0; i < n; i++) {
+        l->rates[i] = rates[i];
+        l->buckets[i] = buckets[i];
+    }
+    look(e, &l->permits);
+    look(e, &l->tokens);
+}
