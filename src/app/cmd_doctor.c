@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /* errand doctor: looks at everything that may be wrong with an instance, from here and,
- * by GET /v1/doctor, from inside the daemon; says what to do about it. */
+ * by GET /v1/doctor, from inside the daemon; says what to do about it. The checks of files
+ * and of the machine are in doctor_files.c and doctor_machine.c. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "app/api.h"
 #include "app/autostart.h"
 #include "app/cmd.h"
+#include "app/doctor.h"
 #include "app/show.h"
+#include "base/io.h"
 #include "base/mem.h"
-
-#define DISK_LOW ((uint64_t)256 << 20)
+#include "model/text.h"
 
 struct doctor {
     bool json;
@@ -29,82 +31,90 @@ static const struct er_opt doctor_opts[] = {
     ER_OPT_END,
 };
 
-struct exam {
-    json_t *checks;
-    int bad;
-};
-
-/* Notes one check. */
-static void
-note(struct exam *e, const char *name, bool ok, const char *detail, const char *advice)
+void
+er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *advice,
+               const char *fmt, ...)
 {
+    char detail[700];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(detail, sizeof detail, fmt, ap);
+    va_end(ap);
+    detail[er_text_fit(detail, strlen(detail), sizeof detail - 1)] = '\0';
     json_t *c = json_pack("{s:s, s:b, s:s, s:s?}", "name", name, "ok", ok ? 1 : 0,
                           "detail", detail, "advice", ok ? NULL : advice);
-    e->bad += !ok;
+    d->bad += !ok;
     if (c) {
-        (void)json_array_append_new(e->checks, c);
+        (void)json_array_append_new(d->checks, c);
     }
 }
 
-/* A folder of ours: there (or to be made), our own, and closed to others. */
+/* What a program says with --version, without its line end; "" when it does not. */
 static void
-check_folder(struct exam *e, const char *name, const char *path)
+ask_version(char *path, char *out, size_t size)
 {
-    struct stat st;
-    char detail[512];
-    if (stat(path, &st) != 0) {
-        int code = errno;
-        (void)snprintf(detail, sizeof detail, "%.300s: %s", path, strerror(code));
-        note(e, name, code == ENOENT, detail,
-             "make the folder readable, or set ERRAND_HOME");
+    char option[] = "--version";
+    char *argv[] = {path, option, NULL};
+    posix_spawn_file_actions_t files;
+    pid_t pid;
+    int ends[2], status;
+    size_t n = 0;
+    ssize_t got;
+    out[0] = '\0';
+    if (pipe2(ends, O_CLOEXEC) != 0) {
         return;
     }
-    bool owned = st.st_uid == geteuid();
-    bool closed = (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
-    (void)snprintf(detail, sizeof detail, "%.300s, mode %03o, uid %u", path,
-                   (unsigned)(st.st_mode & 0777), (unsigned)st.st_uid);
-    note(e, name, S_ISDIR(st.st_mode) && owned && closed, detail,
-         owned ? "chmod 700 it" : "it belongs to somebody else: use another ERRAND_HOME");
-}
-
-static void
-check_disk(struct exam *e, const char *path)
-{
-    struct statvfs fs;
-    char detail[512];
-    if (statvfs(path, &fs) != 0) {
-        return; /* the folder's own check has said it */
+    bool started = false;
+    if (posix_spawn_file_actions_init(&files) == 0) {
+        started = posix_spawn_file_actions_adddup2(&files, ends[1], STDOUT_FILENO) == 0 &&
+                  posix_spawn(&pid, path, &files, NULL, argv, environ) == 0;
+        (void)posix_spawn_file_actions_destroy(&files);
     }
-    uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
-    (void)snprintf(
-        detail, sizeof detail, "%" PRIu64 " MiB free at %.300s%s", left >> 20, path,
-        fs.f_files > 0 && fs.f_favail == 0 ? ", but no more files can be made" : "");
-    note(e, "disk-space", left >= DISK_LOW && (fs.f_files == 0 || fs.f_favail > 0),
-         detail, "make room, or errand clean");
+    er_close(&ends[1]);
+    while (started && n + 1 < size &&
+           ((got = read(ends[0], out + n, size - 1 - n)) > 0 ||
+            (got < 0 && errno == EINTR))) {
+        n += got > 0 ? (size_t)got : 0;
+    }
+    er_close(&ends[0]);
+    while (started && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    out[n] = '\0';
+    out[strcspn(out, "\n")] = '\0';
 }
 
+/* A program of ours is there, and of the same version as this command. */
 static void
-check_program(struct exam *e, const char *name)
+check_program(struct er_doctor *d, const char *name)
 {
     struct er_err err;
     char *path;
+    char version[200];
     if (er_autostart_find(name, &path, &err)) {
-        note(e, name, false, err.text, "install errand again (./dev install)");
+        er_doctor_note(d, name, false, "install errand again (./dev install)", "%s",
+                       err.text);
         return;
     }
-    note(e, name, true, path, NULL);
+    ask_version(path, version, sizeof version);
+    const char *number = strrchr(version, ' ');
+    bool same = number && strcmp(number + 1, ER_VERSION) == 0;
+    er_doctor_note(d, name, same,
+                   "this command is of version " ER_VERSION
+                   ": install all of errand again",
+                   "%.400s, version %s", path, number ? number + 1 : "unknown");
     er_free(path);
 }
 
 /* Lets errandd read the configuration, which is the one that can. */
 static void
-check_config(struct exam *e, const char *file)
+check_config(struct er_doctor *d, const char *file)
 {
     char *path;
     pid_t pid;
     int status = -1;
     if (access(file, F_OK) != 0) {
-        note(e, "configuration", true, "no file; all settings have their defaults", NULL);
+        er_doctor_note(d, "configuration", true, NULL,
+                       "no file %.300s; all settings have their defaults", file);
         return;
     }
     if (er_autostart_find("errandd", &path, NULL)) {
@@ -122,15 +132,15 @@ check_config(struct exam *e, const char *file)
         }
         (void)posix_spawn_file_actions_destroy(&files);
     }
-    note(e, "configuration", WIFEXITED(status) && WEXITSTATUS(status) == 0, file,
-         "errand config --check FILE says what is wrong with it");
+    er_doctor_note(d, "configuration", WIFEXITED(status) && WEXITSTATUS(status) == 0,
+                   "errand config --check FILE says what is wrong with it", "%s", file);
     er_free(copy);
     er_free(path);
 }
 
 /* What the daemon says of itself; its checks are added to ours. */
 static void
-check_inside(struct er_app *app, struct exam *e)
+check_inside(struct er_app *app, struct er_doctor *d)
 {
     struct er_err err;
     json_t *answer;
@@ -141,13 +151,14 @@ check_inside(struct er_app *app, struct exam *e)
         return; /* an older daemon */
     }
     if (rc) {
-        note(e, "daemon's own checks", false, err.text, "see the daemon's log");
+        er_doctor_note(d, "daemon's own checks", false, "see the daemon's log", "%s",
+                       err.text);
         return;
     }
     json_array_foreach(json_object_get(answer, "checks"), i, c)
     {
-        e->bad += !er_json_bool(c, "ok");
-        (void)json_array_append(e->checks, c);
+        d->bad += !er_json_bool(c, "ok");
+        (void)json_array_append(d->checks, c);
     }
     json_decref(answer);
 }
@@ -164,63 +175,77 @@ keep_connected(json_t *stats)
     }
 }
 
-/* Asks the daemon; *out_stats stays NULL when none answers. */
-static int
-check_daemon(struct er_app *app, struct exam *e, json_t **out_stats)
+/* Whether the program of a running process was replaced since it was started. */
+static bool
+is_replaced(int64_t pid)
 {
-    struct er_err err;
-    char detail[512];
-    int rc = er_api_get(app, "/v1/stats", out_stats, &err);
-    if (rc) {
-        note(e, "daemon", false, err.text,
-             "errand serve --foreground shows why it does not start");
-        return rc;
-    }
-    const json_t *daemon = json_object_get(*out_stats, "daemon");
-    const char *version = er_json_text(daemon, "version");
-    bool same = version && strcmp(version, ER_VERSION) == 0;
-    (void)snprintf(detail, sizeof detail, "pid %" PRId64 ", version %s, at %.300s",
-                   er_json_int(daemon, "pid", 0), version ? version : "?", app->socket);
-    note(e, "daemon", same, detail,
-         "it is of another version than this command: errand shutdown, "
-         "and the next command starts the new one");
-    keep_connected(*out_stats);
-    (void)snprintf(detail, sizeof detail, "%zu connected",
-                   json_array_size(json_object_get(*out_stats, "workers")));
-    note(e, "workers", true, detail, NULL);
-    check_inside(app, e);
-    return 0;
+    static const char mark[] = " (deleted)";
+    char link[64], exe[4096];
+    (void)snprintf(link, sizeof link, "/proc/%" PRId64 "/exe", pid);
+    ssize_t n = readlink(link, exe, sizeof exe - 1);
+    exe[n > 0 ? n : 0] = '\0';
+    size_t len = strlen(exe);
+    return len >= sizeof mark && strcmp(exe + len - (sizeof mark - 1), mark) == 0;
 }
 
 static void
-examine(struct er_app *app, struct exam *e, json_t **out_stats, int *out_rc)
+check_workers(struct er_doctor *d, const json_t *stats)
 {
-    const struct er_places *p = &app->places;
-    char *slash;
-    char *run_dir = er_xstrdup(p->socket);
-    if ((slash = strrchr(run_dir, '/')) != NULL && slash > run_dir) {
-        *slash = '\0';
+    size_t i, old = 0;
+    const json_t *w;
+    const json_t *workers = json_object_get(stats, "workers");
+    json_array_foreach(workers, i, w)
+    {
+        old += is_replaced(er_json_int(w, "pid", 0));
     }
-    check_program(e, "errandd");
-    check_program(e, "errand-worker");
-    check_config(e, p->config);
-    *out_rc = check_daemon(app, e, out_stats);
-    check_folder(e, "folder of the store", p->state_dir);
-    check_folder(e, "folder of the socket", run_dir);
-    if (*out_rc) { /* else the daemon has looked */
-        check_disk(e, p->state_dir);
+    er_doctor_note(d, "workers", true, NULL, "%zu connected%s", json_array_size(workers),
+                   old > 0 ? ", some of an older program (they end when their tasks have)"
+                           : "");
+}
+
+/* Asks the daemon; *out_stats stays NULL when none answers. */
+static void
+check_daemon(struct er_app *app, struct er_doctor *d, json_t **out_stats)
+{
+    struct er_err err;
+    int rc = er_api_get(app, "/v1/stats", out_stats, &err);
+    bool none = rc == ER_ENODAEMON && app->no_autostart;
+    if (rc) {
+        er_doctor_note(d, "daemon", false,
+                       none ? "errand serve starts one, and so does the next command"
+                            : "errand serve --foreground shows why it does not start",
+                       "%s%s", none ? "none answers at " : "",
+                       none ? app->places.socket : err.text);
+        return;
     }
-    er_free(run_dir);
+    const json_t *daemon = json_object_get(*out_stats, "daemon");
+    const char *version = er_json_text(daemon, "version");
+    int64_t pid = er_json_int(daemon, "pid", 0);
+    bool replaced = is_replaced(pid);
+    bool same = version && strcmp(version, ER_VERSION) == 0;
+    er_doctor_note(
+        d, "daemon", same && !replaced,
+        "errand shutdown --keep-running, and the next command starts the new one",
+        "pid %" PRId64 ", version %s%s, at %.300s", pid, version ? version : "?",
+        !same      ? ", which is not that of this command"
+        : replaced ? ", of a program that was replaced since"
+                   : "",
+        app->socket);
+    d->daemon = (int)pid;
+    keep_connected(*out_stats);
+    check_workers(d, *out_stats);
+    check_inside(app, d);
 }
 
 static int
-print_json(const struct er_places *p, const struct exam *e, const json_t *stats)
+print_json(const struct er_places *p, const struct er_doctor *d, const json_t *stats)
 {
-    json_t *places = json_pack("{s:s, s:s, s:s, s:s}", "config", p->config, "socket",
-                               p->socket, "store", p->store, "logs", p->logs);
+    json_t *places =
+        json_pack("{s:s, s:s, s:s, s:s, s:s}", "config", p->config, "socket", p->socket,
+                  "store", p->store, "logs", p->logs, "daemon_log", p->daemon_log);
     json_t *daemon = json_object_get(stats, "daemon");
     json_t *workers = json_object_get(stats, "workers");
-    json_t *o = json_pack("{s:b, s:O, s:o, s:O?}", "ok", e->bad == 0, "checks", e->checks,
+    json_t *o = json_pack("{s:b, s:O, s:o, s:O?}", "ok", d->bad == 0, "checks", d->checks,
                           "places", places, "daemon", daemon);
     (void)json_object_set_new(o, "workers",
                               workers ? json_incref(workers) : json_array());
@@ -230,7 +255,7 @@ print_json(const struct er_places *p, const struct exam *e, const json_t *stats)
 }
 
 static int
-print_text(const struct exam *e)
+print_text(const struct er_doctor *d)
 {
     struct er_term t;
     struct er_buf b;
@@ -238,7 +263,7 @@ print_text(const struct exam *e)
     const json_t *c;
     er_term_init(&t, STDOUT_FILENO);
     er_buf_init(&b, 0);
-    json_array_foreach(e->checks, i, c)
+    json_array_foreach(d->checks, i, c)
     {
         bool ok = er_json_bool(c, "ok");
         const char *name = er_json_text(c, "name");
@@ -266,30 +291,38 @@ doctor_exec(struct er_app *app, void *data, int n, char **args)
 {
     const struct doctor *o = data;
     struct er_err err;
-    struct exam e = {.checks = json_array()};
+    struct er_doctor d = {.checks = json_array()};
     json_t *stats = NULL;
-    int daemon_rc = 0;
     (void)n;
     (void)args;
     int rc = er_api_places(app, &err);
     if (rc) {
-        json_decref(e.checks);
+        json_decref(d.checks);
         return er_app_fail(rc, &err);
     }
-    examine(app, &e, &stats, &daemon_rc);
-    rc = o->json ? print_json(&app->places, &e, stats) : print_text(&e);
+    check_program(&d, "errandd");
+    check_program(&d, "errand-worker");
+    check_config(&d, app->places.config);
+    check_daemon(app, &d, &stats);
+    er_doctor_files(&d, &app->places);
+    er_doctor_machine(&d, &app->places);
+    rc = o->json ? print_json(&app->places, &d, stats) : print_text(&d);
     json_decref(stats);
-    json_decref(e.checks);
-    if (rc == 0 && e.bad > 0) {
-        rc = daemon_rc ? er_error_exit(daemon_rc) : 1;
-    }
-    return rc;
+    json_decref(d.checks);
+    return rc == 0 && d.bad > 0 ? 1 : rc;
 }
 
 const struct er_cmd er_cmd_doctor = {
     .name = "doctor",
     .operands = "",
-    .summary = "look for what may be wrong",
+    .summary = "look for what may be wrong, and say what to do",
+    .text = "Programs, configuration, daemon, store, locks, sockets, disk space, clocks, "
+            "limits "
+            "of the\n"
+            "machine, the daemon's log; without a daemon what can be seen from the "
+            "files. Exits 1 "
+            "when\n"
+            "something is wrong.",
     .opts = {doctor_opts},
     .data_size = sizeof(struct doctor),
     .exec = doctor_exec,

@@ -832,40 +832,15 @@ exit 5
 
 
 @test
-def doctor__tells_what_is_wrong(c):
-    stats = {"daemon": {"pid": 1234, "version": "0.0.1", "uptime_s": 5}, "events": {"last": 0},
-             "workers": [{"worker": "w1", "pid": 1240, "slots": 2, "running": [1]}],
-             "counts": NO_COUNTS}
-    c.daemon(lambda request: (200, stats) if request.path == "/v1/stats" else
-             (200, {"checks": [{"name": "store", "ok": False, "detail": "slow", "advice": "wait"}]}))
-    os.chmod(c.home, 0o755)
-    r = c.run("doctor", "--json")
-    same(r.returncode, 1)
-    o = json.loads(r.stdout)
-    same((o["ok"], o["daemon"]["pid"], o["workers"][0]["pid"]), (False, 1234, 1240))
-    checks = {k["name"]: k for k in o["checks"]}
-    same((checks["store"]["ok"], checks["daemon"]["ok"]), (False, False))
-    has(c.run("doctor").stdout, "✗ store: slow (wait)")
-    has(c.run("stats").stdout, "w1, pid 1240, 1 of 2 slots in use")
-
-
-@test
-def doctor__without_a_daemon(c):
-    r = c.run("doctor", "--json")
-    same(r.returncode, 4)
-    o = json.loads(r.stdout)
-    same((o["daemon"], o["workers"], o["ok"]), (None, [], False))
-    assert any(k["name"] == "disk-space" for k in o["checks"])
-
-
-@test
 def help__is_there_for_every_command(c):
     table = [json.loads(line) for line in expect(c.run("help", "--json"), 0).stdout.splitlines()]
     for command in table:
         r = expect(c.run(command["command"], "--help"), 0)
         for option in command["options"]:
             has(r.stdout, f"--{option['name']}")
-    has(expect(c.run("--help"), 0).stdout, "usage: errand")
+    text = expect(c.run("--help"), 0).stdout
+    for part in ["usage: errand", "\nQueue work\n  add ", "\n\nLimits\n  queue ", "\n  limit "]:
+        has(text, part)
     expect(c.run("--version"), 0)
     expect(c.run("frob"), 2, "", "errand: unknown command 'frob' (errand help lists them)\n")
     expect(c.run("tsks"), 2, "", "errand: unknown command 'tsks' (did you mean tasks?)\n")

@@ -6,13 +6,13 @@ usage: test_life.py PATH-OF-ERRAND [NAME...]"""
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
-import threading
 
 from fake_daemon import Break, problem, task
-from harness import NO_COUNTS, accept_all, expect, has, main, same, test
+from harness import ERRAND, NO_COUNTS, accept_all, expect, has, main, same, test
 
 
 # ---- add ------------------------------------------------------------------------------------
@@ -564,6 +564,128 @@ def shutdown__of_a_daemon_that_goes_before_it_answers(c):
         raise Break
     c.daemon(handle)
     has(expect(c.run("shutdown"), 0, "").stderr, "has ended")
+
+
+# ---- doctor -------------------------------------------------------------------------------------
+
+
+def doctor(c, **more):
+    """What it says: its exit code, and the checks by their names."""
+    r = c.run("doctor", "--json", **more)
+    o = json.loads(r.stdout)
+    same(o["ok"], r.returncode == 0)
+    return r.returncode, o, {k["name"]: k for k in o["checks"]}
+
+
+@test
+def doctor__tells_what_is_wrong(c):
+    stats = {"daemon": {"pid": os.getpid(), "version": "0.0.1", "uptime_s": 5},
+             "workers": [{"worker": "w1", "pid": 1240, "slots": 2, "running": [1]},
+                         {"worker": "w2", "pid": 1241, "connected": False}],
+             "counts": NO_COUNTS}
+    c.daemon(lambda request: (200, stats) if request.path == "/v1/stats" else
+             (200, {"checks": [{"name": "store", "ok": False, "detail": "slow", "advice": "wait"}]})
+             if request.path == "/v1/doctor" else problem(404, "not-found", "no"))
+    code, o, checks = doctor(c)
+    same((code, o["daemon"]["pid"], [w["pid"] for w in o["workers"]]), (1, os.getpid(), [1240]))
+    same((checks["store"]["ok"], checks["daemon"]["ok"]), (False, False))
+    has(checks["daemon"]["detail"], "version 0.0.1, which is not that of this command")
+    has(checks["daemon"]["advice"], "errand shutdown --keep-running")
+    has(checks["open files"]["detail"], "the daemon has ")
+    has(c.run("doctor").stdout, "✗ store: slow (wait)")
+    has(c.run("stats").stdout, "w1, pid 1240, 1 of 2 slots in use")
+
+
+@test
+def doctor__without_a_daemon_tells_what_the_files_say(c):
+    code, o, checks = doctor(c)
+    same((code, o["daemon"], o["workers"]), (1, None, []))
+    same(checks["daemon"]["advice"], "errand serve starts one, and so does the next command")
+    has(checks["store"]["detail"], "there is none yet")
+    has(checks["lock of the store"]["detail"], "nobody holds it")
+    for name in ["disk-space", "folder of the store", "folder of the socket", "socket", "clock",
+                 "open files", "processes", "inotify", "configuration", "daemon's log"]:
+        assert name in checks, checks.keys()
+    same(o["places"]["daemon_log"], os.path.join(c.home, "errandd.log"))
+
+
+@test
+def doctor__finds_what_was_left_over(c):
+    old = socket.socket(socket.AF_UNIX)
+    old.bind(os.path.join(c.home, "errand.sock"))
+    old.close()
+    os.mkdir(os.path.join(c.home, "workers"))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for name, text in [("tasks.db.lock", f"{gone.pid}\n{c.home}/errand.sock\n"),
+                       ("workers/w1.lock", ""), ("workers/w2.lock", ""),
+                       ("errandd.log", "hello\n")]:
+        with open(os.path.join(c.home, name), "w") as f:
+            f.write(text)
+    import fcntl
+    held = open(os.path.join(c.home, "workers/w2.lock"))
+    fcntl.flock(held, fcntl.LOCK_EX)
+    _, _, checks = doctor(c)
+    has(checks["socket"]["detail"], "is left over: nobody listens")
+    has(checks["lock of the store"]["detail"], f"left by pid {gone.pid}, which has ended")
+    has(checks["locks of workers"]["detail"], "1 held")
+    has(checks["locks of workers"]["detail"], "1 left over")
+    has(checks["daemon's log"]["detail"], "errandd.log, 0 KiB, last written to just now")
+    assert all(checks[n]["ok"] for n in ["socket", "lock of the store", "locks of workers"]), checks
+    held.close()
+
+
+@test
+def doctor__finds_a_daemon_that_hangs(c):
+    import fcntl
+    with open(os.path.join(c.home, "tasks.db.lock"), "w") as lock:
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code, _, checks = doctor(c)
+    same((code, checks["lock of the store"]["ok"]), (1, False))
+    has(checks["lock of the store"]["detail"], f"held by pid {os.getpid()}, which does not answer")
+
+
+@test
+def doctor__looks_at_store_clock_folders_and_limits(c):
+    path = os.path.join(c.home, "tasks.db")
+    with open(path, "wb") as f:
+        f.write(b"this is no database, is it?")
+    ahead = os.stat(path).st_mtime + 7200
+    os.utime(path, (ahead, ahead))
+    os.chmod(c.home, 0o770)
+    import resource
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    code, _, checks = doctor(
+        c, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard)))
+    same(code, 1)
+    for name, detail, advice in [
+            ("store", "tasks.db, 0 KiB", "move it away"),
+            ("clock", "it was set back: the store was written ", "see whether it is right"),
+            ("folder of the store", "mode 770", "chmod 700 it"),
+            ("open files", "at most 100", "ulimit -n")]:
+        same(checks[name]["ok"], False)
+        has(checks[name]["detail"], detail)
+        has(checks[name]["advice"], advice)
+
+
+@test
+def doctor__asks_the_programs_for_their_versions(c):
+    folder = os.path.join(c.home, "bin")
+    os.mkdir(folder)
+    shutil.copy(ERRAND, folder)
+    version = c.run("--version").stdout.decode().split()[1]
+    for name, number in [("errandd", version), ("errand-worker", "0.0.1")]:
+        with open(os.path.join(folder, name), "w") as f:
+            f.write(f"#!/bin/sh\necho {name} {number}\n")
+        os.chmod(os.path.join(folder, name), 0o755)
+    r = subprocess.run([os.path.join(folder, "errand"), "doctor", "--json"], env=c.env,
+                       capture_output=True, timeout=60)
+    checks = {k["name"]: k for k in json.loads(r.stdout)["checks"]}
+    same((checks["errandd"]["ok"], checks["errand-worker"]["ok"]), (True, False))
+    has(checks["errand-worker"]["detail"], "version 0.0.1")
+    has(checks["errand-worker"]["advice"], f"this command is of version {version}")
 
 
 sys.exit(main())

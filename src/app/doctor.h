@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* The checks of errand doctor: each is noted with its name, whether all is well, what was
+ * seen, and what to do where it is not. */
+#ifndef ER_APP_DOCTOR_H
+#define ER_APP_DOCTOR_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "wire/places.h"
+
+struct er_doctor {
+    json_t *checks; /* array of {name, ok, detail, advice} */
+    int bad;
+    int daemon; /* pid of the daemon that answers; 0 = none does */
+};
+/* Notes one check; the advice (NULL = none) only where it is not ok. */
+void er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *advice,
+                    const char *fmt, ...) ER_PRINTF(5, 6);
+
+/* What the files say, also without a daemon: folders, room on the disk, the store, its lock,
+ * the socket, locks of workers, the daemon's log. */
+void er_doctor_files(struct er_doctor *d, const struct er_places *p);
+/* The machine: clocks, limits on open files, processes and inotify. */
+void er_doctor_machine(struct er_doctor *d, const struct er_places *p);
+/* How many open files process `pid` may have, and has (-1 = unknown). */
+void er_doctor_open_files(int pid, int64_t *out_limit, int64_t *out_used);
+
+#endif

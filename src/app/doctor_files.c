@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* Only looks: no lock is tried, since that would keep a daemon which starts just now from
+ * taking it; who holds one is read from /proc/locks. */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "app/autostart.h"
+#include "app/doctor.h"
+#include "base/io.h"
+#include "base/mem.h"
+#include "model/duration.h"
+
+#define DISK_LOW ((uint64_t)256 << 20)
+#define LOG_BIG  ((int64_t)256 << 20)
+#define MIB      ((int64_t)1 << 20)
+
+/* Whether some process has a flock on the file of that inode. */
+static bool
+is_locked(ino_t inode)
+{
+    char line[256];
+    bool found = false;
+    FILE *f = fopen("/proc/locks", "re");
+    while (f && !found && fgets(line, sizeof line, f)) {
+        unsigned long long number = 0;
+        const char *dev = strchr(line, ':');     /* behind the line's own number */
+        dev = dev ? strchr(dev + 1, ':') : NULL; /* MAJOR:MINOR:INODE */
+        dev = dev ? strchr(dev + 1, ':') : NULL;
+        if (dev && strstr(line, "FLOCK") && sscanf(dev + 1, "%llu", &number) == 1) {
+            found = number == (unsigned long long)inode;
+        }
+    }
+    if (f) {
+        (void)fclose(f);
+    }
+    return found;
+}
+
+/* A folder of ours: there (or to be made), our own, and closed to others. */
+static void
+check_folder(struct er_doctor *d, const char *name, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        int code = errno;
+        er_doctor_note(d, name, code == ENOENT,
+                       "make the folder readable, or set ERRAND_HOME", "%.300s: %s%s",
+                       path, strerror(code),
+                       code == ENOENT ? " (it is made when needed)" : "");
+        return;
+    }
+    bool owned = st.st_uid == geteuid();
+    bool closed = (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+    er_doctor_note(d, name, S_ISDIR(st.st_mode) && owned && closed,
+                   owned ? "chmod 700 it"
+                         : "it belongs to somebody else: use another ERRAND_HOME",
+                   "%.300s, mode %03o, uid %u", path, (unsigned)(st.st_mode & 0777),
+                   (unsigned)st.st_uid);
+}
+
+/* The folder of a path; the caller frees it. */
+static char *
+folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash > path ? er_xstrndup(path, (size_t)(slash - path))
+                                 : er_xstrdup("/");
+}
+
+static void
+check_disk(struct er_doctor *d, const char *path)
+{
+    struct statvfs fs;
+    if (statvfs(path, &fs) != 0) {
+        return; /* the folder's own check has said it */
+    }
+    uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
+    bool files = fs.f_files == 0 || fs.f_favail > 0;
+    er_doctor_note(d, "disk-space", left >= DISK_LOW && files,
+                   "make room, or errand clean", "%" PRIu64 " MiB free at %.300s%s",
+                   left >> 20, path, files ? "" : ", but no more files can be made");
+}
+
+/* The store's file as far as it can be seen from outside; a daemon that answers has looked
+ * into it. */
+static void
+check_store(struct er_doctor *d, const char *path)
+{
+    static const char magic[16] = "SQLite format 3";
+    char head[sizeof magic] = "";
+    struct stat st;
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        int code = errno;
+        er_doctor_note(d, "store", code == ENOENT, "make the file readable for you",
+                       "%.300s: %s", path,
+                       code == ENOENT ? "there is none yet" : strerror(code));
+        return;
+    }
+    size_t n = fread(head, 1, sizeof head, f);
+    int failed = fstat(fileno(f), &st);
+    (void)fclose(f);
+    bool whole = n == 0 || (n == sizeof head && memcmp(head, magic, sizeof head) == 0);
+    er_doctor_note(d, "store", !failed && whole,
+                   "this is no store of errand: move it away, or restore a backup",
+                   "%.300s, %" PRId64 " KiB", path,
+                   failed ? 0 : (int64_t)st.st_size / 1024);
+}
+
+static void
+check_lock(struct er_doctor *d, const struct er_places *p)
+{
+    struct stat st;
+    int pid = 0;
+    char *socket_path = NULL;
+    bool held = stat(p->lock, &st) == 0 && is_locked(st.st_ino);
+    if (er_autostart_owner(p, &pid, &socket_path) == 0) {
+        er_free(socket_path);
+    }
+    if (held) {
+        er_doctor_note(
+            d, "lock of the store", d->daemon > 0,
+            "the daemon hangs, or is just starting: look into its log; kill it if "
+            "it stays so",
+            "held by pid %d%s", pid, d->daemon > 0 ? "" : ", which does not answer");
+    } else if (pid > 0 && d->daemon == 0) {
+        er_doctor_note(d, "lock of the store", true, NULL,
+                       "left by pid %d, which has ended; the next daemon takes it over",
+                       pid);
+    } else {
+        er_doctor_note(d, "lock of the store", true, NULL, "%s",
+                       d->daemon > 0 ? "held by the daemon" : "nobody holds it");
+    }
+}
+
+static void
+check_socket(struct er_doctor *d, const char *path)
+{
+    struct stat st;
+    if (d->daemon > 0) {
+        er_doctor_note(d, "socket", true, NULL, "%.300s answers", path);
+    } else if (lstat(path, &st) != 0) {
+        er_doctor_note(d, "socket", true, NULL, "there is none at %.300s", path);
+    } else {
+        er_doctor_note(d, "socket", S_ISSOCK(st.st_mode),
+                       "it is no socket: move it away, or set ERRAND_SOCKET",
+                       "%.300s is left over: nobody listens; the next daemon replaces it",
+                       path);
+    }
+}
+
+/* The locks of workers: which of them live, which are left over. */
+static void
+check_worker_locks(struct er_doctor *d, const char *folder)
+{
+    int held = 0, left = 0;
+    DIR *dir = opendir(folder);
+    const struct dirent *e;
+    while (dir && (e = readdir(dir)) != NULL) {
+        struct stat st;
+        size_t n = strlen(e->d_name);
+        if (n > 5 && strcmp(e->d_name + n - 5, ".lock") == 0 &&
+            fstatat(dirfd(dir), e->d_name, &st, 0) == 0) {
+            bool locked = is_locked(st.st_ino);
+            held += locked;
+            left += !locked;
+        }
+    }
+    if (dir) {
+        (void)closedir(dir);
+    }
+    if (held + left > 0) {
+        er_doctor_note(
+            d, "locks of workers", true, NULL, "%d held%s, %d left over%s", held,
+            held > 0 && d->daemon == 0
+                ? " (they wait for a daemon, or end 60 s after their last task)"
+                : "",
+            left, left > 0 ? " (they do no harm)" : "");
+    }
+}
+
+static void
+check_log(struct er_doctor *d, const char *path)
+{
+    struct stat st;
+    char age[ER_DURATION_SIZE];
+    if (stat(path, &st) != 0) {
+        er_doctor_note(d, "daemon's log", errno == ENOENT, "make it readable for you",
+                       "%.300s: %s", path,
+                       errno == ENOENT ? "there is none yet (a daemon in the foreground "
+                                         "writes to standard error)"
+                                       : strerror(errno));
+        return;
+    }
+    er_age_format(er_clock_wall(er_clock_system()) -
+                      (er_usec)st.st_mtim.tv_sec * ER_USEC_PER_SEC,
+                  age);
+    er_doctor_note(d, "daemon's log", (int64_t)st.st_size < LOG_BIG,
+                   "it can be cut while the daemon runs: truncate -s 0 FILE",
+                   "%.300s, %" PRId64 " %s, last written to %s", path,
+                   (int64_t)st.st_size / (st.st_size < MIB ? 1024 : MIB),
+                   st.st_size < MIB ? "KiB" : "MiB", age);
+}
+
+void
+er_doctor_files(struct er_doctor *d, const struct er_places *p)
+{
+    char *run_dir = folder_of(p->socket);
+    check_folder(d, "folder of the store", p->state_dir);
+    check_folder(d, "folder of the socket", run_dir);
+    er_free(run_dir);
+    if (d->daemon == 0) { /* else the daemon has looked */
+        check_store(d, p->store);
+        check_disk(d, p->state_dir);
+    }
+    check_lock(d, p);
+    check_socket(d, p->socket);
+    check_worker_locks(d, p->workers);
+    check_log(d, p->daemon_log);
+}
