@@ -241,7 +241,7 @@ er_api_words(const json_t *problem, struct er_err *err)
     int code = word ? er_error_find(word) : 0;
     er_buf_init(&b, 0);
     er_buf_add_str(&b, detail);
-    if (!strstr(detail, " -> ")) {
+    if (!strstr(detail, " -> ") && !strstr(detail, " waits for ")) {
         add_chain(json_object_get(problem, "chain"), &b);
     }
     (void)er_fail(err, code, "%s", b.data ? b.data : "");

@@ -36,7 +36,15 @@ er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *advic
                const char *fmt, ...)
 {
     char detail[700];
+    size_t i;
+    const json_t *known;
     va_list ap;
+    json_array_foreach(d->checks, i, known)
+    {
+        if (ok && strcmp(er_json_text(known, "name"), name) == 0) {
+            return;
+        }
+    }
     va_start(ap, fmt);
     (void)vsnprintf(detail, sizeof detail, fmt, ap);
     va_end(ap);
@@ -157,8 +165,10 @@ check_inside(struct er_app *app, struct er_doctor *d)
     }
     json_array_foreach(json_object_get(answer, "checks"), i, c)
     {
-        d->bad += !er_json_bool(c, "ok");
-        (void)json_array_append(d->checks, c);
+        const char *name = er_json_text(c, "name");
+        const char *detail = er_json_text(c, "detail");
+        er_doctor_note(d, name ? name : "?", er_json_bool(c, "ok"),
+                       er_json_text(c, "advice"), "%s", detail ? detail : "");
     }
     json_decref(answer);
 }
@@ -196,10 +206,12 @@ check_workers(struct er_doctor *d, const json_t *stats)
     const json_t *workers = json_object_get(stats, "workers");
     json_array_foreach(workers, i, w)
     {
-        old += is_replaced(er_json_int(w, "pid", 0));
+        const char *version = er_json_text(w, "version");
+        old += is_replaced(er_json_int(w, "pid", 0)) ||
+               (version && strcmp(version, ER_VERSION) != 0);
     }
-    er_doctor_note(d, "workers", true, NULL, "%zu connected%s", json_array_size(workers),
-                   old > 0 ? ", some of an older program (they end when their tasks have)"
+    er_doctor_note(d, "worker", true, NULL, "%zu connected%s", json_array_size(workers),
+                   old > 0 ? ", some of another version (they end when their tasks have)"
                            : "");
 }
 
@@ -233,8 +245,8 @@ check_daemon(struct er_app *app, struct er_doctor *d, json_t **out_stats)
         app->socket);
     d->daemon = (int)pid;
     keep_connected(*out_stats);
-    check_workers(d, *out_stats);
     check_inside(app, d);
+    check_workers(d, *out_stats);
 }
 
 static int

@@ -310,7 +310,7 @@ why_target(struct er_app *app, er_task_id id, const void *ctx)
     er_buf_init(&text, 0);
     er_buf_init(&line, 0);
     er_term_init(&t, STDOUT_FILENO);
-    er_buf_addf(&text, "%" PRId64 " %s", id, why ? why : "is not explained");
+    er_buf_addf(&text, "%" PRId64 ": %s", id, why ? why : "the daemon does not say");
     (void)er_term_text(&t, &line, text.data, text.len, 0);
     er_buf_add_char(&line, '\n');
     rc = er_app_out(&line);

@@ -46,21 +46,6 @@ is_limited(const json_t *gate)
            er_json_bool(gate, "paused");
 }
 
-/* GETs a list into o under its name; an older daemon may not have it. */
-static int
-fetch_list(struct er_app *app, const char *target, const char *member, json_t *o,
-           struct er_err *err)
-{
-    json_t *all;
-    int rc = er_api_get(app, target, &all, err);
-    if (rc) {
-        return rc == ER_ENOTFOUND ? 0 : rc;
-    }
-    (void)json_object_set(o, member, json_object_get(all, member));
-    json_decref(all);
-    return 0;
-}
-
 /* The queues and keys that have limits, under a heading. */
 static void
 add_limits(const struct er_term *t, const json_t *gates, const char *heading,
@@ -95,6 +80,13 @@ add_daemon(const json_t *stats, struct er_buf *b)
                 "Daemon:", er_json_int(daemon, "pid", 0), version ? version : "?",
                 uptime);
     er_buf_addf(b, "%-13s%s\n", "Store:", store ? store : "?");
+    if (er_json_bool(daemon, "all_paused")) {
+        er_buf_addf(b, "%-13s%s\n", "Paused:", "everything (errand resume --all)");
+    }
+    if (er_json_bool(daemon, "draining")) {
+        er_buf_addf(b, "%-13s%s\n",
+                    "Ends:", "it waits for tasks that run, then it stops");
+    }
 }
 
 static int
@@ -104,41 +96,29 @@ stats_exec(struct er_app *app, void *data, int n, char **args)
     struct er_err err;
     struct er_term t;
     struct er_buf b;
-    json_t *stats;
-    json_t *lists = json_object();
+    json_t *stats, *queues = NULL;
     (void)n;
     (void)args;
     int rc = er_api_get(app, "/v1/stats", &stats, &err);
-    if (!rc && o->json) {
-        rc = er_show_json(stats);
-        json_decref(stats);
-        json_decref(lists);
-        return rc;
-    }
-    if (!rc) {
-        rc = fetch_list(app, "/v1/queues", "queues", lists, &err);
-        rc = rc ? rc : fetch_list(app, "/v1/limits", "limits", lists, &err);
-        if (rc) {
-            json_decref(stats);
-        }
-    }
     if (rc) {
-        json_decref(lists);
         return er_app_fail(rc, &err);
+    }
+    rc = o->json ? 0 : er_api_get(app, "/v1/queues", &queues, &err);
+    if (rc || o->json) {
+        rc = rc ? er_app_fail(rc, &err) : er_show_json(stats);
+        json_decref(stats);
+        return rc;
     }
     er_buf_init(&b, 0);
     er_term_init(&t, STDOUT_FILENO);
     er_show_footer(&t, json_object_get(stats, "counts"), &b);
     add_daemon(stats, &b);
     add_workers(json_object_get(stats, "workers"), &b);
-    if (er_json_bool(stats, "paused")) {
-        er_buf_addf(&b, "%-13s%s\n", "Paused:", "everything (errand resume --all)");
-    }
-    add_limits(&t, json_object_get(lists, "queues"), "Queues:", &b);
-    add_limits(&t, json_object_get(lists, "limits"), "Limit keys:", &b);
+    add_limits(&t, json_object_get(queues, "queues"), "Queues:", &b);
+    add_limits(&t, json_object_get(stats, "limits"), "Limit keys:", &b);
     rc = er_app_out(&b);
     er_buf_fini(&b);
-    json_decref(lists);
+    json_decref(queues);
     json_decref(stats);
     return rc;
 }

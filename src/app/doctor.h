@@ -16,7 +16,8 @@ struct er_doctor {
     int bad;
     int daemon; /* pid of the daemon that answers; 0 = none does */
 };
-/* Notes one check; the advice (NULL = none) only where it is not ok. */
+/* Notes one check; the advice (NULL = none) only where it is not ok. One that was noted by
+ * that name already (the daemon knows better) is noted again only when it is not ok. */
 void er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *advice,
                     const char *fmt, ...) ER_PRINTF(5, 6);
 

@@ -118,10 +118,10 @@ check_files(struct er_doctor *d)
         "raise it: ulimit -n 4096 before errand serve, or LimitNOFILE= in "
         "its unit";
     if (d->daemon > 0) {
-        er_doctor_note(d, "open files", ok, advice,
+        er_doctor_note(d, "open-files", ok, advice,
                        "the daemon has %" PRId64 " of %" PRId64, used, limit);
     } else {
-        er_doctor_note(d, "open files", ok, advice, "at most %" PRId64, limit);
+        er_doctor_note(d, "open-files", ok, advice, "at most %" PRId64, limit);
     }
 }
 

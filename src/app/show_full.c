@@ -11,8 +11,9 @@
 #include "model/shell_words.h"
 #include "model/text.h"
 
-#define OUTPUT_LINE_MAX ((size_t)600) /* bytes of a line of output */
-#define AFTER_SHOWN     10            /* dependencies that are named */
+#define OUTPUT_LINE_MAX  ((size_t)600) /* bytes of a line of output */
+#define AFTER_SHOWN      10            /* dependencies that are named */
+#define CHECKPOINT_SHOWN ((size_t)300) /* bytes */
 
 /* Adds "Label:      text", when there is a text. */
 static void
@@ -31,6 +32,17 @@ add_number(struct er_buf *b, const char *label, const json_t *task, const char *
     int64_t v = er_json_int(task, name, 0);
     if (v != 0) {
         er_buf_addf(b, "%-13s%" PRId64 "\n", label, v);
+    }
+}
+
+/* Adds a number of seconds as a duration, when there is one. */
+static void
+add_seconds(struct er_buf *b, const char *label, const json_t *task, const char *name)
+{
+    double v = er_json_number(task, name, 0.0);
+    if (v > 0.0) {
+        er_buf_addf(b, "%-13s", label);
+        er_show_add_seconds(b, "", v, "\n");
     }
 }
 
@@ -138,11 +150,32 @@ add_progress(const struct er_term *t, const json_t *task, struct er_buf *b)
         er_show_add_seconds(b, ", ", eta, " left");
     }
     er_buf_add_char(b, '\n');
-    int64_t ok = er_json_int(progress, "items_completed", 0);
-    int64_t bad = er_json_int(progress, "items_failed", 0);
+}
+
+/* How many of its items are stored, and where it could go on. */
+static void
+add_items(const struct er_term *t, const json_t *task, struct er_buf *b)
+{
+    const json_t *progress = json_object_get(task, "progress");
+    const json_t *checkpoint = json_object_get(task, "checkpoint");
+    int64_t ok =
+        er_json_int(task, "items_completed", er_json_int(progress, "items_completed", 0));
+    int64_t bad =
+        er_json_int(task, "items_failed", er_json_int(progress, "items_failed", 0));
     if (ok + bad > 0) {
         er_buf_addf(b, "%-13s%" PRId64 " completed, %" PRId64 " failed\n", "Items:", ok,
                     bad);
+    }
+    if (checkpoint && !json_is_null(checkpoint)) {
+        char *text = json_dumps(checkpoint, JSON_COMPACT | JSON_ENCODE_ANY);
+        size_t n = text ? er_text_fit(text, strlen(text), CHECKPOINT_SHOWN) : 0;
+        er_buf_addf(b, "%-13s", "Checkpoint:");
+        (void)er_term_text(t, b, text ? text : "", n, 0);
+        er_buf_add_str(b, text && text[n]
+                              ? (t->utf8 ? "\xe2\x80\xa6 (truncated)" : "... (truncated)")
+                              : "");
+        er_buf_add_char(b, '\n');
+        free(text);
     }
 }
 
@@ -326,6 +359,7 @@ er_show_task(const struct er_term *t, const json_t *task, const struct er_show_m
     add_state(t, task, now, b);
     add_line(t, b, "Why:", more->why);
     add_progress(t, task, b);
+    add_items(t, task, b);
     add_error(t, task, b);
     if (type && strcmp(type, "shell") != 0) {
         add_line(t, b, "Type:", type);
@@ -340,8 +374,14 @@ er_show_task(const struct er_term *t, const json_t *task, const struct er_show_m
     add_number(b, "Retries:", task, "retries");
     add_number(b, "Failures:", task, "failures");
     add_number(b, "Losses:", task, "losses");
+    add_seconds(b, "Timeout:", task, "timeout_s");
+    add_seconds(b, "Heartbeat:", task, "heartbeat_s");
     add_moment(b, "Added:", task, "created_at", now);
     add_moment(b, "Runs at:", task, "run_at", now);
+    if (er_json_int(task, "attempt", 0) == 0 &&
+        er_json_time(task, "finished_at") == ER_NEVER) {
+        add_moment(b, "Expires:", task, "expires_at", now);
+    }
     add_moment(b, "Started:", task, "started_at", now);
     add_moment(b, "Finished:", task, "finished_at", now);
     add_line(t, b, "Worker:", er_json_text(task, "worker"));
@@ -350,6 +390,9 @@ er_show_task(const struct er_term *t, const json_t *task, const struct er_show_m
     add_labels(t, task, b);
     add_line(t, b, "Key:", er_json_text(task, "key"));
     add_line(t, b, "Limit key:", er_json_text(task, "limit_key"));
+    if (er_json_int(task, "cost", 1) > 1) {
+        add_number(b, "Cost:", task, "cost");
+    }
     add_line(t, b, "Correlation:", er_json_text(task, "correlation_id"));
     add_number(b, "Parent:", task, "parent");
     add_attempts(t, more->attempts, b);

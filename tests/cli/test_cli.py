@@ -396,11 +396,11 @@ def show__last_is_the_newest(c):
 
 @test
 def why__is_the_daemons_sentence(c):
-    d = c.daemon(lambda request: (200, {"id": 4, "state": "queued", "why": "waits: queue 'q' is paused"}))
-    expect(c.run("why", "4"), 0, "4 waits: queue 'q' is paused\n")
+    d = c.daemon(lambda request: (200, {"id": 4, "state": "queued", "why": "queue 'q' is paused"}))
+    expect(c.run("why", "4"), 0, "4: queue 'q' is paused\n")
     same(d.requests[0].path, "/v1/tasks/4/why")
     same(json.loads(c.run("why", "4", "--json").stdout)["state"], "queued")
-    expect(c.run("why", "4", "5"), 0, "4 waits: queue 'q' is paused\n5 waits: queue 'q' is paused\n")
+    expect(c.run("why", "4", "5"), 0, "4: queue 'q' is paused\n5: queue 'q' is paused\n")
 
 
 # ---- output ------------------------------------------------------------------------------------

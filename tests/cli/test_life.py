@@ -127,9 +127,9 @@ def edit__refused_says_why(c):
     answer[:] = [problem(400, "invalid", "it would wait for itself", chain=[7, 9, 7])]
     expect(c.run("edit", "7", "--after", "9"), 2, "",
            "errand: cannot edit 7: it would wait for itself (7 -> 9 -> 7)\n")
-    answer[:] = [problem(400, "invalid", "it would wait for itself: 7 -> 9 -> 7", chain=[7, 9, 7])]
+    answer[:] = [problem(400, "invalid", "7 waits for 9 waits for 7", chain=[7, 9, 7])]
     expect(c.run("edit", "7", "--after", "9"), 2, "",
-           "errand: cannot edit 7: it would wait for itself: 7 -> 9 -> 7\n")
+           "errand: cannot edit 7: 7 waits for 9 waits for 7\n")
     answer[:] = [problem(409, "state", "no", state="running")]
     expect(c.run("edit", "7", "-p", "1"), 5, "",
            "errand: cannot edit 7: it is running (only what waits can be edited)\n")
@@ -364,10 +364,13 @@ def stats__shows_limits(c):
         "/v1/queues": {"queues": [{"name": "default", "concurrency": None, "size": None,
                                    "paused": False, "rates": []},
                                   {"name": "slow", "concurrency": 1, "paused": False,
-                                   "running": 1, "counts": {**NO_COUNTS, "queued": 4}}]},
-        "/v1/limits": {"limits": [{"name": "key", "concurrency": None, "rates": ["60/1m"]}]}}
+                                   "running": 1, "counts": {**NO_COUNTS, "queued": 4}}]}}
+    answers["/v1/stats"]["limits"] = [{"key": "key", "concurrency": None, "rates": ["60/1m"]},
+                                      {"key": "free", "concurrency": None, "rates": []}]
+    answers["/v1/stats"]["daemon"]["all_paused"] = True
     c.daemon(lambda request: (200, answers[request.path]))
     out = expect(c.run("stats"), 0).stdout.decode()
+    has(out, "Paused:      everything (errand resume --all)\n")
     same(out[out.index("Queues:"):].split(),
          "Queues: slow open 1 running 4 waiting at most 1 at once Limit keys: key 60/1m".split())
 
@@ -415,7 +418,8 @@ def show__rate_limited_error_warnings_and_items(c):
              "message": "rate limit exceeded (retry after 45s)"}
     t = task(5, "paused", attempt=1, resumes_at=in_seconds(100), error=error,
              warnings=["3 of 500 items failed"],
-             progress={"percent": 50.0, "items_completed": 497, "items_failed": 3})
+             items_completed=497, items_failed=3, checkpoint={"at": 500}, timeout_s=90, cost=1200,
+             progress={"percent": 50.0})
 
     def handle(request):
         if request.path == "/v1/tasks":
@@ -427,7 +431,8 @@ def show__rate_limited_error_warnings_and_items(c):
     out = expect(c.run("show", "5"), 0).stdout
     for part in ["State:       ‖ paused: rate limited, resumes in 1m", "Why:         is rate limited\n",
                  "Error:       rate limit exceeded (retry after 45s)\n",
-                 "Warning:     3 of 500 items failed\n", "Items:       497 completed, 3 failed\n"]:
+                 "Warning:     3 of 500 items failed\n", "Items:       497 completed, 3 failed\n",
+                 "Checkpoint:  {\"at\":500}\n", "Timeout:     1m30s\n", "Cost:        1200\n"]:
         has(out, part)
     has(expect(c.run("tasks"), 0).stdout, "rate limited, resumes in 1m")
     error.update(code="bad-token", suggested_action="log in again", message="not logged in")
@@ -584,14 +589,17 @@ def doctor__tells_what_is_wrong(c):
                          {"worker": "w2", "pid": 1241, "connected": False}],
              "counts": NO_COUNTS}
     c.daemon(lambda request: (200, stats) if request.path == "/v1/stats" else
-             (200, {"checks": [{"name": "store", "ok": False, "detail": "slow", "advice": "wait"}]})
-             if request.path == "/v1/doctor" else problem(404, "not-found", "no"))
+             (200, {"checks": [{"name": "store", "ok": False, "detail": "slow", "advice": "wait"},
+                              {"name": "clock", "ok": True, "detail": "never set", "advice": None}]})
+             if request.path == "/v1/doctor" else (200, {"queues": []})
+             if request.path == "/v1/queues" else problem(404, "not-found", "no"))
     code, o, checks = doctor(c)
     same((code, o["daemon"]["pid"], [w["pid"] for w in o["workers"]]), (1, os.getpid(), [1240]))
     same((checks["store"]["ok"], checks["daemon"]["ok"]), (False, False))
     has(checks["daemon"]["detail"], "version 0.0.1, which is not that of this command")
     has(checks["daemon"]["advice"], "errand shutdown --keep-running")
-    has(checks["open files"]["detail"], "the daemon has ")
+    has(checks["open-files"]["detail"], "the daemon has ")
+    same([k["detail"] for k in o["checks"] if k["name"] == "clock"], ["never set"])
     has(c.run("doctor").stdout, "✗ store: slow (wait)")
     has(c.run("stats").stdout, "w1, pid 1240, 1 of 2 slots in use")
 
@@ -604,7 +612,7 @@ def doctor__without_a_daemon_tells_what_the_files_say(c):
     has(checks["store"]["detail"], "there is none yet")
     has(checks["lock of the store"]["detail"], "nobody holds it")
     for name in ["disk-space", "folder of the store", "folder of the socket", "socket", "clock",
-                 "open files", "processes", "inotify", "configuration", "daemon's log"]:
+                 "open-files", "processes", "inotify", "configuration", "daemon's log"]:
         assert name in checks, checks.keys()
     same(o["places"]["daemon_log"], os.path.join(c.home, "errandd.log"))
 
@@ -664,7 +672,7 @@ def doctor__looks_at_store_clock_folders_and_limits(c):
             ("store", "tasks.db, 0 KiB", "move it away"),
             ("clock", "it was set back: the store was written ", "see whether it is right"),
             ("folder of the store", "mode 770", "chmod 700 it"),
-            ("open files", "at most 100", "ulimit -n")]:
+            ("open-files", "at most 100", "ulimit -n")]:
         same(checks[name]["ok"], False)
         has(checks[name]["detail"], detail)
         has(checks[name]["advice"], advice)
