@@ -37,6 +37,9 @@ int er_engine_open(const struct er_engine_options *options, struct er_engine **o
 void er_engine_stop(struct er_engine *e);
 void er_engine_free(struct er_engine *e);
 
+/* Takes retention, max_losses and backoff_cap of these options from now on. */
+void er_engine_tune(struct er_engine *e, const struct er_engine_options *options);
+
 /* ---- submit ------------------------------------------------------------------------- */
 
 struct er_submit {

@@ -18,6 +18,7 @@ struct claim {
     struct er_http_stream *stream;
     struct er_hello hello;
     struct er_arena arena;
+    const char *version; /* NULL = not told */
     bool attached;
 };
 
@@ -76,6 +77,7 @@ read_held(struct claim *c, const json_t *array, size_t *out_n)
         held[i].task = json_integer_value(json_object_get(o, "task"));
         held[i].attempt = (int)json_integer_value(json_object_get(o, "attempt"));
         held[i].pid = (int)json_integer_value(json_object_get(o, "pid"));
+        held[i].paused = json_is_true(json_object_get(o, "paused"));
         if (!at || er_time_parse(at, &held[i].started_at)) {
             held[i].started_at = ER_NEVER;
         }
@@ -111,7 +113,9 @@ read_hello(struct claim *c, const json_t *o)
     c->hello.token =
         er_arena_strdup(&c->arena, json_string_value(json_object_get(o, "token")));
     c->hello.pid = pid ? pid : (int)json_integer_value(json_object_get(o, "pid"));
-    c->hello.slots = call->server->config.concurrency;
+    c->hello.slots = er_supervisor_slots(call->server->supervisor, c->hello.session);
+    c->version =
+        er_arena_strdup(&c->arena, json_string_value(json_object_get(o, "version")));
     c->hello.held = read_held(c, json_object_get(o, "held"), &c->hello.n_held);
     c->hello.owed = read_held(c, json_object_get(o, "owed"), &c->hello.n_owed);
     return true;
@@ -174,7 +178,8 @@ attach(struct claim *c)
     call->answered = true;
     c->stream = er_http_stream_start(call->req, 200, "application/x-ndjson", pull, c);
     er_http_stream_wake(c->stream);
-    er_supervisor_attached(call->server->supervisor, c->hello.session, c->hello.pid);
+    er_supervisor_attached(call->server->supervisor, c->hello.session, c->hello.pid,
+                           c->version);
 }
 
 static void

@@ -24,12 +24,15 @@ take_rules(const struct er_config *c, struct er_env_rules *rules, struct er_err 
 static void
 take_values(struct er_server_config *out, const struct er_config *c, bool system)
 {
+    er_usec ageing = er_config_span(c, ER_CONFIG_AGEING);
     *out = (struct er_server_config){
         .concurrency = (int)er_config_int(c, ER_CONFIG_CONCURRENCY),
         .retries = (int)er_config_int(c, ER_CONFIG_RETRIES),
         .backoff_for = er_config_span(c, ER_CONFIG_BACKOFF),
         .backoff_cap = er_config_span(c, ER_CONFIG_BACKOFF_CAP),
         .grace_for = er_config_span(c, ER_CONFIG_GRACE),
+        .drain_for = er_config_span(c, ER_CONFIG_DRAIN),
+        .ageing = ageing == ER_NEVER ? ER_AGEING_STRICT : ageing,
         .output_head = er_config_int(c, ER_CONFIG_OUTPUT_HEAD),
         .output_tail = er_config_int(c, ER_CONFIG_OUTPUT_TAIL),
         .max_losses = (int)er_config_int(c, ER_CONFIG_LOSSES),
@@ -38,6 +41,7 @@ take_values(struct er_server_config *out, const struct er_config *c, bool system
                       .tombstone_for = er_config_span(c, ER_CONFIG_TOMBSTONES_FOR),
                       .facts = er_config_int(c, ER_CONFIG_FACTS_MAX),
                       .facts_for = er_config_span(c, ER_CONFIG_FACTS_FOR),
+                      .log_bytes = er_config_int(c, ER_CONFIG_LOGS_MAX),
                       .only_state = -1},
         .socket_mode = system ? 0660 : 0600,
         .group_may_ask = system,

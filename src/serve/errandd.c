@@ -3,8 +3,10 @@
  * to end. Order at the start: places, configuration, the store's lock (one owner), engine,
  * socket, ready, worker. At the end the reverse; tasks that run stay with their worker.
  *
- * Signals: SIGTERM and SIGINT end it (running tasks go on under their worker; a second one
- * puts them back), SIGQUIT puts back at once, SIGHUP is the log's. */
+ * Signals: docs/SEMANTICS.md, "Shutdown". SIGTERM and SIGINT end it when what runs has ended
+ * or `drain` is over (a second one at once), SIGQUIT at once, SIGUSR2 without ending what
+ * runs; SIGHUP reads the configuration again. What has not ended in time is killed, and a
+ * store that does not let go is left alone: the daemon is gone within the bound. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -29,19 +31,23 @@
 #define OLD_MAX         8
 #define LOCK_TRIES      200 /* looks at a lock whose owner is dead */
 #define LOCK_PAUSE_US   5000
+#define KILL_AFTER      (2 * ER_USEC_PER_SEC) /* beyond the grace */
+#define FINISH_S        5                     /* for the store's last words */
 
 struct daemon {
     struct er_server server;
     struct er_places places;
     int lock_fd;
     int ready_fd; /* -1 = nobody waits */
-    uv_signal_t term, intr, quit, hup, pipe;
-    int inotify; /* on the socket's folder: it may be taken from us */
+    uv_signal_t term, intr, quit, usr2, hup, pipe;
+    uv_timer_t drain; /* how long what runs may still go on */
+    int inotify;      /* on the socket's folder: it may be taken from us */
     uv_poll_t folder;
     uv_timer_t relisten;
     struct er_http *old[OLD_MAX]; /* servers whose socket was taken away */
     size_t n_old;
-    bool ending;
+    bool ending, system;
+    enum er_end how;
 };
 
 struct options {
@@ -122,7 +128,7 @@ socket_is_there(const struct daemon *d)
 }
 
 static void watch_folder(struct daemon *d);
-static void end(struct er_server *s, bool now);
+static void end(struct er_server *s, enum er_end how);
 
 /* The socket or its folder was removed: make them again. Connections that are open stay. */
 static void
@@ -137,7 +143,7 @@ on_relisten(uv_timer_t *t)
         /* what is written from now on nobody would ever find: say so and end */
         er_log(ER_LOG_ERROR, "errandd", "the store '%s' was deleted: ending",
                d->places.store);
-        end(&d->server, true);
+        end(&d->server, ER_END_NOW);
         return;
     }
     int rc = er_places_make(&d->places, &err);
@@ -224,26 +230,121 @@ on_workers_stopped(void *ctx)
     uv_stop(er_loop_uv(d->server.loop));
 }
 
+/* The longest grace of what runs decides how long a worker may take to put it back. */
+struct grace_query {
+    struct er_query q;
+    struct daemon *daemon;
+    er_usec longest;
+};
+
 static void
-end(struct er_server *s, bool now)
+run_grace(struct er_query *q, struct er_store_reader *r)
 {
-    struct daemon *d = (struct daemon *)(void *)s;
-    if (!d->ending) {
-        er_log(ER_LOG_INFO, "errandd",
-               now ? "ending, putting back what runs"
-                   : "ending; what runs goes on under its worker");
+    struct grace_query *g = (struct grace_query *)(void *)q;
+    struct er_filter f = {.states = 1u << ER_TASK_RUNNING | 1u << ER_TASK_PAUSED,
+                          .limit = 1000};
+    bool more = true;
+    while (q->rc == 0 && more) {
+        struct er_arena arena = {0};
+        struct er_task *tasks;
+        size_t n = 0;
+        q->rc = er_store_list(r, &f, &arena, &tasks, &n, &more);
+        for (size_t i = 0; q->rc == 0 && i < n; i++) {
+            bool live = tasks[i].session != 0;
+            g->longest =
+                live && tasks[i].grace_for > g->longest ? tasks[i].grace_for : g->longest;
+            f.before = tasks[i].id;
+        }
+        er_arena_free(&arena);
     }
+}
+
+static void
+stop_now(struct daemon *d, er_usec grace)
+{
+    er_supervisor_stop(d->server.supervisor, ER_END_NOW, grace + KILL_AFTER,
+                       on_workers_stopped, d);
+}
+
+static void
+done_grace(struct er_query *q)
+{
+    struct grace_query *g = (struct grace_query *)(void *)q;
+    struct daemon *d = g->daemon;
+    stop_now(d, g->q.rc ? d->server.config.grace_for : g->longest);
+    er_arena_free(&q->arena);
+    er_free(g);
+}
+
+static void
+put_back(struct daemon *d)
+{
+    struct grace_query *g = er_xzalloc(sizeof *g);
+    g->q.run = run_grace;
+    g->q.done = done_grace;
+    g->daemon = d;
+    er_engine_query(d->server.engine, &g->q);
+}
+
+static void
+on_drained(uv_timer_t *t)
+{
+    struct daemon *d = t->data;
+    er_log(ER_LOG_INFO, "errandd",
+           "the time to end by itself is over: putting back "
+           "what still runs");
+    end(&d->server, ER_END_NOW);
+}
+
+static void
+end(struct er_server *s, enum er_end how)
+{
+    static const char *const words[] = {
+        [ER_END_KEEP] = "ending; what runs goes on under its worker",
+        [ER_END_DRAIN] = "ending when what runs has ended",
+        [ER_END_NOW] = "ending, putting back what runs",
+    };
+    struct daemon *d = (struct daemon *)(void *)s;
+    if (d->ending && how <= d->how) {
+        return;
+    }
+    er_log(ER_LOG_INFO, "errandd", "%s", words[how]);
     d->ending = true;
+    d->how = how;
     s->stopping = true;
-    er_supervisor_stop(s->supervisor, now, on_workers_stopped, d);
+    er_engine_set_draining(s->engine);
+    (void)uv_timer_stop(&d->drain);
+    if (how == ER_END_NOW) {
+        put_back(d);
+        return;
+    }
+    er_supervisor_stop(s->supervisor, how, 0, on_workers_stopped, d);
+    if (how == ER_END_DRAIN) {
+        (void)uv_timer_start(&d->drain, on_drained,
+                             (uint64_t)(s->config.drain_for / ER_USEC_PER_MS), 0);
+    }
 }
 
 static void
 on_signal(uv_signal_t *h, int signum)
 {
     struct daemon *d = h->data;
-    if (signum != SIGHUP && signum != SIGPIPE) {
-        end(&d->server, signum == SIGQUIT || d->ending);
+    switch (signum) {
+    case SIGTERM:
+    case SIGINT:
+        end(&d->server, d->ending ? ER_END_NOW : ER_END_DRAIN);
+        break;
+    case SIGQUIT:
+        end(&d->server, ER_END_NOW);
+        break;
+    case SIGUSR2:
+        end(&d->server, ER_END_KEEP);
+        break;
+    case SIGHUP:
+        er_server_reload(&d->server, d->system);
+        break;
+    default: /* SIGPIPE: a write says so itself */
+        break;
     }
 }
 
@@ -253,16 +354,16 @@ watch_signals(struct daemon *d)
     const struct {
         uv_signal_t *h;
         int signum;
-    } all[] = {{&d->term, SIGTERM},
-               {&d->intr, SIGINT},
-               {&d->quit, SIGQUIT},
-               {&d->hup, SIGHUP},
-               {&d->pipe, SIGPIPE}};
+    } all[] = {{&d->term, SIGTERM}, {&d->intr, SIGINT}, {&d->quit, SIGQUIT},
+               {&d->usr2, SIGUSR2}, {&d->hup, SIGHUP},  {&d->pipe, SIGPIPE}};
+    uv_loop_t *uv = er_loop_uv(d->server.loop);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        (void)uv_signal_init(er_loop_uv(d->server.loop), all[i].h);
+        (void)uv_signal_init(uv, all[i].h);
         all[i].h->data = d;
         (void)uv_signal_start(all[i].h, on_signal, all[i].signum);
     }
+    (void)uv_timer_init(uv, &d->drain);
+    d->drain.data = d;
 }
 
 /* ---- the start ---- */
@@ -296,7 +397,8 @@ open_engine(struct daemon *d, struct er_err *err)
                                   .logs = d->places.logs,
                                   .retention = s->config.retention,
                                   .max_losses = s->config.max_losses,
-                                  .backoff_cap = s->config.backoff_cap};
+                                  .backoff_cap = s->config.backoff_cap,
+                                  .ageing = s->config.ageing};
     return er_engine_open(&o, &s->engine, err);
 }
 
@@ -304,6 +406,7 @@ static int
 start(struct daemon *d, const struct options *o, struct er_err *err)
 {
     struct er_server *s = &d->server;
+    d->system = o->system;
     int rc = er_places_init(&d->places, o->system, err);
     if (rc == 0) {
         er_env_rules_init(&s->env_rules);
@@ -326,6 +429,9 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
         s->places = &d->places;
         s->default_env = default_env();
         s->started_at = er_clock_wall(er_clock_system());
+        s->clock_offset = s->started_at - er_clock_boot(er_clock_system());
+        er_serial_init(&s->settings);
+        er_serial_init(&s->edits);
         s->on_shutdown = end;
         rc = er_supervisor_start(s, err);
     }
@@ -345,10 +451,25 @@ watch_door(struct daemon *d)
     }
 }
 
+/* The store does not come back from a write or a sync. What it was given is there or not;
+ * what was acknowledged is. */
+static void
+on_stuck(int signum)
+{
+    static const char words[] = "errandd: the store does not let go: ended without it\n";
+    (void)signum;
+    if (write(STDERR_FILENO, words, sizeof words - 1) < 0) {
+        _exit(2);
+    }
+    _exit(1);
+}
+
 static void
 finish(struct daemon *d)
 {
     struct er_server *s = &d->server;
+    (void)signal(SIGALRM, on_stuck);
+    (void)alarm(FINISH_S);
     (void)unlink(d->places.socket);
     er_http_stop(s->http);
     for (size_t i = 0; i < d->n_old; i++) {

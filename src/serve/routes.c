@@ -21,12 +21,14 @@ const struct er_route er_routes[] = {
     {"POST", "/v1/tasks", true, DOC, er_api_submit, er_api_submit_line, "submit tasks", "atomic brief"},
     {"GET", "/v1/tasks", false, 0, er_api_list, NULL, "list tasks", "state queue type tag correlation limit cursor view"},
     {"GET", "/v1/tasks/{id}", false, 0, er_api_show, NULL, "one task", "wait until"},
-    {"PATCH", "/v1/tasks/{id}", false, SMALL, er_api_edit, NULL, "edit a waiting task", ""},
+    {"PATCH", "/v1/tasks/{id}", false, DOC, er_api_edit, NULL, "edit a waiting task", ""},
     {"DELETE", "/v1/tasks/{id}", false, SMALL, er_api_delete, NULL, "remove a finished task", ""},
     {"GET", "/v1/tasks/{id}/log", false, 0, er_api_log, NULL, "its output", "attempt stream tail timestamps format follow"},
     {"GET", "/v1/tasks/{id}/result", false, 0, er_api_result, NULL, "its result", ""},
     {"GET", "/v1/tasks/{id}/attempts", false, 0, er_api_attempts, NULL, "its attempts", ""},
-    {"GET", "/v1/tasks/{id}/items", false, 0, er_api_items, NULL, "its items", "limit cursor"},
+    {"GET", "/v1/tasks/{id}/items", false, 0, er_api_items, NULL, "its items", "state limit cursor"},
+    {"GET", "/v1/tasks/{id}/after", false, 0, er_api_after, NULL, "what it waits for", "open results limit cursor"},
+    {"GET", "/v1/tasks/{id}/why", false, 0, er_api_why, NULL, "why it is as it is", ""},
     {"POST", "/v1/tasks/{id}/input", false, DOC, er_api_input, NULL, "to its standard input", ""},
     {"POST", "/v1/tasks/{id}/progress", false, DOC, er_api_progress, NULL, "report progress", ""},
     {"POST", "/v1/tasks/{id}/{name}", false, SMALL, er_api_action, NULL, "cancel, pause, resume, retry, requeue", "wait"},
@@ -37,8 +39,16 @@ const struct er_route er_routes[] = {
     {"GET", "/v1/queues/{name}", false, 0, er_api_queue_get, NULL, "one queue", ""},
     {"PUT", "/v1/queues/{name}", false, SMALL, er_api_queue_put, NULL, "set a queue's limits", ""},
     {"DELETE", "/v1/queues/{name}", false, SMALL, er_api_queue_delete, NULL, "remove a queue", ""},
+    {"POST", "/v1/pause", false, SMALL, er_api_pause, NULL, "pause a queue or everything", ""},
+    {"POST", "/v1/resume", false, SMALL, er_api_resume, NULL, "let it go on", ""},
+    {"GET", "/v1/limits", false, 0, er_api_limits, NULL, "limits of limit keys", ""},
+    {"GET", "/v1/limits/{name}", false, 0, er_api_limits, NULL, "of one", ""},
+    {"PUT", "/v1/limits/{name}", false, SMALL, er_api_limit_put, NULL, "set them", ""},
+    {"DELETE", "/v1/limits/{name}", false, SMALL, er_api_limit_delete, NULL, "remove them", ""},
     {"GET", "/v1/types", false, 0, er_api_types, NULL, "registered types", ""},
     {"GET", "/v1/types/{name}", false, 0, er_api_types, NULL, "one type", ""},
+    {"PUT", "/v1/types/{name}", false, SMALL, er_api_type_put, NULL, "define a type", ""},
+    {"DELETE", "/v1/types/{name}", false, SMALL, er_api_type_delete, NULL, "forget its definition", ""},
     {"GET", "/v1/stats", false, 0, er_api_stats, NULL, "counts, workers, the daemon", ""},
     {"GET", "/v1/doctor", false, 0, er_api_doctor, NULL, "checks", ""},
     {"POST", "/v1/shutdown", false, SMALL, er_api_shutdown, NULL, "end the daemon", ""},
@@ -103,18 +113,18 @@ er_call_ndjson(struct er_call *call, int status, struct er_buf *body)
 }
 
 static void
-problem(struct er_call *call, int code, const char *field, const char *extra,
+problem(struct er_call *call, int status, int code, const char *field, const char *extra,
         const char *fmt, va_list ap)
 {
     char detail[1024];
     struct er_buf b;
     (void)vsnprintf(detail, sizeof detail, fmt, ap);
     er_buf_init(&b, 0);
-    er_problem_json(&b, code, detail, field, extra);
+    er_problem_json_status(&b, status, code, detail, field, extra);
     if (call->req && (code == ER_EFULL || code == ER_ECLOSED) && !call->answered) {
         er_http_add_header(call->req, "Retry-After", "1");
     }
-    reply(call, er_error_http(code), "application/problem+json", &b);
+    reply(call, status, "application/problem+json", &b);
 }
 
 void
@@ -122,7 +132,7 @@ er_call_problem(struct er_call *call, int code, const char *field, const char *f
 {
     va_list ap;
     va_start(ap, fmt);
-    problem(call, code, field, NULL, fmt, ap);
+    problem(call, er_error_http(code), code, field, NULL, fmt, ap);
     va_end(ap);
 }
 
@@ -132,7 +142,17 @@ er_call_problem_extra(struct er_call *call, int code, const char *field,
 {
     va_list ap;
     va_start(ap, fmt);
-    problem(call, code, field, extra_json, fmt, ap);
+    problem(call, er_error_http(code), code, field, extra_json, fmt, ap);
+    va_end(ap);
+}
+
+void
+er_call_problem_status(struct er_call *call, int status, int code, const char *field,
+                       const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    problem(call, status, code, field, NULL, fmt, ap);
     va_end(ap);
 }
 

@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "model/env_rules.h"
 #include "serve/http.h"
+#include "serve/serial.h"
 #include "wire/places.h"
 
 struct er_supervisor;
@@ -20,11 +21,20 @@ struct er_server_config {
     er_usec backoff_for; /* base of the backoff, likewise */
     er_usec backoff_cap; /* and its ceiling */
     er_usec grace_for;
+    er_usec drain_for; /* how long what runs may go on after SIGTERM */
+    er_usec ageing;    /* what a priority is worth */
     int64_t output_head, output_tail;
     int max_losses;
     struct er_retention retention;
     unsigned socket_mode;
     bool group_may_ask; /* a system instance: peers of other uids, by the socket's mode */
+};
+
+/* How the daemon ends: docs/SEMANTICS.md, "Shutdown". In the order of their haste. */
+enum er_end {
+    ER_END_KEEP,  /* what runs goes on under its worker */
+    ER_END_DRAIN, /* it has some time to end by itself, and is then put back */
+    ER_END_NOW,   /* it is put back at once */
 };
 
 struct er_server {
@@ -35,10 +45,13 @@ struct er_server {
     const struct er_places *places;
     struct er_server_config config;
     struct er_env_rules env_rules;
-    char *default_env;  /* JSON object: for tasks that bring none */
-    er_usec started_at; /* wall */
+    char *default_env;    /* JSON object: for tasks that bring none */
+    er_usec started_at;   /* wall */
+    er_usec clock_offset; /* at the start: wall minus boot */
     bool stopping;
-    void (*on_shutdown)(struct er_server *s, bool now); /* a client asked for it */
+    struct er_serial settings; /* changes of queues, limits, types, pauses */
+    struct er_serial edits;    /* PATCH */
+    void (*on_shutdown)(struct er_server *s, enum er_end how); /* a client asked for it */
 };
 
 /* One request on its way through a route. Lives until its connection is done with it and
@@ -85,6 +98,9 @@ void er_call_problem(struct er_call *call, int code, const char *field, const ch
 /* The same with further members: raw JSON such as "\"state\":\"completed\"". */
 void er_call_problem_extra(struct er_call *call, int code, const char *field,
                            const char *extra_json, const char *fmt, ...) ER_PRINTF(5, 6);
+/* The same with a status other than the code's own. */
+void er_call_problem_status(struct er_call *call, int status, int code, const char *field,
+                            const char *fmt, ...) ER_PRINTF(5, 6);
 /* A number in the query between lo and hi, or `otherwise` when it is absent. On a bad one
  * answers the call and returns false. */
 bool er_call_number(struct er_call *call, const char *name, int64_t lo, int64_t hi,
@@ -102,34 +118,49 @@ bool er_call_known(struct er_call *call, const json_t *o, const char *const *nam
 /* Reads the task and answers with it, or with 404. With `location`: 201 and Location. */
 void er_call_task(struct er_call *call, er_task_id id, int status, bool location);
 
-/* api_submit.c */
+/* The routes; each stands in the file of its name. */
 er_route_fn er_api_submit;
 void er_api_submit_line(struct er_call *call, const char *line, size_t len);
-/* api_tasks.c */
-er_route_fn er_api_list, er_api_show, er_api_edit, er_api_delete, er_api_action,
-    er_api_actions, er_api_input, er_api_progress, er_api_result, er_api_attempts,
-    er_api_items, er_api_clean;
-/* api_log.c */
-er_route_fn er_api_log;
-/* api_events.c */
-er_route_fn er_api_events;
+er_route_fn er_api_list, er_api_show, er_api_edit;
+/* api_parts.c */
+er_route_fn er_api_result, er_api_attempts, er_api_items, er_api_after, er_api_why;
+/* api_change.c, api_many.c */
+er_route_fn er_api_delete, er_api_action, er_api_actions, er_api_clean;
+/* api_live.c */
+er_route_fn er_api_input, er_api_progress;
+er_route_fn er_api_log, er_api_events;
 /* api_work.c */
 er_route_fn er_api_claim, er_api_report;
 void er_api_report_line(struct er_call *call, const char *line, size_t len);
-/* api_admin.c */
+/* api_queues.c, api_limits.c, api_types.c */
 er_route_fn er_api_queues, er_api_queue_get, er_api_queue_put, er_api_queue_delete,
-    er_api_types, er_api_stats, er_api_health, er_api_ready, er_api_metrics,
-    er_api_shutdown, er_api_doctor, er_api_index;
+    er_api_pause, er_api_resume;
+er_route_fn er_api_limits, er_api_limit_put, er_api_limit_delete;
+er_route_fn er_api_types, er_api_type_put, er_api_type_delete;
+/* api_stats.c, api_doctor.c, api_admin.c */
+er_route_fn er_api_stats, er_api_health, er_api_ready, er_api_metrics, er_api_doctor,
+    er_api_shutdown, er_api_index;
 
 /* supervise.c: the local worker. */
 int er_supervisor_start(struct er_server *s, struct er_err *err) ER_MUSTCHECK;
-/* A worker with that pid has attached to a session, or has lost its link. */
-void er_supervisor_attached(struct er_supervisor *v, int64_t session, int pid);
+/* A worker with that pid has attached to a session, or has lost its link. One that is of
+ * another version and not the child that we started takes no more work: it drains beside
+ * a new one. */
+void er_supervisor_attached(struct er_supervisor *v, int64_t session, int pid,
+                            const char *version);
 void er_supervisor_detached(struct er_supervisor *v, int64_t session);
-/* Ends the local workers that have nothing to do, or (now) all of them after they have put
- * back what runs; `done` is called when that is so or the bound is over. */
-void er_supervisor_stop(struct er_supervisor *v, bool now, void (*done)(void *ctx),
-                        void *ctx);
+/* The version of a session's worker; NULL = unknown. Borrowed for the turn. */
+const char *er_supervisor_version(const struct er_supervisor *v, int64_t session);
+/* The setting `concurrency` has changed, or what runs under workers that drain has. */
+void er_supervisor_set_slots(struct er_supervisor *v);
+/* How many slots a worker that comes now gets. */
+int er_supervisor_slots(const struct er_supervisor *v, int64_t session);
+/* Ends the local workers: those that have nothing to do (KEEP); all, when what they run has
+ * ended (DRAIN, without a bound: say NOW when it is over); all, after they have put back
+ * what runs (NOW; what has not ended after `patience` is killed). `done` is called when that
+ * is so. More haste may be asked for later. */
+void er_supervisor_stop(struct er_supervisor *v, enum er_end how, er_usec patience,
+                        void (*done)(void *ctx), void *ctx);
 void er_supervisor_free(struct er_supervisor *v);
 /* Restarts since the start, and whether it has given up for now. */
 void er_supervisor_stats(const struct er_supervisor *v, int64_t *out_restarts,

@@ -6,6 +6,9 @@
  * on_gone), the session is dead and the engine clears up after it (er_engine_session_dead).
  *   link lost, process alive   10 s for a new hello, then it is killed
  *   found at the start         lock free: dead; held: 10 s for its hello, then killed
+ * A worker of another version that comes back after an upgrade takes no more work and ends
+ * with its last task, beside a new one; the slots that it still uses are not given to the
+ * new one, so that `concurrency` holds.
  * A new worker is started when no session is left that may come back. The first restart
  * after a healthy time is at once, then 1 s, 2 s ... 60 s; from the fifth in a row the
  * pause is 60 s: never given up, never a storm.
@@ -37,7 +40,8 @@
 #define LOOKS_MAX   1000
 #define HEALTHY_FOR (60 * ER_USEC_PER_SEC)
 #define PAUSE_MAX_S 60
-#define STOP_MS     15000 /* bound of a stop: grace + 5 s and some */
+#define KEEP_MS     2000 /* for idle workers to go, when the others go on without us */
+#define BURY_MS     2500 /* from the kill of a worker until its tasks are put back */
 
 /* One session of a local worker. */
 struct guard {
@@ -47,6 +51,8 @@ struct guard {
     int pid;
     int pidfd; /* -1 = not watched */
     bool connected, ending;
+    bool old; /* of another version: it drains */
+    char version[32];
     bool gone; /* its process is dead; `looks` at its lock since */
     int looks;
     uv_poll_t poll;
@@ -65,8 +71,13 @@ struct er_supervisor {
     uv_timer_t again; /* the pause before a restart */
     bool waiting;
     uv_signal_t sigchld;
-    bool stopping, stop_now;
+    bool stopping;
+    enum er_end how;
+    bool killed; /* what did not end in time */
     uv_timer_t stop_timer;
+    struct er_sub *sub; /* facts, while an old worker drains: its slots become free */
+    uv_timer_t later;
+    int slots, old_load; /* see slots_left */
     void (*stop_done)(void *ctx);
     void *stop_ctx;
 };
@@ -124,16 +135,36 @@ lock_is_free(const char *path)
     return is_free;
 }
 
+struct load {
+    int64_t session;
+    size_t n_runs, n_running;
+};
+
+static void
+on_load(void *ctx, const struct er_session_view *view)
+{
+    struct load *l = ctx;
+    if (view->id == l->session) {
+        l->n_runs = view->n_runs;
+        l->n_running = view->n_running;
+    }
+}
+
 static void
 bury(struct guard *g)
 {
     struct er_supervisor *v = g->v;
-    er_engine_session_dead(v->server->engine, g->session, !g->ending);
+    struct load l = {.session = g->session};
+    er_engine_sessions(v->server->engine, on_load, &l);
+    er_engine_session_dead(v->server->engine, g->session, !g->ending || l.n_runs > 0);
     (void)unlink(g->lock);
     if (g->pid == v->child) {
         v->child = 0;
     }
     remove_guard(g);
+    if (!v->stopping) {
+        er_supervisor_set_slots(v);
+    }
     consider(v);
 }
 
@@ -330,19 +361,51 @@ pause_ms(struct er_supervisor *v)
     return (uint64_t)s * 1000;
 }
 
+static void
+stopped(struct er_supervisor *v)
+{
+    void (*done)(void *ctx) = v->stop_done;
+    v->stop_done = NULL;
+    if (done) {
+        done(v->stop_ctx);
+    }
+}
+
+/* Whether a session is there, or may come back, that takes work. */
+static bool
+is_served(const struct er_supervisor *v)
+{
+    for (const struct guard *g = v->guards; g; g = g->next) {
+        if (!g->old) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the end of somebody is waited for. */
+static bool
+is_awaited(const struct er_supervisor *v)
+{
+    for (const struct guard *g = v->guards; g; g = g->next) {
+        if (g->ending || v->how != ER_END_KEEP) {
+            return true;
+        }
+    }
+    return v->child != 0 && !v->child_hello;
+}
+
 /* Starts a worker if none is there nor may come back. */
 static void
 consider(struct er_supervisor *v)
 {
     if (v->stopping) {
-        if (!v->guards && v->child == 0 && v->stop_done) {
-            void (*done)(void *ctx) = v->stop_done;
-            v->stop_done = NULL;
-            done(v->stop_ctx);
+        if (!is_awaited(v)) {
+            stopped(v);
         }
         return;
     }
-    if (v->guards || v->child || v->waiting) {
+    if (is_served(v) || v->child || v->waiting) {
         return;
     }
     v->waiting = true;
@@ -383,8 +446,107 @@ on_view(void *ctx, const struct er_session_view *view)
     }
 }
 
+/* ---- slots ---- */
+
+static void
+add_old_load(void *ctx, const struct er_session_view *view)
+{
+    struct er_supervisor *v = ctx;
+    const struct guard *g = find_guard(v, view->id);
+    if (g && g->old) {
+        v->old_load += (int)view->n_runs;
+    }
+}
+
+/* What is left of `concurrency` beside what old workers still run. */
+static int
+slots_left(struct er_supervisor *v)
+{
+    v->old_load = 0;
+    er_engine_sessions(v->server->engine, add_old_load, v);
+    int left = v->server->config.concurrency - v->old_load;
+    return left > 0 ? left : 0;
+}
+
+static void
+set_slots(void *ctx, const struct er_session_view *view)
+{
+    struct er_supervisor *v = ctx;
+    const struct guard *g = find_guard(v, view->id);
+    if (g && !g->old) {
+        er_engine_set_slots(v->server->engine, view->id, v->slots);
+    }
+}
+
+static bool
+has_old(const struct er_supervisor *v)
+{
+    for (const struct guard *g = v->guards; g; g = g->next) {
+        if (g->old) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+on_later(uv_timer_t *t)
+{
+    struct er_supervisor *v = t->data;
+    struct er_buf b;
+    if (!v->sub) {
+        return;
+    }
+    er_buf_init(&b, 0);
+    er_sub_pull(v->sub, &b, (size_t)64 << 10);
+    er_buf_fini(&b);
+    if (has_old(v)) {
+        er_supervisor_set_slots(v);
+    } else {
+        er_engine_unsubscribe(v->sub);
+        v->sub = NULL;
+    }
+}
+
+/* Some fact: perhaps an old worker's task has ended. What follows from it in the engine
+ * comes first. */
+static void
+on_fact(void *ctx)
+{
+    struct er_supervisor *v = ctx;
+    (void)uv_timer_start(&v->later, on_later, 0, 0);
+}
+
 void
-er_supervisor_attached(struct er_supervisor *v, int64_t session, int pid)
+er_supervisor_set_slots(struct er_supervisor *v)
+{
+    v->slots = slots_left(v);
+    er_engine_sessions(v->server->engine, set_slots, v);
+    if (has_old(v) && !v->sub) {
+        v->sub = er_engine_subscribe(v->server->engine, &(struct er_sub_filter){0}, -1,
+                                     on_fact, v);
+    } else if (!has_old(v) && v->sub) {
+        on_fact(v);
+    }
+}
+
+int
+er_supervisor_slots(const struct er_supervisor *v, int64_t session)
+{
+    (void)session;
+    return slots_left((struct er_supervisor *)(uintptr_t)v);
+}
+
+const char *
+er_supervisor_version(const struct er_supervisor *v, int64_t session)
+{
+    const struct guard *g = find_guard((struct er_supervisor *)(uintptr_t)v, session);
+    return g && g->version[0] ? g->version : NULL;
+}
+
+void
+er_supervisor_attached(struct er_supervisor *v, int64_t session, int pid,
+                       const char *version)
 {
     struct guard *g = find_guard(v, session);
     if (!g) {
@@ -394,11 +556,26 @@ er_supervisor_attached(struct er_supervisor *v, int64_t session, int pid)
     }
     v->child_hello = v->child_hello || pid == v->child;
     g->connected = true;
+    (void)snprintf(g->version, sizeof g->version, "%s", version ? version : "");
     watch_pid(g, pid);
     if (g->gone) { /* these were its last words */
         (void)uv_timer_start(&g->patience, on_gone, LOOK_MS, 0);
     } else {
         (void)uv_timer_stop(&g->patience);
+    }
+    if (v->stopping && v->how != ER_END_KEEP) {
+        g->ending = true;
+        er_engine_session_drain(v->server->engine, session, v->how == ER_END_NOW);
+    } else if (!v->stopping && pid != v->child && strcmp(g->version, ER_VERSION) != 0) {
+        er_log(ER_LOG_INFO, "supervise",
+               "worker pid %d is of version %s: it ends with its last task", pid,
+               g->version[0] ? g->version : "?");
+        g->old = g->ending = true;
+        er_engine_session_drain(v->server->engine, session, false);
+        er_supervisor_set_slots(v);
+        consider(v);
+    } else if (has_old(v)) {
+        er_supervisor_set_slots(v);
     }
 }
 
@@ -441,59 +618,81 @@ er_supervisor_start(struct er_server *s, struct er_err *err)
     (void)uv_timer_init(loop, &v->again);
     (void)uv_timer_init(loop, &v->stop_timer);
     (void)uv_signal_init(loop, &v->sigchld);
-    v->again.data = v->stop_timer.data = v->sigchld.data = v;
+    (void)uv_timer_init(loop, &v->later);
+    v->again.data = v->stop_timer.data = v->sigchld.data = v->later.data = v;
     (void)uv_signal_start(&v->sigchld, on_sigchld, SIGCHLD);
     er_engine_sessions(s->engine, adopt, v);
     consider(v);
     return 0;
 }
 
+/* What has not ended in time is killed; then there is a little time to put back what it
+ * ran. */
 static void
 on_stop_bound(uv_timer_t *t)
 {
     struct er_supervisor *v = t->data;
-    void (*done)(void *ctx) = v->stop_done;
-    v->stop_done = NULL;
-    if (done) {
-        done(v->stop_ctx);
+    if (v->how != ER_END_NOW || v->killed) {
+        stopped(v);
+        return;
     }
+    v->killed = true;
+    for (const struct guard *g = v->guards; g; g = g->next) {
+        er_log(ER_LOG_WARN, "supervise", "worker pid %d does not end: killing it",
+               g->pid);
+        if (g->pid > 0) {
+            (void)kill(g->pid, SIGKILL);
+        }
+    }
+    if (v->child && !v->child_hello) {
+        (void)kill(v->child, SIGKILL);
+    }
+    (void)uv_timer_start(t, on_stop_bound, BURY_MS, 0);
 }
 
 static void
-stop_one(void *ctx, const struct er_session_view *view)
+mark_idle(void *ctx, const struct er_session_view *view)
 {
     struct er_supervisor *v = ctx;
     struct guard *g = find_guard(v, view->id);
-    if (g && g->connected && (v->stop_now || view->n_runs == 0)) {
+    if (g && g->connected && view->n_runs == 0) {
         g->ending = true;
     }
 }
 
 void
-er_supervisor_stop(struct er_supervisor *v, bool now, void (*done)(void *ctx), void *ctx)
+er_supervisor_stop(struct er_supervisor *v, enum er_end how, er_usec patience,
+                   void (*done)(void *ctx), void *ctx)
 {
+    if (v->stopping && how <= v->how) {
+        return;
+    }
     v->stopping = true;
-    v->stop_now = v->stop_now || now;
+    v->how = how;
     v->stop_done = done;
     v->stop_ctx = ctx;
     (void)uv_timer_stop(&v->again);
-    er_engine_sessions(v->server->engine, stop_one, v);
-    bool wait = v->child && !v->child_hello;
+    if (how == ER_END_KEEP) {
+        er_engine_sessions(v->server->engine, mark_idle, v);
+    }
     for (struct guard *g = v->guards; g; g = g->next) {
+        g->ending = g->ending || how != ER_END_KEEP;
         if (g->ending) {
-            er_engine_session_drain(v->server->engine, g->session, true);
-            wait = true;
+            er_engine_session_drain(v->server->engine, g->session, how != ER_END_DRAIN);
         }
     }
-    if (wait && v->child && !v->child_hello) {
+    if (v->child && !v->child_hello) {
         (void)kill(v->child, SIGTERM); /* it has nothing yet */
     }
-    /* those that go on without us are not waited for */
-    (void)uv_timer_start(&v->stop_timer, on_stop_bound,
-                         !wait         ? 0
-                         : v->stop_now ? STOP_MS
-                                       : 2000,
-                         0);
+    /* done is not called from in here: the loop goes round once */
+    uint64_t ms = !is_awaited(v)        ? 0
+                  : how == ER_END_KEEP  ? KEEP_MS
+                  : how == ER_END_DRAIN ? 0
+                                        : (uint64_t)(patience / ER_USEC_PER_MS);
+    if (how != ER_END_DRAIN || !is_awaited(v)) {
+        v->killed = !is_awaited(v);
+        (void)uv_timer_start(&v->stop_timer, on_stop_bound, ms, 0);
+    }
 }
 
 void

@@ -77,15 +77,11 @@ add_time(struct er_buf *b, const char *name, er_usec at)
     er_buf_add_char(b, '"');
 }
 
-/* A span in seconds, without the zeros at its end; 0 = unknown. */
+/* A span in seconds, without the zeros at its end. */
 static void
-add_span(struct er_buf *b, const char *name, er_usec span)
+add_seconds(struct er_buf *b, const char *name, er_usec span)
 {
     add_name(b, name);
-    if (span <= 0) {
-        er_buf_add_str(b, "null");
-        return;
-    }
     er_usec part = span % ER_USEC_PER_SEC;
     er_buf_add_i64(b, span / ER_USEC_PER_SEC);
     if (part == 0) {
@@ -100,6 +96,17 @@ add_span(struct er_buf *b, const char *name, er_usec span)
         n--;
     }
     er_buf_add(b, digits, n);
+}
+
+/* The same, where 0 stands for unknown, or none. */
+static void
+add_span(struct er_buf *b, const char *name, er_usec span)
+{
+    if (span > 0) {
+        add_seconds(b, name, span);
+    } else {
+        add_text(b, name, NULL);
+    }
 }
 
 /* ---- tasks ---- */
@@ -177,7 +184,8 @@ add_args(struct er_buf *b, const char *args_json)
 
 /* What it is and whom it belongs to. */
 static void
-add_definition(struct er_buf *b, const struct er_task *t)
+add_definition(struct er_buf *b, const struct er_task *t,
+               const struct er_task_json_more *more)
 {
     er_buf_add_str(b, "{\"id\":");
     er_buf_add_i64(b, t->id);
@@ -188,7 +196,9 @@ add_definition(struct er_buf *b, const struct er_task *t)
     add_text(b, "state", er_task_state_word(er_task_shown_state(t)));
     add_bool(b, "held", t->held);
     add_bool(b, "cancel_requested", t->cancel_requested);
+    add_bool(b, "pause_requested", more->pause_requested);
     add_int(b, "priority", t->priority);
+    add_int(b, "cost", t->cost);
     add_args(b, t->args_json);
     add_text(b, "cwd", t->cwd);
     add_int(b, "attempt", t->attempt);
@@ -196,6 +206,11 @@ add_definition(struct er_buf *b, const struct er_task *t)
     add_int(b, "failures", t->failures);
     add_int(b, "losses", t->losses);
     add_int(b, "retries", t->retries);
+    add_seconds(b, "backoff_s", t->backoff_for);
+    add_text(b, "on_lost", er_on_lost_word(t->on_lost));
+    add_span(b, "timeout_s", t->timeout_for);
+    add_span(b, "heartbeat_s", t->heartbeat_for);
+    add_seconds(b, "grace_s", t->grace_for);
     add_text(b, "correlation_id", t->correlation);
     add_known(b, "parent", t->parent);
     add_text(b, "key", t->key);
@@ -222,6 +237,11 @@ add_outcome(struct er_buf *b, const struct er_task *t,
     add_known(b, "signal", t->signal);
     add_raw(b, "error", t->error_json, "null");
     add_raw(b, "warnings", t->warnings_json, "[]");
+    add_int(b, "items_completed", t->items_completed);
+    add_int(b, "items_failed", t->items_failed);
+    if (more->with_checkpoint) {
+        add_raw(b, "checkpoint", t->checkpoint_json, "null");
+    }
     add_text(b, "worker", t->worker);
     add_known(b, "pid", more->pid);
     add_span(b, "cpu_s", t->cpu_for);
@@ -236,7 +256,7 @@ er_task_json(struct er_buf *b, const struct er_task *t,
     if (!more) {
         more = &nothing;
     }
-    add_definition(b, t);
+    add_definition(b, t, more);
     add_after(b, more);
     add_text(b, "waiting_for", more->waiting_for);
     add_time(b, "created_at", t->created_at);
@@ -244,6 +264,7 @@ er_task_json(struct er_buf *b, const struct er_task *t,
     add_time(b, "started_at", t->started_at);
     add_time(b, "finished_at", t->finished_at);
     add_time(b, "resumes_at", t->resumes_at);
+    add_time(b, "expires_at", t->expires_at);
     add_outcome(b, t, more);
     er_buf_add_char(b, '}');
 }

@@ -21,13 +21,17 @@ struct er_task_json_after {
 struct er_task_json_more {
     const char *progress_json; /* newer than the row's; NULL = the row's */
     int64_t pid;               /* of the running attempt; 0 = unknown */
+    bool pause_requested;      /* it runs, and its worker is to stop it where it is */
     const char *waiting_for;   /* a sentence; NULL = none */
     bool has_after;            /* the following are known; otherwise `after` is null */
     const struct er_task_json_after *after;
     size_t n_after;
-    bool after_more; /* there are more than these */
+    bool after_more;      /* there are more than these */
+    bool with_checkpoint; /* up to 64 KiB: for one task, not for lists */
 };
-/* Adds a task as INTERFACE describes it, and cwd, attempts and cancel_requested. */
+/* Adds a task as INTERFACE describes it, and cwd, attempts, cancel_requested and
+ * pause_requested, what was asked for it (cost, backoff_s, timeout_s, ...) and how many of
+ * its items are stored. */
 void er_task_json(struct er_buf *b, const struct er_task *t,
                   const struct er_task_json_more *more);
 

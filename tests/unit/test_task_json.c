@@ -24,6 +24,11 @@ sample_task(void)
         .args_json = "{\"argv\":[\"make\"]}",
         .correlation = "c1",
         .retries = 2,
+        .cost = 3,
+        .on_lost = ER_ON_LOST_HOLD,
+        .heartbeat_for = 1500000,
+        .grace_for = 5000000,
+        .items_completed = 7,
         .attempt = 3,
         .created_at = 1769851800123000,
         .run_at = ER_NEVER,
@@ -74,7 +79,17 @@ task__shows_what_is_known_and_null_for_the_rest(void **state)
         {"state", "\"running\""},
         {"held", "false"},
         {"cancel_requested", "false"},
+        {"pause_requested", "false"},
         {"priority", "0"},
+        {"cost", "3"},
+        {"backoff_s", "0"},
+        {"on_lost", "\"hold\""},
+        {"timeout_s", "null"},
+        {"heartbeat_s", "1.5"},
+        {"grace_s", "5"},
+        {"expires_at", "null"},
+        {"items_completed", "7"},
+        {"items_failed", "0"},
         {"args", "{\"argv\":[\"make\"]}"},
         {"cwd", "null"},
         {"attempt", "3"},
@@ -111,6 +126,27 @@ task__shows_what_is_known_and_null_for_the_rest(void **state)
         check_member(o, members[i][0], members[i][1]);
     }
     assert_int_equal(json_object_size(o), n);
+    json_decref(o);
+}
+
+static void
+task__shows_what_was_asked_of_it(void **state)
+{
+    (void)state;
+    struct er_task t = sample_task();
+    struct er_task_json_more more = {.pause_requested = true, .with_checkpoint = true};
+    t.expires_at = t.created_at;
+    t.backoff_for = 250000;
+    t.checkpoint_json = "{\"at\":3}";
+    json_t *o = encode(&t, &more);
+    check_member(o, "pause_requested", "true");
+    check_member(o, "checkpoint", "{\"at\":3}");
+    check_member(o, "backoff_s", "0.25");
+    check_member(o, "expires_at", "\"2026-01-31T09:30:00.123Z\"");
+    json_decref(o);
+    t.checkpoint_json = NULL;
+    o = encode(&t, &more);
+    check_member(o, "checkpoint", "null");
     json_decref(o);
 }
 
@@ -308,6 +344,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(task__shows_what_is_known_and_null_for_the_rest),
+        cmocka_unit_test(task__shows_what_was_asked_of_it),
         cmocka_unit_test(task__shows_how_it_ended),
         cmocka_unit_test(task__takes_in_what_its_row_does_not_say),
         cmocka_unit_test(task__shows_a_held_one_as_paused),
