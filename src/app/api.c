@@ -332,8 +332,8 @@ er_api_post(struct er_app *app, const char *method, const char *target,
 }
 
 int
-er_api_put(struct er_app *app, const char *method, const char *target, json_t *body,
-           json_t **out, struct er_err *err)
+er_api_json(struct er_app *app, const char *method, const char *target, json_t *body,
+            json_t **out, struct er_err *err)
 {
     struct er_buf b;
     char *text = json_dumps(body, JSON_COMPACT);

@@ -39,8 +39,8 @@ int er_api_get(struct er_app *app, const char *target, json_t **out,
 int er_api_post(struct er_app *app, const char *method, const char *target,
                 const struct er_buf *body, json_t **out, struct er_err *err) ER_MUSTCHECK;
 /* The same with a JSON value as the body, which it takes; a method of NULL is PUT. */
-int er_api_put(struct er_app *app, const char *method, const char *target, json_t *body,
-               json_t **out, struct er_err *err) ER_MUSTCHECK;
+int er_api_json(struct er_app *app, const char *method, const char *target, json_t *body,
+                json_t **out, struct er_err *err) ER_MUSTCHECK;
 /* Takes an error answer apart: keeps the problem, returns its code with its words. */
 int er_api_problem(struct er_app *app, int status, const struct er_buf *body,
                    struct er_err *err);

@@ -78,13 +78,19 @@ er_await_exit_code(const json_t *task)
     return code > 0 && code < 256 ? (int)code : 1;
 }
 
+/* Whether it failed by its own exit code or a signal, which says it all. */
+static bool
+is_plain(const json_t *task)
+{
+    const char *code = er_json_text(json_object_get(task, "error"), "code");
+    return code && (strcmp(code, "exit") == 0 || strcmp(code, "signal") == 0);
+}
+
 void
 er_await_complain(const json_t *task)
 {
     const json_t *error = json_object_get(task, "error");
-    const char *code = er_json_text(error, "code");
-    bool plain = code && (strcmp(code, "exit") == 0 || strcmp(code, "signal") == 0);
-    const char *message = plain ? NULL : er_json_text(error, "message");
+    const char *message = is_plain(task) ? NULL : er_json_text(error, "message");
     const char *advice = er_json_text(error, "suggested_action");
     struct er_buf b;
     er_buf_init(&b, 0);
@@ -95,14 +101,17 @@ er_await_complain(const json_t *task)
     er_buf_fini(&b);
 }
 
-/* The command itself says why it failed, unless it never ran or was ended by us. */
+/* The command itself says why it failed, unless it never ran, was ended by us, or its end
+ * was judged by something else than its exit code. */
 static bool
 is_to_be_told(const json_t *task)
 {
     int64_t code = er_json_int(task, "exit_code", -1);
+    bool error = json_is_object(json_object_get(task, "error"));
     return er_json_state(task) != ER_TASK_COMPLETED &&
            ((code < 0 && er_json_int(task, "signal", 0) == 0) || code == 126 ||
-            code == 127 || er_json_state(task) == ER_TASK_CANCELLED);
+            code == 127 || er_json_state(task) == ER_TASK_CANCELLED ||
+            (error && !is_plain(task)));
 }
 
 int

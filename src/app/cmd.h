@@ -5,7 +5,6 @@
 #define ER_APP_CMD_H
 
 #include "app/app.h"
-#include "app/render.h"
 #include "app/submit.h"
 
 extern const struct er_cmd er_cmd_add, er_cmd_submit, er_cmd_tasks, er_cmd_show,
@@ -18,9 +17,6 @@ extern const struct er_cmd er_cmd_add, er_cmd_submit, er_cmd_tasks, er_cmd_show,
 /* Queues a task for each line of standard input: the exit code. */
 int er_bulk_submit(struct er_app *app, const struct er_submit *s, const char *type,
                    bool atomic);
-/* A table of queues or limit keys, and its rows, of what GET /v1/queues or /limits says. */
-struct er_table *er_gate_table(void);
-void er_gate_row(struct er_table *table, const json_t *gate, er_usec now);
 /* Prints the usage of one command. */
 void er_help_print(const struct er_cmd *cmd);
 /* Prints the list of all commands. */

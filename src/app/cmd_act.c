@@ -339,7 +339,7 @@ act_on_switch(struct er_app *app, const char *action, const struct act *o)
     }
     bool pause = strcmp(action, "pause") == 0;
     int rc =
-        er_api_put(app, "POST", pause ? "/v1/pause" : "/v1/resume", body, &answer, &err);
+        er_api_json(app, "POST", pause ? "/v1/pause" : "/v1/resume", body, &answer, &err);
     if (rc) {
         return er_app_fail(rc, &err);
     }

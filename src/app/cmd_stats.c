@@ -7,6 +7,7 @@
 
 #include "app/api.h"
 #include "app/cmd.h"
+#include "app/gate.h"
 #include "app/show.h"
 #include "model/duration.h"
 

@@ -304,7 +304,7 @@ change_type(struct er_app *app, const char *target, const struct types *o, json_
         json_decref(d);
         return rc;
     }
-    return er_api_put(app, NULL, target, d, out, err);
+    return er_api_json(app, NULL, target, d, out, err);
 }
 
 static int

@@ -6,7 +6,6 @@
 
 #include <jansson.h>
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "base/error.h"
 #include "wire/places.h"
@@ -26,7 +25,5 @@ void er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *
 void er_doctor_files(struct er_doctor *d, const struct er_places *p);
 /* The machine: clocks, limits on open files, processes and inotify. */
 void er_doctor_machine(struct er_doctor *d, const struct er_places *p);
-/* How many open files process `pid` may have, and has (-1 = unknown). */
-void er_doctor_open_files(int pid, int64_t *out_limit, int64_t *out_used);
 
 #endif

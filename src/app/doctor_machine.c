@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,8 +80,9 @@ check_clocks(struct er_doctor *d, const struct er_places *p)
 
 /* ---- limits ---- */
 
-void
-er_doctor_open_files(int pid, int64_t *out_limit, int64_t *out_used)
+/* How many open files process `pid` may have, and has (-1 = unknown). */
+static void
+count_files(int pid, int64_t *out_limit, int64_t *out_used)
 {
     char path[64], line[256];
     (void)snprintf(path, sizeof path, "/proc/%d/limits", pid);
@@ -109,7 +111,7 @@ static void
 check_files(struct er_doctor *d)
 {
     int64_t limit, used;
-    er_doctor_open_files(d->daemon > 0 ? d->daemon : (int)getpid(), &limit, &used);
+    count_files(d->daemon > 0 ? d->daemon : (int)getpid(), &limit, &used);
     if (limit < 0) {
         return; /* no limit, or it belongs to somebody else */
     }

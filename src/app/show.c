@@ -103,7 +103,8 @@ er_show_add_cause(const json_t *task, struct er_buf *b)
     int64_t code = er_json_int(task, "exit_code", -1);
     int64_t signal = er_json_int(task, "signal", 0);
     const char *word = er_json_text(json_object_get(task, "error"), "code");
-    if (signal > 0) {
+    bool ours = word && strcmp(word, "signal") != 0; /* the signal was from us */
+    if (signal > 0 && !ours) {
         const char *name = signal_name(signal);
         er_buf_addf(b, "signal %" PRId64 "%s%s%s", signal, name ? " (" : "",
                     name ? name : "", name ? ")" : "");

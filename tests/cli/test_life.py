@@ -97,6 +97,27 @@ def submit__circle_in_a_batch_is_shown(c):
     same(r.stderr.decode(), "errand: line 1: these wait for each other (a -> b -> a)\n")
 
 
+@test
+def add__wait_tells_of_an_end_that_the_command_does_not(c):
+    end = {}
+
+    def handle(request):
+        return accept_all(request) if request.method == "POST" else (200, task(7, "failed", **end))
+    c.daemon(handle)
+    error = lambda code, message, advice=None: {
+        "class": "retryable", "code": code, "message": message, "suggested_action": advice}
+    for end, code, text in [
+            ({"exit_code": 0, "error": error("items-failed", "only 50 % of the items completed")}, 1,
+             "task 7 failed with items-failed: only 50 % of the items completed"),
+            ({"signal": 15, "error": error("timeout", "it ran longer than 2s")}, 143,
+             "task 7 failed with timeout: it ran longer than 2s"),
+            ({"exit_code": 3, "error": error("no-login", "not logged in", "log in")}, 3,
+             "task 7 failed with exit code 3: not logged in (log in)"),
+            ({"exit_code": 3, "error": error("exit", "exit code 3")}, 3, None),
+            ({"signal": 9, "error": error("signal", "signal 9")}, 137, None)]:
+        expect(c.run("add", "--wait", "x"), code, "7\n", f"errand: {text}\n" if text else "")
+
+
 # ---- edit -----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Queues and limit keys as rows of a table: their settings, what runs and waits, and when
+ * the next one may start. A gate is the JSON of GET /v1/queues or /v1/limits. */
+#ifndef ER_APP_GATE_H
+#define ER_APP_GATE_H
+
+#include <jansson.h>
+
+#include "app/render.h"
+
+struct er_table *er_gate_table(void);
+void er_gate_row(struct er_table *table, const json_t *gate, er_usec now);
+
+#endif
