@@ -84,8 +84,9 @@ void er_store_rollback(struct er_store *s);
  * until the next call. */
 const char *er_store_failure(const struct er_store *s);
 
-/* How long a priority is worth: rank = created_at - priority x step. Set once, before the
- * first verb; ER_AGEING when never set. Tasks keep the rank that they were given. */
+/* How long a priority is worth: rank = created_at - priority x step, or the end of the
+ * numbers where that is beyond them. Set once, before the first verb; ER_AGEING when never
+ * set. Tasks keep the rank that they were given, until their priority is edited. */
 void er_store_set_ageing(struct er_store *s, er_usec step);
 
 /* ---- submit ---------------------------------------------------------------------- */
@@ -122,8 +123,9 @@ struct er_new_task {
     const struct er_new_after *after;
     size_t n_after;
     /* out */
-    int status;    /* 0; EXISTS: key used with another body (id = its task); NOTFOUND: an
-                   unknown dependency (bad_after) or parent (bad_after = -1); INVALID: a
+    int status;    /* 0; EXISTS: key used with another body (id = its task); NOTFOUND: a
+                   dependency that never was (bad_after; one of which nothing is left has
+                   ended as asked for), or an unknown parent (bad_after = -1); INVALID: a
                    cycle among refs (bad_after), or tags that are not an array of strings
                    (bad_after = -1); CANCELLED: a row of an atomic batch whose neighbour
                    failed; FULL: the queue's size is reached (waiting, queue_size) */
@@ -190,9 +192,10 @@ struct er_finish {
     int status; /* 0; ER_ELOST: not this attempt's task any more; ER_EINVALID: a state to
                    which what runs cannot go */
 };
-/* Ends attempts that run or are paused in place. A task that became final releases or cancels its dependents in the same
- * transaction (transitively), each with its own facts; the expected duration of its
- * signature is learnt from completed attempts. */
+/* Ends attempts that run or are paused in place. A task that became final releases or
+ * cancels its dependents in the same transaction (transitively), each with its own facts;
+ * the expected duration of its signature is learnt from completed attempts. What one costs
+ * does not depend on how many a dependent waits for. */
 int er_store_finish(struct er_store *s, er_usec now, struct er_finish *rows,
                     size_t n) ER_MUSTCHECK;
 
@@ -242,7 +245,7 @@ struct er_change {
     bool held;                /* out, likewise */
     int attempt;              /* out, with running */
     int64_t session;          /* out, with running or paused in place; else 0 */
-    int64_t dependents; /* out of er_store_retry: how many tasks were cancelled because
+    int64_t dependents;    /* out of er_store_retry: how many tasks were cancelled because
                                  of this one, and stay so */
     bool cancel_requested; /* out: running or paused in place, and to be cancelled */
     int64_t items_completed, items_failed; /* out of er_store_look: stored for it */
@@ -250,7 +253,8 @@ struct er_change {
 /* Changes nothing: fills the outputs of each row, as they are within the transaction. */
 int er_store_look(struct er_store *s, struct er_change *rows, size_t n) ER_MUSTCHECK;
 /* waiting -> cancelled at once (dependents too); running or paused in place:
- * cancel_requested is set, the worker must be told; final: ER_ESTATE. `reason` and `by` go into the fact's data. */
+ * cancel_requested is set, the worker must be told; final: ER_ESTATE. `reason` and `by` go
+ * into the fact's data. */
 int er_store_cancel(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
                     const char *reason, const char *by) ER_MUSTCHECK;
 /* Sets or clears the hold flag of what waits (facts task-paused/-resumed with reason);
@@ -260,8 +264,9 @@ int er_store_cancel(struct er_store *s, er_usec now, struct er_change *rows, siz
 int er_store_hold(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
                   bool held) ER_MUSTCHECK;
 /* final -> queued as a new run: run + 1, failures, losses, progress, result and error
- * cleared (checkpoint and items too if it had completed; else only failed items), no expiry; attempts keep counting; its
- * rank is that of a task made now. Dependencies are not waited for again. */
+ * cleared (checkpoint and items too if it had completed; else only failed items), no expiry;
+ * attempts keep counting; its rank is that of a task made now. Dependencies are not waited
+ * for again. */
 int er_store_retry(struct er_store *s, er_usec now, struct er_change *rows,
                    size_t n) ER_MUSTCHECK;
 /* Deletes finished tasks, leaving tombstones; fact task-removed. The log files are the
@@ -286,9 +291,12 @@ struct er_edit {
     er_task_id chain[16];
     size_t n_chain;
 };
-/* Changes one task that waits; fact task-changed. ER_ESTATE: running or final; ER_EINVALID:
- * a cycle (chain), or a dependency on itself; ER_ENOTFOUND with bad_after: an unknown one. When it may
- * run and stands elsewhere now (lane, rank), it is among the ready ones again. */
+/* Changes one task that waits; fact task-changed, and task-cancelled when it has dependencies
+ * now that can no longer be met. ER_ESTATE: running, paused in place or final, or other
+ * dependencies for what a rate limit has paused; ER_EINVALID: a cycle (chain), or a
+ * dependency on itself; ER_ENOTFOUND with bad_after: one that never was. A new run_at ends a
+ * rate limit's pause. When it may run and stands elsewhere now (lane, rank), or costs
+ * something else, it is among the ready ones again. */
 int er_store_edit(struct er_store *s, er_usec now, struct er_change *row,
                   struct er_edit *edit) ER_MUSTCHECK;
 
@@ -301,7 +309,8 @@ int er_store_edit(struct er_store *s, er_usec now, struct er_change *row,
 int er_store_due(struct er_store *s, er_usec now, size_t limit,
                  er_usec *out_next) ER_MUSTCHECK;
 /* The wall clock was set by `by`: spans that are being waited for (delays, backoffs, rate
- * limits, expiries) move with it; moments that were named (run_at_fixed) stay. */
+ * limits, expiries) move with it; moments that were named (run_at_fixed) stay. No facts;
+ * next_due of the effects is the earliest moment there is now. */
 int er_store_shift(struct er_store *s, er_usec by) ER_MUSTCHECK;
 /* The first n tasks of a lane that may run, in order of (rank, id), behind the given
  * (rank, id); INT64_MIN, 0 = from the start. Returns how many in *out_n. */
@@ -336,7 +345,8 @@ struct er_queue {
     struct er_rate rates[ER_MAX_RATES];
     size_t n_rates;
 };
-/* ER_EINVALID: a negative number, or a rate out of bounds. Fact queue-changed. */
+/* ER_EINVALID: a negative number, or a rate out of bounds; leaves the transaction good. Fact
+ * queue-changed with {"queue","concurrency","size","paused","rates":["60/1m"]}. */
 int er_store_queue_put(struct er_store *s, er_usec now,
                        const struct er_queue *q) ER_MUSTCHECK;
 /* Removes the settings. ER_ESTATE: tasks that are not final are in it. ER_ENOTFOUND: it has
@@ -355,8 +365,9 @@ struct er_limit {
     struct er_rate rates[ER_MAX_RATES];
     size_t n_rates;
 };
-/* As er_store_queue_put and _remove; fact limit-changed. Removing settings is never refused
- * for tasks that carry the key: they are then without a limit. */
+/* As er_store_queue_put and _remove; fact limit-changed with {"key","concurrency","rates"}
+ * or {"key","removed":true}. Removing settings is never refused for tasks that carry the
+ * key: they are then without a limit. */
 int er_store_limit_put(struct er_store *s, er_usec now,
                        const struct er_limit *limit) ER_MUSTCHECK;
 int er_store_limit_remove(struct er_store *s, er_usec now, const char *key) ER_MUSTCHECK;
@@ -366,7 +377,8 @@ struct er_type_row {
     const char *definition_json; /* an object: src/wire/type_json.h reads it */
 };
 /* Keeps a type's definition; the same one again is a success without a fact. Fact
- * type-changed. Remove: ER_ENOTFOUND. */
+ * type-changed with {"type","definition"} or {"type","removed":true}. Remove: ER_ENOTFOUND,
+ * which leaves the transaction good. */
 int er_store_type_put(struct er_store *s, er_usec now,
                       const struct er_type_row *type) ER_MUSTCHECK;
 int er_store_type_remove(struct er_store *s, er_usec now, const char *name) ER_MUSTCHECK;
@@ -380,7 +392,8 @@ struct er_retention {
     int64_t facts;         /* most facts that stay */
     er_usec facts_for;     /* and none older than this */
     int64_t log_bytes; /* most bytes of logs of finished tasks; 0 = no bound. Beyond it
-                              the oldest go first, whatever keep and keep_for say */
+                              the oldest go first, whatever keep and keep_for say, but
+                              those without output, which would make no room */
     int only_state;    /* -1, or remove tasks of this final state only (`clean`) */
 };
 struct er_removed {
@@ -506,7 +519,7 @@ struct er_item {
 int er_store_items(struct er_store_reader *r, er_task_id id, int failed,
                    const char *after, size_t limit, struct er_arena *arena,
                    struct er_item **out, size_t *out_n) ER_MUSTCHECK;
-/* All settings of limit keys; all definitions of types; whether all is paused. */
+/* All settings of limit keys; all definitions of types. */
 int er_store_limits(struct er_store_reader *r, struct er_arena *arena,
                     struct er_limit **out, size_t *out_n) ER_MUSTCHECK;
 int er_store_types(struct er_store_reader *r, struct er_arena *arena,
