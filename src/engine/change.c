@@ -73,64 +73,135 @@ run_change(struct er_op *op, struct er_store *s, er_usec now)
     return ER_EINVALID;
 }
 
-static void
-tell_cancel(struct er_engine *e, const struct er_change *row, const char *reason,
-            const char *by)
+/* The run of a task that is running or paused in place, as the row says. */
+static struct er_run *
+run_of(struct er_engine *e, const struct er_change *row)
 {
-    struct er_run *run = er_run_find(e, row->id);
-    if (row->state != ER_TASK_RUNNING || !run || run->attempt != row->attempt) {
-        return;
-    }
-    run->cancel = true;
-    er_free(run->cancel_reason);
-    er_free(run->cancel_by);
-    run->cancel_reason = er_xstrdup(reason);
-    run->cancel_by = er_xstrdup(by);
-    er_dispatch_send_cancel(run, "cancel");
+    struct er_run *run = row->session ? er_run_find(e, row->id) : NULL;
+    return run && run->attempt == row->attempt ? run : NULL;
 }
 
-struct cancel_after {
+/* An end may be written before the answer is back: the words of who asked go with it. */
+static void
+note_cancel(struct er_engine *e, const struct er_change_request *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        struct er_run *run = er_run_find(e, c->rows[i].id);
+        if (run) {
+            run->cancel_asked = true;
+            er_free(run->cancel_reason);
+            er_free(run->cancel_by);
+            run->cancel_reason = er_xstrdup(c->reason);
+            run->cancel_by = er_xstrdup(c->by);
+        }
+    }
+}
+
+static void
+tell_cancel(struct er_engine *e, const struct er_change_request *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        struct er_run *run = c->rows[i].status == 0 ? run_of(e, &c->rows[i]) : NULL;
+        if (run) {
+            run->cancel = true;
+            er_dispatch_send_cancel(run, "cancel");
+        }
+    }
+}
+
+/* ---- pause and resume of what runs ---- */
+
+struct hold_after {
     struct er_op op;
     struct er_engine *engine;
     struct er_change row;
-    char *reason, *by;
+    bool held;
 };
 
 static int
-run_cancel_after(struct er_op *op, struct er_store *s, er_usec now)
+run_hold_after(struct er_op *op, struct er_store *s, er_usec now)
 {
-    struct cancel_after *c = (struct cancel_after *)(void *)op;
-    return er_store_cancel(s, now, &c->row, 1, c->reason, c->by);
+    struct hold_after *h = (struct hold_after *)(void *)op;
+    return er_store_hold(s, now, &h->row, 1, h->held);
 }
 
 static void
-done_cancel_after(struct er_op *op, int rc)
+done_hold_after(struct er_op *op, int rc)
 {
-    struct cancel_after *c = (struct cancel_after *)(void *)op;
-    if (rc && !c->engine->stopping) {
-        er_schedule_later(c->engine, op, rc);
+    struct hold_after *h = (struct hold_after *)(void *)op;
+    if (rc && !h->engine->stopping) {
+        er_schedule_later(h->engine, op, rc);
         return;
     }
-    if (rc == 0 && c->row.status == 0) {
-        tell_cancel(c->engine, &c->row, c->reason, c->by);
-    }
-    er_free(c->reason);
-    er_free(c->by);
-    er_free(c);
+    er_free(h);
 }
 
 void
-er_change_cancel_after(struct er_engine *e, const struct er_run *run)
+er_change_hold_after(struct er_engine *e, er_task_id id, bool held)
 {
-    struct cancel_after *c = er_xzalloc(sizeof *c);
-    c->op.run = run_cancel_after;
-    c->op.done = done_cancel_after;
-    c->engine = e;
-    c->row.id = run->id;
-    c->reason = er_xstrdup(run->cancel_reason ? run->cancel_reason : "cancelled");
-    c->by = er_xstrdup(run->cancel_by);
-    er_ferry_post(e->ferry, &c->op);
+    struct hold_after *h = er_xzalloc(sizeof *h);
+    h->op.run = run_hold_after;
+    h->op.done = done_hold_after;
+    h->engine = e;
+    h->row.id = id;
+    h->held = held;
+    er_ferry_post(e->ferry, &h->op);
 }
+
+static void
+put_back(struct er_run *run, bool hold)
+{
+    run->requeue = true;
+    run->hold = hold;
+    er_dispatch_send_cancel(run, "requeue");
+}
+
+/* True: the run is being paused. */
+static bool
+pause_run(struct er_run *run, bool free_slot)
+{
+    if (run->cancel) {
+        return false;
+    }
+    if (run->phase != ER_RUN_HELD || run->requeue) {
+        run->hold = true; /* it ends, or is put back: what follows is held */
+    } else if (free_slot) {
+        put_back(run, true);
+    } else {
+        er_pause_ask(run, true, true);
+    }
+    return true;
+}
+
+/* True: there was something to resume. */
+static bool
+resume_run(struct er_run *run)
+{
+    if (!run->hold && !run->want_pause && !run->paused) {
+        return false;
+    }
+    run->hold = false;
+    if (run->phase == ER_RUN_HELD && !run->requeue) {
+        er_pause_ask(run, false, false);
+    }
+    return true;
+}
+
+/* The store has refused what runs: that is the worker's to do. */
+static void
+pause_runs(struct er_engine *e, struct er_change_request *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        struct er_change *row = &c->rows[i];
+        struct er_run *run = row->status == ER_ESTATE ? run_of(e, row) : NULL;
+        if (run && (c->kind == ER_CHANGE_PAUSE ? pause_run(run, c->free_slot)
+                                               : resume_run(run))) {
+            row->status = 0;
+        }
+    }
+}
+
+/* ---- the rest ---- */
 
 static void
 forget_logs(struct er_engine *e, const struct er_change_request *c)
@@ -154,19 +225,16 @@ static void
 requeue(struct er_engine *e, struct er_change_request *c)
 {
     for (size_t i = 0; i < c->n; i++) {
-        struct er_run *run = er_run_find(e, c->rows[i].id);
-        if (c->rows[i].status) {
+        struct er_change *row = &c->rows[i];
+        struct er_run *run = er_run_find(e, row->id);
+        if (row->status) {
             continue; /* there is no such task */
         }
         if (!run || run->phase != ER_RUN_HELD || run->cancel) {
-            c->rows[i].status = ER_ESTATE;
+            row->status = ER_ESTATE;
             continue;
         }
-        c->rows[i].status = 0;
-        c->rows[i].state = ER_TASK_RUNNING;
-        run->requeue = true;
-        run->hold = c->hold;
-        er_dispatch_send_cancel(run, "requeue");
+        put_back(run, c->hold);
     }
 }
 
@@ -182,11 +250,9 @@ done_change(struct er_op *op, int rc)
     } else if (c->kind == ER_CHANGE_REMOVE) {
         forget_logs(e, c);
     } else if (c->kind == ER_CHANGE_CANCEL) {
-        for (size_t i = 0; i < c->n; i++) {
-            if (c->rows[i].status == 0) {
-                tell_cancel(e, &c->rows[i], c->reason, c->by);
-            }
-        }
+        tell_cancel(e, c);
+    } else if (c->kind == ER_CHANGE_PAUSE || c->kind == ER_CHANGE_RESUME) {
+        pause_runs(e, c);
     }
     c->done(c, rc);
 }
@@ -195,6 +261,9 @@ void
 er_engine_change(struct er_engine *e, struct er_change_request *c)
 {
     c->engine = e;
+    if (c->kind == ER_CHANGE_CANCEL) {
+        note_cancel(e, c);
+    }
     c->op.run = run_change;
     c->op.done = done_change;
     er_ferry_post(e->ferry, &c->op);

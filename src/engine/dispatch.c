@@ -56,6 +56,7 @@ er_run_fill(struct er_run *run, const struct er_task *task)
     run->grace_for = task->grace_for;
     run->on_lost = task->on_lost;
     run->cancel = task->cancel_requested;
+    run->has_items = task->items_completed + task->items_failed > 0;
     run->correlation = er_xstrdup(task->correlation);
 }
 
@@ -124,21 +125,11 @@ er_dispatch_add(struct er_engine *e, const struct er_session *from)
     return s;
 }
 
-static void
-forget_envs(struct er_session_live *s)
-{
-    struct er_env_sent *env, *next;
-    HASH_ITER (hh, s->envs, env, next) {
-        HASH_DEL(s->envs, env);
-        er_free(env);
-    }
-}
-
 void
 er_dispatch_remove(struct er_engine *e, struct er_session_live *s)
 {
     ER_ASSERT(TAILQ_EMPTY(&s->runs));
-    forget_envs(s);
+    er_orders_forget_envs(s);
     HASH_DEL(e->sessions, s);
     er_free(s->worker);
     er_free(s);
@@ -267,184 +258,6 @@ er_dispatch_send_cancel(struct er_run *run, const char *why)
     wake(s);
 }
 
-static void
-add_span(struct er_buf *b, const char *name, er_usec span)
-{
-    if (span > 0) {
-        er_buf_addf(b, ",\"%s\":%.6g", name, (double)span / 1e6);
-    } else {
-        er_buf_addf(b, ",\"%s\":null", name);
-    }
-}
-
-static void
-add_run_line(struct er_buf *b, const struct er_task *t, er_usec expected_for)
-{
-    er_buf_addf(b, "{\"run\":{\"task\":%lld,\"attempt\":%d,\"run\":%d,\"type\":",
-                (long long)t->id, t->attempt, t->run);
-    er_buf_add_json_str(b, t->type);
-    er_buf_add_str(b, ",\"name\":");
-    er_buf_add_json_str(b, t->name);
-    er_buf_add_str(b, ",\"args\":");
-    er_buf_add_str(b, t->args_json);
-    er_buf_add_str(b, ",\"cwd\":");
-    er_buf_add_json_str(b, t->cwd);
-    er_buf_addf(b, ",\"env\":%lld", (long long)t->env);
-    add_span(b, "timeout_s", t->timeout_for);
-    er_buf_addf(b, ",\"grace_s\":%.6g", (double)t->grace_for / 1e6);
-    er_buf_add_str(b, ",\"correlation_id\":");
-    er_buf_add_json_str(b, t->correlation);
-    add_span(b, "expected_s", expected_for);
-    er_buf_add_str(b, ",\"checkpoint\":");
-    er_buf_add_str(b, t->checkpoint_json ? t->checkpoint_json : "null");
-    er_buf_add_str(b, "}}\n");
-}
-
-/* Ends of runs that a living worker does not know: they never reached it. */
-struct refund_op {
-    struct er_op op;
-    struct er_engine *engine;
-    struct er_arena arena;
-    size_t n;
-    struct er_finish rows[];
-};
-
-static int
-run_refund(struct er_op *op, struct er_store *s, er_usec now)
-{
-    struct refund_op *r = (struct refund_op *)(void *)op;
-    return er_store_finish(s, now, r->rows, r->n);
-}
-
-static void
-done_refund(struct er_op *op, int rc)
-{
-    struct refund_op *r = (struct refund_op *)(void *)op;
-    if (rc && !r->engine->stopping) {
-        /* nobody else would ask again: the runs stay as ending until it works */
-        er_schedule_later(r->engine, op, rc);
-        return;
-    }
-    for (size_t i = 0; i < r->n && rc == 0; i++) {
-        er_run_end_done(r->engine, er_run_find(r->engine, r->rows[i].id), &r->rows[i]);
-    }
-    er_arena_free(&r->arena);
-    er_free(r);
-}
-
-/* The end of one run that never reached its worker: the environment that it was submitted
- * with cannot be read, and without it it would do something else. */
-static void
-fail_unread(struct er_engine *e, struct er_run *run, int code)
-{
-    struct refund_op *r = er_xzalloc(sizeof *r + sizeof r->rows[0]);
-    char json[300];
-    int n =
-        snprintf(json, sizeof json,
-                 "{\"spawned\":false,\"error\":{\"class\":\"retryable\",\"code\":\"%s\","
-                 "\"message\":\"its environment cannot be read from the store: %s\"}}",
-                 er_error_word(code), er_error_meaning(code));
-    er_log(ER_LOG_ERROR, "dispatch", "the environment of task %lld cannot be read: %s",
-           (long long)run->id, er_error_meaning(code));
-    if (er_report_finish(e, run, &r->arena, json, (size_t)n, &r->rows[0], NULL)) {
-        er_report_refund(run, &r->arena, &r->rows[0]);
-    }
-    er_run_end_begin(e, run);
-    r->n = 1;
-    r->engine = e;
-    r->op.run = run_refund;
-    r->op.done = done_refund;
-    er_ferry_post(e->ferry, &r->op);
-}
-
-/* A run line that waits for its environment to be read. */
-struct env_query {
-    struct er_query q;
-    struct er_engine *engine;
-    er_task_id task;
-    int attempt;
-    int64_t session, env;
-    const char *vars;
-    struct er_buf line;
-};
-
-static bool
-env_is_sent(const struct er_session_live *s, int64_t env)
-{
-    struct er_env_sent *sent;
-    HASH_FIND(hh, s->envs, &env, sizeof env, sent);
-    return env == 0 || sent;
-}
-
-static void
-run_env_query(struct er_query *q, struct er_store_reader *r)
-{
-    struct env_query *eq = (struct env_query *)(void *)q;
-    q->rc = er_store_env(r, eq->env, &q->arena, &eq->vars);
-}
-
-static void
-done_env_query(struct er_query *q)
-{
-    struct env_query *eq = (struct env_query *)(void *)q;
-    struct er_engine *e = eq->engine;
-    struct er_run *run = er_run_find(e, eq->task);
-    /* the run may have ended, or its session lost its link, in the meantime */
-    if (run && run->attempt == eq->attempt && run->phase == ER_RUN_HELD &&
-        run->session->id == eq->session && run->session->link) {
-        struct er_session_live *s = run->session;
-        struct er_buf *out = &s->link->out;
-        if (q->rc) {
-            fail_unread(e, run, q->rc);
-            goto done;
-        }
-        if (!env_is_sent(s, eq->env)) {
-            struct er_env_sent *sent = er_xzalloc(sizeof *sent);
-            sent->id = eq->env;
-            HASH_ADD(hh, s->envs, id, sizeof sent->id, sent);
-            er_buf_addf(out, "{\"env\":{\"id\":%lld,\"vars\":", (long long)eq->env);
-            er_buf_add_str(out, eq->vars);
-            er_buf_add_str(out, "}}\n");
-        }
-        er_buf_add(out, eq->line.data, eq->line.len);
-        run->told = true;
-        wake(s);
-        if (run->cancel || run->requeue) { /* asked for before the worker knew the run */
-            er_dispatch_send_cancel(run, run->cancel ? "cancel" : "requeue");
-        }
-    }
-done:
-    er_buf_fini(&eq->line);
-    er_arena_free(&q->arena);
-    er_free(eq);
-}
-
-void
-er_dispatch_send_run(struct er_engine *e, struct er_run *run, const struct er_task *task,
-                     er_usec expected_for)
-{
-    struct er_session_live *s = run->session;
-    if (!s->link) {
-        return; /* the worker will not have it at its next hello: refunded then */
-    }
-    if (env_is_sent(s, task->env)) {
-        add_run_line(&s->link->out, task, expected_for);
-        run->told = true;
-        wake(s);
-        return;
-    }
-    struct env_query *eq = er_xzalloc(sizeof *eq);
-    eq->engine = e;
-    eq->task = run->id;
-    eq->attempt = run->attempt;
-    eq->session = s->id;
-    eq->env = task->env;
-    add_run_line(&eq->line, task, expected_for);
-    eq->q.run = run_env_query;
-    eq->q.done = done_env_query;
-    er_engine_query(e, &eq->q);
-}
-
 /* ---- attach and detach ---- */
 
 static bool
@@ -470,6 +283,9 @@ drop_strangers(struct er_engine *e, struct er_session_live *s,
             run->pid = h->pid;
             run->started_at = h->started_at;
             run->told = true;
+            if (run->phase == ER_RUN_HELD) {
+                er_pause_held(e, run, h->paused);
+            }
             continue;
         }
         er_buf_addf(&s->link->out, "{\"drop\":{\"task\":%lld,\"attempt\":%d}}\n",
@@ -477,30 +293,22 @@ drop_strangers(struct er_engine *e, struct er_session_live *s,
     }
 }
 
+/* Ends of runs that a living worker does not know: they never reached it. */
 static void
 refund_unknown(struct er_engine *e, struct er_session_live *s,
                const struct er_hello *hello)
 {
-    size_t n = 0;
     struct er_run *run;
-    struct refund_op *r =
-        er_xzalloc(sizeof *r + ((size_t)s->load + 1) * sizeof(struct er_finish));
+    struct er_ends *ends = er_ends_new(e, (size_t)s->load);
     TAILQ_FOREACH (run, &s->runs, in_session) {
         if (run->phase == ER_RUN_HELD && !is_in(hello->held, hello->n_held, run) &&
             !is_in(hello->owed, hello->n_owed, run)) {
-            er_report_refund(run, &r->arena, &r->rows[n++]);
+            struct er_outcome *o = er_ends_next(ends);
+            ER_ASSERT(er_outcome_unspawned(e, run, er_ends_arena(ends), o) == 0);
             er_run_end_begin(e, run);
         }
     }
-    if (n == 0) {
-        er_free(r);
-        return;
-    }
-    r->n = n;
-    r->engine = e;
-    r->op.run = run_refund;
-    r->op.done = done_refund;
-    er_ferry_post(e->ferry, &r->op);
+    er_ends_post(ends);
 }
 
 int
@@ -517,7 +325,7 @@ er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
     s->link = link;
     s->pid = hello->pid;
     s->slots = hello->slots;
-    forget_envs(s);
+    er_orders_forget_envs(s);
     er_buf_add_str(&link->out, welcome);
     drop_strangers(e, s, hello);
     refund_unknown(e, s, hello);

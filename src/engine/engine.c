@@ -41,6 +41,7 @@ load_sessions(struct er_engine *e, const struct er_store_state *st)
         run->ready = (struct er_ready){t->id, t->lane, t->rank, t->cost};
         run->phase = ER_RUN_HELD;
         er_run_fill(run, t);
+        er_pause_load(e, run, t);
         run->progress = er_xstrdup(t->progress_json);
         run->checkpoint = er_xstrdup(t->checkpoint_json);
         er_lanes_retake(e, lane);
@@ -56,6 +57,7 @@ load(struct er_engine *e, const struct er_store_state *st)
     }
     load_sessions(e, st);
     e->next_due = ER_NEVER;
+    e->clock_base = er_clock_wall(e->options.clock) - er_clock_boot(e->options.clock);
     e->last_seq = st->last_seq;
     e->first_seq = st->first_seq;
 }
@@ -88,6 +90,7 @@ er_engine_open(const struct er_engine_options *options, struct er_engine **out,
     TAILQ_INIT(&e->batches);
     int rc = er_store_open(options->store_path, &e->store, err);
     if (rc == 0) {
+        er_store_set_ageing(e->store, options->ageing ? options->ageing : ER_AGEING);
         rc = er_store_reader_open(e->store, &e->reader, err);
     }
     if (rc == 0) {
@@ -104,10 +107,10 @@ er_engine_open(const struct er_engine_options *options, struct er_engine **out,
     }
     if (rc) {
         er_arena_free(&arena);
-        er_store_reader_close(e->reader);
-        er_store_close(e->store);
-        er_free(e->logs);
-        er_free(e);
+        er_ferry_stop(e->ferry);
+        er_crew_stop(e->read_crew);
+        er_crew_stop(e->file_crew);
+        er_engine_free(e);
         return rc;
     }
     er_loop_on_turn(options->loop, er_schedule_turn, e);
@@ -275,6 +278,9 @@ er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out)
                             .started_at = run->started_at,
                             .progress_json = run->progress,
                             .output_bytes = run->output_bytes,
+                            .paused = run->paused,
+                            .pausing = run->want_pause && !run->paused,
+                            .resuming = !run->want_pause && run->paused,
                             .ending = run->phase == ER_RUN_ENDING,
                             .worker = run->session->worker};
     return true;

@@ -5,7 +5,11 @@
  *   limits.c    the settings of those, the switch over everything
  *   schedule.c  runs in phase CLAIMING, claims, due tasks, the alarm
  *   dispatch.c  sessions and their links; runs in phase HELD
- *   report.c    runs in phase ENDING; removes them
+ *   report.c    what workers say; runs in phase ENDING; removes them
+ *   ends.c      a run's end in memory
+ *   outcome.c   what an end comes to, and the row that says so
+ *   orders.c    what goes out before a run line, and the line
+ *   pause.c     stopping in place and going on
  *   recover.c   what a dead worker left
  *   ballast.c   a full disk
  *   observe.c   the ring of facts, subscribers, watches
@@ -19,6 +23,9 @@
 #include "base/buf.h"
 #include "base/heap.h"
 #include "engine/engine.h"
+#include "model/verdict.h"
+
+struct json_t;
 #include "model/bucket.h"
 
 /* Lanes that wait for the same, a permit or tokens of a limit: see gates.c. */
@@ -102,9 +109,15 @@ struct er_run {
     int failures, losses, retries;
     er_usec backoff_for, grace_for;
     enum er_on_lost on_lost;
-    bool cancel;  /* cancel was asked for */
-    bool requeue; /* requeue was asked for */
-    bool hold;    /* ... to be put back held */
+    bool cancel;       /* cancel was asked for, and that is on disk */
+    bool cancel_asked; /* ... and that may be on its way there */
+    bool requeue;      /* requeue was asked for */
+    bool hold;         /* what follows this attempt is to be held */
+    bool paused;       /* its processes are stopped, and that is on disk */
+    bool want_pause;   /* they are to be; when not: to go on */
+    bool want_unknown; /* since a start nobody has said which: its worker knows */
+    bool has_items;    /* items are stored for the task, or on their way there */
+    unsigned warn;     /* ER_WARN_*: for its warnings */
     char *cancel_reason, *cancel_by, *correlation;
     int pid;
     er_usec started_at;           /* ER_NEVER = not yet */
@@ -172,7 +185,9 @@ struct er_engine {
     struct er_session_live *sessions; /* by id */
     er_usec next_due;                 /* wall */
     bool due_under_way;
-    bool sick; /* the last commit failed: no claims until one works */
+    er_usec clock_base; /* wall - boot, as the waiting tasks' moments know it */
+    er_usec shift;      /* what the wall clock was set by, not in the store yet */
+    bool sick;          /* the last commit failed: no claims until one works */
     int sick_code;
     er_usec sick_until;               /* wall: when to try again */
     struct er_op *later, **later_end; /* operations to post again when it is well */
@@ -277,8 +292,6 @@ void er_schedule_prune(struct er_engine *e);
 /* dispatch.c */
 struct er_session_live *
 er_dispatch_pick(struct er_engine *e); /* with room; NULL = none */
-void er_dispatch_send_run(struct er_engine *e, struct er_run *run,
-                          const struct er_task *task, er_usec expected_for);
 void er_dispatch_send_cancel(struct er_run *run, const char *why);
 struct er_session_live *er_dispatch_find(struct er_engine *e, int64_t session,
                                          const char *token);
@@ -291,28 +304,82 @@ struct er_run *er_run_find(const struct er_engine *e, er_task_id id);
 void er_run_fill(struct er_run *run, const struct er_task *task);
 void er_run_free(struct er_engine *e, struct er_run *run);
 
-/* report.c */
-/* Fills a finish row from the JSON text of a `finished` report. */
-int er_report_finish(struct er_engine *e, struct er_run *run, struct er_arena *arena,
-                     const char *json, size_t len, struct er_finish *out,
+/* orders.c */
+/* The run line, with what has to go before it, to the run's session: at once, or when it
+ * has been read. */
+void er_orders_send(struct er_engine *e, struct er_run *run, const struct er_task *task,
+                    er_usec expected_for);
+/* Environments are known to a worker for as long as its link. */
+void er_orders_forget_envs(struct er_session_live *s);
+
+/* pause.c */
+/* The processes of a run are to be stopped where they are, or to go on. `hold`: so is the
+ * task held if its attempt ends first, or is put back. */
+void er_pause_ask(struct er_run *run, bool pause, bool hold);
+/* Says again what the worker has not said to have done. */
+void er_pause_tell(struct er_run *run);
+/* A worker that is back says whether it has stopped a run. */
+void er_pause_held(struct er_engine *e, struct er_run *run, bool paused);
+/* It is on disk that a run was stopped, or goes on. */
+void er_pause_done(struct er_run *run, bool paused);
+/* A run that a worker has had since before the start of this engine. */
+void er_pause_load(struct er_engine *e, struct er_run *run, const struct er_task *task);
+
+/* outcome.c */
+#define ER_WARN_CHECKPOINT 1u /* one was too large to be kept */
+#define ER_WARN_ITEM       2u /* an item had no name, or one that was too long */
+/* The end of an attempt on its way to the store. Texts are in an arena that goes with it. */
+struct er_outcome {
+    struct er_end end;
+    struct er_finish row; /* what is known; the rest by er_outcome_write */
+    bool look;            /* the transaction may know more about it than we */
+    const char *message, *action, *details; /* of the error; details as JSON */
+    const char *warnings;                   /* JSON, not empty; NULL = none */
+    unsigned warn;                          /* ER_WARN_* */
+    const char *cancel_reason, *cancel_by;
+};
+/* Reads the report of an end; the same from text; an attempt that was lost with its worker;
+ * one that was never spawned. ER_ENOMEM; reports: ER_EINVALID, ER_ETOOBIG with words. */
+int er_outcome_report(struct er_engine *e, struct er_run *run, struct er_arena *arena,
+                      const struct json_t *o, struct er_outcome *out,
+                      struct er_err *err) ER_MUSTCHECK;
+int er_outcome_parse(struct er_engine *e, struct er_run *run, struct er_arena *arena,
+                     const char *json, size_t len, struct er_outcome *out,
                      struct er_err *err) ER_MUSTCHECK;
-/* Fills it for an attempt that was lost with its worker, or was never spawned. */
-void er_report_lost(struct er_engine *e, struct er_run *run, struct er_arena *arena,
-                    struct er_finish *out);
-void er_report_refund(struct er_run *run, struct er_arena *arena, struct er_finish *out);
+int er_outcome_lost(struct er_engine *e, struct er_run *run, struct er_arena *arena,
+                    struct er_outcome *out) ER_MUSTCHECK;
+int er_outcome_unspawned(struct er_engine *e, struct er_run *run, struct er_arena *arena,
+                         struct er_outcome *out) ER_MUSTCHECK;
+/* Takes in what has been asked for about the run: right before it is posted. */
+int er_outcome_ask(const struct er_run *run, struct er_arena *arena,
+                   struct er_outcome *out) ER_MUSTCHECK;
+/* On the store's thread: what each comes to is written. Sets the rows' status. */
+int er_outcome_write(struct er_store *s, er_usec now, struct er_arena *arena,
+                     struct er_outcome *rows, size_t n) ER_MUSTCHECK;
+/* A moment in a report; ER_NEVER when there is none. */
+er_usec er_outcome_moment(const struct json_t *o, const char *name);
+
+/* report.c */
 /* Takes back what reports of that session have told and not sent yet. */
 void er_report_worker_died(struct er_engine *e, int64_t session);
+
+/* ends.c */
+/* Ends that the engine finds itself. When the store refuses them they wait until it is well,
+ * and their runs stay as ending. Each row that _next gives must be filled. */
+struct er_ends *er_ends_new(struct er_engine *e, size_t room);
+struct er_outcome *er_ends_next(struct er_ends *ends);
+struct er_arena *er_ends_arena(struct er_ends *ends);
+void er_ends_post(struct er_ends *ends);
 /* Marks a run as ending and gives its permits back; _undo when the write failed. */
 void er_run_end_begin(struct er_engine *e, struct er_run *run);
 void er_run_end_undo(struct er_engine *e, struct er_run *run);
-/* The end is on disk: the run is forgotten. A cancel that was promised after the end had
- * been decided is made good. */
-void er_run_end_done(struct er_engine *e, struct er_run *run,
-                     const struct er_finish *row);
+/* The end is on disk: the run is forgotten. Tokens of one that was never started go back;
+ * a pause that was promised after the end had been decided is made good. */
+void er_run_end_done(struct er_engine *e, struct er_run *run, const struct er_outcome *o);
 
 /* change.c */
-/* Cancels the task of a run that ended otherwise, in the words of who asked for it. */
-void er_change_cancel_after(struct er_engine *e, const struct er_run *run);
+/* Holds the task of a run that ended before it could be stopped, or lets it go. */
+void er_change_hold_after(struct er_engine *e, er_task_id id, bool held);
 
 /* ballast.c */
 void er_ballast_start(struct er_engine *e);

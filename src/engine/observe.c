@@ -145,7 +145,7 @@ ring_clear(struct er_ring_fact *r)
 void
 er_observe_fini(struct er_engine *e)
 {
-    for (size_t i = 0; i < ER_RING; i++) {
+    for (size_t i = 0; e->ring && i < ER_RING; i++) {
         ring_clear(&e->ring[i]);
     }
     er_free(e->ring);

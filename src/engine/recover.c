@@ -37,7 +37,7 @@ struct autopsy {
     const char *logs;
     struct er_arena arena;
     struct body *bodies;
-    struct er_finish *rows;
+    struct er_outcome *rows;
     size_t n;
     int left; /* processes that could not be killed */
 };
@@ -60,7 +60,7 @@ static int
 run_end(struct er_op *op, struct er_store *s, er_usec now)
 {
     struct autopsy *a = ER_CONTAINER(op, struct autopsy, op);
-    int rc = a->n ? er_store_finish(s, now, a->rows, a->n) : 0;
+    int rc = er_outcome_write(s, now, &a->arena, a->rows, a->n);
     return rc ? rc : er_store_session_close(s, now, a->session, a->lost);
 }
 
@@ -90,7 +90,7 @@ done_end(struct er_op *op, int rc)
         return;
     }
     for (size_t i = 0; i < a->n; i++) {
-        struct er_run *run = er_run_find(e, a->rows[i].id);
+        struct er_run *run = er_run_find(e, a->rows[i].row.id);
         if (run) {
             er_run_end_done(e, run, &a->rows[i]);
         }
@@ -100,21 +100,23 @@ done_end(struct er_op *op, int rc)
     forget(a);
 }
 
-/* Turns what was found about one attempt into the row that ends it. */
+/* Turns what was found about one attempt into what ends it. */
 static void
 conclude(struct autopsy *a, const struct body *b, struct er_run *run,
-         struct er_finish *row)
+         struct er_outcome *row)
 {
     struct er_engine *e = a->engine;
-    if (b->evidence == EXIT_FRAME &&
-        er_report_finish(e, run, &a->arena, b->exit.data, b->exit.len, row, NULL) == 0) {
-        return;
+    int rc = ER_EINVALID;
+    if (b->evidence == EXIT_FRAME) {
+        rc = er_outcome_parse(e, run, &a->arena, b->exit.data, b->exit.len, row, NULL);
+    } else if (b->evidence == NO_LOG) {
+        rc = er_outcome_unspawned(e, run, &a->arena, row);
     }
-    if (b->evidence == NO_LOG) {
-        er_report_refund(run, &a->arena, row);
-        return;
+    if (rc) {
+        rc = er_outcome_lost(e, run, &a->arena, row);
     }
-    er_report_lost(e, run, &a->arena, row);
+    ER_ASSERT(rc == 0);
+    row->look = true; /* it may wait, and a cancel come meanwhile */
 }
 
 static void

@@ -10,8 +10,9 @@
 #define CLAIM_MAX   ((size_t)256)   /* tasks in one claim */
 #define DUE_MAX     500             /* tasks moved by one look at what is due */
 #define SICK_RETRY  ER_USEC_PER_SEC /* pause between tries on a store that refuses */
-#define PRUNE_EVERY 200             /* finished tasks between two looks at retention */
-#define PRUNE_MAX   500             /* tasks removed in one transaction */
+#define CLOCK_STEP  (500 * ER_USEC_PER_MS) /* from which on a clock was set, not trimmed */
+#define PRUNE_EVERY 200 /* finished tasks between two looks at retention */
+#define PRUNE_MAX   500 /* tasks removed in one transaction */
 
 /* ---- claims ---- */
 
@@ -40,7 +41,7 @@ claimed(struct er_engine *e, struct er_claim *row, int rc)
         run->phase = ER_RUN_HELD;
         er_run_fill(run, row->task);
         e->stats.claims++;
-        er_dispatch_send_run(e, run, row->task, row->expected_for);
+        er_orders_send(e, run, row->task, row->expected_for);
         return;
     }
     struct er_ready ready = run->ready;
@@ -119,6 +120,7 @@ er_schedule_turn(void *engine)
 struct due_op {
     struct er_op op;
     struct er_engine *engine;
+    er_usec shift; /* the clock was set: by that */
     er_usec next;
 };
 
@@ -126,7 +128,8 @@ static int
 run_due(struct er_op *op, struct er_store *s, er_usec now)
 {
     struct due_op *d = (struct due_op *)(void *)op;
-    return er_store_due(s, now, DUE_MAX, &d->next);
+    int rc = d->shift ? er_store_shift(s, d->shift) : 0;
+    return rc ? rc : er_store_due(s, now, DUE_MAX, &d->next);
 }
 
 static void
@@ -150,6 +153,7 @@ done_due(struct er_op *op, int rc)
         e->next_due = 0; /* look again as soon as the store is well */
         er_schedule_sick(e, rc);
     } else {
+        e->shift -= d->shift;
         er_schedule_due(e, d->next);
     }
     set_alarm(e);
@@ -167,15 +171,41 @@ look_at_due(struct er_engine *e)
     d->op.run = run_due;
     d->op.done = done_due;
     d->engine = e;
+    d->shift = e->shift;
     e->due_under_way = true;
     e->next_due = ER_NEVER; /* effects that come meanwhile lower it again */
     er_ferry_post(e->ferry, &d->op);
+}
+
+static er_usec
+clock_base(const struct er_engine *e)
+{
+    return er_clock_wall(e->options.clock) - er_clock_boot(e->options.clock);
+}
+
+/* The wall clock and the one that is never set have moved apart: what waits for a span
+ * goes with them, before anything is found due. */
+static void
+look_at_clock(struct er_engine *e)
+{
+    er_usec by = clock_base(e) - e->clock_base;
+    if (by > -CLOCK_STEP && by < CLOCK_STEP) {
+        return;
+    }
+    er_log(ER_LOG_INFO, "schedule", "the clock was set by %.1f s", (double)by / 1e6);
+    e->clock_base += by;
+    e->shift += by;
+    e->sick_until += by;
+    e->next_due = 0;
 }
 
 void
 er_schedule_due(struct er_engine *e, er_usec at)
 {
     if (at < e->next_due) {
+        if (e->next_due == ER_NEVER && !e->due_under_way) {
+            e->clock_base = clock_base(e); /* nothing has waited: nobody has watched it */
+        }
         e->next_due = at;
         set_alarm(e);
     }
@@ -191,6 +221,7 @@ void
 er_schedule_alarm(void *engine)
 {
     struct er_engine *e = engine;
+    look_at_clock(e);
     if ((e->sick || e->tight) && er_clock_wall(e->options.clock) >= e->sick_until) {
         e->sick_until = er_clock_wall(e->options.clock) + SICK_RETRY;
         er_ballast_look(e);

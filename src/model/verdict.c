@@ -111,6 +111,14 @@ failure(const struct er_end *end, const char *class, const char *code, er_usec n
     v->event = ER_EVENT_TASK_RETRYING;
 }
 
+/* One of its clocks has run out; its worker may say more about it. */
+static void
+overran(const struct er_end *end, const char *code, er_usec now, struct er_verdict *v)
+{
+    failure(end, RETRYABLE, code, now, v);
+    v->reported = end->error_code && strcmp(end->error_code, code) == 0;
+}
+
 /* ---- what it says ---- */
 
 /* What could not be started, and what somebody can do about it. */
@@ -147,6 +155,7 @@ static void
 reported(const struct er_end *end, er_usec now, struct er_verdict *v)
 {
     const struct spawn_fault *fault = find_spawn_fault(end);
+    v->reported = true;
     if (fault) {
         v->action = fault->action;
         failure(end, USER_ACTIONABLE, fault->code, now, v);
@@ -226,9 +235,9 @@ decide(const struct er_end *end, er_usec now, struct er_verdict *v)
     } else if (end->why == ER_END_LOST) {
         lost(end, v);
     } else if (end->why == ER_END_TIMEOUT) {
-        failure(end, RETRYABLE, "timeout", now, v);
+        overran(end, "timeout", now, v);
     } else if (end->why == ER_END_HEARTBEAT) {
-        failure(end, RETRYABLE, "heartbeat", now, v);
+        overran(end, "heartbeat", now, v);
     } else {
         itself(end, now, v);
     }

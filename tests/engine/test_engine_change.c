@@ -256,8 +256,10 @@ hold__keeps_a_task_from_running_and_resume_lets_it_go(void **state)
     f_settle(f);
     assert_int_equal(w_count(w, "run"), 0);
     assert_int_equal(f_change(f, ER_CHANGE_RESUME, a), 0);
-    assert_int_equal(w_run(w).task, a);
-    assert_int_equal(f_change(f, ER_CHANGE_PAUSE, a), ER_ESTATE);
+    struct er_held h = w_run(w);
+    assert_int_equal(h.task, a);
+    assert_int_equal(w_end(w, h, 0), 0);
+    assert_int_equal(f_change(f, ER_CHANGE_PAUSE, a), ER_ESTATE); /* it is final */
 }
 
 static void

@@ -113,7 +113,7 @@ checkpoint_that_could_not_be_kept__comes_with_the_end(void **state)
                  "{\"progress\":{\"task\":%lld,\"attempt\":1,\"progress\":null,"
                  "\"checkpoint\":{\"n\":1}}}",
                  (long long)id),
-        0);
+        ER_EIO); /* to be said again: but it may end first */
     f_settle(f);
     wait_until_well(f);
     assert_null(f_get(f, id).checkpoint_json);

@@ -118,9 +118,11 @@ rate_limit__waits_and_spends_nothing(void **state)
     struct er_held h = w_run(w);
     assert_int_equal(w_report(w, "%s", w_finished(f, h, 1, ",\"retry_after_s\":30")), 0);
     struct er_task t = f_get(f, id);
-    assert_int_equal(t.state, ER_TASK_SCHEDULED);
+    assert_int_equal(t.state, ER_TASK_PAUSED);
     assert_int_equal(t.failures, 0);
-    assert_int_equal(t.run_at, f->wall + 30 * SEC);
+    assert_int_equal(t.resumes_at, f->wall + 30 * SEC);
+    assert_non_null(strstr(t.error_json, "rate limit exceeded (retry after 30s)"));
+    assert_non_null(strstr(t.error_json, "\"retry_after_s\":30.000"));
     const json_t *data = f_data(f, id, ER_EVENT_TASK_PAUSED);
     assert_string_equal(json_string_value(json_object_get(data, "reason")), "rate-limit");
     f_pass(f, 31 * SEC);

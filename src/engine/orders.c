@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT */
+/* What goes out to a worker for a run: the environment when its link has not seen it, the
+ * texts that the attempt finds in files (what it has done already, what its dependencies
+ * came to), then the run line.
+ *
+ * Happy path: all is known -> the line goes out at once. Else a query reads it (on the
+ * reader's thread) and all goes out together, in order, when it is back.
+ * Failure modes: the run has ended or its session lost its link meanwhile: nothing is sent,
+ * the next hello sorts it out. It cannot be read: the attempt fails, since without it it
+ * would do something else. */
+#include "engine/engine_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "wire/task_json.h"
+
+#define GIVEN_PART ((size_t)32 << 10) /* of a text in a line; escaped at most 192 KiB */
+#define ITEMS_PAGE ((size_t)1000)
+#define ITEMS_MAX                                                                        \
+    ((size_t)32 << 20) /* names of items that are told; see docs/PROTOCOL.md */
+#define RESULTS_MAX ((size_t)16 << 20)
+
+/* ---- the run line ---- */
+
+static void
+add_span(struct er_buf *b, const char *name, er_usec span)
+{
+    if (span > 0) {
+        er_buf_addf(b, ",\"%s\":%.6g", name, (double)span / 1e6);
+    } else {
+        er_buf_addf(b, ",\"%s\":null", name);
+    }
+}
+
+static void
+add_run_line(struct er_buf *b, const struct er_task *t, er_usec expected_for)
+{
+    er_buf_addf(b, "{\"run\":{\"task\":%lld,\"attempt\":%d,\"run\":%d,\"type\":",
+                (long long)t->id, t->attempt, t->run);
+    er_buf_add_json_str(b, t->type);
+    er_buf_add_str(b, ",\"name\":");
+    er_buf_add_json_str(b, t->name);
+    er_buf_add_str(b, ",\"args\":");
+    er_buf_add_str(b, t->args_json);
+    er_buf_add_str(b, ",\"cwd\":");
+    er_buf_add_json_str(b, t->cwd);
+    er_buf_addf(b, ",\"env\":%lld", (long long)t->env);
+    add_span(b, "timeout_s", t->timeout_for);
+    add_span(b, "heartbeat_s", t->heartbeat_for);
+    er_buf_addf(b, ",\"grace_s\":%.6g", (double)t->grace_for / 1e6);
+    er_buf_add_str(b, ",\"correlation_id\":");
+    er_buf_add_json_str(b, t->correlation);
+    add_span(b, "expected_s", expected_for);
+    er_buf_add_str(b, ",\"checkpoint\":");
+    er_buf_add_str(b, t->checkpoint_json ? t->checkpoint_json : "null");
+    er_buf_add_str(b, "}}\n");
+}
+
+/* ---- what goes before it ---- */
+
+struct order {
+    struct er_query q;
+    struct er_engine *engine;
+    er_task_id task;
+    int attempt;
+    int64_t session, env;
+    bool needs_env, needs_items, needs_results;
+    const char *vars;
+    struct er_buf given; /* lines */
+    struct er_buf line;
+};
+
+/* How much of a text goes into one line: not cut within a character. */
+static size_t
+part_of(const char *text, size_t n)
+{
+    if (n <= GIVEN_PART) {
+        return n;
+    }
+    size_t k = GIVEN_PART;
+    while (k > GIVEN_PART - 4 && ((unsigned char)text[k] & 0xC0) == 0x80) {
+        k--;
+    }
+    return k;
+}
+
+static void
+add_given(struct order *o, const char *env, const struct er_buf *text)
+{
+    for (size_t at = 0; at < text->len;) {
+        size_t n = part_of(text->data + at, text->len - at);
+        er_buf_addf(&o->given,
+                    "{\"given\":{\"task\":%lld,\"attempt\":%d,\"env\":\"%s\",\"text\":",
+                    (long long)o->task, o->attempt, env);
+        er_buf_add_json(&o->given, text->data + at, n);
+        er_buf_add_str(&o->given, "}}\n");
+        at += n;
+    }
+}
+
+/* Adds the names of a page; false when there is no room for more. */
+static bool
+add_names(struct er_buf *b, const struct er_item *items, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (b->len + strlen(items[i].name) + 1 > ITEMS_MAX) {
+            return false;
+        }
+        if (!strchr(items[i].name, '\n')) { /* it cannot stand on one line */
+            er_buf_add_str(b, items[i].name);
+            er_buf_add_char(b, '\n');
+        }
+    }
+    return true;
+}
+
+static int
+read_items(struct order *o, struct er_store_reader *r)
+{
+    struct er_buf names;
+    struct er_arena page = {0};
+    const char *after = NULL;
+    size_t n = ITEMS_PAGE;
+    int rc = 0;
+    er_buf_init(&names, 0);
+    while (rc == 0 && n == ITEMS_PAGE) {
+        struct er_arena next = {0};
+        struct er_item *items;
+        rc = er_store_items(r, o->task, 0, after, ITEMS_PAGE, &next, &items, &n);
+        if (rc == 0 && n > 0) {
+            after = items[n - 1].name;
+            n = add_names(&names, items, n) ? n : 0;
+        }
+        er_arena_free(&page); /* held the name that was asked behind */
+        page = next;
+    }
+    er_arena_free(&page);
+    rc = rc ? rc : names.failed;
+    if (rc == 0) {
+        add_given(o, "ERRAND_ITEMS_DONE", &names);
+    }
+    er_buf_fini(&names);
+    return rc;
+}
+
+static int
+by_id(const void *a, const void *b)
+{
+    er_task_id x = ((const struct er_after_result *)a)->id;
+    er_task_id y = ((const struct er_after_result *)b)->id;
+    return (x > y) - (x < y);
+}
+
+static void
+add_after_result(struct er_buf *b, const struct er_after_result *a)
+{
+    er_buf_addf(b, "\"%lld\":{\"state\":", (long long)a->id);
+    er_buf_add_json_str(
+        b, a->state < 0 ? NULL : er_task_state_word((enum er_task_state)a->state));
+    if (a->has_exit_code) {
+        er_buf_addf(b, ",\"exit_code\":%d", a->exit_code);
+    } else {
+        er_buf_add_str(b, ",\"exit_code\":null");
+    }
+    er_buf_add_str(b, ",\"result\":");
+    er_result_json(b, a->result, a->result_len);
+    if (a->result || a->result_len > 0) {
+        er_buf_addf(b, ",\"result_bytes\":%zu}", a->result_len);
+    } else {
+        er_buf_add_str(b, ",\"result_bytes\":null}");
+    }
+}
+
+static int
+read_results(struct order *o, struct er_store_reader *r)
+{
+    struct er_after_result *list;
+    size_t n;
+    struct er_buf b;
+    int rc = er_store_after_results(r, o->task, RESULTS_MAX, &o->q.arena, &list, &n);
+    if (rc || n == 0) {
+        return rc;
+    }
+    er_buf_init(&b, RESULTS_MAX * 8);
+    qsort(list, n, sizeof *list, by_id);
+    for (size_t i = 0; i < n; i++) {
+        if (i == 0 || list[i].id != list[i - 1].id) { /* it may be named twice */
+            er_buf_add_char(&b, i == 0 ? '{' : ',');
+            add_after_result(&b, &list[i]);
+        }
+    }
+    er_buf_add_str(&b, "}\n");
+    rc = b.failed;
+    if (rc == 0) {
+        add_given(o, "ERRAND_AFTER_RESULTS", &b);
+    }
+    er_buf_fini(&b);
+    return rc;
+}
+
+static void
+run_order(struct er_query *q, struct er_store_reader *r)
+{
+    struct order *o = (struct order *)(void *)q;
+    if (o->needs_env) {
+        q->rc = er_store_env(r, o->env, &q->arena, &o->vars);
+    }
+    if (q->rc == 0 && o->needs_items) {
+        q->rc = read_items(o, r);
+    }
+    if (q->rc == 0 && o->needs_results) {
+        q->rc = read_results(o, r);
+    }
+    if (q->rc == 0) {
+        q->rc = o->given.failed;
+    }
+}
+
+/* ---- sending ---- */
+
+static bool
+env_is_sent(const struct er_session_live *s, int64_t env)
+{
+    struct er_env_sent *sent;
+    HASH_FIND(hh, s->envs, &env, sizeof env, sent);
+    return env == 0 || sent;
+}
+
+void
+er_orders_forget_envs(struct er_session_live *s)
+{
+    struct er_env_sent *env, *next;
+    HASH_ITER (hh, s->envs, env, next) {
+        HASH_DEL(s->envs, env);
+        er_free(env);
+    }
+}
+
+static void
+send_env(struct er_session_live *s, const struct order *o)
+{
+    struct er_buf *out = &s->link->out;
+    struct er_env_sent *sent = er_xzalloc(sizeof *sent);
+    sent->id = o->env;
+    HASH_ADD(hh, s->envs, id, sizeof sent->id, sent);
+    er_buf_addf(out, "{\"env\":{\"id\":%lld,\"vars\":", (long long)o->env);
+    er_buf_add_str(out, o->vars);
+    er_buf_add_str(out, "}}\n");
+}
+
+/* The line is out. What was asked for before the worker knew the run is said now. */
+static void
+told(struct er_run *run)
+{
+    run->told = true;
+    run->session->link->wake(run->session->link);
+    if (run->cancel || run->requeue) {
+        er_dispatch_send_cancel(run, run->cancel ? "cancel" : "requeue");
+    } else {
+        er_pause_tell(run);
+    }
+}
+
+/* The end of one run that never reached its worker. */
+static void
+fail_unread(struct er_engine *e, struct er_run *run, int code)
+{
+    char json[300];
+    int n = snprintf(json, sizeof json,
+                     "{\"spawned\":false,\"error\":{\"class\":\"retryable\","
+                     "\"code\":\"%s\",\"message\":\"its environment, or what it has done "
+                     "before, cannot be read from the store: %s\"}}",
+                     er_error_word(code), er_error_meaning(code));
+    er_log(ER_LOG_ERROR, "orders", "what task %lld needs cannot be read: %s",
+           (long long)run->id, er_error_meaning(code));
+    struct er_ends *ends = er_ends_new(e, 1);
+    struct er_outcome *o = er_ends_next(ends);
+    ER_ASSERT(er_outcome_parse(e, run, er_ends_arena(ends), json, (size_t)n, o, NULL) ==
+              0);
+    er_run_end_begin(e, run);
+    er_ends_post(ends);
+}
+
+static void
+done_order(struct er_query *q)
+{
+    struct order *o = (struct order *)(void *)q;
+    struct er_engine *e = o->engine;
+    struct er_run *run = er_run_find(e, o->task);
+    bool there = run && run->attempt == o->attempt && run->phase == ER_RUN_HELD &&
+                 run->session->id == o->session && run->session->link;
+    if (there && q->rc) {
+        fail_unread(e, run, q->rc);
+    } else if (there) {
+        struct er_session_live *s = run->session;
+        if (!env_is_sent(s, o->env)) {
+            if (o->vars) {
+                send_env(s, o);
+            }
+        }
+        er_buf_add(&s->link->out, o->given.data, o->given.len);
+        er_buf_add(&s->link->out, o->line.data, o->line.len);
+        told(run);
+    }
+    er_buf_fini(&o->given);
+    er_buf_fini(&o->line);
+    er_arena_free(&q->arena);
+    er_free(o);
+}
+
+void
+er_orders_send(struct er_engine *e, struct er_run *run, const struct er_task *task,
+               er_usec expected_for)
+{
+    struct er_session_live *s = run->session;
+    if (!s->link) {
+        return; /* the worker will not have it at its next hello: refunded then */
+    }
+    bool needs_env = !env_is_sent(s, task->env);
+    if (!needs_env && task->items_completed == 0 && !task->has_after) {
+        add_run_line(&s->link->out, task, expected_for);
+        told(run);
+        return;
+    }
+    struct order *o = er_xzalloc(sizeof *o);
+    o->engine = e;
+    o->task = run->id;
+    o->attempt = run->attempt;
+    o->session = s->id;
+    o->env = task->env;
+    o->needs_env = needs_env;
+    o->needs_items = task->items_completed > 0;
+    o->needs_results = task->has_after;
+    er_buf_init(&o->given, (size_t)1 << 30);
+    er_buf_init(&o->line, 0);
+    add_run_line(&o->line, task, expected_for);
+    o->q.run = run_order;
+    o->q.done = done_order;
+    er_engine_query(e, &o->q);
+}
