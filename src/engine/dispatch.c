@@ -359,7 +359,12 @@ er_engine_session_drain(struct er_engine *e, int64_t session, bool stop)
     struct er_session_live *s;
     HASH_FIND(hh, e->sessions, &session, sizeof session, s);
     if (s) {
+        struct er_run *run;
         s->draining = true;
+        TAILQ_FOREACH (run, &s->runs, in_session) {
+            /* also when the worker is killed because it does not: no loss */
+            run->requeue = run->requeue || stop;
+        }
         if (s->link) {
             er_buf_add_str(&s->link->out, stop ? "{\"stop\":{}}\n" : "{\"drain\":{}}\n");
             wake(s);

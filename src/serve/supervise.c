@@ -78,6 +78,8 @@ struct er_supervisor {
     struct er_sub *sub; /* facts, while an old worker drains: its slots become free */
     uv_timer_t later;
     int slots, old_load; /* see slots_left */
+    uv_timer_t look;     /* while stopping: whether what is dead is buried */
+    int n_buried;
     void (*stop_done)(void *ctx);
     void *stop_ctx;
 };
@@ -395,14 +397,40 @@ is_awaited(const struct er_supervisor *v)
     return v->child != 0 && !v->child_hello;
 }
 
+static void
+count_buried(void *ctx, const struct er_session_view *view)
+{
+    struct er_supervisor *v = ctx;
+    v->n_buried += find_guard(v, view->id) == NULL;
+}
+
+/* Sessions of dead workers that the engine still clears up after. */
+static int
+buried(struct er_supervisor *v)
+{
+    v->n_buried = 0;
+    er_engine_sessions(v->server->engine, count_buried, v);
+    return v->n_buried;
+}
+
+static void
+on_look(uv_timer_t *t)
+{
+    consider(t->data);
+}
+
 /* Starts a worker if none is there nor may come back. */
 static void
 consider(struct er_supervisor *v)
 {
-    if (v->stopping) {
-        if (!is_awaited(v)) {
+    if (v->stopping && !is_awaited(v)) {
+        if (buried(v) > 0) {
+            (void)uv_timer_start(&v->look, on_look, LOOK_MS, 0);
+        } else {
             stopped(v);
         }
+    }
+    if (v->stopping) {
         return;
     }
     if (is_served(v) || v->child || v->waiting) {
@@ -619,6 +647,8 @@ er_supervisor_start(struct er_server *s, struct er_err *err)
     (void)uv_timer_init(loop, &v->stop_timer);
     (void)uv_signal_init(loop, &v->sigchld);
     (void)uv_timer_init(loop, &v->later);
+    (void)uv_timer_init(loop, &v->look);
+    v->look.data = v;
     v->again.data = v->stop_timer.data = v->sigchld.data = v->later.data = v;
     (void)uv_signal_start(&v->sigchld, on_sigchld, SIGCHLD);
     er_engine_sessions(s->engine, adopt, v);
@@ -684,15 +714,13 @@ er_supervisor_stop(struct er_supervisor *v, enum er_end how, er_usec patience,
     if (v->child && !v->child_hello) {
         (void)kill(v->child, SIGTERM); /* it has nothing yet */
     }
-    /* done is not called from in here: the loop goes round once */
-    uint64_t ms = !is_awaited(v)        ? 0
-                  : how == ER_END_KEEP  ? KEEP_MS
-                  : how == ER_END_DRAIN ? 0
-                                        : (uint64_t)(patience / ER_USEC_PER_MS);
-    if (how != ER_END_DRAIN || !is_awaited(v)) {
-        v->killed = !is_awaited(v);
-        (void)uv_timer_start(&v->stop_timer, on_stop_bound, ms, 0);
+    if (how != ER_END_DRAIN) {
+        (void)uv_timer_start(
+            &v->stop_timer, on_stop_bound,
+            how == ER_END_KEEP ? KEEP_MS : (uint64_t)(patience / ER_USEC_PER_MS), 0);
     }
+    /* done is not called from in here: the loop goes round once */
+    (void)uv_timer_start(&v->look, on_look, 0, 0);
 }
 
 void

@@ -84,11 +84,11 @@ log_has() { [ "$(errand log "$1" | head -n "$2" | wc -l)" -ge "$2" ]; }
     exits 0 errand wait "$b" --timeout 20s
 }
 
-@test "a graceful shutdown keeps what runs; --now puts it back" {
+@test "shutdown --keep-running keeps what runs; --now puts it back" {
     id=$(errand add -- sh -c "$(until_file go)")
     eventually 10 state_is "$id" running
     pid=$(field "$id" .pid)
-    errand shutdown
+    errand shutdown --keep-running
     kill -0 "$pid" || fail "the task went with the daemon"
     touch go
     exits 0 errand wait "$id" --timeout 20s
