@@ -92,6 +92,27 @@ add_command(const struct er_term *t, const json_t *task, struct er_buf *b)
     er_buf_fini(&line);
 }
 
+/* Adds the dependency by which a task was called off, if that is why. */
+static void
+add_unmet(const json_t *task, struct er_buf *b)
+{
+    size_t i;
+    const json_t *dep;
+    json_array_foreach(json_object_get(task, "after"), i, dep)
+    {
+        const char *word = er_json_text(dep, "when");
+        int when = word ? er_after_when_find(word) : -1;
+        enum er_task_state state = er_json_state(dep);
+        if (when >= 0 && er_task_state_is_final(state) &&
+            !er_after_is_met((enum er_after_when)when, state)) {
+            er_buf_addf(b, ", since %" PRId64 " %s%s", er_json_int(dep, "id", 0),
+                        state == ER_TASK_CANCELLED ? "was " : "",
+                        er_task_state_word(state));
+            return;
+        }
+    }
+}
+
 static void
 add_state(const struct er_term *t, const json_t *task, er_usec now, struct er_buf *b)
 {
@@ -105,6 +126,9 @@ add_state(const struct er_term *t, const json_t *task, er_usec now, struct er_bu
     er_buf_add_str(&text, ", ");
     if (state != ER_TASK_FAILED || !er_show_add_cause(task, &text)) {
         text.len = before;
+    }
+    if (state == ER_TASK_CANCELLED && er_json_int(task, "attempt", 0) == 0) {
+        add_unmet(task, &text);
     }
     if (er_json_bool(task, "cancel_requested")) {
         er_buf_add_str(&text, ", being cancelled");
@@ -267,15 +291,17 @@ add_dependencies(const struct er_term *t, const char *label, const json_t *after
     er_buf_fini(&text);
 }
 
-/* What it was to run after, and what became of that; of very many only those that it still
- * waits for. */
+/* What it still waits for; and what it was to run after, where that is more. */
 static void
 add_after(const struct er_term *t, const json_t *task, const struct er_show_more *more,
           struct er_buf *b)
 {
     add_dependencies(t, "Waits for:", more->open, more->open_more, b);
-    if (!er_json_bool(task, "after_more") || json_array_size(more->open) == 0) {
-        add_dependencies(t, "After:", json_object_get(task, "after"), 0, b);
+    const json_t *after = json_object_get(task, "after");
+    size_t open = json_array_size(more->open);
+    if (open == 0 || (!er_json_bool(task, "after_more") &&
+                      json_array_size(after) > open + (size_t)more->open_more)) {
+        add_dependencies(t, "After:", after, 0, b);
     }
     int64_t cancelled = er_json_int(task, "dependents_cancelled", 0);
     if (cancelled > 0) {

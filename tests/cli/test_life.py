@@ -426,10 +426,12 @@ def show__names_what_is_waited_for(c):
 @test
 def show__of_few_dependencies(c):
     t = task(9, "cancelled", dependents_cancelled=1200,
-             after=[{"id": i, "when": "any", "state": "failed"} for i in range(1, 14)])
+             after=[{"id": i, "when": "any", "state": "failed"} for i in range(1, 14)] +
+             [{"id": 20, "when": "ok", "state": "cancelled"}])
     c.daemon(lambda request: (200, t))
     out = expect(c.run("show", "9"), 0).stdout
-    has(out, "10:any (failed), … and 3 more\n")
+    has(out, "cancelled, since 20 was cancelled\n")
+    has(out, "10:any (failed), … and 4 more\n")
     has(out, "Cancelled:   1,200 tasks that waited for it\n")
 
 
