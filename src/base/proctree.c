@@ -9,6 +9,10 @@
  *   exec has for a moment none: an empty environment is read again a few times.
  * - A process that appears behind the reader's back is found by the next pass: killing
  *   goes on until a pass finds nothing, and, after anything was killed, a second one too.
+ * - Stopping is the same with SIGSTOP. A process that forks while it is signalled has its
+ *   child stopped by the next look; one that sleeps in the kernel (a vfork whose child is
+ *   stopped, a dead mount) counts as stopped when the signal waits for it: it comes to the
+ *   stop before it comes to its program.
  * - A pid that was used again between the finding and the signal: the signal goes to a
  *   pidfd, after the start time was compared through it.
  * Failure modes: /proc cannot be read (ER_EIO), memory (ER_ENOMEM). A process that
@@ -35,10 +39,13 @@
 #define ENV_RETRIES  3
 #define WAIT_MS      100 /* for the killed to vanish, in each round */
 #define WAIT_AT_ONCE 64  /* pidfds polled together */
+#define NAP_MOST_MS  16  /* for the signalled to stop, in each round */
 
 struct proc {
     pid_t pid, ppid, pgrp, session;
     uint64_t start;
+    int threads;
+    char state; /* of its first thread */
     bool dead, kernel, marked;
 };
 
@@ -54,31 +61,35 @@ pidfd_open_of(pid_t pid)
     return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
+/* Reads the start of a file below /proc: false when it is gone. */
+static bool
+read_text(int proc_fd, const char *path, char *text, size_t size)
+{
+    int fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+    er_close(&fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
 /* Reads /proc/PID/stat: 0, or -1 when it is gone. */
 static int
 read_stat(int proc_fd, pid_t pid, struct proc *out)
 {
     char path[32], line[1024];
     (void)snprintf(path, sizeof path, "%d/stat", (int)pid);
-    int fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
+    if (!read_text(proc_fd, path, line, sizeof line)) {
         return -1;
     }
-    ssize_t n = read(fd, line, sizeof line - 1);
-    er_close(&fd);
-    if (n <= 0) {
-        return -1;
-    }
-    line[n] = '\0';
     const char *p = strrchr(line, ')'); /* the name before it may hold anything */
     char state;
-    int ppid, pgrp, session;
+    int ppid, pgrp, session, threads;
     unsigned flags;
     unsigned long long start;
     if (!p || sscanf(p + 1,
                      " %c %d %d %d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
-                     "%*d %*d %llu",
-                     &state, &ppid, &pgrp, &session, &flags, &start) != 6) {
+                     "%d %*d %llu",
+                     &state, &ppid, &pgrp, &session, &flags, &threads, &start) != 7) {
         return -1;
     }
     *out = (struct proc){.pid = pid,
@@ -86,7 +97,10 @@ read_stat(int proc_fd, pid_t pid, struct proc *out)
                          .pgrp = pgrp,
                          .session = session,
                          .start = start,
-                         .dead = state == 'Z' || state == 'X',
+                         .threads = threads,
+                         .state = state,
+                         /* not while others live of whom only the first thread ended */
+                         .dead = (state == 'Z' || state == 'X') && threads <= 1,
                          .kernel = (flags & PF_KTHREAD) != 0};
     return 0;
 }
@@ -244,8 +258,72 @@ scan_spread(struct scan *s, pid_t root_pid)
     }
 }
 
+/* ---- whether one is stopped ---- */
+
+/* Whether a SIGSTOP waits for the process. */
+static bool
+has_stop_pending(int proc_fd, pid_t pid)
+{
+    char path[32], text[4096];
+    (void)snprintf(path, sizeof path, "%d/status", (int)pid);
+    if (!read_text(proc_fd, path, text, sizeof text)) {
+        return false;
+    }
+    const char *line = strstr(text, "\nShdPnd:");
+    return line && (strtoull(line + 8, NULL, 16) >> (SIGSTOP - 1) & 1) != 0;
+}
+
+/* The states of all its threads, at most `size` - 1 different ones. */
+static void
+read_thread_states(int proc_fd, pid_t pid, char *out, size_t size)
+{
+    char path[64], line[1024];
+    size_t n = 0;
+    (void)snprintf(path, sizeof path, "%d/task", (int)pid);
+    int fd = openat(proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        er_close(&fd);
+    }
+    for (struct dirent *e; dir && n + 1 < size && (e = readdir(dir)) != NULL;) {
+        (void)snprintf(path, sizeof path, "%d/task/%.20s/stat", (int)pid, e->d_name);
+        if (e->d_name[0] == '.' || !read_text(proc_fd, path, line, sizeof line)) {
+            continue;
+        }
+        const char *p = strrchr(line, ')');
+        if (p && p[1] == ' ' && !memchr(out, p[2], n)) {
+            out[n++] = p[2];
+        }
+    }
+    if (dir) {
+        (void)closedir(dir);
+    }
+    out[n] = '\0';
+}
+
+/* Whether nothing of it can run before a SIGCONT: all threads are stopped, or sleep in the
+ * kernel and will stop before they leave it. */
+static bool
+is_stopped(int proc_fd, const struct proc *p)
+{
+    char states[16] = {p->state, '\0'};
+    if (p->state != 'D' && p->threads <= 1) {
+        return p->state == 'T' || p->state == 't';
+    }
+    if (!strchr("TtDZX", p->state)) {
+        return false;
+    }
+    if (p->threads > 1) {
+        read_thread_states(proc_fd, p->pid, states, sizeof states);
+    }
+    if (states[strspn(states, "TtDZX")] != '\0') {
+        return false;
+    }
+    return strpbrk(states, "Tt") != NULL || has_stop_pending(proc_fd, p->pid);
+}
+
 static int
-tree_add(struct er_proctree *t, const struct proc *p)
+tree_add(struct er_proctree *t, const struct proc *p, bool stopped)
 {
     if (t->n == t->size) {
         size_t size = t->size ? t->size * 2 : 16;
@@ -259,9 +337,15 @@ tree_add(struct er_proctree *t, const struct proc *p)
             return ER_ENOMEM;
         }
         t->starts = starts;
+        bool *list = er_realloc_array(t->stopped, size, sizeof *list);
+        if (!list) {
+            return ER_ENOMEM;
+        }
+        t->stopped = list;
         t->size = size;
     }
     t->pids[t->n] = p->pid;
+    t->stopped[t->n] = stopped;
     t->starts[t->n++] = p->start;
     return 0;
 }
@@ -280,7 +364,7 @@ er_proctree_find(struct er_proctree *t, const char *cookie_prefix, pid_t root_pi
     }
     for (size_t i = 0; rc == 0 && i < s.n; i++) {
         if (s.procs[i].marked && !s.procs[i].dead) {
-            rc = tree_add(t, &s.procs[i]);
+            rc = tree_add(t, &s.procs[i], is_stopped(s.proc_fd, &s.procs[i]));
         }
     }
     er_free(s.procs);
@@ -293,6 +377,7 @@ er_proctree_fini(struct er_proctree *t)
 {
     er_free(t->pids);
     er_free(t->starts);
+    er_free(t->stopped);
     *t = (struct er_proctree){0};
 }
 
@@ -309,16 +394,22 @@ open_found(const struct er_proctree *t, size_t i, int proc_fd)
     return fd;
 }
 
+static void
+signal_one(const struct er_proctree *t, size_t i, int proc_fd, int sig)
+{
+    int fd = open_found(t, i, proc_fd);
+    if (fd >= 0) {
+        (void)syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0);
+        er_close(&fd);
+    }
+}
+
 void
 er_proctree_signal(const struct er_proctree *t, int sig)
 {
     int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; proc_fd >= 0 && i < t->n; i++) {
-        int fd = open_found(t, i, proc_fd);
-        if (fd >= 0) {
-            (void)syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0);
-            er_close(&fd);
-        }
+        signal_one(t, sig == SIGCONT ? t->n - 1 - i : i, proc_fd, sig);
     }
     er_close(&proc_fd);
 }
@@ -386,4 +477,42 @@ er_proctree_kill(const char *cookie_prefix, pid_t root_pid, int tries,
     }
     er_proctree_fini(&found);
     return rc;
+}
+
+/* SIGSTOP to those that run: how many. */
+static int
+stop_running(const struct er_proctree *t)
+{
+    int n = 0;
+    int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < t->n; i++) {
+        if (!t->stopped[i]) {
+            n++;
+            signal_one(t, i, proc_fd, SIGSTOP);
+        }
+    }
+    er_close(&proc_fd);
+    return n;
+}
+
+int
+er_proctree_stop(const char *cookie_prefix, pid_t root_pid, int tries,
+                 struct er_proctree *tree)
+{
+    bool quiet = false; /* the last look found none that runs */
+    int left = 1, nap_ms = 1;
+    for (int i = 0; i < tries; i++) {
+        int rc = er_proctree_find(tree, cookie_prefix, root_pid);
+        int running = rc ? rc : stop_running(tree);
+        if (running == 0 && (quiet || tree->n == 0)) {
+            return 0;
+        }
+        quiet = running == 0;
+        if (!quiet) {
+            left = running;
+            (void)poll(NULL, 0, nap_ms);
+            nap_ms = nap_ms * 2 < NAP_MOST_MS ? nap_ms * 2 : NAP_MOST_MS;
+        }
+    }
+    return left;
 }

@@ -20,7 +20,8 @@
 struct er_proctree {
     pid_t *pids; /* found, sorted; without zombies */
     uint64_t
-        *starts; /* start time of each (clock ticks since boot): tells a re-used pid */
+        *starts;   /* start time of each (clock ticks since boot): tells a re-used pid */
+    bool *stopped; /* of each: none of its threads can run until a SIGCONT */
     size_t n, size;
 };
 void er_proctree_fini(struct er_proctree *t);
@@ -32,12 +33,19 @@ void er_proctree_fini(struct er_proctree *t);
  * calling process), its parent nor pid 1. 0 or an error. */
 int er_proctree_find(struct er_proctree *t, const char *cookie_prefix,
                      pid_t root_pid) ER_MUSTCHECK;
-/* Sends a signal to each of them (by pidfd, so that a pid that was used again is not hit). */
+/* Sends a signal to each of them (by pidfd, so that a pid that was used again is not hit), in
+ * the order of their pids; SIGCONT the other way round, so that a shell with job control
+ * finds its children running when it looks at them. */
 void er_proctree_signal(const struct er_proctree *t, int sig);
 /* SIGKILLs until none is found any more, or for at most `tries` rounds with short waits on
  * the pidfds in between: how many are left (0 = verified gone), or an error. When some are
  * left and `left` is not NULL, it gets them. */
 int er_proctree_kill(const char *cookie_prefix, pid_t root_pid, int tries,
                      struct er_proctree *left) ER_MUSTCHECK;
+/* SIGSTOPs until two looks in a row find none that runs, or for at most `tries` looks with
+ * short waits in between: 0 = verified, all that are left (in `tree`) are stopped; else how
+ * many still ran at the last look (at least 1), or an error. */
+int er_proctree_stop(const char *cookie_prefix, pid_t root_pid, int tries,
+                     struct er_proctree *tree) ER_MUSTCHECK;
 
 #endif

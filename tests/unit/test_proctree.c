@@ -8,12 +8,14 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -205,6 +207,151 @@ proctree__kills_what_keeps_forking(void **state)
     er_proctree_fini(&t);
 }
 
+/* The state letter of a process, '?' when it is gone. */
+static char
+state_of(pid_t pid)
+{
+    char path[64], line[512] = "";
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "r");
+    const char *got = f ? fgets(line, sizeof line, f) : NULL;
+    if (f) {
+        (void)fclose(f);
+    }
+    const char *p = got ? strrchr(line, ')') : NULL;
+    return p ? p[2] : '?';
+}
+
+/* Waits until a process is in one of these states. */
+static void
+wait_state(pid_t pid, const char *states)
+{
+    for (int i = 0; i < 30000 && !strchr(states, state_of(pid)); i++) {
+        (void)poll(NULL, 0, 1);
+    }
+    assert_non_null(strchr(states, state_of(pid)));
+}
+
+static void
+proctree__stops_all_of_them_and_lets_them_go_on(void **state)
+{
+    (void)state;
+    pid_t pid = start("setsid sh -c 'while :; do :; done' & sleep 1000 & "
+                      "while ! grep -qz '^while' /proc/$!/cmdline && "
+                      "! grep -qz '^sleep' /proc/$!/cmdline; do :; done; "
+                      "echo >&9; while :; do :; done");
+    struct er_proctree t = {0};
+    assert_int_equal(er_proctree_stop(cookie, pid, 1000, &t), 0);
+    assert_int_equal(t.n, 3);
+    for (size_t i = 0; i < t.n; i++) {
+        assert_true(t.stopped[i]);
+        assert_int_equal(state_of(t.pids[i]), 'T');
+    }
+    er_proctree_signal(&t, SIGCONT);
+    for (size_t i = 0; i < t.n; i++) {
+        wait_state(t.pids[i], "RS");
+    }
+    assert_int_equal(er_proctree_find(&t, cookie, pid), 0);
+    assert_int_equal(t.n, 3);
+    assert_false(t.stopped[0] || t.stopped[1] || t.stopped[2]);
+    er_proctree_fini(&t);
+}
+
+static void
+proctree__stops_what_keeps_forking(void **state)
+{
+    (void)state;
+    (void)start("hop='sleep 0.01 & (setsid sh -c \"$1\" x \"$1\" &) ; sleep 0.02'; "
+                "for i in 1 2 3; do setsid sh -c \"$hop\" x \"$hop\" & done; "
+                "echo >&9; while :; do sleep 0.01; done");
+    struct er_proctree t = {0}, again = {0};
+    assert_int_equal(er_proctree_stop(cookie, 0, 1000, &t), 0);
+    assert_true(t.n >= 1);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(er_proctree_find(&again, cookie, 0), 0);
+        assert_int_equal(again.n, t.n);
+        assert_memory_equal(again.pids, t.pids, t.n * sizeof *t.pids);
+    }
+    er_proctree_fini(&t);
+    er_proctree_fini(&again);
+}
+
+/* A process that is in vfork sleeps in the kernel until its child has executed something; a
+ * child that is stopped before that keeps it there. */
+static void
+proctree__one_that_sleeps_in_the_kernel_counts_when_it_was_told(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)setsid();
+        pid_t child = (pid_t)syscall(SYS_vfork);
+        if (child == 0) {
+            for (;;) {
+                (void)syscall(SYS_pause);
+            }
+        }
+        _exit(0);
+    }
+    wait_state(pid, "D");
+    struct er_proctree t = {0};
+    assert_int_equal(er_proctree_find(&t, NULL, pid), 0);
+    assert_int_equal(t.n, 2);
+    assert_false(t.stopped[0] || t.stopped[1]);
+    assert_int_equal(er_proctree_stop(NULL, pid, 1000, &t), 0);
+    assert_int_equal(t.n, 2);
+    assert_true(t.stopped[0] && t.stopped[1]);
+    assert_int_equal(er_proctree_kill(NULL, pid, 50, NULL), 0);
+    er_proctree_fini(&t);
+}
+
+static void *
+run_for_ever(void *arg)
+{
+    (void)arg;
+    for (;;) {
+        (void)poll(NULL, 0, 1);
+    }
+    return NULL;
+}
+
+/* A process whose first thread has ended looks dead, but is not. */
+static void
+proctree__one_whose_first_thread_has_ended_is_found_and_stopped(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        pthread_t thread;
+        (void)setsid();
+        if (pthread_create(&thread, NULL, run_for_ever, NULL) != 0) {
+            _exit(1);
+        }
+        (void)syscall(SYS_exit, 0); /* of this thread only */
+    }
+    wait_state(pid, "Z");
+    struct er_proctree t = {0};
+    assert_int_equal(er_proctree_find(&t, NULL, pid), 0);
+    assert_int_equal(t.n, 1);
+    assert_false(t.stopped[0]);
+    assert_int_equal(er_proctree_stop(NULL, pid, 1000, &t), 0);
+    assert_true(t.n == 1 && t.stopped[0]);
+    assert_int_equal(er_proctree_kill(NULL, pid, 50, NULL), 0);
+    er_proctree_fini(&t);
+}
+
+static void
+proctree__stopping_nobody_is_a_success(void **state)
+{
+    (void)state;
+    struct er_proctree t = {0};
+    assert_int_equal(er_proctree_stop(cookie, 0, 3, &t), 0);
+    assert_int_equal(t.n, 0);
+    er_proctree_fini(&t);
+}
+
 int
 main(void)
 {
@@ -217,6 +364,11 @@ main(void)
         T(proctree__signals_reach_each_of_them),
         T(proctree__does_not_signal_a_pid_that_was_used_again),
         T(proctree__kills_what_keeps_forking),
+        T(proctree__stops_all_of_them_and_lets_them_go_on),
+        T(proctree__stops_what_keeps_forking),
+        T(proctree__one_that_sleeps_in_the_kernel_counts_when_it_was_told),
+        T(proctree__one_whose_first_thread_has_ended_is_found_and_stopped),
+        T(proctree__stopping_nobody_is_a_success),
     };
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
