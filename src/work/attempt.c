@@ -9,13 +9,15 @@
  * Failure modes: what fails before the spawn ends the attempt with `spawned` false and an
  * error. A leader that leaves processes behind, a cancel and a timeout all take the same
  * way: TERM to the whole tree, the grace, KILL until it is verified gone, for at most 5
- * s. What can't be killed is named in a warning.
+ * s. What can't be killed is named in a warning. A sweep of a pause that is under way is
+ * waited for (a fifth of a second at most) before one that ends the tree begins.
  *
  * Freeing: a done attempt stays in memory until its jobs on other threads are back. */
 #include "work/attempt.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -75,6 +77,7 @@ er_attempt_new(struct er_worker *w, json_t *run)
     a->attempt = (int)json_integer_value(attempt);
     a->order = json_incref(run);
     a->timeout_for = span_of(run, "timeout_s", 0);
+    a->heartbeat_for = span_of(run, "heartbeat_s", 0);
     a->grace_for = span_of(run, "grace_s", GRACE);
     a->expected_for = span_of(run, "expected_s", 0);
     a->child_fds = (struct er_spawn_fds){-1, -1, -1, -1};
@@ -97,6 +100,7 @@ free_attempt(struct er_attempt *a)
 {
     json_decref(a->order);
     er_arena_free(&a->arena);
+    er_given_free(&a->given);
     er_kill_fini(a);
     er_buf_fini(&a->result);
     er_buf_fini(&a->warnings);
@@ -134,7 +138,7 @@ static void
 finish(struct er_attempt *a)
 {
     struct er_worker *w = a->worker;
-    er_timer_stop(&w->timers, &a->timeout_timer);
+    er_clocks_end(a);
     er_timer_stop(&w->timers, &a->end_timer);
     close_child_fds(a);
     er_progress_fd_finish(&a->progress_fd);
@@ -146,19 +150,14 @@ finish(struct er_attempt *a)
         er_outcome_finish(a);
     }
     er_report_forget_sample(&w->report, &a->sample);
+    er_report_forget_notes(a);
+    er_given_free(&a->given);
     er_outlog_close(&a->log);
     a->state = ER_ATTEMPT_DONE;
     er_worker_on_done(w, a);
 }
 
 /* ---- starting ---- */
-
-static void
-on_timeout(struct er_timer *t)
-{
-    struct er_attempt *a = ER_CONTAINER(t, struct er_attempt, timeout_timer);
-    er_attempt_end(a, ER_WHY_TIMEOUT, a->grace_for);
-}
 
 static void
 on_grace_over(struct er_timer *t)
@@ -203,9 +202,9 @@ begin_running(struct er_attempt *a)
     close_child_fds(a);
     a->pid = a->spawned.pid;
     a->started_at = er_clock_wall(w->clock);
-    a->started_mono = mono(a);
     a->state = ER_ATTEMPT_RUNNING;
-    er_progress_init(&a->progress, a->started_mono);
+    er_clocks_start(a);
+    er_progress_init(&a->progress, a->clocks.begin_at);
     er_time_format(a->started_at, at);
     (void)snprintf(json, sizeof json, "{\"pid\":%d,\"started_at\":\"%s\"}", (int)a->pid,
                    at);
@@ -220,10 +219,6 @@ begin_running(struct er_attempt *a)
     }
     er_report_add_started(&w->report, a);
     er_sample_start(a);
-    if (a->timeout_for > 0) {
-        er_timer_start(&w->timers, &a->timeout_timer, a->started_mono + a->timeout_for,
-                       on_timeout);
-    }
     er_reap_claim(&w->reap, a); /* it may have been reaped before we knew it */
 }
 
@@ -232,6 +227,23 @@ spawn_failed(struct er_attempt *a)
 {
     set_fault(a, a->spawned.error_class, a->spawned.code, a->spawned.exit_code,
               a->spawned.message);
+    a->fault.action = a->spawned.action;
+}
+
+/* The checkpoint of the order as JSON; NULL when there is none, or it is too large. */
+static char *
+dump_checkpoint(struct er_attempt *a)
+{
+    const json_t *v = json_object_get(a->order, "checkpoint");
+    char *text =
+        v && !json_is_null(v) ? json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    if (text && strlen(text) > ER_MAX_CHECKPOINT) {
+        er_attempt_warn(a, "ERRAND_CHECKPOINT was left out: it is larger than %d bytes",
+                        ER_MAX_CHECKPOINT);
+        free(text);
+        return NULL;
+    }
+    return text;
 }
 
 /* Makes what the command needs: true, or false with the fault set. */
@@ -240,6 +252,7 @@ prepare(struct er_attempt *a)
 {
     struct er_worker *w = a->worker;
     struct er_err err = {0};
+    char *checkpoint = dump_checkpoint(a);
     const struct er_command_order order = {
         .type = json_string_value(json_object_get(a->order, "type")),
         .args = json_object_get(a->order, "args"),
@@ -250,11 +263,19 @@ prepare(struct er_attempt *a)
         .correlation_id = json_string_value(json_object_get(a->order, "correlation_id")),
         .socket_path = w->socket_path,
         .token = w->token,
+        .checkpoint = checkpoint,
+        .given = a->given,
     };
     int rc = er_command_make(&a->command, &a->arena, &order, &err);
+    free(checkpoint);
     if (rc) {
         set_fault(a, rc == ER_ENOMEM ? "retryable" : "fatal",
                   rc == ER_ENOTFOUND ? "unknown-type" : er_error_word(rc), -1, err.text);
+        return false;
+    }
+    rc = er_given_check(a->given, &err);
+    if (rc) {
+        set_fault(a, "retryable", er_error_word(rc), -1, err.text);
         return false;
     }
     rc = er_outlog_create(&a->log, w->logs, a->task, a->attempt, w->output_head,
@@ -331,7 +352,7 @@ er_attempt_on_exit(struct er_attempt *a, int status, const struct rusage *usage)
     a->look_again = true;
     a->status = status;
     a->usage = *usage;
-    er_timer_stop(&a->worker->timers, &a->timeout_timer);
+    er_clocks_end(a);
 }
 
 static void
@@ -422,8 +443,12 @@ advance_running(struct er_attempt *a)
     } else if (a->kill_wanted) {
         begin_killing(a);
     } else if (a->leader_gone || a->end_wanted) {
+        if (a->sweep.busy) {
+            return false; /* one of a pause */
+        }
         begin_ending(a);
     } else {
+        er_pause_advance(a);
         return false;
     }
     return true;

@@ -9,6 +9,8 @@
  *     done         done       ending ─────────────▶ killing ─────┘ 5 s are over
  *                    (TERM to the tree)   (KILL to the tree)
  *
+ * While it runs it may be paused (pause.h): a state beside these, which any end ends.
+ *
  * Callbacks store what happened in the attempt and call er_attempt_advance, the only
  * function that changes its state. Loop thread. */
 #ifndef ER_WORK_ATTEMPT_H
@@ -24,10 +26,13 @@
 #include "model/progress.h"
 #include "model/task.h"
 #include "wire/outlog.h"
+#include "work/clocks.h"
 #include "work/command.h"
+#include "work/given.h"
 #include "work/helper.h"
 #include "work/kill.h"
 #include "work/output.h"
+#include "work/pause.h"
 #include "work/probe.h"
 #include "work/progress_fd.h"
 #include "work/sample.h"
@@ -47,11 +52,18 @@ enum er_attempt_state {
 };
 
 /* Why the worker ends an attempt; the words stand in the report. */
-enum er_attempt_why { ER_WHY_NONE, ER_WHY_CANCEL, ER_WHY_REQUEUE, ER_WHY_TIMEOUT };
+enum er_attempt_why {
+    ER_WHY_NONE,
+    ER_WHY_CANCEL,
+    ER_WHY_REQUEUE,
+    ER_WHY_TIMEOUT,
+    ER_WHY_HEARTBEAT,
+};
 
 /* The error of an attempt that the worker itself found; static texts but the message. */
 struct er_attempt_fault {
     const char *code, *error_class; /* NULL = none */
+    const char *action;             /* what a person can do about it; NULL = nothing */
     int exit_code;                  /* -1 = none */
     char *message;
 };
@@ -66,10 +78,12 @@ struct er_attempt {
     /* what was ordered */
     er_task_id task;
     int attempt;
-    json_t *order;       /* the whole `run` object; NULL once it was spawned */
-    er_usec timeout_for; /* 0 = none */
+    json_t *order;         /* the whole `run` object; NULL once it was spawned */
+    er_usec timeout_for;   /* 0 = none */
+    er_usec heartbeat_for; /* 0 = none */
     er_usec grace_for;
-    er_usec expected_for;  /* 0 = unknown */
+    er_usec expected_for; /* 0 = unknown */
+    struct er_given *given;
     struct er_arena arena; /* memory of `command` */
     struct er_command command;
 
@@ -84,7 +98,6 @@ struct er_attempt {
     struct rusage usage;
     uint64_t spawn_no;  /* counts the worker's spawns; see reap.h */
     er_usec started_at; /* wall; 0 = never */
-    er_usec started_mono;
     struct er_attempt_fault fault;
 
     /* its end by us */
@@ -95,8 +108,11 @@ struct er_attempt {
     bool grace_over, rest_over;
     bool look_again;    /* something of the tree may have gone */
     er_usec give_up_at; /* when killing ends without success; monotonic */
-    struct er_timer timeout_timer, end_timer;
+    struct er_timer end_timer;
     struct er_sweep sweep;
+
+    struct er_clocks clocks;
+    struct er_pause pause;
 
     /* what it says */
     struct er_outlog log;
@@ -106,7 +122,8 @@ struct er_attempt {
     struct er_progress progress;
     struct er_sample sample;
     struct er_probe probe;
-    struct er_buf result; /* bytes; has_result tells whether there is one */
+    struct er_report_fact *notes; /* items and checkpoint that wait; NULL = none */
+    struct er_buf result;         /* bytes; has_result tells whether there is one */
     bool has_result;
     char *error_json, *checkpoint_json; /* as it reported them; NULL = none */
     double retry_after_s;               /* < 0 = none */

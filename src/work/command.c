@@ -5,25 +5,37 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "work/given.h"
 
 #define DEFAULT_SEARCH "/usr/local/bin:/usr/bin:/bin"
 
 /* What we set ourselves; a submitter's variable of that name is left out. */
 static const char *const our_names[] = {
-    "ERRAND_COOKIE", "ERRAND_TASK_ID",     "ERRAND_ATTEMPT",
-    "ERRAND_SOCKET", "ERRAND_PROGRESS_FD", "ERRAND_CORRELATION_ID",
+    "ERRAND_COOKIE",      "ERRAND_TASK_ID",        "ERRAND_ATTEMPT",    "ERRAND_SOCKET",
+    "ERRAND_PROGRESS_FD", "ERRAND_CORRELATION_ID", "ERRAND_CHECKPOINT",
 };
 #define OUR_NAMES (sizeof our_names / sizeof *our_names)
 
+/* Files that the daemon gives to some (given.h): one of a task that submits another is not
+ * the other's. */
+static const char *const given_names[] = {"ERRAND_ITEMS_DONE", "ERRAND_AFTER_RESULTS"};
+#define GIVEN_NAMES (sizeof given_names / sizeof *given_names)
+
 static bool
-is_ours(const char *name)
+is_in(const char *name, const char *const *list, size_t n)
 {
-    for (size_t i = 0; i < OUR_NAMES; i++) {
-        if (strcmp(name, our_names[i]) == 0) {
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(name, list[i]) == 0) {
             return true;
         }
     }
     return false;
+}
+
+bool
+er_command_sets(const char *name)
+{
+    return is_in(name, our_names, OUR_NAMES);
 }
 
 /* "name=value" in the arena; NULL when memory is out. */
@@ -60,7 +72,8 @@ er_env_new(int64_t id, const json_t *vars)
             ok = false;
             break;
         }
-        if (name[0] == '\0' || strchr(name, '=') || is_ours(name)) {
+        if (name[0] == '\0' || strchr(name, '=') || er_command_sets(name) ||
+            is_in(name, given_names, GIVEN_NAMES)) {
             continue;
         }
         char *var = make_var(&env->arena, name, json_string_value(value));
@@ -93,6 +106,19 @@ er_cookie_format(char out[ER_COOKIE_SIZE], const char *token, er_task_id task,
     (void)snprintf(out, ER_COOKIE_SIZE, "%s.%lld.%d", token, (long long)task, attempt);
 }
 
+/* Whether a "NAME=value" of the submitter has the name of a file that is given. */
+static bool
+is_given(const struct er_given *list, const char *var)
+{
+    for (const struct er_given *g = list; g; g = g->next) {
+        size_t n = strlen(g->name);
+        if (strncmp(var, g->name, n) == 0 && var[n] == '=') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 make_envp(struct er_command *c, struct er_arena *arena, const struct er_command_order *o)
 {
@@ -102,10 +128,13 @@ make_envp(struct er_command *c, struct er_arena *arena, const struct er_command_
     (void)snprintf(attempt, sizeof attempt, "%d", o->attempt);
     (void)snprintf(fd, sizeof fd, "%d", ER_PROGRESS_CHILD_FD);
     /* in the order of our_names: the cookie first, where it is found soonest */
-    const char *values[OUR_NAMES] = {cookie,         task, attempt,
-                                     o->socket_path, fd,   o->correlation_id};
-    size_t n = o->env ? o->env->n : 0, at = 0;
-    c->envp = er_arena_alloc(arena, (n + OUR_NAMES + 1) * sizeof(char *));
+    const char *values[OUR_NAMES] = {
+        cookie, task, attempt, o->socket_path, fd, o->correlation_id, o->checkpoint};
+    size_t n = o->env ? o->env->n : 0, at = 0, given = 0;
+    for (const struct er_given *g = o->given; g; g = g->next) {
+        given++;
+    }
+    c->envp = er_arena_alloc(arena, (n + given + OUR_NAMES + 1) * sizeof(char *));
     if (!c->envp) {
         return ER_ENOMEM;
     }
@@ -117,9 +146,18 @@ make_envp(struct er_command *c, struct er_arena *arena, const struct er_command_
             }
         }
     }
-    if (n > 0) {
-        memcpy(c->envp + at, o->env->vars, n * sizeof(char *));
+    for (const struct er_given *g = o->given; g; g = g->next) {
+        c->envp[at] = make_var(arena, g->name, g->path);
+        if (!c->envp[at++]) {
+            return ER_ENOMEM;
+        }
     }
+    for (size_t i = 0; i < n; i++) {
+        if (!is_given(o->given, o->env->vars[i])) {
+            c->envp[at++] = o->env->vars[i];
+        }
+    }
+    c->envp[at] = NULL;
     return 0;
 }
 

@@ -6,12 +6,15 @@
 #define ER_WORK_COMMAND_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "base/mem.h"
 #include "model/task.h"
+
+struct er_given;
 
 /* An environment the daemon has sent: "NAME=value" each, without the names that we set.
  */
@@ -55,12 +58,17 @@ struct er_command_order {
     int attempt;
     const char *correlation_id; /* may be NULL */
     const char *socket_path;
-    const char *token; /* of the session, for the cookie */
+    const char *token;            /* of the session, for the cookie */
+    const char *checkpoint;       /* JSON; NULL = none */
+    const struct er_given *given; /* files it finds under variables; NULL = none */
 };
 /* 0, or ER_EINVALID / ER_ENOTFOUND (the type) / ER_ENOMEM with words for a person. */
 int er_command_make(struct er_command *out, struct er_arena *arena,
                     const struct er_command_order *order,
                     struct er_err *err) ER_MUSTCHECK;
+
+/* Whether a variable is one that er_command_make sets. */
+bool er_command_sets(const char *name);
 
 #define ER_COOKIE_SIZE 128
 /* "TOKEN.TASK.ATTEMPT" */

@@ -5,7 +5,8 @@
 
 #include "work/worker.h"
 
-#define KILL_TRIES 3 /* rounds of one sweep, 100 ms each at most */
+#define KILL_TRIES 3  /* rounds of one sweep, 100 ms each at most */
+#define STOP_TRIES 12 /* looks of one sweep, some 150 ms in all */
 #define PIDS_SHOWN 20
 
 static void
@@ -17,10 +18,19 @@ on_run(struct er_job *job)
         s->left = er_proctree_kill(s->cookie, s->root_pid, KILL_TRIES, &s->found);
         return;
     }
+    if (s->kind == ER_SWEEP_STOP) {
+        s->left = er_proctree_stop(s->cookie, s->root_pid, STOP_TRIES, &s->found);
+        return;
+    }
+    if (s->kind == ER_SWEEP_CONT) { /* also one that can't be found any more */
+        er_proctree_signal(&s->found, SIGCONT);
+    }
     int rc = er_proctree_find(&s->found, s->cookie, s->root_pid);
     s->left = rc ? rc : (int)s->found.n;
     if (rc == 0 && s->kind == ER_SWEEP_TERM) {
         er_proctree_signal(&s->found, SIGTERM);
+    }
+    if (rc == 0 && s->kind != ER_SWEEP_LOOK) {
         er_proctree_signal(&s->found, SIGCONT); /* what is stopped must get to see it */
     }
 }
@@ -67,13 +77,31 @@ er_kill_fini(struct er_attempt *a)
     er_proctree_fini(&a->sweep.found);
 }
 
+static void
+encode(const struct er_proctree *t, bool running_only, struct er_buf *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        if (running_only && t->stopped[i]) {
+            continue;
+        }
+        if (n++ < PIDS_SHOWN) {
+            er_buf_addf(b, "%s%d", n > 1 ? ", " : "", (int)t->pids[i]);
+        }
+    }
+    if (n > PIDS_SHOWN) {
+        er_buf_addf(b, " and %zu more", n - PIDS_SHOWN);
+    }
+}
+
 void
 er_kill_encode_pids(const struct er_sweep *s, struct er_buf *b)
 {
-    for (size_t i = 0; i < s->found.n && i < PIDS_SHOWN; i++) {
-        er_buf_addf(b, "%s%d", i ? ", " : "", (int)s->found.pids[i]);
-    }
-    if (s->found.n > PIDS_SHOWN) {
-        er_buf_addf(b, " and %zu more", s->found.n - PIDS_SHOWN);
-    }
+    encode(&s->found, false, b);
+}
+
+void
+er_kill_encode_running(const struct er_sweep *s, struct er_buf *b)
+{
+    encode(&s->found, true, b);
 }

@@ -15,6 +15,8 @@ enum er_sweep_kind {
     ER_SWEEP_LOOK, /* only count */
     ER_SWEEP_TERM, /* SIGTERM and SIGCONT to each */
     ER_SWEEP_KILL, /* SIGKILL, and wait a little for them to go */
+    ER_SWEEP_STOP, /* SIGSTOP, and wait a little for them to stop */
+    ER_SWEEP_CONT, /* SIGCONT to each, and to what the last STOP had found */
 };
 
 /* Embedded in the attempt. */
@@ -25,7 +27,8 @@ struct er_sweep {
     enum er_sweep_kind kind;
     char cookie[ER_COOKIE_SIZE];
     pid_t root_pid; /* as in er_proctree_find */
-    int left;       /* how many there are (KILL: are left), or a negative error */
+    int left;       /* how many there are (KILL: are left; STOP: may run), or a negative
+                       error */
     struct er_proctree found;
 };
 
@@ -35,5 +38,7 @@ void er_kill_sweep(struct er_attempt *a, enum er_sweep_kind kind);
 void er_kill_fini(struct er_attempt *a);
 /* Adds the pids that were found, ", " between, at most 20 of them. */
 void er_kill_encode_pids(const struct er_sweep *s, struct er_buf *b);
+/* The same for those that are not stopped. */
+void er_kill_encode_running(const struct er_sweep *s, struct er_buf *b);
 
 #endif

@@ -68,6 +68,7 @@ go_down(struct er_link *l, const char *why)
     er_conn_close(&l->conn);
     er_buf_fini(&l->line);
     er_report_disconnect(&w->report);
+    er_given_drop_waiting(&w->given);
     if (!l->said) {
         er_log(ER_LOG_INFO, "link", "no daemon: %s; waiting for %s", why, w->socket_path);
         l->said = true;
@@ -90,9 +91,10 @@ encode_held(const struct er_worker *w, struct er_buf *b)
                     (long long)a->task, a->attempt);
         if (a->pid > 0) {
             er_time_format(a->started_at, at);
-            er_buf_addf(b, ",\"pid\":%d,\"started_at\":\"%s\"}", (int)a->pid, at);
+            er_buf_addf(b, ",\"pid\":%d,\"started_at\":\"%s\",\"paused\":%s}",
+                        (int)a->pid, at, er_pause_is_told(&a->pause) ? "true" : "false");
         } else {
-            er_buf_add_str(b, ",\"pid\":null,\"started_at\":null}");
+            er_buf_add_str(b, ",\"pid\":null,\"started_at\":null,\"paused\":false}");
         }
         any = true;
     }

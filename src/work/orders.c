@@ -44,9 +44,8 @@ take_cancel(struct er_worker *w, json_t *v)
     }
     const json_t *grace = json_object_get(v, "grace_s");
     const char *word = json_string_value(json_object_get(v, "why"));
-    enum er_attempt_why why = word && strcmp(word, "requeue") == 0   ? ER_WHY_REQUEUE
-                              : word && strcmp(word, "timeout") == 0 ? ER_WHY_TIMEOUT
-                                                                     : ER_WHY_CANCEL;
+    enum er_attempt_why why =
+        word && strcmp(word, "requeue") == 0 ? ER_WHY_REQUEUE : ER_WHY_CANCEL;
     double s = json_number_value(grace);
     bool given = json_is_number(grace) && s >= 0.0 && s < 1e9;
     er_attempt_end(a, why, given ? (er_usec)(s * 1e6) : a->grace_for);
@@ -112,6 +111,44 @@ take_stop(struct er_worker *w, json_t *v)
     er_worker_stop(w);
 }
 
+static void
+take_pause(struct er_worker *w, json_t *v)
+{
+    struct er_attempt *a = find_named(w, v);
+    if (a) {
+        er_pause_order(a);
+    }
+}
+
+static void
+take_resume(struct er_worker *w, json_t *v)
+{
+    struct er_attempt *a = find_named(w, v);
+    if (a) {
+        er_pause_resume(a);
+    }
+}
+
+static void
+take_given(struct er_worker *w, json_t *v)
+{
+    er_task_id task = json_integer_value(json_object_get(v, "task"));
+    int attempt = (int)json_integer_value(json_object_get(v, "attempt"));
+    const char *name = json_string_value(json_object_get(v, "env"));
+    const json_t *text = json_object_get(v, "text");
+    if (!name || !json_is_string(text) || !er_given_is_name(name)) {
+        er_log(ER_LOG_ERROR, "orders",
+               "task %lld: a file for the variable '%.80s' was dropped: its name must be "
+               "ERRAND_... in capitals, and its text a string",
+               (long long)task, name ? name : "");
+        return;
+    }
+    if (!er_worker_find(w, task, attempt)) { /* else told twice: it has them */
+        er_given_add(&w->given, task, attempt, name, json_string_value(text),
+                     json_string_length(text));
+    }
+}
+
 static const struct {
     const char *name;
     order_fn *take;
@@ -119,7 +156,8 @@ static const struct {
     {"run", take_run},     {"env", take_env},         {"cancel", take_cancel},
     {"input", take_input}, {"drop", take_drop},       {"slots", take_slots},
     {"drain", take_drain}, {"welcome", take_welcome}, {"stop", take_stop},
-    {"tell", take_tell},
+    {"tell", take_tell},   {"pause", take_pause},     {"resume", take_resume},
+    {"given", take_given},
 };
 
 void

@@ -12,6 +12,7 @@ static const char *const why_words[] = {
     [ER_WHY_CANCEL] = "cancel",
     [ER_WHY_REQUEUE] = "requeue",
     [ER_WHY_TIMEOUT] = "timeout",
+    [ER_WHY_HEARTBEAT] = "heartbeat",
 };
 
 static void
@@ -29,10 +30,14 @@ add_time(struct er_buf *b, const char *name, er_usec at)
 
 static void
 add_error(struct er_buf *b, const char *error_class, const char *code,
-          const char *message)
+          const char *message, const char *action)
 {
     er_buf_addf(b, "{\"class\":\"%s\",\"code\":\"%s\",\"message\":", error_class, code);
     er_buf_add_json_str(b, message ? message : "");
+    if (action) {
+        er_buf_add_str(b, ",\"suggested_action\":");
+        er_buf_add_json_str(b, action);
+    }
     er_buf_add_char(b, '}');
 }
 
@@ -43,7 +48,7 @@ add_timeout(const struct er_attempt *a, struct er_buf *b)
     er_buf_init(&message, 0);
     er_buf_add_str(&message, "ran longer than ");
     er_duration_encode(a->timeout_for, &message);
-    add_error(b, "retryable", "timeout", message.data);
+    add_error(b, "retryable", "timeout", message.data, NULL);
     er_buf_fini(&message);
 }
 
@@ -53,11 +58,14 @@ encode_error(const struct er_attempt *a, struct er_buf *b)
 {
     er_buf_add_str(b, ",\"error\":");
     if (a->fault.code) {
-        add_error(b, a->fault.error_class, a->fault.code, a->fault.message);
+        add_error(b, a->fault.error_class, a->fault.code, a->fault.message,
+                  a->fault.action);
     } else if (a->why == ER_WHY_TIMEOUT) {
         add_timeout(a, b);
+    } else if (a->why == ER_WHY_HEARTBEAT) {
+        er_buf_add_str(b, "null"); /* the daemon has words for it */
     } else if (a->pid > 0 && !a->leader_gone) {
-        add_error(b, "fatal", "unkillable", "its processes could not be killed");
+        add_error(b, "fatal", "unkillable", "its processes could not be killed", NULL);
     } else {
         er_buf_add_str(b, a->error_json ? a->error_json : "null");
     }

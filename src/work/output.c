@@ -43,6 +43,7 @@ read_some(struct er_output *o)
         er_output_close(o);
         return 0;
     }
+    er_clocks_alive(a);
     er_outlog_write(&a->log, o->kind, er_clock_wall(a->worker->clock), chunk, (size_t)n);
     scan(o, chunk, (size_t)n);
     er_sample_output(a);

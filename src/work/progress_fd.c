@@ -85,9 +85,11 @@ read_message(struct er_attempt *a, struct er_progress_update *u, const json_t *v
 static const char *
 add_item(struct er_attempt *a, const json_t *v, bool is_failed)
 {
-    if (!json_is_string(v)) {
-        return "a string: the item's name";
+    if (!json_is_string(v) || json_string_length(v) == 0 ||
+        json_string_length(v) > ER_MAX_NAME) {
+        return "a string of 1 to 1000 bytes: the item's name";
     }
+    er_report_add_item(&a->worker->report, a, json_string_value(v), is_failed);
     er_progress_add_item(&a->progress, json_string_value(v), is_failed);
     er_sample_progress(a);
     return NULL;
@@ -107,25 +109,31 @@ read_item_failed(struct er_attempt *a, struct er_progress_update *u, const json_
     return add_item(a, v, true);
 }
 
-/* Replaces a JSON text that is kept. */
-static void
-keep_json(char **kept, const json_t *v)
+/* Replaces a JSON text that is kept: false when it has more than `max` bytes. */
+static bool
+keep_json(char **kept, const json_t *v, size_t max)
 {
     char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
-    char *copy = er_strdup(text);
+    bool fits = text && strlen(text) <= max;
+    char *copy = fits ? er_strdup(text) : NULL;
     free(text);
     if (copy) {
         er_free(*kept);
         *kept = copy;
     }
+    return fits;
 }
 
 static const char *
 read_checkpoint(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
 {
     (void)u;
-    keep_json(&a->checkpoint_json, v);
-    er_sample_progress(a);
+    if (!keep_json(&a->checkpoint_json, v, ER_MAX_CHECKPOINT)) {
+        er_attempt_warn(a, "the checkpoint was dropped: it is larger than %d bytes",
+                        ER_MAX_CHECKPOINT);
+        return NULL;
+    }
+    er_report_add_checkpoint(&a->worker->report, a);
     return NULL;
 }
 
@@ -153,7 +161,7 @@ read_error(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
         strcmp(class, "user-actionable") != 0) {
         return "an object whose `class` is retryable, fatal or user-actionable";
     }
-    keep_json(&a->error_json, v);
+    (void)keep_json(&a->error_json, v, ER_PROGRESS_LINE_MAX);
     return NULL;
 }
 
@@ -281,6 +289,7 @@ er_progress_fd_line(struct er_attempt *a, const char *line, size_t n)
 {
     struct er_progress_line parsed;
     struct er_err err = {0};
+    er_clocks_alive(a);
     if (er_progress_line_parse(line, n, &parsed, &err) != 0) {
         er_attempt_warn(a, "progress line: %s", err.text);
     } else if (parsed.is_json) {
@@ -356,7 +365,22 @@ static void
 on_readable(struct er_watch *w, uint32_t events)
 {
     (void)events;
-    (void)read_some(ER_CONTAINER(w, struct er_progress_fd, watch));
+    struct er_progress_fd *p = ER_CONTAINER(w, struct er_progress_fd, watch);
+    struct er_worker *worker = p->attempt->worker;
+    if (er_report_is_full(&worker->report)) {
+        er_watch_stop(&worker->watches, w);
+        return;
+    }
+    (void)read_some(p);
+}
+
+void
+er_progress_fd_go_on(struct er_progress_fd *p)
+{
+    if (p->fd >= 0 && p->attempt->state > ER_ATTEMPT_SPAWNING &&
+        !er_watch_is_on(&p->watch) && er_progress_fd_start(p) != 0) {
+        er_attempt_warn(p->attempt, "its progress cannot be read any more");
+    }
 }
 
 int

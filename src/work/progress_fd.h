@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What a command writes to its progress pipe (docs/PROTOCOL.md, "Progress lines"): plain
  * lines and JSON, results also in parts. Lines that make no sense become warnings of the
- * attempt; nothing in them can end it. Loop thread. */
+ * attempt; nothing in them can end it. Items and checkpoints go into the report's notes;
+ * while those are full nothing is read. Loop thread. */
 #ifndef ER_WORK_PROGRESS_FD_H
 #define ER_WORK_PROGRESS_FD_H
 
@@ -31,6 +32,8 @@ int er_progress_fd_start(struct er_progress_fd *p) ER_MUSTCHECK;
 /* Reads to the end, or to what is there now, and closes. */
 void er_progress_fd_finish(struct er_progress_fd *p);
 void er_progress_fd_close(struct er_progress_fd *p);
+/* Reads again what was held back because too much waited for the daemon. */
+void er_progress_fd_go_on(struct er_progress_fd *p);
 
 /* One line, without its newline; also what `errand progress` would send. */
 void er_progress_fd_line(struct er_attempt *a, const char *line, size_t n);

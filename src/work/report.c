@@ -6,8 +6,8 @@
  * Failure modes: the connection breaks, or the answer is 5xx: the facts wait again, in
  * their old place, and a retry timer (0.1 s, doubling to 5 s) runs until one goes well.
  * 409: the session is lost, the worker is told. Another 4xx: a line the daemon will not
- * have; they are then sent one in a report, and the one that is refused alone is given
- * up, with a message (its outcome stands in the attempt's log). */
+ * have; they are then sent one fact, at last one line, in a report, and the line that is
+ * refused alone is given up, with a message (its outcome stands in the attempt's log). */
 #include "work/report.h"
 
 #include <jansson.h>
@@ -20,23 +20,43 @@
 #define RETRY_MIN  (100 * ER_USEC_PER_MS)
 #define RETRY_MAX  (5 * ER_USEC_PER_SEC)
 #define ANSWER_MAX (4 << 20)
+#define NOTES_SIZE (64 << 10) /* bytes after which notes begin a new fact */
 
 /* ---- what is waiting ---- */
 
+/* Nothing more is added to these notes. */
 static void
-free_fact(struct er_report_fact *f)
+complete(struct er_report_fact *f)
 {
+    if (f->writer) {
+        f->writer->notes = NULL;
+        f->writer = NULL;
+    }
+}
+
+static size_t
+size_of(const struct er_report_fact *f)
+{
+    return f->lines.len + f->checkpoint.len;
+}
+
+static void
+free_fact(struct er_report *r, struct er_report_fact *f)
+{
+    complete(f);
+    r->notes_bytes -= f->is_notes ? size_of(f) : 0;
     er_buf_fini(&f->lines);
+    er_buf_fini(&f->checkpoint);
     er_free(f);
 }
 
 static void
-free_facts(struct er_report_facts *list)
+free_facts(struct er_report *r, struct er_report_facts *list)
 {
     while (!STAILQ_EMPTY(list)) {
         struct er_report_fact *f = STAILQ_FIRST(list);
         STAILQ_REMOVE_HEAD(list, link);
-        free_fact(f);
+        free_fact(r, f);
     }
 }
 
@@ -79,6 +99,91 @@ er_report_add_started(struct er_report *r, const struct er_attempt *a)
         (long long)a->task, a->attempt, (int)a->pid, at);
     hold(r);
 }
+
+void
+er_report_add_word(struct er_report *r, const struct er_attempt *a, const char *word)
+{
+    struct er_report_fact *f = add_fact(r, a->task, a->attempt);
+    er_buf_addf(&f->lines, "{\"%s\":{\"task\":%lld,\"attempt\":%d}}\n", word,
+                (long long)a->task, a->attempt);
+    r->urgent = true;
+}
+
+/* ---- notes ---- */
+
+/* Those of the attempt that more can be added to. */
+static struct er_report_fact *
+open_notes(struct er_report *r, struct er_attempt *a)
+{
+    if (a->notes && size_of(a->notes) >= NOTES_SIZE) {
+        complete(a->notes);
+    }
+    if (!a->notes) {
+        struct er_report_fact *f = add_fact(r, a->task, a->attempt);
+        f->is_notes = true;
+        f->writer = a;
+        a->notes = f;
+    }
+    return a->notes;
+}
+
+void
+er_report_add_item(struct er_report *r, struct er_attempt *a, const char *name,
+                   bool failed)
+{
+    struct er_report_fact *f = open_notes(r, a);
+    size_t before = f->lines.len;
+    er_buf_addf(&f->lines,
+                "{\"item\":{\"task\":%lld,\"attempt\":%d,\"name\":", (long long)a->task,
+                a->attempt);
+    er_buf_add_json_str(&f->lines, name);
+    er_buf_addf(&f->lines, ",\"failed\":%s}}\n", failed ? "true" : "false");
+    r->notes_bytes += f->lines.len - before;
+    hold(r);
+}
+
+/* It comes after the items that were added before it, and perhaps after some that were
+ * added later: that is no harm, as an item that it does not know of is stored. */
+void
+er_report_add_checkpoint(struct er_report *r, struct er_attempt *a)
+{
+    struct er_report_fact *f = open_notes(r, a);
+    r->notes_bytes -= f->checkpoint.len;
+    er_buf_clear(&f->checkpoint);
+    er_sample_encode_progress(a, a->checkpoint_json, &f->checkpoint);
+    r->notes_bytes += f->checkpoint.len;
+    hold(r);
+}
+
+void
+er_report_forget_notes(struct er_attempt *a)
+{
+    if (a->notes) {
+        complete(a->notes);
+    }
+}
+
+bool
+er_report_is_full(struct er_report *r)
+{
+    r->full = r->notes_bytes >= ER_REPORT_NOTES_MAX;
+    return r->full;
+}
+
+/* The daemon has taken some: what was not read any more is read again. */
+static void
+go_on_reading(struct er_report *r)
+{
+    struct er_attempt *a;
+    if (!r->full || er_report_is_full(r)) {
+        return;
+    }
+    TAILQ_FOREACH (a, &r->worker->attempts, link) {
+        er_progress_fd_go_on(&a->progress_fd);
+    }
+}
+
+/* ---- ends, samples ---- */
 
 void
 er_report_add_finished(struct er_report *r, er_task_id task, int attempt,
@@ -216,7 +321,28 @@ take_lost(struct er_worker *w, const json_t *answer)
     }
 }
 
-/* Gives up a fact that the daemon refuses for itself. */
+/* Makes a fact of each line of one that the daemon refused. */
+static void
+split(struct er_report *r, struct er_report_fact *f)
+{
+    er_buf_add(&f->lines, f->checkpoint.data ? f->checkpoint.data : "",
+               f->checkpoint.len);
+    er_buf_clear(&f->checkpoint);
+    const char *at = f->lines.data, *end = at + f->lines.len;
+    for (const char *nl; at < end && (nl = memchr(at, '\n', (size_t)(end - at)));
+         at = nl + 1) {
+        struct er_report_fact *one = er_xzalloc(sizeof *one);
+        one->task = f->task;
+        one->attempt = f->attempt;
+        one->is_notes = f->is_notes;
+        one->finished = f->finished && nl + 1 == end;
+        er_buf_add(&one->lines, at, (size_t)(nl + 1 - at));
+        r->notes_bytes += one->is_notes ? one->lines.len : 0;
+        STAILQ_INSERT_TAIL(&r->sent, one, link);
+    }
+}
+
+/* Gives up a line that the daemon refuses for itself. */
 static void
 refuse(struct er_report *r)
 {
@@ -226,7 +352,12 @@ refuse(struct er_report *r)
            r->conn.http.status, r->answer.data ? r->answer.data : "");
     if (alone) {
         STAILQ_REMOVE_HEAD(&r->sent, link);
-        free_fact(f);
+        const char *nl = f->lines.data ? strchr(f->lines.data, '\n') : NULL;
+        if (f->checkpoint.len > 0 || (nl && nl[1] != '\0')) {
+            split(r, f);
+        }
+        free_fact(r, f);
+        go_on_reading(r);
     }
     r->one_by_one = true;
     take_back(r);
@@ -250,7 +381,8 @@ on_answer(struct er_conn *c)
             json_loadb(r->answer.data ? r->answer.data : "", r->answer.len, 0, NULL);
         r->under_way = false;
         r->retry_for = 0;
-        free_facts(&r->sent);
+        free_facts(r, &r->sent);
+        go_on_reading(r);
         take_lost(w, answer);
         json_decref(answer);
         r->one_by_one = r->one_by_one && !STAILQ_EMPTY(&r->waiting);
@@ -275,14 +407,16 @@ build_body(struct er_report *r, struct er_buf *body)
     while (!STAILQ_EMPTY(&r->waiting)) {
         struct er_report_fact *f = STAILQ_FIRST(&r->waiting);
         bool full =
-            body->len > 0 && (r->one_by_one || body->len + f->lines.len > BATCH_MAX);
+            body->len > 0 && (r->one_by_one || body->len + size_of(f) > BATCH_MAX);
         if (full) {
             r->urgent = true;
             return;
         }
         STAILQ_REMOVE_HEAD(&r->waiting, link);
         STAILQ_INSERT_TAIL(&r->sent, f, link);
+        complete(f);
         er_buf_add(body, f->lines.data, f->lines.len);
+        er_buf_add(body, f->checkpoint.data, f->checkpoint.len);
     }
     while (!r->one_by_one && !TAILQ_EMPTY(&r->samples)) {
         struct er_sample *s = TAILQ_FIRST(&r->samples);
@@ -351,7 +485,7 @@ void
 er_report_clear(struct er_report *r)
 {
     er_report_disconnect(r);
-    free_facts(&r->waiting);
+    free_facts(r, &r->waiting);
     while (!TAILQ_EMPTY(&r->samples)) {
         er_report_forget_sample(r, TAILQ_FIRST(&r->samples));
     }

@@ -62,11 +62,10 @@ er_sample_is_known(const struct er_progress *p)
 static void
 estimate(struct er_attempt *a)
 {
-    er_usec for_now = er_clock_mono(a->worker->clock) - a->started_mono;
     struct er_progress_update u = {
         .source = ER_PROGRESS_ESTIMATE,
         .has_percent = true,
-        .percent = er_progress_estimate(for_now, a->expected_for),
+        .percent = er_progress_estimate(er_clocks_active_for(a), a->expected_for),
     };
     er_sample_update(a, &u);
 }
@@ -86,7 +85,7 @@ on_tick(struct er_timer *t)
     }
     bool found = a->progress.source != ER_PROGRESS_NONE;
     er_usec now = er_clock_mono(w->clock);
-    if (found || now - a->started_mono < 2 * TICK_FIRST) {
+    if (found || er_clocks_active_for(a) < 2 * TICK_FIRST) {
         s->tick_for = TICK_FIRST;
     } else if (s->tick_for < TICK_LAST) {
         s->tick_for = s->tick_for * 2 < TICK_LAST ? s->tick_for * 2 : TICK_LAST;
@@ -99,7 +98,38 @@ er_sample_start(struct er_attempt *a)
 {
     struct er_sample *s = &a->sample;
     s->tick_for = TICK_FIRST;
-    er_timer_start(&a->worker->timers, &s->tick, a->started_mono + TICK_FIRST, on_tick);
+    er_timer_start(&a->worker->timers, &s->tick, a->clocks.begin_at + TICK_FIRST,
+                   on_tick);
+}
+
+void
+er_sample_pause(struct er_attempt *a)
+{
+    er_progress_pause(&a->progress, er_clock_mono(a->worker->clock));
+    er_timer_stop(&a->worker->timers, &a->sample.tick);
+}
+
+void
+er_sample_resume(struct er_attempt *a)
+{
+    struct er_worker *w = a->worker;
+    er_usec now = er_clock_mono(w->clock);
+    er_progress_resume(&a->progress, now);
+    er_timer_start(&w->timers, &a->sample.tick, now + a->sample.tick_for, on_tick);
+}
+
+void
+er_sample_encode_progress(const struct er_attempt *a, const char *checkpoint,
+                          struct er_buf *b)
+{
+    er_buf_addf(b, "{\"progress\":{\"task\":%lld,\"attempt\":%d,\"progress\":",
+                (long long)a->task, a->attempt);
+    if (er_sample_is_known(&a->progress)) {
+        er_progress_encode(&a->progress, er_clock_mono(a->worker->clock), b);
+    } else {
+        er_buf_add_str(b, "null");
+    }
+    er_buf_addf(b, ",\"checkpoint\":%s}}\n", checkpoint ? checkpoint : "null");
 }
 
 void
@@ -108,16 +138,7 @@ er_sample_encode(struct er_sample *s, struct er_buf *b)
     struct er_attempt *a = s->attempt;
     er_usec now = er_clock_mono(a->worker->clock);
     if (s->has_progress) {
-        er_buf_addf(b, "{\"progress\":{\"task\":%lld,\"attempt\":%d,\"progress\":",
-                    (long long)a->task, a->attempt);
-        if (er_sample_is_known(&a->progress)) {
-            er_progress_encode(&a->progress, now, b);
-        } else {
-            er_buf_add_str(b, "null");
-        }
-        er_buf_add_str(b, ",\"checkpoint\":");
-        er_buf_add_str(b, a->checkpoint_json ? a->checkpoint_json : "null");
-        er_buf_add_str(b, "}}\n");
+        er_sample_encode_progress(a, NULL, b); /* the checkpoint goes with the notes */
     }
     if (s->has_output) {
         er_buf_addf(b, "{\"output\":{\"task\":%lld,\"attempt\":%d,\"bytes\":%llu}}\n",

@@ -37,8 +37,14 @@ void er_sample_update(struct er_attempt *a, const struct er_progress_update *u);
 void er_sample_progress(struct er_attempt *a);
 /* Its output grew. */
 void er_sample_output(struct er_attempt *a);
+/* Adds the line of its progress as it is now; `checkpoint` is JSON, NULL = none. */
+void er_sample_encode_progress(const struct er_attempt *a, const char *checkpoint,
+                               struct er_buf *b);
 /* Adds the report's lines for what is news, which it then is no more. */
 void er_sample_encode(struct er_sample *s, struct er_buf *b);
+/* The attempt is paused: its time does not go on, nor is it looked at; and goes on. */
+void er_sample_pause(struct er_attempt *a);
+void er_sample_resume(struct er_attempt *a);
 /* Timers off. What is news stays so until er_report_forget. */
 void er_sample_stop(struct er_attempt *a);
 /* Whether anything at all is known of its progress. */

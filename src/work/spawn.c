@@ -5,8 +5,8 @@
  * comes back as its result.
  *
  * Failure modes are told apart because a shell would: the directory is gone (126, code
- * cwd-missing), the command is not found (127), it is not executable (126), its
- * interpreter is missing (127), and what is the system's fault and may pass: no memory,
+ * no-cwd), the command is not found (127), it is not executable (126), its interpreter is
+ * missing (127): a person must do something about these, and is told what. And what is the system's fault and may pass: no memory,
  * no process or descriptor left (no exit code, class retryable). A file without a #! line
  * that is executable is given to /bin/sh, as shells do. */
 #include "work/spawn.h"
@@ -25,21 +25,40 @@
 #include "base/io.h"
 #include "work/local_fs.h"
 
-static const char CODE_CWD[] = "cwd-missing";
-static const char CODE_NOT_FOUND[] = "command-not-found";
-static const char CODE_DENIED[] = "command-not-executable";
+static const char CODE_CWD[] = "no-cwd";
+static const char CODE_NOT_FOUND[] = "not-found";
+static const char CODE_DENIED[] = "not-executable";
 static const char CODE_STDIN[] = "stdin-missing";
 static const char CODE_SYSTEM[] = "spawn-failed";
 
-static void failed(struct er_spawn_result *r, const char *code, int exit_code,
-                   const char *fmt, ...) ER_PRINTF(4, 5);
+static const char ACTION_NAME[] =
+    "check the name, or the PATH that the task was submitted with";
+static const char ACTION_PATH[] =
+    "check the path; one that is not absolute begins at the task's working directory";
+static const char ACTION_INTERPRETER[] =
+    "install the interpreter that its first line names, or mend that line";
+static const char ACTION_MODE[] = "make it executable (chmod +x), or name another";
+static const char ACTION_FOLDER[] = "name a program, not a directory";
+static const char ACTION_FORMAT[] =
+    "check that it is a program for this machine and its arguments are not too long";
+static const char ACTION_CWD[] =
+    "make the directory, or submit the task with another one (--cwd DIR)";
+static const char ACTION_CWD_MODE[] =
+    "let this user enter the directory, or submit the task with another one (--cwd DIR)";
+static const char ACTION_STDIN[] = "check the file that --stdin names";
 
+static void failed(struct er_spawn_result *r, const char *code, int exit_code,
+                   const char *action, const char *fmt, ...) ER_PRINTF(5, 6);
+
+/* `action` NULL: nobody needs to do anything, it may pass by itself. */
 static void
-failed(struct er_spawn_result *r, const char *code, int exit_code, const char *fmt, ...)
+failed(struct er_spawn_result *r, const char *code, int exit_code, const char *action,
+       const char *fmt, ...)
 {
     r->pid = 0;
     r->code = code;
-    r->error_class = exit_code < 0 ? "retryable" : "fatal";
+    r->error_class = action ? "user-actionable" : "retryable";
+    r->action = action;
     r->exit_code = exit_code;
     va_list ap;
     va_start(ap, fmt);
@@ -89,7 +108,8 @@ find_program(const struct er_command *c, int cwd_fd, char out[PATH_MAX],
     const char *name = c->argv[0];
     if (strchr(name, '/')) {
         if (strlen(name) >= PATH_MAX) {
-            failed(r, CODE_NOT_FOUND, 127, "command not found: its name is too long");
+            failed(r, CODE_NOT_FOUND, 127, ACTION_PATH,
+                   "command not found: its name is too long");
             return false;
         }
         (void)strcpy(out, name);
@@ -100,10 +120,10 @@ find_program(const struct er_command *c, int cwd_fd, char out[PATH_MAX],
         return true;
     }
     if (denied) {
-        failed(r, CODE_DENIED, 126,
+        failed(r, CODE_DENIED, 126, ACTION_MODE,
                "permission denied: '%.200s' is in PATH but not executable", name);
     } else {
-        failed(r, CODE_NOT_FOUND, 127,
+        failed(r, CODE_NOT_FOUND, 127, ACTION_NAME,
                "command not found: '%.200s' (searched PATH=%.300s)", name, c->search);
     }
     return false;
@@ -120,23 +140,27 @@ spawn_failed(const struct er_command *c, int cwd_fd, const char *path, int code,
     case ENOENT:
     case ENOTDIR:
         if (there) {
-            failed(r, CODE_NOT_FOUND, 127,
+            failed(r, CODE_NOT_FOUND, 127, ACTION_INTERPRETER,
                    "cannot run '%.200s': the interpreter or loader it names is missing",
                    path);
         } else {
-            failed(r, CODE_NOT_FOUND, 127, "command not found: '%.300s' (in '%.200s')",
-                   c->argv[0], c->cwd);
+            failed(r, CODE_NOT_FOUND, 127, ACTION_PATH,
+                   "command not found: '%.300s' (in '%.200s')", c->argv[0], c->cwd);
         }
         return;
     case EACCES:
     case EPERM:
     case EISDIR:
         if (faccessat(cwd_fd, ".", X_OK, AT_EACCESS) != 0) {
-            failed(r, CODE_CWD, 126, "working directory '%.300s' may not be entered: %s",
-                   c->cwd, strerror(EACCES));
+            failed(r, CODE_CWD, 126, ACTION_CWD_MODE,
+                   "working directory '%.300s' may not be entered: %s", c->cwd,
+                   strerror(EACCES));
+        } else if (there && S_ISDIR(st.st_mode)) {
+            failed(r, CODE_DENIED, 126, ACTION_FOLDER,
+                   "permission denied: '%.300s' is a directory", path);
         } else {
-            failed(r, CODE_DENIED, 126, "permission denied: '%.300s' is %s", path,
-                   there && S_ISDIR(st.st_mode) ? "a directory" : "not executable");
+            failed(r, CODE_DENIED, 126, ACTION_MODE,
+                   "permission denied: '%.300s' is not executable", path);
         }
         return;
     case ELOOP:
@@ -144,10 +168,12 @@ spawn_failed(const struct er_command *c, int cwd_fd, const char *path, int code,
     case E2BIG:
     case EINVAL:
     case ELIBBAD:
-        failed(r, CODE_DENIED, 126, "cannot run '%.300s': %s", path, strerror(code));
+        failed(r, CODE_DENIED, 126, ACTION_FORMAT, "cannot run '%.300s': %s", path,
+               strerror(code));
         return;
     default:
-        failed(r, CODE_SYSTEM, -1, "cannot start '%.300s' now: %s", path, strerror(code));
+        failed(r, CODE_SYSTEM, -1, NULL, "cannot start '%.300s' now: %s", path,
+               strerror(code));
     }
 }
 
@@ -285,8 +311,9 @@ open_stdin(const struct er_command *c, int cwd_fd, struct er_spawn_result *r)
     }
     if (code != 0) {
         er_close(&fd);
-        failed(r, CODE_STDIN, 126, "cannot read standard input from '%.300s': %s",
-               c->stdin_path, strerror(code));
+        failed(r, CODE_STDIN, 126, ACTION_STDIN,
+               "cannot read standard input from '%.300s': %s", c->stdin_path,
+               strerror(code));
     }
     return fd;
 }
@@ -300,7 +327,8 @@ er_spawn_start(const struct er_command *c, const struct er_spawn_fds *fds, bool 
     int cwd_fd = open(c->cwd, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (cwd_fd < 0) {
         int code = errno;
-        failed(out, CODE_CWD, 126, "working directory '%.300s' is %s", c->cwd,
+        failed(out, CODE_CWD, 126, code == EACCES ? ACTION_CWD_MODE : ACTION_CWD,
+               "working directory '%.300s' is %s", c->cwd,
                code == ENOENT    ? "gone"
                : code == ENOTDIR ? "not a directory"
                                  : strerror(code));

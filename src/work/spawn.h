@@ -20,6 +20,7 @@ struct er_spawn_result {
     pid_t pid;  /* > 0: it was started, and what follows `local` is not set */
     bool local; /* looked for: all folders are on file systems of this machine */
     const char *code, *error_class; /* as in a task's error; static texts */
+    const char *action;             /* what a person can do; NULL = nothing */
     int exit_code; /* 126 or 127 as in a shell; -1 = none: the fault is not the command's
                     */
     char message[600];

@@ -77,6 +77,7 @@ begin_session(struct er_worker *w, int64_t session, const json_t *welcome)
     (void)strcpy(w->token, token);
     er_free(w->logs);
     w->logs = er_xstrdup(logs);
+    er_given_begin(&w->given, lock);
     return 0;
 }
 
@@ -143,6 +144,7 @@ begin_anew(struct er_worker *w)
 {
     w->session = 0;
     w->token[0] = '\0';
+    er_given_end(&w->given);
     er_close(&w->lock_fd);
     free_envs(w);
     w->phase = ER_WORKER_WORKING;
@@ -206,6 +208,7 @@ er_worker_add(struct er_worker *w, json_t *run)
     }
     bool known = er_worker_find(w, a->task, a->attempt) ||
                  er_report_owes(&w->report, a->task, a->attempt);
+    a->given = er_given_take(&w->given, a->task, a->attempt);
     TAILQ_INSERT_TAIL(&w->attempts, a, link);
     if (known) { /* told twice: we have it, or had it */
         er_attempt_drop(a);
@@ -471,6 +474,7 @@ er_worker_fini(struct er_worker *w)
     (void)uv_run(&w->loop, UV_RUN_NOWAIT);
     (void)uv_loop_close(&w->loop);
     free_envs(w);
+    er_given_end(&w->given);
     er_free(w->socket_path);
     er_free(w->logs);
     er_close(&w->lock_fd);

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "work/attempt.h"
+#include "work/given.h"
 #include "work/helper.h"
 #include "work/link.h"
 #include "work/local_fs.h"
@@ -71,6 +72,7 @@ struct er_worker {
     er_usec progress_interval;
     int slots;
     struct er_env *envs; /* list; the one used last is first */
+    struct er_given_folder given;
 
     struct er_attempts attempts; /* all that are not done, in the order they came */
     int running;                 /* of them, those that take a slot */

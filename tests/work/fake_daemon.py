@@ -77,6 +77,7 @@ class FakeDaemon:
         self.lines = []  # all lines of reports, in order
         self.reports = []  # (headers, [lines]) of each report
         self.statuses = []  # what the next reports are answered with; 200 when empty
+        self.refuses = lambda line: False  # a report with such a line is answered 400
         self.lost = []  # what the next answer says
         self.stream = None  # the claim connection
         self.closed = False
@@ -151,6 +152,8 @@ class FakeDaemon:
         lines = [json.loads(line) for line in body.decode().splitlines()]
         with self.change:
             status = self.statuses.pop(0) if self.statuses else 200
+            if status == 200 and any(self.refuses(line) for line in lines):
+                status = 400
             self.reports.append((headers, lines, status))
             if status == 200:
                 self.lines += lines
@@ -357,6 +360,18 @@ def alive(pid):
             return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def until(test, what):
+    """Waits for something outside of the protocol (a file, a process): what test() gave."""
+    end = time.monotonic() + LIMIT
+    while True:
+        got = test()
+        if got:
+            return got
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {LIMIT:.0f} s for {what}")
+        time.sleep(0.005)
 
 
 def equal(got, want, what=""):

@@ -56,9 +56,9 @@ def test_json_lines_with_items_and_a_checkpoint(c):
     equal((p["percent"], p["current"], p["total"], p["unit"]), (50.0, 2, 4, "repos"))
     equal((p["items_completed"], p["items_failed"], p["item"]), (1, 1, "b"))
     equal(f["checkpoint"], {"at": 2})
-    last = c.daemon.all("progress", 1)[-1]
-    equal(last["checkpoint"], {"at": 2})
-    equal(last["progress"]["items_failed"], 1)
+    told = c.daemon.all("progress", 1)
+    equal([p["checkpoint"] for p in told if p["checkpoint"] is not None], [{"at": 2}])
+    equal(told[-1]["progress"]["items_failed"], 1)
 
 
 def test_a_line_that_the_daemon_was_told(c):

@@ -122,16 +122,16 @@ def test_a_missing_command_is_127_with_its_reason(c):
     c.run(1, "no-such-command", "x", env={"PATH": "/nowhere:/usr/bin"})
     f = c.daemon.finished(1)
     equal((f["spawned"], f["exit_code"], f["started_at"]), (False, 127, None))
-    equal(f["error"]["code"], "command-not-found")
-    equal(f["error"]["class"], "fatal")
-    equal(
-        f["error"]["message"],
-        "command not found: 'no-such-command' (searched PATH=/nowhere:/usr/bin)",
-    )
+    equal(f["error"], {
+        "class": "user-actionable", "code": "not-found",
+        "message": "command not found: 'no-such-command' (searched PATH=/nowhere:/usr/bin)",
+        "suggested_action": "check the name, or the PATH that the task was submitted with",
+    })
     equal([x.kind for x in c.log(1)], [4], "the log has the exit frame only")
     c.run(2, "./no-such-file")
     f = c.daemon.finished(2)
-    equal((f["exit_code"], f["error"]["code"]), (127, "command-not-found"))
+    equal((f["exit_code"], f["error"]["code"]), (127, "not-found"))
+    check("check the path" in f["error"]["suggested_action"], f["error"])
 
 
 def test_a_working_directory_that_is_gone_is_not_a_missing_command(c):
@@ -139,7 +139,8 @@ def test_a_working_directory_that_is_gone_is_not_a_missing_command(c):
     c.run(1, "true", cwd="/no/such/folder")
     f = c.daemon.finished(1)
     equal((f["spawned"], f["exit_code"]), (False, 126))
-    equal(f["error"]["code"], "cwd-missing")
+    equal((f["error"]["code"], f["error"]["class"]), ("no-cwd", "user-actionable"))
+    check("--cwd" in f["error"]["suggested_action"], f["error"])
     equal(f["error"]["message"], "working directory '/no/such/folder' is gone")
     c.run(2, "true", cwd="/etc/passwd")
     equal(
@@ -157,10 +158,12 @@ def test_what_is_not_executable_is_126(c):
     c.start()
     c.run(1, "./plain")
     f = c.daemon.finished(1)
-    equal((f["exit_code"], f["error"]["code"]), (126, "command-not-executable"))
+    equal((f["exit_code"], f["error"]["code"]), (126, "not-executable"))
+    equal(f["error"]["class"], "user-actionable")
+    check("chmod +x" in f["error"]["suggested_action"], f["error"])
     c.run(2, "plain", env={"PATH": "bin"})
     f = c.daemon.finished(2)
-    equal((f["exit_code"], f["error"]["code"]), (126, "command-not-executable"))
+    equal((f["exit_code"], f["error"]["code"]), (126, "not-executable"))
     c.run(3, "/tmp")
     f = c.daemon.finished(3)
     equal((f["exit_code"], f["error"]["message"]), (126, "permission denied: '/tmp' is a directory"))
@@ -185,6 +188,7 @@ def test_a_missing_interpreter_is_named_as_such(c):
     f = c.daemon.finished(1)
     equal(f["exit_code"], 127)
     check("interpreter" in f["error"]["message"], f["error"]["message"])
+    check("interpreter" in f["error"]["suggested_action"], f["error"])
 
 
 def test_the_command_is_searched_in_the_submitters_path(c):

@@ -121,7 +121,8 @@ def test_the_daemon_goes_and_comes_back(c):
     hello = c.daemon.wait(lambda: c.daemon.hellos, "the second hello")[0]
     equal((hello["session"], hello["token"]), (7, TOKEN))
     equal(hello["held"], [
-        {"task": 1, "attempt": 1, "pid": started["pid"], "started_at": started["started_at"]}
+        {"task": 1, "attempt": 1, "pid": started["pid"], "started_at": started["started_at"],
+         "paused": False}
     ])
     equal(hello["owed"], [{"task": 2, "attempt": 1}])
     owed = c.daemon.finished(2)
