@@ -35,6 +35,8 @@ struct er_gate {
     struct er_heap groups; /* those with somebody in them, best first */
     size_t n_groups;       /* all that were ever made: queues that have waited here */
     struct er_lane_live *envoy; /* came back from here, and stands in its queue's heap */
+    struct er_lane_live
+        *hold; /* tokens: had enough here, and waits at another such gate */
 };
 /* The lanes of one queue that wait at one gate. */
 struct er_group {

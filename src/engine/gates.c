@@ -22,7 +22,11 @@
  * anything where a gate has lanes of one queue only. Nothing here depends on how many lanes
  * wait: each event moves a constant number of them.
  *
- * Tokens are for the first in line: nobody behind it takes what it saves up for. */
+ * Tokens are for the first in line: nobody behind it takes what it saves up for. A lane that
+ * needs tokens of its queue and of its key, and has waited for those of one, may find too few
+ * of the other, and so on for ever, since others need only one of them. So the gate that it
+ * comes from keeps a hold for it (the best such lane): whoever goes after it takes tokens
+ * there only if as many will be there again when the other gate opens. */
 #include "engine/engine_priv.h"
 
 #include <string.h>
@@ -172,6 +176,35 @@ first_in_line(struct er_gate *g)
     return NULL;
 }
 
+/* Until when (boot) the limit's tokens are kept for a better lane, and this one has to leave
+ * them; 0 = they are not. The buckets must be filled. */
+static er_usec
+held_until(const struct er_limit_live *l, const struct er_lane_live *lane)
+{
+    const struct er_lane_live *hold = l->tokens.hold;
+    if (!hold || hold == lane || !hold->waits ||
+        !er_lanes_less(&hold->node, &lane->node)) {
+        return 0;
+    }
+    struct er_gate *other = hold->waits->gate;
+    if (!other->tokens || other->limit == l || other->limit->toll.pos == 0 ||
+        first_in_line(other) != hold) {
+        return 0; /* nobody knows when it comes */
+    }
+    er_usec until = other->limit->opens_at;
+    for (size_t i = 0; i < l->n_rates; i++) {
+        const struct er_rate *r = &l->rates[i];
+        int64_t need = er_bucket_need(r, er_lanes_head(hold)->cost);
+        struct er_bucket b = l->buckets[i];
+        er_bucket_take(&b, r, er_bucket_need(r, er_lanes_head(lane)->cost));
+        er_bucket_fill(&b, r, need, until);
+        if (!er_bucket_has(&b, r, need)) {
+            return until;
+        }
+    }
+    return 0;
+}
+
 static bool
 refuses_tokens(struct er_engine *e, struct er_limit_live *l,
                const struct er_lane_live *lane)
@@ -184,7 +217,7 @@ refuses_tokens(struct er_engine *e, struct er_limit_live *l,
         return true;
     }
     fill(e, l);
-    return !has_tokens(l, er_lanes_head(lane)->cost);
+    return !has_tokens(l, er_lanes_head(lane)->cost) || held_until(l, lane) > 0;
 }
 
 /* Permits come first, so that nobody saves tokens for what could not run; then the key's
@@ -291,15 +324,6 @@ dismiss(struct er_lane_live *lane)
     return g;
 }
 
-void
-er_gates_dismiss(struct er_engine *e, struct er_lane_live *lane)
-{
-    struct er_gate *g = dismiss(lane);
-    if (g) {
-        look(e, g);
-    }
-}
-
 static void
 send_envoy(struct er_engine *e, struct er_gate *g, struct er_lane_live *lane)
 {
@@ -316,9 +340,8 @@ send_envoy(struct er_engine *e, struct er_gate *g, struct er_lane_live *lane)
 /* ---- tolls: gates that open with time ---- */
 
 static void
-wait_for_tokens(struct er_engine *e, struct er_limit_live *l, int64_t cost)
+wait_for_tokens(struct er_engine *e, struct er_limit_live *l, int64_t cost, er_usec at)
 {
-    er_usec at = 0;
     for (size_t i = 0; i < l->n_rates; i++) {
         er_usec one = er_bucket_opens_at(&l->buckets[i], &l->rates[i],
                                          er_bucket_need(&l->rates[i], cost));
@@ -384,31 +407,46 @@ admits(struct er_engine *e, struct er_gate *g, const struct er_lane_live *first)
         return has_permit(l);
     }
     int64_t cost = er_lanes_head(first)->cost;
-    fill(e, l);
-    l->wanted = cost;
-    if (has_tokens(l, cost)) {
+    bool enough = has_tokens(l, cost);
+    er_usec until = enough ? held_until(l, first) : 0;
+    if (enough && until == 0) {
         return true;
     }
-    wait_for_tokens(e, l, cost);
+    /* behind the one that it is held for, whose gate opens at `until` */
+    wait_for_tokens(e, l, cost, until > 0 ? until + 1 : 0);
     return false;
+}
+
+/* What the buckets must be able to hold. */
+static void
+want(struct er_engine *e, struct er_gate *g, const struct er_lane_live *first)
+{
+    struct er_limit_live *l = g->limit;
+    const struct er_lane_live *hold = g->hold, *lanes[] = {first, g->envoy, NULL};
+    fill(e, l);
+    if (hold && ((hold->waits && hold->waits->gate->tokens) ||
+                 (hold->envoy_of && hold->envoy_of->tokens))) {
+        lanes[2] = hold;
+    }
+    l->wanted = 0;
+    for (size_t i = 0; i < 3; i++) {
+        if (lanes[i] && er_lanes_head(lanes[i])->cost > l->wanted) {
+            l->wanted = er_lanes_head(lanes[i])->cost;
+        }
+    }
 }
 
 /* Makes the invariant true for that gate. */
 static void
 look(struct er_engine *e, struct er_gate *g)
 {
-    struct er_limit_live *l = g->limit;
-    if (g->tokens) {
-        er_heap_remove(&e->tolls, &l->toll);
-    }
     struct er_lane_live *first = first_in_line(g);
-    if (first && !covers(g->envoy, first)) {
-        if (admits(e, g, first)) {
-            send_envoy(e, g, first);
-        }
-    } else if (g->tokens) {
-        fill(e, l);
-        l->wanted = g->envoy ? er_lanes_head(g->envoy)->cost : 0;
+    if (g->tokens) {
+        er_heap_remove(&e->tolls, &g->limit->toll);
+        want(e, g, first);
+    }
+    if (first && !covers(g->envoy, first) && admits(e, g, first)) {
+        send_envoy(e, g, first);
     }
 }
 
@@ -435,6 +473,30 @@ group_of(struct er_engine *e, struct er_gate *gate, struct er_queue_live *queue)
     return g;
 }
 
+/* A lane that had enough tokens at one gate waits for those of another. */
+static void
+keep_hold(struct er_gate *from, struct er_gate *to, struct er_lane_live *lane)
+{
+    if (to->hold == lane) {
+        to->hold = NULL;
+    }
+    if (from && from != to && from->tokens &&
+        (!from->hold || er_lanes_less(&lane->node, &from->hold->node))) {
+        from->hold = lane;
+    }
+}
+
+static void
+drop_holds(struct er_lane_live *lane)
+{
+    struct er_limit_live *limits[] = {&lane->queue->limit, lane->key};
+    for (size_t i = 0; i < 2; i++) {
+        if (limits[i] && limits[i]->tokens.hold == lane) {
+            limits[i]->tokens.hold = NULL;
+        }
+    }
+}
+
 void
 er_gates_park(struct er_engine *e, struct er_lane_live *lane, struct er_gate *gate)
 {
@@ -446,6 +508,7 @@ er_gates_park(struct er_engine *e, struct er_lane_live *lane, struct er_gate *ga
     lane->waits = g;
     if (gate->tokens) {
         watch(e, lane);
+        keep_hold(spoke_for, gate, lane);
     }
     if (spoke_for && spoke_for != gate) {
         look(e, spoke_for);
@@ -504,6 +567,14 @@ look_at_all(struct er_engine *e, struct er_lane_live *lane)
     }
 }
 
+void
+er_gates_dismiss(struct er_engine *e, struct er_lane_live *lane)
+{
+    (void)dismiss(lane);
+    drop_holds(lane);
+    look_at_all(e, lane);
+}
+
 static void
 take_tokens(struct er_engine *e, struct er_limit_live *l, int64_t cost)
 {
@@ -538,6 +609,7 @@ void
 er_gates_take(struct er_engine *e, struct er_lane_live *lane, int64_t cost)
 {
     (void)dismiss(lane);
+    drop_holds(lane);
     count(lane, 1);
     take_tokens(e, &lane->queue->limit, cost);
     if (lane->key) {
