@@ -92,9 +92,10 @@ encode_held(const struct er_worker *w, struct er_buf *b)
         if (a->pid > 0) {
             er_time_format(a->started_at, at);
             er_buf_addf(b, ",\"pid\":%d,\"started_at\":\"%s\",\"paused\":%s}",
-                        (int)a->pid, at, er_pause_is_told(&a->pause) ? "true" : "false");
+                        (int)a->pid, at, er_pause_is_held(a) ? "true" : "false");
         } else {
-            er_buf_add_str(b, ",\"pid\":null,\"started_at\":null,\"paused\":false}");
+            er_buf_addf(b, ",\"pid\":null,\"started_at\":null,\"paused\":%s}",
+                        er_pause_is_held(a) ? "true" : "false");
         }
         any = true;
     }

@@ -46,6 +46,13 @@ er_pause_resume(struct er_attempt *a)
     }
 }
 
+bool
+er_pause_is_held(const struct er_attempt *a)
+{
+    bool can = a->state == ER_ATTEMPT_SPAWNING || a->state == ER_ATTEMPT_RUNNING;
+    return can ? a->pause.wanted : a->pause.told;
+}
+
 /* ---- stopping ---- */
 
 static void

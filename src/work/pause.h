@@ -47,11 +47,9 @@ void er_pause_order(struct er_attempt *a);
 void er_pause_resume(struct er_attempt *a);
 /* Looks at what happened, while the attempt is running and shall not end. */
 void er_pause_advance(struct er_attempt *a);
-/* Whether its processes are stopped, as far as the daemon was told. */
-static inline bool
-er_pause_is_told(const struct er_pause *p)
-{
-    return p->told;
-}
+/* What a hello says of it: the last order while that may still be carried out (it is, or is
+ * just being), so that a daemon that knows of no order takes over what will be; else what
+ * was told. */
+bool er_pause_is_held(const struct er_attempt *a);
 
 #endif

@@ -362,6 +362,26 @@ def test_a_worker_without_its_daemon_keeps_it_paused(c):
         equal(c.daemon.finished(task)["exit_code"], 6)
 
 
+def test_a_hello_says_what_was_ordered_last(c):
+    """The daemon goes right after its order, done or not: the next one hears of it, and gets the
+    answer."""
+    c.start()
+    c.sh(1, "while :; do sleep 0.01; done")
+    c.daemon.line("started", 1)
+    settle(c)
+    for kind, answer, held in (("pause", "paused", True), ("resume", "resumed", False)) * 5:
+        order(c, kind, 1)
+        c.daemon.close()
+        before = c.daemon
+        c.daemon = FakeDaemon(c.home)
+        hello = c.daemon.wait(lambda: c.daemon.hellos, "a hello")[0]
+        equal([h["paused"] for h in hello["held"]], [held], kind)
+        if not before.all(answer, 1):
+            c.daemon.line(answer, 1)
+    cancel(c, 1, grace=0)
+    c.daemon.finished(1)
+
+
 def test_a_report_of_a_pause_that_fails_is_sent_again(c):
     c.start()
     c.sh(1, "exec sleep 1000")
