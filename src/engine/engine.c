@@ -16,7 +16,9 @@ on_effects(void *ctx, struct er_effects *fx)
 {
     struct er_engine *e = ctx;
     e->stats.commits++;
-    er_schedule_well(e);
+    if (fx->written) { /* a crossing that has only looked says nothing of the disk */
+        er_schedule_well(e);
+    }
     er_lanes_news(e, fx);
     er_schedule_due(e, fx->next_due);
     er_observe_publish(e, fx->facts, fx->n_facts);

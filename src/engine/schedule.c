@@ -121,6 +121,7 @@ struct due_op {
     struct er_op op;
     struct er_engine *engine;
     er_usec shift; /* the clock was set: by that */
+    bool probe;    /* the store refused: a write tells whether it still does */
     er_usec next;
 };
 
@@ -128,7 +129,10 @@ static int
 run_due(struct er_op *op, struct er_store *s, er_usec now)
 {
     struct due_op *d = (struct due_op *)(void *)op;
-    int rc = d->shift ? er_store_shift(s, d->shift) : 0;
+    int rc = d->probe ? er_store_probe(s, now) : 0;
+    if (rc == 0 && d->shift) {
+        rc = er_store_shift(s, d->shift);
+    }
     return rc ? rc : er_store_due(s, now, DUE_MAX, &d->next);
 }
 
@@ -172,6 +176,7 @@ look_at_due(struct er_engine *e)
     d->op.done = done_due;
     d->engine = e;
     d->shift = e->shift;
+    d->probe = e->sick;
     e->due_under_way = true;
     e->next_due = ER_NEVER; /* effects that come meanwhile lower it again */
     er_ferry_post(e->ferry, &d->op);

@@ -180,7 +180,7 @@ struct er_store {
     struct er_sqlite c;
     char *path;
     bool in_memory, in_tx;
-    bool writing; /* this transaction has changed something */
+    int64_t changes; /* rows changed by this connection before the transaction */
 
     struct er_lane_entry *lanes_by_key, *lanes_by_id;
     struct er_lane_entry *last_lane; /* the one used last: batches are of one kind */

@@ -234,6 +234,20 @@ er_store_queue_remove(struct er_store *s, er_usec now, const char *name)
     return leave(s, rc);
 }
 
+int
+er_store_probe(struct er_store *s, er_usec now)
+{
+    struct er_stmt q;
+    int rc = er_sqlite_enter(s);
+    if (rc == 0) {
+        er_stmt_begin(&q, &s->c, ER_SQL_MARK_PUT);
+        er_stmt_text(&q, "probe");
+        er_stmt_i64(&q, now);
+        rc = er_stmt_run(&q);
+    }
+    return er_sqlite_leave(s, rc);
+}
+
 static int
 pause_all(struct er_store *s, er_usec now, bool paused)
 {

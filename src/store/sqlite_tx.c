@@ -29,6 +29,7 @@ er_store_begin(struct er_store *s)
     int rc = er_stmt_run(&q);
     if (rc == 0) {
         s->in_tx = true;
+        s->changes = sqlite3_total_changes64(s->c.db);
         begin_effects(s);
     }
     return rc;
@@ -79,6 +80,7 @@ er_store_commit(struct er_store *s, struct er_effects *out)
     s->committed_task = s->last_task;
     s->committed_seq = s->last_seq;
     s->in_tx = false;
+    s->fx.written = sqlite3_total_changes64(s->c.db) != s->changes;
     *out = s->fx;
     begin_effects(s);
     return 0;

@@ -72,6 +72,7 @@ struct er_effects {
     size_t n_lanes;
     er_usec
         next_due; /* earliest run_at or expires_at that this transaction set; ER_NEVER */
+    bool written; /* it wrote something: the disk has taken it */
     struct er_arena arena; /* holds all of the above; the taker frees it */
 };
 
@@ -80,6 +81,8 @@ int er_store_begin(struct er_store *s) ER_MUSTCHECK;
  * er_arena_free(&out->arena)); on failure all is rolled back and *out is untouched. */
 int er_store_commit(struct er_store *s, struct er_effects *out) ER_MUSTCHECK;
 void er_store_rollback(struct er_store *s);
+/* Writes something that means nothing: whether its commit works tells how the disk is. */
+int er_store_probe(struct er_store *s, er_usec now) ER_MUSTCHECK;
 /* The words of the first failure since er_store_begin, "" when there was none. Borrowed
  * until the next call. */
 const char *er_store_failure(const struct er_store *s);

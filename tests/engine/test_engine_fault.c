@@ -54,6 +54,23 @@ submit__is_refused_and_taken_again_when_the_disk_is_well(void **state)
     }
 }
 
+/* A request that only reads commits on a broken disk, too, and says nothing of it. */
+static void
+look__does_not_pass_for_a_write(void **state)
+{
+    struct fixture *f = *state;
+    struct er_new_task row = f_new();
+    int rc, code;
+    er_task_id id = f_add(f, f_new()), refused;
+    fault_vfs_break(FAULT_VFS_IO, 1);
+    f_post_submit(f, &row, 1, &rc, &refused);
+    f_until(f, rc <= 0);
+    assert_int_equal(rc, ER_EIO);
+    assert_int_equal(f_change(f, ER_CHANGE_REQUEUE, id), ER_ESTATE);
+    assert_true(is_sick(f, &code));
+    wait_until_well(f);
+}
+
 static void
 nothing_is_claimed__while_the_disk_refuses(void **state)
 {
@@ -299,6 +316,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(submit__is_refused_and_taken_again_when_the_disk_is_well),
+        TEST(look__does_not_pass_for_a_write),
         TEST(nothing_is_claimed__while_the_disk_refuses),
         TEST(report__is_not_taken_and_is_accepted_later),
         TEST(checkpoint_that_could_not_be_kept__comes_with_the_end),

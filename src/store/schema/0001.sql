@@ -7,6 +7,7 @@
 
 -- 'task': the greatest id of a task that is gone, so that it is not used again. Those that
 -- are still there say it themselves; written on removal. 'paused': 1 = nothing is claimed.
+-- 'probe': written to see whether the disk takes writes.
 CREATE TABLE mark (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
