@@ -27,6 +27,7 @@ struct fixture {
     struct er_effects fx;  /* of the last f_commit */
     struct er_arena arena; /* what is read; freed at the end of the test */
     int64_t session;
+    bool large;      /* f_commit does not verify: it would take seconds each time */
     char text[4096]; /* what f_facts gave */
 };
 
@@ -48,6 +49,7 @@ void f_close(struct fixture *f);
 void f_reopen(struct fixture *f);
 void f_begin(struct fixture *f);
 void f_commit(struct fixture *f); /* succeeds; takes the effects; verifies */
+void f_verify(struct fixture *f);
 int64_t f_open_session(struct fixture *f, const char *worker);
 
 /* A row with defaults: type shell, queue default, name t, no dependency. */

@@ -107,6 +107,92 @@ prune__keeps_what_unfinished_tasks_depend_on(void **state)
     assert_string_equal(prune(f, &keep, 10), "1 2");
 }
 
+/* Finished then, with so many bytes of output. */
+static er_task_id
+add_logged(struct fixture *f, er_usec finished_at, int64_t bytes)
+{
+    er_task_id id = f_add(f, f_new());
+    (void)f_claim(f, id);
+    struct er_finish row = f_ends(f, id, ER_TASK_COMPLETED);
+    row.finished_at = finished_at;
+    row.output_bytes = bytes;
+    f_finish(f, row);
+    return id;
+}
+
+static void
+prune__bounds_the_bytes_of_logs(void **state)
+{
+    struct fixture *f = *state;
+    struct er_retention keep = keep_all;
+    (void)add_logged(f, T0 + 3 * SEC, 300);
+    (void)add_logged(f, T0 + 2 * SEC, 200);
+    (void)add_logged(f, T0 + 1 * SEC, 0);
+    (void)add_logged(f, T0 + 4 * SEC, 400);
+    assert_string_equal(prune(f, &keep, 10), ""); /* 0 = no bound */
+    keep.log_bytes = 900;
+    assert_string_equal(prune(f, &keep, 10), "");
+    keep.log_bytes = 899;
+    assert_string_equal(prune(f, &keep, 10), "2");
+    assert_string_equal(prune(f, &keep, 10), "");
+    keep.log_bytes = 1;
+    assert_string_equal(prune(f, &keep, 1), "1+");
+    assert_string_equal(prune(f, &keep, 1), "4");
+    /* What has no output would make no room. */
+    assert_int_equal(f_get(f, 3).state, ER_TASK_COMPLETED);
+}
+
+static void
+prune__of_logs_counts_all_attempts_of_what_has_ended(void **state)
+{
+    struct fixture *f = *state;
+    struct er_retention keep = keep_all;
+    er_task_id id = f_add(f, f_new());
+    (void)f_claim(f, id);
+    struct er_finish row = f_ends(f, id, ER_TASK_QUEUED);
+    row.output_bytes = 100;
+    f_finish(f, row);
+    keep.log_bytes = 50;
+    assert_string_equal(prune(f, &keep, 10), ""); /* it has not ended */
+    (void)f_claim(f, id);
+    row = f_ends(f, id, ER_TASK_FAILED);
+    row.output_bytes = 10;
+    f_finish(f, row);
+    keep.log_bytes = 110;
+    assert_string_equal(prune(f, &keep, 10), "");
+    struct er_change change = f_change(id);
+    f_begin(f);
+    assert_int_equal(er_store_retry(f->s, f->now, &change, 1), 0);
+    f_commit(f);
+    keep.log_bytes = 1;
+    assert_string_equal(prune(f, &keep, 10), ""); /* nor has it now */
+    f_begin(f);
+    assert_int_equal(er_store_cancel(f->s, f->now, &change, 1, "user", NULL), 0);
+    f_commit(f);
+    keep.only_state = ER_TASK_FAILED;
+    assert_string_equal(prune(f, &keep, 10), "");
+    keep.only_state = -1;
+    assert_string_equal(prune(f, &keep, 10), "1");
+}
+
+static void
+prune__of_logs_leaves_what_unfinished_tasks_wait_for(void **state)
+{
+    struct fixture *f = *state;
+    struct er_retention keep = keep_all;
+    er_task_id needed = add_logged(f, T0 + SEC, 100);
+    (void)f_add_after(f, needed, ER_AFTER_OK);
+    (void)add_logged(f, T0 + 2 * SEC, 100);
+    (void)add_logged(f, T0 + 3 * SEC, 100);
+    keep.log_bytes = 1;
+    keep.keep = 2;
+    keep.keep_for = 0;
+    f->now = T0 + 10 * SEC;
+    assert_string_equal(prune(f, &keep, 1), "3+"); /* the limit is one for both bounds */
+    assert_string_equal(prune(f, &keep, 1), "4");
+    assert_string_equal(prune(f, &keep, 1), "");
+}
+
 static void
 prune__removes_facts_from_the_front(void **state)
 {
@@ -460,6 +546,9 @@ main(void)
         BOTH(prune__removes_the_oldest_beyond_both_bounds),
         BOTH(prune__of_one_state_leaves_the_others),
         BOTH(prune__keeps_what_unfinished_tasks_depend_on),
+        BOTH(prune__bounds_the_bytes_of_logs),
+        BOTH(prune__of_logs_counts_all_attempts_of_what_has_ended),
+        BOTH(prune__of_logs_leaves_what_unfinished_tasks_wait_for),
         BOTH(prune__removes_facts_from_the_front),
         BOTH(prune__has_a_limit_for_facts_too),
         BOTH(prune__forgets_tombstones_sessions_and_environments),

@@ -369,12 +369,37 @@ verify__finds_what_is_wrong(void **state)
         "data"
         " FROM event WHERE event = 8",
         "INSERT INTO tag (tag, task) VALUES ('a', 77)",
+        "INSERT INTO item (task, name, failed, attempt, at) VALUES (77, 'a', 0, 1, 0)",
+        "INSERT INTO item (task, name, failed, attempt, at) VALUES (1, 'a', 0, 1, 0)",
+        "UPDATE task SET items_failed = 1 WHERE id = 1",
+        "UPDATE task SET output_bytes = 1 WHERE id = 1",
+        "UPDATE tally SET n = 5 WHERE kind = 2",
+        "DELETE FROM tally WHERE kind = 2",
+        "UPDATE task SET resumes_at = 5 WHERE state = 0",
+        "UPDATE task SET resumes_at = 5 WHERE state = 4",
+        "UPDATE task SET state = 3 WHERE state = 4",
+        "UPDATE task SET session = NULL WHERE state = 4",
+        "UPDATE task SET session = 77 WHERE state = 4",
+        "UPDATE task SET held = 1 WHERE state = 4",
+        "UPDATE task SET cancel_requested = 1 WHERE state = 0",
+        "UPDATE task SET cancelled_by = 1 WHERE state = 5",
+        "UPDATE dependency SET settled = 0",
         "INSERT INTO tombstone (id, run, state, finished_at, removed_at, body_hash)"
         " VALUES (1, 1, 5, 0, 0, 0)",
     };
     struct er_new_task row = f_new();
     row.env_json = "{}";
-    f_run(f, f_add(f, row), ER_TASK_COMPLETED);
+    er_task_id done = f_add(f, row);
+    (void)f_claim(f, done);
+    struct er_finish end = f_ends(f, done, ER_TASK_COMPLETED);
+    end.output_bytes = 7;
+    f_finish(f, end);
+    (void)f_add_after(f, done, ER_AFTER_OK);
+    struct er_suspend stop = {.attempt = 1, .session = f->session, .paused = true};
+    stop.id = f_claim(f, f_add(f, row))->id;
+    f_begin(f);
+    assert_int_equal(er_store_suspend(f->s, f->now, &stop, 1), 0);
+    f_commit(f);
     er_task_id runs = f_add(f, row);
     (void)f_add_after(f, runs, ER_AFTER_OK);
     (void)f_add(f, row);
