@@ -104,6 +104,8 @@ enum er_run_phase {
 struct er_run {
     er_task_id id;
     struct er_ready ready; /* as it stood in its lane */
+    struct er_ready *twins; /* claiming: other places at which it stood meanwhile */
+    size_t n_twins;
     int attempt, run;
     enum er_run_phase phase;
     struct er_session_live *session;
@@ -320,7 +322,7 @@ void er_orders_forget_envs(struct er_session_live *s);
 void er_pause_ask(struct er_run *run, bool pause, bool hold);
 /* Says again what the worker has not said to have done. */
 void er_pause_tell(struct er_run *run);
-/* A worker that is back says whether it has stopped a run. */
+/* A worker that is back says whether it was told last to stop a run, or to let it go on. */
 void er_pause_held(struct er_engine *e, struct er_run *run, bool paused);
 /* It is on disk that a run was stopped, or goes on. */
 void er_pause_done(struct er_run *run, bool paused);

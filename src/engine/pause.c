@@ -9,7 +9,7 @@
  * Failure modes: no link, or the worker does not know the run yet: said when it does. The
  * attempt ends first: what follows it is held (ends.c). Its worker dies: a loss as ever. The
  * engine dies before the worker has heard of it: forgotten, since what was answered is that
- * it was asked for; but what the worker did is taken over from it when it is back. */
+ * it was asked for; but what the worker has heard is taken over from it when it is back. */
 #include "engine/engine_priv.h"
 
 #include <string.h>
@@ -70,53 +70,15 @@ er_pause_load(struct er_engine *e, struct er_run *run, const struct er_task *tas
     run->hold = run->paused && !is_switched_off(e, run);
 }
 
-/* ---- what a worker says that is back ---- */
-
-struct suspend_op {
-    struct er_op op;
-    struct er_engine *engine;
-    struct er_suspend row;
-};
-
-static int
-run_suspend(struct er_op *op, struct er_store *s, er_usec now)
-{
-    return er_store_suspend(s, now, &((struct suspend_op *)(void *)op)->row, 1);
-}
-
-static void
-done_suspend(struct er_op *op, int rc)
-{
-    struct suspend_op *p = (struct suspend_op *)(void *)op;
-    if (rc && !p->engine->stopping) {
-        er_schedule_later(p->engine, op, rc);
-        return;
-    }
-    struct er_run *run = er_run_find(p->engine, p->row.id);
-    if (rc == 0 && p->row.status == 0 && run && run->attempt == p->row.attempt) {
-        er_pause_done(run, p->row.paused);
-    }
-    er_free(p);
-}
-
+/* `paused`: that is the last order that it has heard. Whether it has carried it out it
+ * reports by itself, until it is answered. */
 void
 er_pause_held(struct er_engine *e, struct er_run *run, bool paused)
 {
-    if (run->want_unknown) { /* it heard the last request: we may not have */
+    if (run->want_unknown) { /* it may have heard of a request that we know nothing of */
         run->want_unknown = false;
         run->want_pause = paused;
         run->hold = paused && !is_switched_off(e, run);
-    }
-    if (run->paused != paused) { /* its report has not come, or not been answered */
-        struct suspend_op *p = er_xzalloc(sizeof *p);
-        p->op.run = run_suspend;
-        p->op.done = done_suspend;
-        p->engine = e;
-        p->row = (struct er_suspend){.id = run->id,
-                                     .attempt = run->attempt,
-                                     .session = run->session->id,
-                                     .paused = paused};
-        er_ferry_post(e->ferry, &p->op);
     }
     if (run->want_pause != paused) {
         send(run, run->want_pause);

@@ -121,22 +121,14 @@ overran(const struct er_end *end, const char *code, er_usec now, struct er_verdi
 
 /* ---- what it says ---- */
 
-/* What could not be started, and what somebody can do about it. */
+/* What somebody can do about a command that could not be started. */
 static const struct spawn_fault {
-    const char *said, *code, *action;
+    const char *code, *action;
 } spawn_faults[] = {
-    {"command-not-found", "not-found",
-     "install the command, or name it by its path or a PATH that has it"},
-    {"not-found", "not-found",
-     "install the command, or name it by its path or a PATH that has it"},
-    {"command-not-executable", "not-executable",
-     "make the command executable (chmod +x), or name what runs it"},
-    {"not-executable", "not-executable",
-     "make the command executable (chmod +x), or name what runs it"},
-    {"cwd-missing", "no-cwd", "make the folder, or name another one with --cwd"},
-    {"no-cwd", "no-cwd", "make the folder, or name another one with --cwd"},
-    {"stdin-missing", "no-stdin", "make the file, or name another one with --stdin"},
-    {"no-stdin", "no-stdin", "make the file, or name another one with --stdin"},
+    {"not-found", "install the command, or name it by its path or a PATH that has it"},
+    {"not-executable", "make the command executable (chmod +x), or name what runs it"},
+    {"no-cwd", "make the folder, or name another one with --cwd"},
+    {"stdin-missing", "make the file, or name another one with --stdin"},
 };
 
 static const struct spawn_fault *
@@ -144,7 +136,7 @@ find_spawn_fault(const struct er_end *end)
 {
     for (size_t i = 0; i < sizeof spawn_faults / sizeof *spawn_faults; i++) {
         if (!end->spawned && end->error_code &&
-            strcmp(end->error_code, spawn_faults[i].said) == 0) {
+            strcmp(end->error_code, spawn_faults[i].code) == 0) {
             return &spawn_faults[i];
         }
     }
