@@ -211,10 +211,10 @@ can_remove(struct er_store *s, const char *name)
     er_stmt_begin(&q, &s->c, ER_SQL_QUEUE_USED);
     er_stmt_text(&q, name);
     rc = er_stmt_step(&q);
-    if (rc == 1) {
-        rc = er_col_int(&q, 0) ? ER_ESTATE : 0;
-    } else if (rc == 0) {
-        rc = ER_ENOTFOUND;
+    if (rc == 1 && er_col_int(&q, 0)) {
+        rc = ER_ESTATE;
+    } else if (rc == 1) {
+        rc = er_col_int(&q, 1) ? 0 : ER_ENOTFOUND;
     }
     er_stmt_end(&q);
     return rc;

@@ -499,6 +499,12 @@ queues__have_settings_until_they_are_removed(void **state)
     f_commit(f);
     assert_string_equal(f_data(f, 0), "{\"queue\":\"net\",\"removed\":true}");
     assert_int_equal(f_load(f).n_queues, 0);
+    row.key = NULL;
+    f_begin(f);
+    assert_int_equal(er_store_submit(f->s, f->now, &row, 1, false), 0);
+    /* It has tasks, whether it has settings or not. */
+    assert_int_equal(er_store_queue_remove(f->s, f->now, "net"), ER_ESTATE);
+    f_commit(f);
 }
 
 int
