@@ -73,6 +73,7 @@ er_run_free(struct er_engine *e, struct er_run *run)
     er_free(run->correlation);
     er_free(run->progress);
     er_free(run->checkpoint);
+    er_free(run->twins);
     er_free(run);
 }
 

@@ -103,7 +103,7 @@ enum er_run_phase {
 };
 struct er_run {
     er_task_id id;
-    struct er_ready ready; /* as it stood in its lane */
+    struct er_ready ready;  /* as it stood in its lane */
     struct er_ready *twins; /* claiming: other places at which it stood meanwhile */
     size_t n_twins;
     int attempt, run;

@@ -44,15 +44,17 @@ claimed(struct er_engine *e, struct er_claim *row, int rc)
         er_orders_send(e, run, row->task, row->expected_for);
         return;
     }
-    struct er_ready ready = run->ready;
     er_lanes_release(e, run->lane);
-    er_lanes_refund(e, run->lane, ready.cost);
-    er_run_free(e, run);
-    if (rc) {
-        er_lanes_ready(e, &ready); /* nothing happened to it: it stands where it stood */
+    er_lanes_refund(e, run->lane, run->ready.cost);
+    if (rc) { /* nothing happened to it: it stands where it stood */
+        er_lanes_ready(e, &run->ready);
     } else {
         e->stats.claim_misses++;
     }
+    for (size_t i = 0; i < run->n_twins; i++) {
+        er_lanes_ready(e, &run->twins[i]);
+    }
+    er_run_free(e, run);
 }
 
 static void
@@ -67,6 +69,18 @@ done_claim(struct er_op *op, int rc)
     }
     er_arena_free(&c->arena);
     er_free(c);
+}
+
+/* A task that was edited stands in the windows at several places, of which one is right; the
+ * claim that is under way may be of a wrong one. */
+static void
+keep_twin(struct er_run *run, const struct er_ready *ready)
+{
+    if (run->phase == ER_RUN_CLAIMING) {
+        run->twins =
+            er_xrealloc_array(run->twins, run->n_twins + 1, sizeof run->twins[0]);
+        run->twins[run->n_twins++] = *ready;
+    }
 }
 
 static void
@@ -84,10 +98,11 @@ claim_some(struct er_engine *e)
             c->op.done = done_claim;
             c->engine = e;
         }
-        if (er_run_find(e, ready.id)) {
-            /* it was edited, and stood in the window twice */
+        struct er_run *twin = er_run_find(e, ready.id);
+        if (twin) {
             er_lanes_release(e, lane);
             er_lanes_refund(e, lane, ready.cost);
+            keep_twin(twin, &ready);
             continue;
         }
         struct er_run *run = er_run_new(e, s, lane, ready.id);

@@ -277,6 +277,17 @@ edited_task__runs_where_it_now_stands(void **state)
     assert_int_equal(seen->order[2], a);
 }
 
+/* Both of its places are taken in one turn: the claim of the wrong one is refused. */
+static void
+task_claimed_at_its_old_place__is_claimed_again(void **state)
+{
+    struct fixture *f = *state;
+    er_task_id id = f_add(f, f_new());
+    f_edit(f, id, (struct er_edit){.has_priority = true, .priority = -10});
+    struct worker *w = w_new(f, 2);
+    assert_int_equal(w_run(w).task, id);
+}
+
 static void
 task_moved_to_a_paused_queue__waits_there(void **state)
 {
@@ -324,6 +335,7 @@ main(void)
         TEST(urgent_one_while_the_window_is_empty__is_not_left_out),
         TEST(any_mixture__leaves_nothing_behind),
         TEST(edited_task__runs_where_it_now_stands),
+        TEST(task_claimed_at_its_old_place__is_claimed_again),
         TEST(task_moved_to_a_paused_queue__waits_there),
         TEST(task_seen_twice__does_not_hold_up_the_next),
     };

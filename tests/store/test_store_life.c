@@ -467,6 +467,24 @@ shift__moves_an_edited_moment_by_what_it_is_now(void **state)
 }
 
 static void
+shift__moves_the_backoff_of_what_began_at_a_moment(void **state)
+{
+    struct fixture *f = *state;
+    struct er_new_task row = f_new();
+    row.run_at = T0 + 10 * SEC;
+    row.run_at_fixed = true;
+    er_task_id id = f_add(f, row);
+    f->now += 10 * SEC;
+    (void)due(f, 10);
+    (void)f_claim(f, id);
+    struct er_finish end = f_ends(f, id, ER_TASK_SCHEDULED);
+    end.run_at = f->now + 30 * SEC;
+    f_finish(f, end);
+    shift(f, 1000 * SEC);
+    assert_true(f_get(f, id).run_at == f->now + 30 * SEC);
+}
+
+static void
 shift__keeps_the_wait_of_a_first_attempt_that_is_given_back(void **state)
 {
     struct fixture *f = *state;
@@ -599,6 +617,7 @@ main(void)
         BOTH(items__stay_from_attempt_to_attempt_and_go_with_the_task),
         BOTH(shift__moves_spans_and_not_moments),
         BOTH(shift__moves_an_edited_moment_by_what_it_is_now),
+        BOTH(shift__moves_the_backoff_of_what_began_at_a_moment),
         BOTH(shift__keeps_the_wait_of_a_first_attempt_that_is_given_back),
         BOTH(shift__by_too_much_stays_within_the_numbers),
         BOTH(ageing__is_what_a_priority_is_worth),
