@@ -1,0 +1,722 @@
+/* SPDX-License-Identifier: MIT */
+/* Workers that are played by the rules of docs/PROTOCOL.md: they connect, run what they are
+ * given for a random while, report, come back after a lost link with what they hold and owe.
+ * And by bad luck: they lose replies, leave a report half said, freeze and die. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "sim.h"
+
+#define GIVE_BACK_AFTER (100 * MS)
+
+static int
+place(const struct vworker *w)
+{
+    return (int)(w - sim.workers);
+}
+
+static bool
+up(void)
+{
+    return sim.e && !sim.tearing;
+}
+
+/* ---- its attempts ---- */
+
+static int
+slots_used(const struct vworker *w)
+{
+    int n = 0;
+    for (int i = 0; i < sim.n_tries; i++) {
+        n += sim.tries[i].phase == TRY_RUNS && sim.tries[i].worker == place(w);
+    }
+    return n;
+}
+
+static void
+plan(struct try *t)
+{
+    uint64_t dice = rnd(100);
+    t->code = 0;
+    t->will = END_EXIT;
+    if (dice >= 96) {
+        t->will = END_NOT_FOUND;
+    } else if (dice >= 92) {
+        t->will = END_SIGNAL;
+    } else if (dice >= 89) {
+        t->will = END_TIMEOUT;
+    } else if (dice >= 82) {
+        t->will = END_ERROR;
+        t->code = (int)rnd(3);
+    } else if (dice >= 76) {
+        t->will = END_LIMITED;
+        t->retry_after = SEC + rnd_span(30 * SEC) / MS * MS;
+    } else if (dice >= 60) {
+        t->code = 1 + (int)rnd(3);
+    }
+}
+
+static er_usec
+how_long(void)
+{
+    if (one_in(3)) {
+        return rnd_span(20 * MS);
+    }
+    return one_in(10) ? rnd_span(20 * MIN) : rnd_span(10 * SEC);
+}
+
+static void
+soon(struct vworker *w)
+{
+    er_usec at = sim.mono + (er_usec)rnd(30 * MS);
+    w->report_at = at < w->report_at ? at : w->report_at;
+}
+
+static void
+end_try(struct try *t, enum try_end end)
+{
+    bool was_up = t->phase == TRY_RUNS || end == END_NOT_FOUND;
+    t->phase = TRY_ENDED;
+    t->end = end;
+    t->tree = false;
+    t->at = ER_NEVER;
+    t->ended_at = wall();
+    t->log = t->log || end == END_NOT_FOUND;
+    t->exit_frame = was_up && t->worker >= 0;
+    sim_note("end %lld/%d %d", (long long)t->task, t->attempt, (int)end);
+    if (t->worker >= 0) {
+        soon(&sim.workers[t->worker]);
+    }
+}
+
+static void
+spawn(struct try *t)
+{
+    if (world_tree_lives(t->task)) {
+        sim_fail("G3: attempt %d of task %lld starts while another one still runs",
+                 t->attempt, (long long)t->task);
+    }
+    t->started_at = wall();
+    if (t->will == END_NOT_FOUND) {
+        end_try(t, END_NOT_FOUND);
+        return;
+    }
+    t->phase = TRY_RUNS;
+    t->tree = t->log = true;
+    t->at = sim.mono + how_long();
+    sim_note("spawn %lld/%d", (long long)t->task, t->attempt);
+    soon(&sim.workers[t->worker]);
+}
+
+/* What was to happen to an attempt happens. */
+static void
+advance(struct try *t)
+{
+    if (t->phase == TRY_RUNS) {
+        enum try_end end = t->will;
+        if (t->requeue_told || t->cancel_told) {
+            end = t->cancel_told ? END_CANCEL : END_REQUEUE;
+        }
+        end_try(t, end);
+        return;
+    }
+    struct vworker *w = &sim.workers[t->worker];
+    if (slots_used(w) < w->slots) {
+        spawn(t);
+    } else if (sim.mono - t->told_at >= GIVE_BACK_AFTER) {
+        t->told_at = ER_NEVER;
+        end_try(t, END_UNSPAWNED);
+    } else {
+        t->at = t->told_at + GIVE_BACK_AFTER;
+    }
+}
+
+/* ---- lines from the daemon ---- */
+
+static struct try *
+own_try(const struct vworker *w, const json_t *o)
+{
+    return try_find(json_integer_value(json_object_get(o, "task")),
+                    (int)json_integer_value(json_object_get(o, "attempt")), w->session);
+}
+
+static void
+take_run(struct vworker *w, const json_t *o)
+{
+    if (own_try(w, o)) {
+        return; /* told twice */
+    }
+    struct try *t = try_new();
+    t->phase = TRY_TOLD;
+    t->task = json_integer_value(json_object_get(o, "task"));
+    t->attempt = (int)json_integer_value(json_object_get(o, "attempt"));
+    t->worker = place(w);
+    t->session = w->session;
+    memcpy(t->token, w->token, sizeof t->token);
+    t->told_at = sim.mono;
+    t->at = sim.mono + (er_usec)rnd(3 * MS);
+    plan(t);
+}
+
+static void
+take_cancel(struct vworker *w, const json_t *o)
+{
+    struct try *t = own_try(w, o);
+    if (!t || t->phase == TRY_ENDED) {
+        return;
+    }
+    bool requeue = strcmp(json_string_value(json_object_get(o, "why")), "requeue") == 0;
+    t->requeue_told = t->requeue_told || requeue;
+    t->cancel_told = t->cancel_told || !requeue;
+    if (t->phase == TRY_TOLD) {
+        end_try(t, END_UNSPAWNED);
+    } else if (chance(85)) {
+        er_usec at = sim.mono + (er_usec)rnd(5 * SEC);
+        t->at = at < t->at ? at : t->at;
+    } else { /* it was on its way out */
+        end_try(t, t->will);
+    }
+}
+
+static void
+take_drop(struct vworker *w, const json_t *o)
+{
+    struct try *t = own_try(w, o);
+    if (t) {
+        sim_note("drop %lld/%d", (long long)t->task, t->attempt);
+        try_free(t);
+    }
+}
+
+static void
+take_line(struct vworker *w, const char *line, size_t n)
+{
+    json_error_t je;
+    json_t *o = json_loadb(line, n, 0, &je);
+    if (!o) {
+        sim_fail("a line to a worker is not JSON: %.*s", (int)n, line);
+    }
+    const char *kind = json_object_iter_key(json_object_iter(o));
+    const json_t *v = json_object_get(o, kind);
+    if (strcmp(kind, "run") == 0) {
+        take_run(w, v);
+    } else if (strcmp(kind, "cancel") == 0) {
+        take_cancel(w, v);
+    } else if (strcmp(kind, "drop") == 0) {
+        take_drop(w, v);
+    } else if (strcmp(kind, "slots") == 0) {
+        w->slots = (int)json_integer_value(v);
+    } else if (strcmp(kind, "welcome") != 0 && strcmp(kind, "given") != 0) {
+        sim_fail("a worker is told '%s'", kind);
+    }
+    json_decref(o);
+}
+
+static void
+read_link(struct vworker *w)
+{
+    struct er_buf *out = &w->link.out;
+    char *end;
+    w->read_at = ER_NEVER;
+    while (out->len > 0 && (end = memchr(out->data, '\n', out->len)) != NULL) {
+        take_line(w, out->data, (size_t)(end - out->data));
+        er_buf_drop(out, (size_t)(end - out->data) + 1);
+    }
+}
+
+static void
+on_wake(struct er_link *link)
+{
+    struct vworker *w = ER_CONTAINER(link, struct vworker, link);
+    if (w->read_at == ER_NEVER) {
+        w->read_at = sim.mono + (one_in(20) ? (er_usec)rnd(2 * SEC) : (er_usec)rnd(MS));
+    }
+}
+
+/* ---- connecting ---- */
+
+struct opening {
+    struct vworker *w;
+    int64_t life;
+};
+
+static void
+find_token(void *ctx, const struct er_session_view *view)
+{
+    struct vworker *w = ctx;
+    if (view->id == w->session) {
+        (void)snprintf(w->token, sizeof w->token, "%s", view->token);
+    }
+}
+
+static void
+on_opened(void *ctx, int64_t session, int rc)
+{
+    struct opening *o = ctx;
+    struct vworker *w = o->w;
+    if (o->life == sim.life && !sim.tearing) {
+        w->opening = false;
+        w->connect_at = sim.mono + (rc ? SEC : (er_usec)rnd(MS));
+        if (rc == 0) {
+            w->alive = true;
+            w->session = session;
+            er_engine_sessions(sim.e, find_token, w);
+            sim_note("worker %d has session %lld", place(w), (long long)session);
+        }
+    }
+    free(o);
+}
+
+static void
+open_session(struct vworker *w)
+{
+    struct opening *o = calloc(1, sizeof *o);
+    o->w = w;
+    o->life = sim.life;
+    w->opening = true;
+    w->slots = 1 + (int)rnd(4);
+    er_engine_session_open(sim.e, 1, on_opened, o);
+}
+
+static void
+forget_all(struct vworker *w)
+{
+    for (int i = 0; i < sim.n_tries; i++) {
+        if (sim.tries[i].phase != TRY_FREE && sim.tries[i].worker == place(w)) {
+            try_free(&sim.tries[i]);
+        }
+    }
+}
+
+static void
+attach(struct vworker *w)
+{
+    struct er_held held[MAX_TRIES], owed[MAX_TRIES];
+    struct er_hello hello = {.session = w->session,
+                             .token = w->token,
+                             .pid = 1,
+                             .slots = w->slots,
+                             .held = held,
+                             .owed = owed};
+    for (int i = 0; i < sim.n_tries; i++) {
+        const struct try *t = &sim.tries[i];
+        if (t->phase != TRY_FREE && t->worker == place(w)) {
+            struct er_held h = {.task = t->task,
+                                .attempt = t->attempt,
+                                .pid = 7,
+                                .started_at = t->log ? t->started_at : ER_NEVER};
+            if (t->phase == TRY_ENDED) {
+                owed[hello.n_owed++] = h;
+            } else {
+                held[hello.n_held++] = h;
+            }
+        }
+    }
+    er_buf_clear(&w->link.out);
+    w->link.wake = on_wake;
+    int rc = er_engine_session_attach(sim.e, &hello, &w->link, "{\"welcome\":{}}\n");
+    sim_note("attach %d rc %d held %zu owed %zu", place(w), rc, hello.n_held,
+             hello.n_owed);
+    w->attached = rc == 0;
+    w->silent_until = ER_NEVER;
+    if (rc) { /* it is not known any more: it ends all and starts anew */
+        forget_all(w);
+        w->alive = false;
+        w->connect_at = sim.mono + SEC;
+    } else {
+        soon(w);
+    }
+}
+
+static void
+connect(struct vworker *w)
+{
+    w->connect_at = ER_NEVER;
+    if (!w->alive) {
+        open_session(w);
+    } else if (!w->attached) {
+        attach(w);
+    }
+}
+
+void
+worker_unlink(struct vworker *w)
+{
+    if (w->attached) {
+        (void)er_engine_session_detach(sim.e, &w->link);
+        w->attached = false;
+        w->read_at = ER_NEVER;
+        er_buf_clear(&w->link.out);
+        w->connect_at = sim.mono + rnd_span(500 * MS);
+    }
+}
+
+/* ---- reports ---- */
+
+struct sent {
+    struct vworker *w;
+    int64_t life, report_no;
+};
+
+static void
+take_back(struct vworker *w, er_usec again)
+{
+    for (int i = 0; i < sim.n_tries; i++) {
+        struct try *t = &sim.tries[i];
+        if (t->phase == TRY_ENDED && t->worker == place(w)) {
+            t->under_way = false;
+        }
+    }
+    w->report_no = 0;
+    w->report_at = sim.mono + again;
+}
+
+static void
+on_reported(void *ctx, int rc, const struct er_held *lost, size_t n_lost)
+{
+    struct sent *s = ctx;
+    struct vworker *w = s->w;
+    if (s->life != sim.life || sim.tearing || w->report_no != s->report_no) {
+        free(s);
+        return;
+    }
+    free(s);
+    sim.n.late_reports += (int64_t)n_lost;
+    (void)lost;
+    if (rc || chance(4)) { /* refused; or the reply is lost on its way */
+        take_back(w, rc ? rnd_span(500 * MS) : rnd_span(2 * SEC));
+        return;
+    }
+    for (int i = 0; i < sim.n_tries; i++) {
+        struct try *t = &sim.tries[i];
+        if (t->phase == TRY_ENDED && t->worker == place(w) && t->under_way) {
+            try_free(t);
+        }
+    }
+    w->report_no = 0;
+    w->report_at = sim.mono;
+}
+
+static void
+send_batch(struct vworker *w)
+{
+    struct sent *s = calloc(1, sizeof *s);
+    struct er_report_batch *b = w->batch;
+    *s = (struct sent){w, sim.life, w->report_no};
+    w->batch = NULL;
+    er_engine_report_send(b, on_reported, s);
+}
+
+static bool
+say(struct vworker *w, const char *text)
+{
+    struct er_err err = {""};
+    int rc = er_engine_report_line(w->batch, text, strlen(text), &err);
+    if (rc && rc != ER_EBUSY) {
+        sim_fail("a report is refused: %s: %s", err.text, text);
+    }
+    return rc == 0;
+}
+
+static bool
+say_one(struct vworker *w, struct try *t)
+{
+    bool ok = true;
+    char *json = NULL;
+    if (t->phase == TRY_RUNS && !t->said_start) {
+        json = er_xasprintf("{\"started\":{\"task\":%lld,\"attempt\":%d,\"pid\":7,"
+                            "\"started_at\":\"2026-01-01T00:00:00Z\"}}",
+                            (long long)t->task, t->attempt);
+        t->said_start = true;
+        ok = say(w, json);
+    } else if (t->phase == TRY_RUNS && chance(30)) {
+        json = er_xasprintf("{\"progress\":{\"task\":%lld,\"attempt\":%d,\"progress\":"
+                            "{\"percent\":%d},\"checkpoint\":{\"at\":%d}}}",
+                            (long long)t->task, t->attempt, (int)rnd(100), (int)rnd(9));
+        ok = say(w, json);
+    } else if (t->phase == TRY_ENDED && !t->under_way) {
+        char *end = try_report(t);
+        json = er_xasprintf("{\"finished\":%s}", end);
+        er_free(end);
+        t->told_last = wall();
+        t->under_way = true;
+        ok = say(w, json);
+    }
+    er_free(json);
+    return ok;
+}
+
+static bool
+has_to_report(const struct vworker *w)
+{
+    for (int i = 0; i < sim.n_tries; i++) {
+        const struct try *t = &sim.tries[i];
+        if (t->worker == place(w) && ((t->phase == TRY_ENDED && !t->under_way) ||
+                                      (t->phase == TRY_RUNS && !t->said_start))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+drop_batch(struct vworker *w)
+{
+    if (w->batch) {
+        er_engine_report_drop(w->batch);
+        w->batch = NULL;
+    }
+}
+
+static void
+report(struct vworker *w)
+{
+    w->report_at = ER_NEVER;
+    if (w->batch) { /* the rest of one that was begun */
+        if (chance(80)) {
+            send_batch(w);
+        } else {
+            drop_batch(w);
+            take_back(w, rnd_span(200 * MS));
+        }
+        return;
+    }
+    if (w->report_no != 0 || !has_to_report(w)) {
+        return;
+    }
+    w->batch = er_engine_report_new(sim.e, w->session, w->token);
+    if (!w->batch) {
+        sim_fail("the session of living worker %d is not known", place(w));
+    }
+    w->report_no = ++sim.reports;
+    for (int i = 0; i < sim.n_tries; i++) {
+        struct try *t = &sim.tries[i];
+        if (t->phase != TRY_FREE && t->worker == place(w) && !say_one(w, t)) {
+            drop_batch(w);
+            take_back(w, rnd_span(200 * MS));
+            return;
+        }
+    }
+    if (one_in(15)) {
+        w->report_at = sim.mono + rnd_span(100 * MS);
+        return;
+    }
+    send_batch(w);
+}
+
+/* ---- bad luck ---- */
+
+/* The daemon learns that a worker is dead. */
+static void
+tell_dead(struct vworker *w)
+{
+    w->dead_at = ER_NEVER;
+    if (w->attached) {
+        (void)er_engine_session_detach(sim.e, &w->link);
+        w->attached = false;
+        er_buf_clear(&w->link.out);
+    }
+    er_engine_session_dead(sim.e, w->dead_session, true);
+    drop_batch(w);
+    w->connect_at = sim.mono + rnd_span(500 * MS);
+}
+
+void
+worker_die(struct vworker *w)
+{
+    if (!w->alive) {
+        return;
+    }
+    sim_note("worker %d dies, session %lld", place(w), (long long)w->session);
+    sim.n.worker_deaths++;
+    w->alive = w->frozen = false;
+    w->dead_session = w->session;
+    w->report_no = 0;
+    w->read_at = w->report_at = w->connect_at = w->thaw_at = w->silent_until = ER_NEVER;
+    for (int i = 0; i < sim.n_tries; i++) {
+        struct try *t = &sim.tries[i];
+        if (t->phase != TRY_FREE && t->worker == place(w)) {
+            t->worker = -1;
+            t->at = t->phase == TRY_RUNS ? t->at : ER_NEVER;
+            if (t->phase == TRY_ENDED && one_in(4)) {
+                t->exit_frame = false; /* it did not come to write it */
+            }
+        }
+    }
+    w->dead_at = sim.mono + (one_in(2) ? 0 : (er_usec)rnd(SEC));
+}
+
+void
+workers_daemon_gone(void)
+{
+    for (int i = 0; i < sim.n_workers; i++) {
+        struct vworker *w = &sim.workers[i];
+        w->attached = w->opening = false;
+        drop_batch(w);
+        w->read_at = w->connect_at = w->report_at = w->dead_at = ER_NEVER;
+        w->silent_until = ER_NEVER;
+        er_buf_clear(&w->link.out);
+        if (w->alive) {
+            take_back(w, 0);
+        }
+    }
+}
+
+/* Sessions whose worker is not there: their locks are free, or they stay silent. */
+struct orphan {
+    int64_t session;
+    er_usec at;
+};
+static struct orphan orphans[64];
+static int n_orphans;
+
+static void
+list_orphan(void *ctx, const struct er_session_view *view)
+{
+    (void)ctx;
+    for (int i = 0; i < sim.n_workers; i++) {
+        struct vworker *w = &sim.workers[i];
+        if (w->alive && w->session == view->id) {
+            w->silent_until = sim.mono + 10 * SEC;
+            w->connect_at = sim.mono + rnd_span(300 * MS);
+            return;
+        }
+    }
+    ER_ASSERT(n_orphans < 64);
+    orphans[n_orphans++] = (struct orphan){view->id, sim.mono + (er_usec)rnd(100 * MS)};
+}
+
+void
+workers_daemon_there(void)
+{
+    n_orphans = 0;
+    er_engine_sessions(sim.e, list_orphan, NULL);
+    for (int i = 0; i < sim.n_workers; i++) {
+        struct vworker *w = &sim.workers[i];
+        if (!w->alive || w->connect_at == ER_NEVER) {
+            w->connect_at = sim.mono + rnd_span(300 * MS);
+        }
+    }
+}
+
+/* ---- what happens next ---- */
+
+int
+workers_alive(void)
+{
+    int n = 0;
+    for (int i = 0; i < sim.n_workers; i++) {
+        n += sim.workers[i].alive;
+    }
+    return n;
+}
+
+static er_usec
+worker_next(const struct vworker *w)
+{
+    er_usec at = w->thaw_at;
+    if (up() && !w->frozen) {
+        at = w->connect_at < at && !w->opening ? w->connect_at : at;
+        at = w->read_at < at ? w->read_at : at;
+        at = w->report_at < at && w->alive ? w->report_at : at;
+    }
+    if (up()) {
+        at = w->dead_at < at ? w->dead_at : at;
+        at = w->silent_until < at ? w->silent_until : at;
+    }
+    return at;
+}
+
+static er_usec
+try_next(const struct try *t)
+{
+    if (t->phase == TRY_FREE || t->phase == TRY_ENDED ||
+        (t->worker >= 0 && sim.workers[t->worker].frozen)) {
+        return ER_NEVER;
+    }
+    return t->at;
+}
+
+er_usec
+workers_next(void)
+{
+    er_usec at = ER_NEVER;
+    for (int i = 0; i < sim.n_workers; i++) {
+        er_usec next = worker_next(&sim.workers[i]);
+        at = next < at ? next : at;
+    }
+    for (int i = 0; i < sim.n_tries; i++) {
+        er_usec next = try_next(&sim.tries[i]);
+        at = next < at ? next : at;
+    }
+    for (int i = 0; i < n_orphans && up(); i++) {
+        at = orphans[i].at < at ? orphans[i].at : at;
+    }
+    return at;
+}
+
+static void
+worker_happen(struct vworker *w)
+{
+    if (w->thaw_at <= sim.mono) {
+        w->thaw_at = ER_NEVER;
+        w->frozen = false;
+    } else if (w->dead_at <= sim.mono) {
+        tell_dead(w);
+    } else if (w->silent_until <= sim.mono) { /* the daemon kills it */
+        w->silent_until = ER_NEVER;
+        worker_die(w);
+        w->dead_at = sim.mono;
+    } else if (w->connect_at <= sim.mono) {
+        connect(w);
+    } else if (w->read_at <= sim.mono) {
+        read_link(w);
+    } else {
+        report(w);
+    }
+}
+
+void
+workers_happen(void)
+{
+    int first = (int)rnd((uint64_t)sim.n_workers);
+    for (int k = 0; k < sim.n_workers; k++) {
+        struct vworker *w = &sim.workers[(first + k) % sim.n_workers];
+        if (worker_next(w) <= sim.mono) {
+            worker_happen(w);
+            return;
+        }
+    }
+    for (int i = 0; i < n_orphans && up(); i++) {
+        if (orphans[i].at <= sim.mono) {
+            int64_t session = orphans[i].session;
+            orphans[i] = orphans[--n_orphans];
+            er_engine_session_dead(sim.e, session, true);
+            return;
+        }
+    }
+    for (int i = 0; i < sim.n_tries; i++) {
+        if (try_next(&sim.tries[i]) <= sim.mono) {
+            advance(&sim.tries[i]);
+            return;
+        }
+    }
+}
+
+void
+workers_begin(void)
+{
+    sim.n_workers = 1 + (int)rnd(3);
+    for (int i = 0; i < sim.n_workers; i++) {
+        struct vworker *w = &sim.workers[i];
+        *w = (struct vworker){.connect_at = sim.mono,
+                              .read_at = ER_NEVER,
+                              .report_at = ER_NEVER,
+                              .thaw_at = ER_NEVER,
+                              .silent_until = ER_NEVER,
+                              .dead_at = ER_NEVER};
+        er_buf_init(&w->link.out, 0);
+    }
+}
