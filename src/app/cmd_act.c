@@ -129,8 +129,18 @@ add_body(const struct act *o, const char *before, struct er_buf *b)
     }
 }
 
-/* The request for one task, which the daemon answers when it is done, if that is waited
- * for. */
+/* What makes the daemon hold its answer back until it is done; "" = it answers at once. */
+static const char *
+wait_of(const char *action, const struct act *o)
+{
+    if (!o->no_wait && (strcmp(action, "cancel") == 0 || strcmp(action, "pause") == 0)) {
+        return "?wait=3600";
+    }
+    /* of its worker, when that is not away: it goes on in any case */
+    return strcmp(action, "resume") == 0 ? "?wait=10" : "";
+}
+
+/* The request for one task. */
 static int
 post_one(struct er_app *app, const char *action, const struct act *o, er_task_id id,
          json_t **out, struct er_err *err)
@@ -138,10 +148,8 @@ post_one(struct er_app *app, const char *action, const struct act *o, er_task_id
     char target[96];
     struct er_buf body;
     bool remove = strcmp(action, "remove") == 0;
-    bool waits =
-        !o->no_wait && (strcmp(action, "cancel") == 0 || strcmp(action, "pause") == 0);
     (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "%s%s%s", id,
-                   remove ? "" : "/", remove ? "" : action, waits ? "?wait=3600" : "");
+                   remove ? "" : "/", remove ? "" : action, wait_of(action, o));
     er_buf_init(&body, 0);
     er_buf_add_char(&body, '{');
     add_body(o, "", &body);
@@ -174,7 +182,7 @@ await_done(struct er_app *app, const char *action, const struct act *o, er_task_
 
 /* Says what became of it. */
 static int
-report(const struct act *o, const json_t *task)
+report(const char *action, const struct act *o, const json_t *task)
 {
     struct er_buf b;
     if (o->json) {
@@ -182,7 +190,11 @@ report(const struct act *o, const json_t *task)
     }
     int64_t cancelled = er_json_int(task, "dependents_cancelled", 0);
     er_buf_init(&b, 0);
-    er_show_outcome(task, &b);
+    if (strcmp(action, "resume") == 0 && er_json_state(task) == ER_TASK_PAUSED) {
+        er_buf_add_str(&b, "goes on as soon as its worker lets it");
+    } else {
+        er_show_outcome(task, &b);
+    }
     er_buf_add_str(&b, er_json_bool(task, "cancel_requested")  ? ", being cancelled"
                        : er_json_bool(task, "pause_requested") ? ", being paused"
                                                                : "");
@@ -207,7 +219,7 @@ act_on_one(struct er_app *app, const char *action, const struct act *o, er_task_
         rc = await_done(app, action, o, id, &task, &err);
     }
     int code = rc     ? refuse(action, id, app->problem, rc, &err)
-               : task ? report(o, task)
+               : task ? report(action, o, task)
                       : 0;
     json_decref(task);
     return code;
@@ -237,7 +249,7 @@ take_answer(struct er_app *app, const char *action, const struct act *o, const c
     } else {
         int rc = await_done(app, action, o, id, &v, &err);
         code = rc ? refuse(action, id, app->problem, rc, &err)
-               : o->json || tally->lines <= FEW ? report(o, v)
+               : o->json || tally->lines <= FEW ? report(action, o, v)
                                                 : 0;
     }
     tally->done += code == 0;

@@ -212,6 +212,15 @@ def pause__of_a_queue_or_everything_is_a_switch(c):
 
 
 @test
+def resume__of_what_is_stopped_where_it_was(c):
+    states = ["running", "paused"]
+    d = c.daemon(lambda request: (200, task(4, states[len(d.requests) - 1])))
+    expect(c.run("resume", "4"), 0, "", "errand: 4 is running\n")
+    expect(c.run("resume", "4"), 0, "", "errand: 4 goes on as soon as its worker lets it\n")
+    same([(r.path, r.query) for r in d.requests], [("/v1/tasks/4/resume", {"wait": "10"})] * 2)
+
+
+@test
 def pause__of_a_tag_is_an_action(c):
     def handle(request):
         if request.path == "/v1/actions/pause":
