@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Rules broken on purpose: the simulator (tests/sim) must find every one of them. Where a
  * rule stands in the code, ER_MUTANT(n) breaks it when the simulator's build of the sources
- * asks for number n; in every other build it is false and nothing of it is compiled. */
+ * asks for number n; in every other build it is false and nothing of it is compiled.
+ *
+ *  1 a loss counts as a failure             8 a claim that the disk refused forgets its task
+ *  2 a queue that was full stays closed     9 a task's second place is forgotten
+ *  3 any end releases a dependent          10 a failed commit is answered like a good one
+ *  4 anybody's report of an attempt counts 11 a clock that was set is not noticed
+ *  5 a backoff is doubled once too often   12 a rate limit's pause never ends
+ *  6 a paused queue gives work             13 what a dead worker left goes on running
+ *  7 what is due is looked for on a clock that stands while the machine sleeps */
 #ifndef ER_BASE_MUTANT_H
 #define ER_BASE_MUTANT_H
 

@@ -6,6 +6,7 @@
 #include "engine/ferry.h"
 
 #include "base/mem.h"
+#include "base/mutant.h"
 
 /* One flush: a chain of operations. Comes back as a letter with several joined. */
 struct cargo {
@@ -40,7 +41,7 @@ deliver(struct er_letter *letter)
         struct er_op *op = part->first;
         while (op) {
             struct er_op *next = op->next;
-            op->done(op, rc ? rc : op->rc);
+            op->done(op, rc && !ER_MUTANT(10) ? rc : op->rc);
             op = next;
         }
         struct cargo *more = part->more;

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 
 #define WINDOW_MAX ((size_t)256)
 #define WINDOW_LOW ((size_t)64)
@@ -106,7 +107,8 @@ void
 er_lanes_queue_update(struct er_engine *e, struct er_queue_live *q)
 {
     const struct er_limit_live *l = &q->limit;
-    bool open = !q->paused && (l->concurrency == 0 || l->running < l->concurrency);
+    bool open = (!q->paused || ER_MUTANT(6)) &&
+                (l->concurrency == 0 || l->running < l->concurrency);
     if (open == q->open) {
         return;
     }
@@ -405,7 +407,9 @@ void
 er_lanes_release(struct er_engine *e, struct er_lane_live *lane)
 {
     er_gates_release(e, lane);
-    er_lanes_queue_update(e, lane->queue);
+    if (!ER_MUTANT(2)) {
+        er_lanes_queue_update(e, lane->queue);
+    }
 }
 
 void

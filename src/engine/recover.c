@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "base/proctree.h"
 #include "wire/outlog.h"
 
@@ -47,7 +48,7 @@ run_autopsy(struct er_job *job, void *thread_ctx)
 {
     (void)thread_ctx;
     struct autopsy *a = (struct autopsy *)(void *)job;
-    a->left = er_proctree_kill(a->token, 0, KILL_TRIES, NULL);
+    a->left = ER_MUTANT(13) ? 0 : er_proctree_kill(a->token, 0, KILL_TRIES, NULL);
     for (size_t i = 0; i < a->n; i++) {
         struct body *b = &a->bodies[i];
         er_buf_init(&b->exit, 0);

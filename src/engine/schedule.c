@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 
 #define CLAIM_MAX   ((size_t)256)   /* tasks in one claim */
 #define DUE_MAX     500             /* tasks moved by one look at what is due */
@@ -46,7 +47,7 @@ claimed(struct er_engine *e, struct er_claim *row, int rc)
     }
     er_lanes_release(e, run->lane);
     er_lanes_refund(e, run->lane, run->ready.cost);
-    if (rc) { /* nothing happened to it: it stands where it stood */
+    if (rc && !ER_MUTANT(8)) { /* nothing happened to it: it stands where it stood */
         er_lanes_ready(e, &run->ready);
     } else {
         e->stats.claim_misses++;
@@ -76,7 +77,7 @@ done_claim(struct er_op *op, int rc)
 static void
 keep_twin(struct er_run *run, const struct er_ready *ready)
 {
-    if (run->phase == ER_RUN_CLAIMING) {
+    if (run->phase == ER_RUN_CLAIMING && !ER_MUTANT(9)) {
         run->twins =
             er_xrealloc_array(run->twins, run->n_twins + 1, sizeof run->twins[0]);
         run->twins[run->n_twins++] = *ready;
@@ -182,8 +183,9 @@ done_due(struct er_op *op, int rc)
 static void
 look_at_due(struct er_engine *e)
 {
-    if (e->due_under_way || e->stopping ||
-        e->next_due > er_clock_wall(e->options.clock)) {
+    er_usec now = ER_MUTANT(7) ? e->clock_base + er_clock_mono(e->options.clock)
+                               : er_clock_wall(e->options.clock);
+    if (e->due_under_way || e->stopping || e->next_due > now) {
         return;
     }
     struct due_op *d = er_xzalloc(sizeof *d);
@@ -209,7 +211,7 @@ static void
 look_at_clock(struct er_engine *e)
 {
     er_usec by = clock_base(e) - e->clock_base;
-    if (by > -CLOCK_STEP && by < CLOCK_STEP) {
+    if ((by > -CLOCK_STEP && by < CLOCK_STEP) || ER_MUTANT(11)) {
         return;
     }
     er_log(ER_LOG_INFO, "schedule", "the clock was set by %.1f s", (double)by / 1e6);

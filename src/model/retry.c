@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/mutant.h"
+
 static const char *const class_words[] = {"retryable", "fatal", "user-actionable"};
 #define CLASSES ((int)(sizeof class_words / sizeof class_words[0]))
 
@@ -29,6 +31,7 @@ er_retry_backoff(er_usec base_for, er_usec cap_for, int failures, uint64_t rando
     er_usec wait_for = base_for > 0 ? base_for : 0;
     cap_for = cap_for > 0 ? cap_for : ER_RETRY_CAP;
     cap_for = wait_for > cap_for ? wait_for : cap_for;
+    failures += ER_MUTANT(5);
     for (int i = 1; i < failures && wait_for > 0 && wait_for < cap_for; i++) {
         wait_for = wait_for > cap_for / 2 ? cap_for : wait_for * 2;
     }

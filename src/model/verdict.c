@@ -5,6 +5,8 @@
 
 #include "model/retry.h"
 
+#include "base/mutant.h"
+
 static const char RETRYABLE[] = "retryable";
 static const char FATAL[] = "fatal";
 static const char USER_ACTIONABLE[] = "user-actionable";
@@ -61,6 +63,7 @@ lost(const struct er_end *end, struct er_verdict *v)
     enum er_on_lost then =
         er_retry_decide_lost(end->on_lost, end->losses + 1, end->max_losses);
     v->add_losses = 1;
+    v->add_failures = ER_MUTANT(1);
     v->outcome = ER_OUTCOME_LOST;
     if (then == ER_ON_LOST_FAIL) {
         v->class = RETRYABLE;

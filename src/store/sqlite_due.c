@@ -4,6 +4,8 @@
  * was set, and a lane's first tasks, for the scheduler. */
 #include "store/sqlite_priv.h"
 
+#include "base/mutant.h"
+
 #define EXPIRED_ERROR                                                                    \
     "{\"class\":\"fatal\",\"code\":\"expired\",\"message\":\"waited in the queue "       \
     "longer than "                                                                       \
@@ -146,7 +148,7 @@ er_store_due(struct er_store *s, er_usec now, size_t limit, er_usec *out_next)
     if (rc == 0) {
         rc = for_due(s, ER_SQL_DUE, now, &limit, queue_due);
     }
-    if (rc == 0) {
+    if (rc == 0 && !ER_MUTANT(12)) {
         rc = for_due(s, ER_SQL_RESUMES, now, &limit, resume_due);
     }
     if (rc == 0) {
