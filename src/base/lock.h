@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* A mutex with a condition, for the few places where objects cannot travel by mailbox
+ * (base/mailbox.h): tools/locks.sh names the files that may include this header, and each
+ * says in its head why it must. What is done under a lock is short and bounded: no
+ * callback, no file, no other lock. */
+#ifndef ER_BASE_LOCK_H
+#define ER_BASE_LOCK_H
+
+#include <pthread.h>
+
+struct er_lock {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+};
+
+void er_lock_init(struct er_lock *l);
+void er_lock_fini(struct er_lock *l);
+void er_lock_take(struct er_lock *l);
+void er_lock_give(struct er_lock *l);
+/* With the lock taken: gives it, waits for er_lock_wake, takes it again. May return for no
+ * reason: to be called in a loop that looks at the condition. */
+void er_lock_wait(struct er_lock *l);
+/* Wakes all that wait. With the lock taken. */
+void er_lock_wake(struct er_lock *l);
+
+#endif

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/* How it works. Positions count units of 8 bytes since the beginning, modulo 2^40; a record
+ * is a header word and its bytes, in one piece (when the end of the memory is too near, a
+ * record of filler takes the rest). The header is 0 until the record is written: the reader
+ * clears what it has read before it gives the room back, so that whatever becomes a header
+ * later is 0 already.
+ *
+ *   tail   where the next record is reserved; with it, in the upper 24 bits, how many were:
+ *          one compare-and-swap moves both
+ *   head   what the reader has given back; it moves in steps of an eighth of the ring, so
+ *          that writers do not fetch its cache line for each record
+ *
+ * Memory order. Three pairs carry everything:
+ *
+ *   1 header: the writer stores it (release at least) after the bytes; the reader loads it
+ *     (acquire) before them. So the reader sees whole records.
+ *   2 head: the reader stores it (release) after it has read and cleared; a writer loads it
+ *     (acquire) before it writes there. So nobody writes into what is being read, and the
+ *     zeroes come before the new header. `seen`, the writers' copy of head, is itself
+ *     stored with release and loaded with acquire by those who go by it. An old head only
+ *     makes the ring look fuller. An old *tail* beside a new head could look like
+ *     nonsense; then the tail has moved, which is looked at before "no room" is said.
+ *   3 sleeping: a writer stores the header (or `shut`), then loads `asleep`; the reader
+ *     stores `asleep`, then loads the header (and `shut`). All four are sequentially
+ *     consistent, so at least one of both sees the other: no record is left to a sleeper.
+ *     Whoever turns `asleep` from 1 to 0 by an exchange, and nobody else, wakes.
+ *
+ * Shutting. While shut, writers append to a place of theirs under a lock; the reader, when
+ * the ring is empty, takes all of that under the same lock and calls er_ring_open, which
+ * first reads the tail (the mark), then stores shut = 0 (release). Claim: what one writer
+ * put into the ring before what was taken lies before the mark, and what it puts there
+ * afterwards behind it. Before: its reservation came before its append in its own program,
+ * and the lock puts the append before the opening; so the mark is not older. After: its
+ * append (or one before it) had shut the ring under the lock; its next reservation succeeds
+ * only when it reads (acquire) the 0 that was stored after the mark was read; so its
+ * compare-and-swap comes after that reading and lies behind the mark. A writer that had
+ * looked at `shut` before somebody else set it may reserve at any time later: it has
+ * nothing in that other place from before, so either side of the mark is right. */
+#include "base/ring.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#define POS_BITS 40
+#define POS_MASK ((UINT64_C(1) << POS_BITS) - 1)
+#define ONE_MORE (UINT64_C(1) << POS_BITS)
+#define UNIT     ((size_t)8)
+#define FILLER   ((uint64_t)1 << 32) /* in a header, beside the length in units */
+#define APART    128                 /* bytes between what different threads write */
+
+struct er_ring {
+    _Atomic uint64_t *words;
+    uint64_t units; /* a power of two */
+    char apart1[APART];
+    _Atomic uint64_t tail;
+    _Atomic uint64_t seen; /* a head that some writer has read */
+    char apart2[APART];
+    _Atomic uint64_t head;
+    char apart3[APART];
+    _Atomic uint64_t
+        next;       /* the reader's: where it reads, with the count above as well */
+    uint64_t given; /* the reader's: what head says */
+    char apart4[APART];
+    _Atomic int asleep;
+    _Atomic int shut;
+};
+
+struct er_ring *
+er_ring_new(size_t size)
+{
+    size_t bytes = ER_RING_MIN;
+    while (bytes < size && bytes < ER_RING_MAX) {
+        bytes *= 2;
+    }
+    struct er_ring *r = er_zalloc(sizeof *r);
+    if (!r) {
+        return NULL;
+    }
+    r->words = er_zalloc(bytes);
+    if (!r->words) {
+        er_free(r);
+        return NULL;
+    }
+    r->units = bytes / UNIT;
+    atomic_init(&r->asleep, 1);
+    return r;
+}
+
+void
+er_ring_free(struct er_ring *r)
+{
+    if (r) {
+        er_free(r->words);
+        er_free(r);
+    }
+}
+
+static uint64_t
+units_of(size_t n)
+{
+    return 1 + (n + UNIT - 1) / UNIT;
+}
+
+static uint64_t
+distance(uint64_t from, uint64_t to)
+{
+    return (to - from) & POS_MASK;
+}
+
+/* Where the reader is: only it changes that, others look for the metrics. */
+static uint64_t
+next_of(const struct er_ring *r)
+{
+    return atomic_load_explicit(&r->next, memory_order_relaxed);
+}
+
+/* Whether `want` units behind tail fit; looks at the reader's head when the copy says no. */
+static bool
+has_room(struct er_ring *r, uint64_t tail, uint64_t want)
+{
+    uint64_t head = atomic_load_explicit(&r->seen, memory_order_acquire);
+    if (distance(head, tail) + want <= r->units) {
+        return true;
+    }
+    head = atomic_load_explicit(&r->head, memory_order_acquire);
+    atomic_store_explicit(&r->seen, head, memory_order_release);
+    return distance(head, tail) + want <= r->units;
+}
+
+void *
+er_ring_reserve(struct er_ring *r, size_t n)
+{
+    if (n > (size_t)r->units * UNIT / 2 - UNIT) {
+        return NULL;
+    }
+    uint64_t need = units_of(n);
+    if (atomic_load_explicit(&r->shut, memory_order_acquire)) {
+        return NULL;
+    }
+    uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+    for (;;) {
+        uint64_t at = tail & (r->units - 1);
+        uint64_t filler = r->units - at < need ? r->units - at : 0;
+        if (!has_room(r, tail, filler + need)) {
+            uint64_t now = atomic_load_explicit(&r->tail, memory_order_relaxed);
+            if (now == tail) {
+                return NULL;
+            }
+            tail = now;
+            continue;
+        }
+        uint64_t to =
+            ((tail + filler + need) & POS_MASK) | ((tail & ~POS_MASK) + ONE_MORE);
+        if (atomic_compare_exchange_weak_explicit(
+                &r->tail, &tail, to, memory_order_acq_rel, memory_order_relaxed)) {
+            if (filler) {
+                atomic_store_explicit(&r->words[at], FILLER | filler,
+                                      memory_order_release);
+                at = 0;
+            }
+            return (void *)(uintptr_t)&r->words[at + 1];
+        }
+    }
+}
+
+static bool
+take_sleep(struct er_ring *r)
+{
+    return atomic_load(&r->asleep) && atomic_exchange(&r->asleep, 0);
+}
+
+bool
+er_ring_commit(struct er_ring *r, void *p, size_t n)
+{
+    _Atomic uint64_t *header = (_Atomic uint64_t *)p - 1;
+    /* the length in bytes stands above the length in units and the filler's bit */
+    atomic_store(header, units_of(n) | (uint64_t)n << 33);
+    return take_sleep(r);
+}
+
+bool
+er_ring_shut(struct er_ring *r)
+{
+    atomic_store(&r->shut, 1);
+    return take_sleep(r);
+}
+
+bool
+er_ring_wake(struct er_ring *r)
+{
+    return take_sleep(r);
+}
+
+bool
+er_ring_is_shut(const struct er_ring *r)
+{
+    return atomic_load_explicit(&r->shut, memory_order_acquire) != 0;
+}
+
+uint64_t
+er_ring_open(struct er_ring *r)
+{
+    uint64_t mark = atomic_load(&r->tail);
+    atomic_store(&r->shut, 0);
+    return mark;
+}
+
+bool
+er_ring_is_before(const struct er_ring *r, uint64_t mark)
+{
+    uint64_t left = distance(next_of(r), mark);
+    return left > 0 && left <= r->units;
+}
+
+size_t
+er_ring_waiting(const struct er_ring *r)
+{
+    uint64_t next = next_of(r);
+    uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+    return (size_t)((tail >> POS_BITS) - (next >> POS_BITS)) & 0xffffff;
+}
+
+/* Clears what has been read and gives its room back. */
+static void
+give_back(struct er_ring *r)
+{
+    uint64_t from = r->given & (r->units - 1);
+    uint64_t next = next_of(r), n = distance(r->given, next);
+    uint64_t first = from + n > r->units ? r->units - from : n;
+    memset((void *)(uintptr_t)&r->words[from], 0, (size_t)first * UNIT);
+    memset((void *)(uintptr_t)r->words, 0, (size_t)(n - first) * UNIT);
+    r->given = next;
+    atomic_store_explicit(&r->head, next, memory_order_release);
+}
+
+static void
+step(struct er_ring *r, uint64_t units, uint64_t records)
+{
+    uint64_t next = next_of(r);
+    next = ((next + units) & POS_MASK) | ((next & ~POS_MASK) + records);
+    atomic_store_explicit(&r->next, next, memory_order_relaxed);
+}
+
+void *
+er_ring_peek(struct er_ring *r, size_t *out_n)
+{
+    for (;;) {
+        uint64_t at = next_of(r) & (r->units - 1);
+        uint64_t header = atomic_load_explicit(&r->words[at], memory_order_acquire);
+        if (header == 0) {
+            if (r->given != next_of(r)) {
+                give_back(r);
+            }
+            return NULL;
+        }
+        if (!(header & FILLER)) {
+            *out_n = (size_t)(header >> 33);
+            return (void *)(uintptr_t)&r->words[at + 1];
+        }
+        step(r, header & (FILLER - 1), 0);
+    }
+}
+
+void
+er_ring_drop(struct er_ring *r)
+{
+    uint64_t at = next_of(r) & (r->units - 1);
+    uint64_t header = atomic_load_explicit(&r->words[at], memory_order_relaxed);
+    step(r, header & (FILLER - 1), ONE_MORE);
+    if (distance(r->given, next_of(r)) >= r->units / 8) {
+        give_back(r);
+    }
+}
+
+bool
+er_ring_is_ready(const struct er_ring *r, bool shut_too)
+{
+    return atomic_load(&r->words[next_of(r) & (r->units - 1)]) != 0 ||
+           (shut_too && atomic_load(&r->shut));
+}
+
+bool
+er_ring_sleep(struct er_ring *r, bool shut_too, bool *out_wake)
+{
+    atomic_store(&r->asleep, 1);
+    if (!er_ring_is_ready(r, shut_too)) {
+        return true;
+    }
+    *out_wake = take_sleep(r);
+    return false;
+}
