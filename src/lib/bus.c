@@ -1,0 +1,753 @@
+/* SPDX-License-Identifier: MIT */
+/* The bus: publishing, and the life of a subscription.
+ *
+ * Publishing walks the roster (base/roster.h): first the inline subscribers, who are called,
+ * then the others, who get a record into their ring, or, when that is full or shut, what
+ * they need is spilled (bus_spill.c). What an inline callback publishes is copied and
+ * walked right after (struct frame).
+ *
+ * The end of a subscription: er_bus_unsubscribe closes the entry, so that no call begins any
+ * more. Once nobody calls it (er_bus_settle looks, now and whenever somebody has left a
+ * closed one) `ended` is called and who waits is woken. Its memory stays until no walk has it in
+ * its list and its thread was joined.
+ *
+ * Facts: `last_seq` is raised before the walk takes the roster's newest list; a subscriber is
+ * listed before it looks at last_seq. So each fact reaches it in one way at least: by the
+ * walk, or by lying at or before the number up to which it reads again. */
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "lib/bus_priv.h"
+
+/* ---- the bus ---- */
+
+int
+er_bus_new(const struct er_bus_options *options, struct er_bus **out)
+{
+    if (!options->cursor_load != !options->cursor_save) {
+        return ER_EINVALID;
+    }
+    struct er_bus *bus = er_zalloc(sizeof *bus);
+    if (!bus) {
+        return ER_ENOMEM;
+    }
+    int rc = er_roster_init(&bus->roster);
+    if (rc) {
+        er_free(bus);
+        return rc;
+    }
+    bus->options = *options;
+    er_count_set(&bus->last_seq, options->last_seq);
+    er_lock_init(&bus->lock);
+    TAILQ_INIT(&bus->subs);
+    TAILQ_INIT(&bus->waiters);
+    *out = bus;
+    return 0;
+}
+
+static void
+free_parts(struct er_bus_sub *sub)
+{
+    er_bus_spill_fini(&sub->spill);
+    er_bus_spill_fini(&sub->batch);
+    er_buf_fini(&sub->page);
+    er_bus_wants_fini(&sub->wants);
+    er_ring_free(sub->ring);
+    if (sub->fd >= 0) {
+        (void)close(sub->fd);
+    }
+    er_lock_fini(&sub->lock);
+    er_free(sub->cursor);
+    er_free(sub);
+}
+
+static void
+add_stats(struct er_bus_stats *sum, struct er_bus_sub *sub)
+{
+    er_lock_take(&sub->lock);
+    int64_t spilled = sub->spilled;
+    int64_t kept = (int64_t)er_bus_spill_count(&sub->spill);
+    int64_t from = sub->spill.from, to = sub->spill.to;
+    sum->coalesced += er_count_get(&sub->coalesced);
+    sum->left_out += er_count_get(&sub->left_out);
+    er_lock_give(&sub->lock);
+    int64_t delivered = er_count_get(&sub->delivered);
+    sum->delivered += delivered;
+    sum->reread += er_count_get(&sub->reread);
+    sum->gaps += er_count_get(&sub->gaps);
+    sum->missed += er_count_get(&sub->missed);
+    sum->errors += er_count_get(&sub->errors);
+    if (!sub->ring) {
+        sum->published += delivered;
+        return;
+    }
+    int64_t waiting = (int64_t)er_ring_waiting(sub->ring);
+    sum->published += er_count_get(&sub->taken) + waiting + spilled;
+    sum->lag += waiting + kept + er_count_get(&sub->batched) + er_count_get(&sub->owed) +
+                (from ? to - from + 1 : 0);
+}
+
+/* Frees what nobody can reach any more. */
+static void
+collect(struct er_bus *bus)
+{
+    er_lock_take(&bus->lock);
+    struct er_entry *gone = er_roster_collect(&bus->roster);
+    for (struct er_entry *e = gone; e; e = e->next_gone) {
+        struct er_bus_sub *sub = (struct er_bus_sub *)(void *)e;
+        TAILQ_REMOVE(&bus->subs, sub, in_bus);
+        add_stats(&bus->past, sub);
+    }
+    bus->past.lag = 0;
+    er_lock_give(&bus->lock);
+    while (gone) {
+        struct er_entry *next = gone->next_gone;
+        free_parts((struct er_bus_sub *)(void *)gone);
+        gone = next;
+    }
+}
+
+void
+er_bus_stats(struct er_bus *bus, struct er_bus_stats *out)
+{
+    er_lock_take(&bus->lock);
+    *out = bus->past;
+    struct er_bus_sub *sub;
+    TAILQ_FOREACH (sub, &bus->subs, in_bus) {
+        int64_t lag = out->lag;
+        add_stats(out, sub);
+        out->lag = sub->state == ER_BUS_LIVE ? out->lag : lag;
+    }
+    er_lock_give(&bus->lock);
+    out->published = er_roster_walks(&bus->roster);
+}
+
+void
+er_bus_sub_stats(struct er_bus_sub *sub, struct er_bus_stats *out)
+{
+    *out = (struct er_bus_stats){0};
+    add_stats(out, sub);
+}
+
+/* ---- publishing ---- */
+
+/* A walk that is going on on this thread with inline callbacks in it. */
+struct deferred {
+    struct deferred *next;
+    _Alignas(8) unsigned char record[];
+};
+struct frame {
+    const struct er_bus *bus;
+    struct frame *outer;
+    struct deferred *first, **last; /* what the callbacks have published */
+};
+static _Thread_local struct frame *frames;
+
+void
+er_bus_signal(struct er_bus_sub *sub)
+{
+    uint64_t one = 1;
+    while (write(sub->fd, &one, sizeof one) < 0 && errno == EINTR) {
+    }
+}
+
+static void
+spill(struct er_bus_sub *sub, const struct er_bus_pub *pub)
+{
+    er_lock_take(&sub->lock);
+    sub->spilled++;
+    if (pub->ev->kind == ER_BUS_FACT) {
+        er_bus_spill_fact(&sub->spill, pub->ev->seq);
+        er_count_own(&sub->left_out, 1);
+    } else if (er_bus_spill_sample(&sub->spill, pub)) {
+        er_count_own(&sub->coalesced, 1);
+    }
+    bool wake = er_ring_shut(sub->ring);
+    er_lock_give(&sub->lock);
+    if (wake) {
+        er_bus_signal(sub);
+    }
+}
+
+static void
+enqueue(struct er_bus_sub *sub, const struct er_bus_pub *pub)
+{
+    size_t n = er_bus_record_size(pub);
+    void *p = er_ring_reserve(sub->ring, n);
+    if (!p) {
+        spill(sub, pub);
+        return;
+    }
+    er_bus_record_write(p, pub);
+    if (er_ring_commit(sub->ring, p, n)) {
+        er_bus_signal(sub);
+    }
+}
+
+static bool
+fits(const struct er_bus_sub *sub, const struct er_bus_pub *pub)
+{
+    return sub->wants.all || er_bus_wants_fits(&sub->wants, pub);
+}
+
+static void
+call_inline(struct er_pass *pass, const struct er_bus_pub *pub)
+{
+    for (size_t i = 0; i < pass->list->n_first; i++) {
+        struct er_entry *e = pass->list->entries[i];
+        struct er_bus_sub *sub = (struct er_bus_sub *)(void *)e;
+        if (fits(sub, pub) && er_pass_at(pass, e)) {
+            sub->fn(sub->ctx, sub, pub->ev);
+            er_count_add(&sub->delivered, 1);
+        }
+    }
+    (void)er_pass_at(pass, NULL);
+}
+
+static void
+deliver(struct er_pass *pass, const struct er_bus_pub *pub)
+{
+    if (pass->list->n_first > 0) {
+        call_inline(pass, pub);
+    }
+    for (size_t i = pass->list->n_first; i < pass->list->n; i++) {
+        struct er_entry *e = pass->list->entries[i];
+        struct er_bus_sub *sub = (struct er_bus_sub *)(void *)e;
+        if (!er_entry_is_closed(e) && fits(sub, pub)) {
+            enqueue(sub, pub);
+        }
+    }
+    er_count_own(&pass->slot->walks, 1);
+}
+
+/* What was published by the callbacks meanwhile, and by theirs. */
+static void
+deliver_deferred(struct er_pass *pass, struct frame *f)
+{
+    while (f->first) {
+        struct deferred *d = f->first;
+        f->first = d->next;
+        if (!f->first) {
+            f->last = &f->first;
+        }
+        struct er_bus_event ev;
+        struct er_bus_pub pub;
+        er_bus_record_read(d->record, &ev);
+        int rc = er_bus_event_check(&ev, &pub);
+        ER_ASSERT(rc == 0);
+        er_pass_renew(pass);
+        deliver(pass, &pub);
+        er_free(d);
+    }
+}
+
+static struct frame *
+find_frame(const struct er_bus *bus)
+{
+    struct frame *f = frames;
+    while (f && f->bus != bus) {
+        f = f->outer;
+    }
+    return f;
+}
+
+/* All are well formed, and the facts' numbers rise: 0 or a code; their first and last. */
+static int
+check_all(const struct er_bus_event *evs, size_t n, int64_t *first, int64_t *last)
+{
+    struct er_bus_pub pub;
+    *first = *last = 0;
+    for (size_t i = 0; i < n; i++) {
+        int rc = er_bus_event_check(&evs[i], &pub);
+        if (rc) {
+            return rc;
+        }
+        if (evs[i].kind == ER_BUS_FACT) {
+            if (evs[i].seq <= *last) {
+                return ER_ESTATE;
+            }
+            *last = evs[i].seq;
+            *first = *first ? *first : evs[i].seq;
+        }
+    }
+    return 0;
+}
+
+static void
+free_deferred(struct deferred *d)
+{
+    while (d) {
+        struct deferred *next = d->next;
+        er_free(d);
+        d = next;
+    }
+}
+
+static bool
+raise_seq(struct er_bus *bus, int64_t first, int64_t last)
+{
+    return first == 0 || er_count_raise(&bus->last_seq, first, last);
+}
+
+/* From inside an inline callback: copies go behind the walk that is going on. */
+static int
+publish_deferred(struct er_bus *bus, struct frame *f, const struct er_bus_event *evs,
+                 size_t n, int64_t first, int64_t last)
+{
+    struct deferred *chain = NULL, **end = &chain;
+    for (size_t i = 0; i < n; i++) {
+        struct er_bus_pub pub;
+        int rc = er_bus_event_check(&evs[i], &pub);
+        ER_ASSERT(rc == 0);
+        struct deferred *d = er_alloc(sizeof *d + er_bus_record_size(&pub));
+        if (!d) {
+            free_deferred(chain);
+            return ER_ENOMEM;
+        }
+        d->next = NULL;
+        er_bus_record_write(d->record, &pub);
+        *end = d;
+        end = &d->next;
+    }
+    if (!raise_seq(bus, first, last)) {
+        free_deferred(chain);
+        return ER_ESTATE;
+    }
+    if (chain) {
+        *f->last = chain;
+        f->last = end;
+    }
+    return 0;
+}
+
+static void
+walk_with_callbacks(struct er_bus *bus, struct er_pass *pass,
+                    const struct er_bus_event *evs, size_t n)
+{
+    struct frame f = {.bus = bus, .outer = frames};
+    f.last = &f.first;
+    frames = &f;
+    for (size_t i = 0; i < n; i++) {
+        struct er_bus_pub pub;
+        int rc = er_bus_event_check(&evs[i], &pub);
+        ER_ASSERT(rc == 0);
+        deliver(pass, &pub);
+        deliver_deferred(pass, &f);
+    }
+    frames = f.outer;
+}
+
+static int
+publish(struct er_bus *bus, const struct er_bus_event *evs, size_t n,
+        const struct er_bus_pub *only, int64_t first, int64_t last)
+{
+    struct frame *f = find_frame(bus);
+    if (f) {
+        return publish_deferred(bus, f, evs, n, first, last);
+    }
+    struct er_pass pass;
+    if (!er_pass_enter(&bus->roster, &pass)) {
+        return ER_ENOMEM;
+    }
+    int rc = raise_seq(bus, first, last) ? 0 : ER_ESTATE;
+    if (rc == 0 && first) {
+        er_pass_renew(&pass); /* the newest list, after the number was raised */
+    }
+    if (rc == 0 && pass.list->n_first > 0) {
+        walk_with_callbacks(bus, &pass, evs, n);
+    } else if (rc == 0 && only) {
+        deliver(&pass, only);
+    } else if (rc == 0) {
+        for (size_t i = 0; i < n; i++) {
+            struct er_bus_pub pub;
+            rc = er_bus_event_check(&evs[i], &pub);
+            ER_ASSERT(rc == 0);
+            deliver(&pass, &pub);
+        }
+    }
+    er_pass_leave(&pass);
+    if (pass.ended) {
+        er_bus_settle(bus);
+    }
+    return rc;
+}
+
+int
+er_bus_publish(struct er_bus *bus, const struct er_bus_event *ev)
+{
+    struct er_bus_pub pub;
+    int rc = er_bus_event_check(ev, &pub);
+    return rc ? rc : publish(bus, ev, 1, &pub, ev->seq, ev->seq);
+}
+
+int
+er_bus_publish_many(struct er_bus *bus, const struct er_bus_event *evs, size_t n)
+{
+    int64_t first, last;
+    int rc = check_all(evs, n, &first, &last);
+    return rc || n == 0 ? rc : publish(bus, evs, n, NULL, first, last);
+}
+
+/* ---- the beginning of a subscription ---- */
+
+static int
+check_cursor(const struct er_bus *bus, const struct er_bus_subscription *s,
+             struct er_err *err)
+{
+    if (!s->cursor) {
+        return 0;
+    }
+    if (!bus->options.cursor_load) {
+        return er_fail(err, ER_EINVALID, "cursor: this bus keeps none");
+    }
+    size_t n = strlen(s->cursor);
+    if (n == 0 || n > ER_BUS_NAME_MAX) {
+        return er_fail(err, ER_EINVALID, "cursor: has to have 1 to %zu bytes, has %zu",
+                       ER_BUS_NAME_MAX, n);
+    }
+    return 0;
+}
+
+static int
+check_subscription(const struct er_bus *bus, const struct er_bus_subscription *s,
+                   struct er_err *err)
+{
+    if ((unsigned)s->way > ER_BUS_PULL) {
+        return er_fail(err, ER_EINVALID, "way: %d is none", (int)s->way);
+    }
+    if (!s->fn != (s->way == ER_BUS_PULL)) {
+        return er_fail(err, ER_EINVALID,
+                       s->fn ? "fn: has to be NULL for a subscriber that pulls"
+                             : "fn: is NULL; only a subscriber that pulls has none");
+    }
+    if (s->buffer > ER_BUS_BUFFER_MAX || (s->buffer && s->buffer < ER_BUS_BUFFER_MIN)) {
+        return er_fail(err, ER_EINVALID, "buffer: %zu bytes; %zu to %zu are possible",
+                       s->buffer, ER_BUS_BUFFER_MIN, ER_BUS_BUFFER_MAX);
+    }
+    if (s->resume && s->since < 0) {
+        return er_fail(err, ER_EINVALID, "since: %lld is below 0", (long long)s->since);
+    }
+    if (s->way == ER_BUS_INLINE && (s->resume || s->cursor)) {
+        return er_fail(err, ER_EINVALID,
+                       "%s: an inline subscriber cannot wait for facts from before",
+                       s->resume ? "resume" : "cursor");
+    }
+    return check_cursor(bus, s, err);
+}
+
+/* What a subscriber that is not called inline has besides. */
+static int
+init_queue(struct er_bus_sub *sub, const struct er_bus_subscription *s,
+           struct er_err *err)
+{
+    size_t size = s->buffer ? s->buffer : ER_BUS_BUFFER;
+    er_bus_spill_init(&sub->spill, size);
+    sub->ring = er_ring_new(size);
+    sub->cursor = er_strdup(s->cursor);
+    if (!sub->ring || (s->cursor && !sub->cursor)) {
+        return er_fail(err, ER_ENOMEM, "out of memory");
+    }
+    sub->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return sub->fd < 0 ? er_fail(err, ER_EIO, "no descriptor for a subscriber: %s",
+                                 strerror(errno))
+                       : 0;
+}
+
+/* Not in the bus yet. */
+static int
+make_sub(struct er_bus *bus, const struct er_bus_subscription *s, struct er_bus_sub **out,
+         struct er_err *err)
+{
+    struct er_bus_sub *sub = er_zalloc(sizeof *sub);
+    if (!sub) {
+        return er_fail(err, ER_ENOMEM, "out of memory");
+    }
+    sub->bus = bus;
+    sub->way = s->way;
+    sub->fn = s->fn;
+    sub->ctx = s->ctx;
+    sub->ended = s->ended;
+    sub->fd = -1;
+    er_lock_init(&sub->lock);
+    er_bus_spill_init(&sub->spill, 0);
+    er_bus_spill_init(&sub->batch, 0);
+    er_buf_init(&sub->page, 0);
+    int rc = er_bus_wants_init(&sub->wants, &s->filter, err);
+    if (rc == 0 && s->way != ER_BUS_INLINE) {
+        rc = init_queue(sub, s, err);
+    }
+    if (rc) {
+        free_parts(sub);
+        return rc;
+    }
+    *out = sub;
+    return 0;
+}
+
+static bool
+cursor_in_use(const struct er_bus *bus, const char *cursor)
+{
+    const struct er_bus_sub *sub;
+    TAILQ_FOREACH (sub, &bus->subs, in_bus) {
+        if (sub->state != ER_BUS_SETTLED && sub->cursor &&
+            strcmp(sub->cursor, cursor) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+join_bus(struct er_bus_sub *sub, struct er_err *err)
+{
+    struct er_bus *bus = sub->bus;
+    er_lock_take(&bus->lock);
+    int rc = 0;
+    if (sub->cursor && cursor_in_use(bus, sub->cursor)) {
+        rc = er_fail(err, ER_EEXISTS, "cursor: '%s' is in use", sub->cursor);
+    } else if (er_roster_add(&bus->roster, &sub->entry, sub->way == ER_BUS_INLINE)) {
+        rc = er_fail(err, ER_ENOMEM, "out of memory");
+    } else {
+        er_entry_hold(&sub->entry); /* the handle's */
+        TAILQ_INSERT_TAIL(&bus->subs, sub, in_bus);
+    }
+    er_lock_give(&bus->lock);
+    return rc;
+}
+
+/* From where its facts come: in the bus, before its thread is there. */
+static int
+begin_facts(struct er_bus_sub *sub, const struct er_bus_subscription *s,
+            struct er_err *err)
+{
+    const struct er_bus_options *o = &sub->bus->options;
+    int64_t last = er_count_see(&sub->bus->last_seq), since = s->since;
+    bool resume = s->resume;
+    if (sub->cursor) {
+        int rc = o->cursor_load(o->ctx, sub->cursor, &since);
+        if (rc && rc != ER_ENOTFOUND) {
+            return er_fail(err, rc, "cursor: '%s' cannot be read: %s", sub->cursor,
+                           er_error_meaning(rc));
+        }
+        sub->saved_seq = rc ? -1 : since; /* a new one is written down soon */
+        resume = resume || rc == 0;
+        since = rc ? s->since : since;
+    }
+    if (!resume || since > last || !(sub->wants.kinds & ER_BUS_FACT)) {
+        since = last;
+    }
+    sub->last_seq = sub->done_seq = sub->since = since;
+    sub->until = last;
+    sub->in_batch = true; /* nothing spilled, nothing in the ring before it */
+    er_count_set(&sub->owed, last - since);
+    if (since < last && er_ring_wake(sub->ring)) {
+        er_bus_signal(sub);
+    }
+    return 0;
+}
+
+static int
+start_thread(struct er_bus_sub *sub, struct er_err *err)
+{
+    er_lock_take(&sub->bus->lock); /* whoever joins it finds its id */
+    int rc = er_bus_serve_start(sub);
+    sub->to_join = rc == 0;
+    er_lock_give(&sub->bus->lock);
+    return rc ? er_fail(err, rc, "no thread for a subscriber") : 0;
+}
+
+int
+er_bus_subscribe(struct er_bus *bus, const struct er_bus_subscription *s,
+                 struct er_bus_sub **out, struct er_err *err)
+{
+    struct er_bus_sub *sub;
+    int rc = check_subscription(bus, s, err);
+    rc = rc ? rc : make_sub(bus, s, &sub, err);
+    if (rc) {
+        return rc;
+    }
+    rc = join_bus(sub, err);
+    if (rc) {
+        free_parts(sub);
+        return rc;
+    }
+    if (s->way != ER_BUS_INLINE) {
+        rc = begin_facts(sub, s, err);
+    }
+    if (rc == 0 && s->way == ER_BUS_THREAD) {
+        rc = start_thread(sub, err);
+    }
+    if (rc) {
+        sub->ended = NULL; /* it has not begun */
+        (void)er_bus_unsubscribe(sub);
+        return rc;
+    }
+    *out = sub;
+    collect(bus);
+    return 0;
+}
+
+int
+er_bus_fd(const struct er_bus_sub *sub)
+{
+    return sub->way == ER_BUS_TURN || sub->way == ER_BUS_PULL ? sub->fd : -1;
+}
+
+/* ---- its end ---- */
+
+/* One that was ended and that nobody calls any more; the lock. */
+static struct er_bus_sub *
+find_over(struct er_bus *bus)
+{
+    struct er_bus_sub *sub;
+    TAILQ_FOREACH (sub, &bus->subs, in_bus) {
+        if (sub->state == ER_BUS_ENDING &&
+            !er_roster_runs(&bus->roster, &sub->entry, 0)) {
+            return sub;
+        }
+    }
+    return NULL;
+}
+
+void
+er_bus_settle(struct er_bus *bus)
+{
+    er_lock_take(&bus->lock);
+    struct er_bus_sub *sub;
+    while ((sub = find_over(bus))) {
+        sub->state = ER_BUS_SETTLING;
+        er_lock_give(&bus->lock);
+        if (sub->ended) {
+            sub->ended(sub->ctx);
+        }
+        er_lock_take(&bus->lock);
+        sub->state = ER_BUS_SETTLED;
+        if (!sub->to_join) {
+            er_entry_release(&bus->roster, &sub->entry);
+        }
+    }
+    er_lock_wake(&bus->lock); /* also those whose turn in a circle has changed */
+    er_lock_give(&bus->lock);
+}
+
+/* Joins the threads of those that are over. */
+static void
+reap(struct er_bus *bus)
+{
+    er_lock_take(&bus->lock);
+    struct er_bus_sub *sub = TAILQ_FIRST(&bus->subs);
+    while (sub) {
+        if (sub->state == ER_BUS_SETTLED && sub->to_join &&
+            !pthread_equal(sub->thread, pthread_self())) {
+            sub->to_join = false;
+            er_lock_give(&bus->lock);
+            (void)pthread_join(sub->thread, NULL);
+            er_lock_take(&bus->lock);
+            er_entry_release(&bus->roster, &sub->entry);
+            sub = TAILQ_FIRST(&bus->subs);
+        } else {
+            sub = TAILQ_NEXT(sub, in_bus);
+        }
+    }
+    er_lock_give(&bus->lock);
+    collect(bus);
+}
+
+/* Whether a wait for `sub` by this thread would never end, since its callback's thread waits
+ * (perhaps for one that waits) for a callback of this thread; the lock. */
+static bool
+is_circle(struct er_bus *bus, uintptr_t self, const struct er_bus_sub *sub, int depth)
+{
+    struct er_bus_waiter *w;
+    TAILQ_FOREACH (w, &bus->waiters, link) {
+        if (w->thread == self || depth > 64 ||
+            !er_roster_runs(&bus->roster, &sub->entry, w->thread)) {
+            continue;
+        }
+        if (er_roster_runs(&bus->roster, &w->sub->entry, self) ||
+            is_circle(bus, self, w->sub, depth + 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Until it is settled: 0 or ER_EBUSY; the lock. */
+static int
+wait_settled(struct er_bus *bus, const struct er_bus_sub *sub, uintptr_t self)
+{
+    struct er_bus_waiter w = {.thread = self, .sub = sub};
+    int rc = 0;
+    TAILQ_INSERT_TAIL(&bus->waiters, &w, link);
+    while (sub->state != ER_BUS_SETTLED && rc == 0) {
+        if (is_circle(bus, self, sub, 0)) {
+            rc = ER_EBUSY;
+        } else {
+            er_lock_wait(&bus->lock);
+        }
+    }
+    TAILQ_REMOVE(&bus->waiters, &w, link);
+    return rc;
+}
+
+int
+er_bus_unsubscribe(struct er_bus_sub *sub)
+{
+    struct er_bus *bus = sub->bus;
+    uintptr_t self = er_roster_self();
+    er_lock_take(&bus->lock);
+    if (sub->state != ER_BUS_LIVE) { /* a second time, from inside its callback */
+        er_lock_give(&bus->lock);
+        return ER_EINVALID;
+    }
+    er_roster_remove(&bus->roster, &sub->entry);
+    sub->state = ER_BUS_ENDING;
+    er_entry_hold(&sub->entry); /* ours, until we are done here */
+    bool own = er_roster_runs(&bus->roster, &sub->entry, self);
+    er_lock_give(&bus->lock);
+    if (sub->fd >= 0) {
+        er_bus_signal(sub);
+    }
+    er_bus_settle(bus);
+    er_lock_take(&bus->lock);
+    int rc = own ? 0 : wait_settled(bus, sub, self);
+    bool over = sub->state == ER_BUS_SETTLED;
+    er_lock_give(&bus->lock);
+    if (over && !own && sub->ring) {
+        er_bus_take_back(sub);
+        er_bus_serve_save(sub);
+    }
+    er_lock_take(&bus->lock);
+    er_entry_release(&bus->roster, &sub->entry);
+    er_lock_give(&bus->lock);
+    reap(bus);
+    return rc;
+}
+
+void
+er_bus_free(struct er_bus *bus)
+{
+    if (!bus) {
+        return;
+    }
+    for (;;) {
+        er_lock_take(&bus->lock);
+        struct er_bus_sub *sub = TAILQ_FIRST(&bus->subs);
+        while (sub && sub->state != ER_BUS_LIVE) {
+            sub = TAILQ_NEXT(sub, in_bus);
+        }
+        er_lock_give(&bus->lock);
+        if (!sub) {
+            break;
+        }
+        (void)er_bus_unsubscribe(sub);
+    }
+    reap(bus);
+    ER_ASSERT(TAILQ_EMPTY(&bus->subs));
+    er_roster_fini(&bus->roster);
+    er_lock_fini(&bus->lock);
+    er_free(bus);
+}
