@@ -85,7 +85,8 @@ struct er_lane_live {
     bool more;             /* the store may have tasks behind the window */
     bool peeking, missed;  /* a peek is under way; something was left out meanwhile: */
     struct er_ready first_missed; /* ... the first of it */
-    bool again;               /* what the peek under way brings is of no use any more */
+    bool checking, check_again;   /* its head is looked up, and is to be once more */
+    bool confirmed;               /* ... but has come anew meanwhile */
     struct er_heap_node node; /* while n > 0: in waits->lanes, or else in queue.lanes */
     struct er_group *waits;   /* NULL = at no gate */
     struct er_gate *envoy_of; /* NULL = of none */

@@ -263,7 +263,7 @@ group_in(struct er_group *g)
     }
 }
 
-/* What a lane saves tokens for may be cancelled, held, edited: see er_lanes_news. */
+/* What a lane saves tokens for may be cancelled, held, edited: see lanes.c. */
 static void
 watch(struct er_engine *e, struct er_lane_live *lane)
 {
@@ -324,6 +324,18 @@ dismiss(struct er_lane_live *lane)
     return g;
 }
 
+/* Where tokens are held for that lane things are different now. */
+static void
+look_at_holds(struct er_engine *e, struct er_lane_live *lane)
+{
+    struct er_limit_live *limits[] = {&lane->queue->limit, lane->key};
+    for (size_t i = 0; i < 2; i++) {
+        if (limits[i] && limits[i]->tokens.hold == lane) {
+            look(e, &limits[i]->tokens);
+        }
+    }
+}
+
 static void
 send_envoy(struct er_engine *e, struct er_gate *g, struct er_lane_live *lane)
 {
@@ -335,6 +347,7 @@ send_envoy(struct er_engine *e, struct er_gate *g, struct er_lane_live *lane)
     lane->envoy_of = g;
     list_envoy(g);
     er_lanes_enter(e, lane);
+    look_at_holds(e, lane);
 }
 
 /* ---- tolls: gates that open with time ---- */
@@ -526,6 +539,7 @@ er_gates_head_changed(struct er_engine *e, struct er_lane_live *lane)
     } else {
         look(e, gate);
     }
+    look_at_holds(e, lane);
 }
 
 void

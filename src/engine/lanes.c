@@ -56,6 +56,8 @@ queue_less(const struct er_heap_node *a, const struct er_heap_node *b)
                       queue_head(ER_CONTAINER(b, struct er_queue_live, node)));
 }
 
+static void check_head(struct er_engine *e, struct er_lane_live *lane);
+
 static void
 must_push(struct er_heap *h, struct er_heap_node *node)
 {
@@ -192,6 +194,7 @@ lane_update(struct er_engine *e, struct er_lane_live *lane)
 {
     if (lane->waits) {
         er_gates_head_changed(e, lane);
+        check_head(e, lane);
     } else {
         lane_place(e, lane);
     }
@@ -243,6 +246,7 @@ window_insert(struct er_lane_live *lane, const struct er_ready *ready)
     }
     if (lo < lane->n && win[lo].id == ready->id && win[lo].rank == ready->rank) {
         win[lo].cost = ready->cost; /* it may have been edited */
+        lane->confirmed = lane->confirmed || lo == 0;
         return lo == 0;
     }
     memmove(win + lo + 1, win + lo, (lane->n - lo) * sizeof win[0]);
@@ -296,13 +300,11 @@ done_peek(struct er_op *op, int rc)
     lane->peeking = false;
     if (rc) {
         er_schedule_sick(e, rc);
-    } else if (lane->again) {
-        lane->more = true;
     } else {
         window_extend(lane, p);
         lane_update(e, lane);
     }
-    lane->missed = lane->again = false;
+    lane->missed = false;
     er_free(p);
     er_lanes_mark_more(e, lane);
 }
@@ -365,6 +367,82 @@ drop_head(struct er_lane_live *lane)
     }
 }
 
+/* ---- heads that save up ---- */
+
+/* A task that waits may be cancelled, held, edited, expire. In general its claim finds out,
+ * which costs nothing; but where it is first in line for tokens and its cost is high, all
+ * behind it would wait for what it does not need any more. So it is looked up when it begins
+ * to wait for them, and at each fact about it. */
+struct check_op {
+    struct er_op op;
+    struct er_engine *engine;
+    struct er_ready head, got;
+    size_t n;
+};
+
+static int
+run_check(struct er_op *op, struct er_store *s, er_usec now)
+{
+    (void)now;
+    struct check_op *c = (struct check_op *)(void *)op;
+    return er_store_peek(s, c->head.lane, c->head.rank, c->head.id - 1, &c->got, 1,
+                         &c->n);
+}
+
+/* The head that was looked up is not there any more. */
+static bool
+is_gone(const struct check_op *c, const struct er_lane_live *lane)
+{
+    return lane->n > 0 && er_lanes_head(lane)->id == c->head.id &&
+           er_lanes_head(lane)->rank == c->head.rank && !lane->confirmed &&
+           (c->n == 0 || c->got.id != c->head.id);
+}
+
+static void
+done_check(struct er_op *op, int rc)
+{
+    struct check_op *c = (struct check_op *)(void *)op;
+    struct er_engine *e = c->engine;
+    struct er_lane_live *lane = er_lanes_find(e, c->head.lane);
+    bool again = lane->check_again;
+    lane->checking = lane->check_again = false;
+    if (rc) {
+        er_schedule_sick(e, rc);
+    } else if (is_gone(c, lane)) {
+        drop_head(lane);
+        lane_update(e, lane);
+        if (lane->n == 0) {
+            er_gates_dismiss(e, lane);
+        }
+        lane_refill(e, lane);
+    }
+    er_free(c);
+    if (again) {
+        check_head(e, lane);
+    }
+}
+
+static void
+check_head(struct er_engine *e, struct er_lane_live *lane)
+{
+    if (!lane->waits || !lane->waits->gate->tokens || er_lanes_head(lane)->cost <= 1 ||
+        e->sick || e->stopping) {
+        return;
+    }
+    if (lane->checking) {
+        lane->check_again = true;
+        return;
+    }
+    struct check_op *c = er_xzalloc(sizeof *c);
+    c->op.run = run_check;
+    c->op.done = done_check;
+    c->engine = e;
+    c->head = *er_lanes_head(lane);
+    lane->checking = true;
+    lane->confirmed = false;
+    er_ferry_post(e->ferry, &c->op);
+}
+
 /* The best lane that may run; those that may not are sent to their gates on the way. */
 static struct er_lane_live *
 best(struct er_engine *e)
@@ -382,6 +460,7 @@ best(struct er_engine *e)
         er_heap_remove(&q->lanes, &lane->node);
         queue_place(e, q);
         er_gates_park(e, lane, gate);
+        check_head(e, lane);
     }
     return NULL;
 }
@@ -427,20 +506,6 @@ er_lanes_refund(struct er_engine *e, struct er_lane_live *lane, int64_t cost)
 
 /* ---- news ---- */
 
-/* The window is read anew: something in it does not stand there any more. */
-static void
-lane_reload(struct er_engine *e, struct er_lane_live *lane)
-{
-    lane->n = lane->first = 0;
-    lane_update(e, lane);
-    er_gates_dismiss(e, lane);
-    lane->more = true;
-    lane->again = lane->peeking;
-    lane_refill(e, lane);
-}
-
-/* A task that waits is cancelled, held, edited, expired. In general its claim finds out; but
- * where it is the first in line for tokens, all behind it would wait for what it costs. */
 static void
 look_at_fact(struct er_engine *e, const struct er_fact *fact)
 {
@@ -453,7 +518,7 @@ look_at_fact(struct er_engine *e, const struct er_fact *fact)
     }
     HASH_FIND(hh_watch, e->watched, &fact->task, sizeof fact->task, lane);
     if (lane) {
-        lane_reload(e, lane);
+        check_head(e, lane);
     }
 }
 

@@ -69,8 +69,8 @@ er_engine_type_changed(struct er_engine *e, const struct er_type *type)
     def->type.help = er_xstrdup(type->help);
     forget_def(e, def->name);
     HASH_ADD_KEYPTR(hh, e->type_defs, def->name, strlen(def->name), def);
-    er_gates_set(e, er_gates_limit(e, ER_GATE_TYPE, def->name), type->concurrency, NULL,
-                 0);
+    er_gates_set(e, er_gates_limit(e, ER_GATE_TYPE, def->name), def->type.concurrency,
+                 NULL, 0);
 }
 
 void
