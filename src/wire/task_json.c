@@ -219,13 +219,42 @@ add_definition(struct er_buf *b, const struct er_task *t,
     add_raw(b, "meta", t->meta_json, "{}");
 }
 
+static void
+raise_count(json_t *progress, const char *name, int64_t stored)
+{
+    if (stored > json_integer_value(json_object_get(progress, name))) {
+        (void)json_object_set_new(progress, name, json_integer(stored));
+    }
+}
+
+/* An attempt counts the items that it has told itself; those of the attempts before it are
+ * stored, and count too. */
+static void
+add_progress(struct er_buf *b, const struct er_task *t, const char *progress_json)
+{
+    json_error_t je;
+    json_t *o = NULL;
+    if (progress_json && (t->items_completed > 0 || t->items_failed > 0)) {
+        o = json_loads(progress_json, 0, &je);
+    }
+    if (!json_is_object(o)) {
+        add_raw(b, "progress", progress_json, "null");
+    } else {
+        raise_count(o, "items_completed", t->items_completed);
+        raise_count(o, "items_failed", t->items_failed);
+        char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(15));
+        add_raw(b, "progress", text, "null");
+        free(text);
+    }
+    json_decref(o);
+}
+
 /* How its latest attempt went, or goes. */
 static void
 add_outcome(struct er_buf *b, const struct er_task *t,
             const struct er_task_json_more *more)
 {
-    add_raw(b, "progress", more->progress_json ? more->progress_json : t->progress_json,
-            "null");
+    add_progress(b, t, more->progress_json ? more->progress_json : t->progress_json);
     add_name(b, "result");
     er_result_json(b, t->result, t->result_len);
     add_name(b, "exit_code");

@@ -28,7 +28,6 @@ sample_task(void)
         .on_lost = ER_ON_LOST_HOLD,
         .heartbeat_for = 1500000,
         .grace_for = 5000000,
-        .items_completed = 7,
         .attempt = 3,
         .created_at = 1769851800123000,
         .run_at = ER_NEVER,
@@ -88,7 +87,7 @@ task__shows_what_is_known_and_null_for_the_rest(void **state)
         {"heartbeat_s", "1.5"},
         {"grace_s", "5"},
         {"expires_at", "null"},
-        {"items_completed", "7"},
+        {"items_completed", "0"},
         {"items_failed", "0"},
         {"args", "{\"argv\":[\"make\"]}"},
         {"cwd", "null"},
@@ -147,6 +146,23 @@ task__shows_what_was_asked_of_it(void **state)
     t.checkpoint_json = NULL;
     o = encode(&t, &more);
     check_member(o, "checkpoint", "null");
+    json_decref(o);
+}
+
+static void
+progress__counts_the_items_of_earlier_attempts(void **state)
+{
+    (void)state;
+    struct er_task t = sample_task();
+    t.items_completed = 250;
+    t.items_failed = 1;
+    t.progress_json = "{\"percent\":33.3,\"items_completed\":3,\"items_failed\":2}";
+    json_t *o = encode(&t, NULL);
+    check_member(o, "items_completed", "250");
+    const json_t *p = json_object_get(o, "progress");
+    check_member(p, "items_completed", "250");
+    check_member(p, "items_failed", "2"); /* told, and not stored yet */
+    assert_true(json_real_value(json_object_get(p, "percent")) < 33.31);
     json_decref(o);
 }
 
@@ -345,6 +361,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(task__shows_what_is_known_and_null_for_the_rest),
         cmocka_unit_test(task__shows_what_was_asked_of_it),
+        cmocka_unit_test(progress__counts_the_items_of_earlier_attempts),
         cmocka_unit_test(task__shows_how_it_ended),
         cmocka_unit_test(task__takes_in_what_its_row_does_not_say),
         cmocka_unit_test(task__shows_a_held_one_as_paused),
