@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The bus: publishing, and the life of a subscription.
- *
- * Publishing walks the roster (base/roster.h): first the inline subscribers, who are called,
- * then the others, who get a record into their ring, or, when that is full or shut, what
- * they need is spilled (bus_spill.c). What an inline callback publishes is copied and
- * walked right after (struct frame).
+/* The bus, and the life of a subscription (publishing: bus_publish.c).
  *
  * The end of a subscription: er_bus_unsubscribe closes the entry, so that no call begins any
  * more. Once nobody calls it (er_bus_settle looks, now and whenever somebody has left a
- * closed one) `ended` is called and who waits is woken. Its memory stays until no walk has it in
- * its list and its thread was joined.
+ * closed one) `ended` is called and who waits is woken. Its memory stays until no walk has
+ * it in its list and its thread was joined.
  *
- * Facts: `last_seq` is raised before the walk takes the roster's newest list; a subscriber is
- * listed before it looks at last_seq. So each fact reaches it in one way at least: by the
+ * Facts: a publisher raises `last_seq` before it takes the roster's newest list; a subscriber
+ * is listed before it looks at last_seq. So each fact reaches it in one way at least: by the
  * walk, or by lying at or before the number up to which it reads again. */
 #include <errno.h>
 #include <string.h>
@@ -69,7 +64,7 @@ add_stats(struct er_bus_stats *sum, struct er_bus_sub *sub)
 {
     er_lock_take(&sub->lock);
     int64_t spilled = sub->spilled;
-    int64_t kept = (int64_t)er_bus_spill_count(&sub->spill);
+    int64_t kept = er_bus_spill_count(&sub->spill);
     int64_t from = sub->spill.from, to = sub->spill.to;
     sum->coalesced += er_count_get(&sub->coalesced);
     sum->left_out += er_count_get(&sub->left_out);
@@ -130,265 +125,6 @@ er_bus_sub_stats(struct er_bus_sub *sub, struct er_bus_stats *out)
 {
     *out = (struct er_bus_stats){0};
     add_stats(out, sub);
-}
-
-/* ---- publishing ---- */
-
-/* A walk that is going on on this thread with inline callbacks in it. */
-struct deferred {
-    struct deferred *next;
-    _Alignas(8) unsigned char record[];
-};
-struct frame {
-    const struct er_bus *bus;
-    struct frame *outer;
-    struct deferred *first, **last; /* what the callbacks have published */
-};
-static _Thread_local struct frame *frames;
-
-void
-er_bus_signal(struct er_bus_sub *sub)
-{
-    uint64_t one = 1;
-    while (write(sub->fd, &one, sizeof one) < 0 && errno == EINTR) {
-    }
-}
-
-static void
-spill(struct er_bus_sub *sub, const struct er_bus_pub *pub)
-{
-    er_lock_take(&sub->lock);
-    sub->spilled++;
-    if (pub->ev->kind == ER_BUS_FACT) {
-        er_bus_spill_fact(&sub->spill, pub->ev->seq);
-        er_count_own(&sub->left_out, 1);
-    } else if (er_bus_spill_sample(&sub->spill, pub)) {
-        er_count_own(&sub->coalesced, 1);
-    }
-    bool wake = er_ring_shut(sub->ring);
-    er_lock_give(&sub->lock);
-    if (wake) {
-        er_bus_signal(sub);
-    }
-}
-
-static void
-enqueue(struct er_bus_sub *sub, const struct er_bus_pub *pub)
-{
-    size_t n = er_bus_record_size(pub);
-    void *p = er_ring_reserve(sub->ring, n);
-    if (!p) {
-        spill(sub, pub);
-        return;
-    }
-    er_bus_record_write(p, pub);
-    if (er_ring_commit(sub->ring, p, n)) {
-        er_bus_signal(sub);
-    }
-}
-
-static bool
-fits(const struct er_bus_sub *sub, const struct er_bus_pub *pub)
-{
-    return sub->wants.all || er_bus_wants_fits(&sub->wants, pub);
-}
-
-static void
-call_inline(struct er_pass *pass, const struct er_bus_pub *pub)
-{
-    for (size_t i = 0; i < pass->list->n_first; i++) {
-        struct er_entry *e = pass->list->entries[i];
-        struct er_bus_sub *sub = (struct er_bus_sub *)(void *)e;
-        if (fits(sub, pub) && er_pass_at(pass, e)) {
-            sub->fn(sub->ctx, sub, pub->ev);
-            er_count_add(&sub->delivered, 1);
-        }
-    }
-    (void)er_pass_at(pass, NULL);
-}
-
-static void
-deliver(struct er_pass *pass, const struct er_bus_pub *pub)
-{
-    if (pass->list->n_first > 0) {
-        call_inline(pass, pub);
-    }
-    for (size_t i = pass->list->n_first; i < pass->list->n; i++) {
-        struct er_entry *e = pass->list->entries[i];
-        struct er_bus_sub *sub = (struct er_bus_sub *)(void *)e;
-        if (!er_entry_is_closed(e) && fits(sub, pub)) {
-            enqueue(sub, pub);
-        }
-    }
-    er_count_own(&pass->slot->walks, 1);
-}
-
-/* What was published by the callbacks meanwhile, and by theirs. */
-static void
-deliver_deferred(struct er_pass *pass, struct frame *f)
-{
-    while (f->first) {
-        struct deferred *d = f->first;
-        f->first = d->next;
-        if (!f->first) {
-            f->last = &f->first;
-        }
-        struct er_bus_event ev;
-        struct er_bus_pub pub;
-        er_bus_record_read(d->record, &ev);
-        int rc = er_bus_event_check(&ev, &pub);
-        ER_ASSERT(rc == 0);
-        er_pass_renew(pass);
-        deliver(pass, &pub);
-        er_free(d);
-    }
-}
-
-static struct frame *
-find_frame(const struct er_bus *bus)
-{
-    struct frame *f = frames;
-    while (f && f->bus != bus) {
-        f = f->outer;
-    }
-    return f;
-}
-
-/* All are well formed, and the facts' numbers rise: 0 or a code; their first and last. */
-static int
-check_all(const struct er_bus_event *evs, size_t n, int64_t *first, int64_t *last)
-{
-    struct er_bus_pub pub;
-    *first = *last = 0;
-    for (size_t i = 0; i < n; i++) {
-        int rc = er_bus_event_check(&evs[i], &pub);
-        if (rc) {
-            return rc;
-        }
-        if (evs[i].kind == ER_BUS_FACT) {
-            if (evs[i].seq <= *last) {
-                return ER_ESTATE;
-            }
-            *last = evs[i].seq;
-            *first = *first ? *first : evs[i].seq;
-        }
-    }
-    return 0;
-}
-
-static void
-free_deferred(struct deferred *d)
-{
-    while (d) {
-        struct deferred *next = d->next;
-        er_free(d);
-        d = next;
-    }
-}
-
-static bool
-raise_seq(struct er_bus *bus, int64_t first, int64_t last)
-{
-    return first == 0 || er_count_raise(&bus->last_seq, first, last);
-}
-
-/* From inside an inline callback: copies go behind the walk that is going on. */
-static int
-publish_deferred(struct er_bus *bus, struct frame *f, const struct er_bus_event *evs,
-                 size_t n, int64_t first, int64_t last)
-{
-    struct deferred *chain = NULL, **end = &chain;
-    for (size_t i = 0; i < n; i++) {
-        struct er_bus_pub pub;
-        int rc = er_bus_event_check(&evs[i], &pub);
-        ER_ASSERT(rc == 0);
-        struct deferred *d = er_alloc(sizeof *d + er_bus_record_size(&pub));
-        if (!d) {
-            free_deferred(chain);
-            return ER_ENOMEM;
-        }
-        d->next = NULL;
-        er_bus_record_write(d->record, &pub);
-        *end = d;
-        end = &d->next;
-    }
-    if (!raise_seq(bus, first, last)) {
-        free_deferred(chain);
-        return ER_ESTATE;
-    }
-    if (chain) {
-        *f->last = chain;
-        f->last = end;
-    }
-    return 0;
-}
-
-static void
-walk_with_callbacks(struct er_bus *bus, struct er_pass *pass,
-                    const struct er_bus_event *evs, size_t n)
-{
-    struct frame f = {.bus = bus, .outer = frames};
-    f.last = &f.first;
-    frames = &f;
-    for (size_t i = 0; i < n; i++) {
-        struct er_bus_pub pub;
-        int rc = er_bus_event_check(&evs[i], &pub);
-        ER_ASSERT(rc == 0);
-        deliver(pass, &pub);
-        deliver_deferred(pass, &f);
-    }
-    frames = f.outer;
-}
-
-static int
-publish(struct er_bus *bus, const struct er_bus_event *evs, size_t n,
-        const struct er_bus_pub *only, int64_t first, int64_t last)
-{
-    struct frame *f = find_frame(bus);
-    if (f) {
-        return publish_deferred(bus, f, evs, n, first, last);
-    }
-    struct er_pass pass;
-    if (!er_pass_enter(&bus->roster, &pass)) {
-        return ER_ENOMEM;
-    }
-    int rc = raise_seq(bus, first, last) ? 0 : ER_ESTATE;
-    if (rc == 0 && first) {
-        er_pass_renew(&pass); /* the newest list, after the number was raised */
-    }
-    if (rc == 0 && pass.list->n_first > 0) {
-        walk_with_callbacks(bus, &pass, evs, n);
-    } else if (rc == 0 && only) {
-        deliver(&pass, only);
-    } else if (rc == 0) {
-        for (size_t i = 0; i < n; i++) {
-            struct er_bus_pub pub;
-            rc = er_bus_event_check(&evs[i], &pub);
-            ER_ASSERT(rc == 0);
-            deliver(&pass, &pub);
-        }
-    }
-    er_pass_leave(&pass);
-    if (pass.ended) {
-        er_bus_settle(bus);
-    }
-    return rc;
-}
-
-int
-er_bus_publish(struct er_bus *bus, const struct er_bus_event *ev)
-{
-    struct er_bus_pub pub;
-    int rc = er_bus_event_check(ev, &pub);
-    return rc ? rc : publish(bus, ev, 1, &pub, ev->seq, ev->seq);
-}
-
-int
-er_bus_publish_many(struct er_bus *bus, const struct er_bus_event *evs, size_t n)
-{
-    int64_t first, last;
-    int rc = check_all(evs, n, &first, &last);
-    return rc || n == 0 ? rc : publish(bus, evs, n, NULL, first, last);
 }
 
 /* ---- the beginning of a subscription ---- */
@@ -456,14 +192,15 @@ init_queue(struct er_bus_sub *sub, const struct er_bus_subscription *s,
                        : 0;
 }
 
-/* Not in the bus yet. */
-static int
-make_sub(struct er_bus *bus, const struct er_bus_subscription *s, struct er_bus_sub **out,
+/* Not in the bus yet. NULL, with *out_rc and err set, when it cannot be made. */
+static struct er_bus_sub *
+make_sub(struct er_bus *bus, const struct er_bus_subscription *s, int *out_rc,
          struct er_err *err)
 {
     struct er_bus_sub *sub = er_zalloc(sizeof *sub);
     if (!sub) {
-        return er_fail(err, ER_ENOMEM, "out of memory");
+        *out_rc = er_fail(err, ER_ENOMEM, "out of memory");
+        return NULL;
     }
     sub->bus = bus;
     sub->way = s->way;
@@ -475,16 +212,15 @@ make_sub(struct er_bus *bus, const struct er_bus_subscription *s, struct er_bus_
     er_bus_spill_init(&sub->spill, 0);
     er_bus_spill_init(&sub->batch, 0);
     er_buf_init(&sub->page, 0);
-    int rc = er_bus_wants_init(&sub->wants, &s->filter, err);
-    if (rc == 0 && s->way != ER_BUS_INLINE) {
-        rc = init_queue(sub, s, err);
+    *out_rc = er_bus_wants_init(&sub->wants, &s->filter, err);
+    if (*out_rc == 0 && s->way != ER_BUS_INLINE) {
+        *out_rc = init_queue(sub, s, err);
     }
-    if (rc) {
+    if (*out_rc) {
         free_parts(sub);
-        return rc;
+        return NULL;
     }
-    *out = sub;
-    return 0;
+    return sub;
 }
 
 static bool
@@ -563,10 +299,12 @@ int
 er_bus_subscribe(struct er_bus *bus, const struct er_bus_subscription *s,
                  struct er_bus_sub **out, struct er_err *err)
 {
-    struct er_bus_sub *sub;
     int rc = check_subscription(bus, s, err);
-    rc = rc ? rc : make_sub(bus, s, &sub, err);
     if (rc) {
+        return rc;
+    }
+    struct er_bus_sub *sub = make_sub(bus, s, &rc, err);
+    if (!sub) {
         return rc;
     }
     rc = join_bus(sub, err);
@@ -727,24 +465,36 @@ er_bus_unsubscribe(struct er_bus_sub *sub)
     return rc;
 }
 
+/* One that is not settled, of those that are live or of all; the lock. */
+static struct er_bus_sub *
+find_unsettled(const struct er_bus *bus, bool live)
+{
+    struct er_bus_sub *sub;
+    TAILQ_FOREACH (sub, &bus->subs, in_bus) {
+        if (live ? sub->state == ER_BUS_LIVE : sub->state != ER_BUS_SETTLED) {
+            return sub;
+        }
+    }
+    return NULL;
+}
+
 void
 er_bus_free(struct er_bus *bus)
 {
     if (!bus) {
         return;
     }
-    for (;;) {
-        er_lock_take(&bus->lock);
-        struct er_bus_sub *sub = TAILQ_FIRST(&bus->subs);
-        while (sub && sub->state != ER_BUS_LIVE) {
-            sub = TAILQ_NEXT(sub, in_bus);
-        }
+    er_lock_take(&bus->lock);
+    struct er_bus_sub *sub;
+    while ((sub = find_unsettled(bus, true))) {
         er_lock_give(&bus->lock);
-        if (!sub) {
-            break;
-        }
         (void)er_bus_unsubscribe(sub);
+        er_lock_take(&bus->lock);
     }
+    while (find_unsettled(bus, false)) { /* those that have ended themselves */
+        er_lock_wait(&bus->lock);
+    }
+    er_lock_give(&bus->lock);
     reap(bus);
     ER_ASSERT(TAILQ_EMPTY(&bus->subs));
     er_roster_fini(&bus->roster);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the event bus share:
  *
- *   bus.c        the bus, publishing, and the life of a subscription
- *   bus_event.c  checking, filtering and copying one event
- *   bus_spill.c  what a full buffer keeps: the latest samples, and from where facts are to
- *                be read again
- *   bus_take.c   the next event for one subscriber, from its ring, what was spilled, and
- *                pages of facts that were read again
- *   bus_serve.c  who calls: a thread, a turn, a pull; sleeping and waking; cursors
+ *   bus.c          the bus, and the life of a subscription
+ *   bus_publish.c  from the publisher to each subscriber
+ *   bus_event.c    checking, filtering and copying one event
+ *   bus_spill.c    what a full buffer keeps: the latest samples, and from where facts are to
+ *                  be read again
+ *   bus_take.c     the next event for one subscriber, from its ring, what was spilled, and
+ *                  pages of facts that were read again
+ *   bus_serve.c    who calls: a thread, a turn, a pull; sleeping and waking; cursors
  *
  * The way of an event: er_bus_publish -> each subscriber's callback (inline), or a record in
  * its ring -> er_bus_take_next -> its callback. Full ring: -> er_bus_spill_* instead, until
@@ -100,7 +101,8 @@ void er_bus_spill_move(struct er_bus_spill *s, struct er_bus_spill *to);
 bool er_bus_spill_sample(struct er_bus_spill *s, const struct er_bus_pub *pub);
 /* Takes the oldest sample out, which is then the caller's to free; NULL when there is none. */
 struct er_bus_sample *er_bus_spill_take(struct er_bus_spill *s);
-size_t er_bus_spill_count(const struct er_bus_spill *s);
+/* Samples, and one more when some were missed. */
+int64_t er_bus_spill_count(const struct er_bus_spill *s);
 void er_bus_spill_fact(struct er_bus_spill *s, int64_t seq);
 
 /* ---- a subscriber ---- */
@@ -172,6 +174,7 @@ struct er_bus {
 /* bus.c: calls `ended` for those that are over and wakes who waits. After a callback whose
  * subscription was ended meanwhile. */
 void er_bus_settle(struct er_bus *bus);
+/* bus_publish.c */
 void er_bus_signal(struct er_bus_sub *sub); /* makes its descriptor readable */
 
 /* bus_take.c; the subscriber's thread */

@@ -48,10 +48,10 @@ er_bus_spill_move(struct er_bus_spill *s, struct er_bus_spill *to)
     er_bus_spill_init(s, max);
 }
 
-size_t
+int64_t
 er_bus_spill_count(const struct er_bus_spill *s)
 {
-    return HASH_COUNT(s->table);
+    return (int64_t)HASH_COUNT(s->table) + (s->missed > 0);
 }
 
 static void

@@ -35,6 +35,12 @@ page_step(struct er_bus_sub *sub)
     sub->page_at += sizeof size + size;
 }
 
+static void
+count_batch(struct er_bus_sub *sub)
+{
+    er_count_set(&sub->batched, er_bus_spill_count(&sub->batch));
+}
+
 void
 er_bus_take_back(struct er_bus_sub *sub)
 {
@@ -45,7 +51,7 @@ er_bus_take_back(struct er_bus_sub *sub)
         break;
     case ER_BUS_LATEST:
         er_free(er_bus_spill_take(&sub->batch));
-        er_count_set(&sub->batched, (int64_t)er_bus_spill_count(&sub->batch));
+        count_batch(sub);
         break;
     case ER_BUS_PAGED:
         page_step(sub);
@@ -245,6 +251,7 @@ take_from_batch(struct er_bus_sub *sub)
         int64_t n = sub->batch.missed;
         sub->batch.missed = 0;
         er_count_own(&sub->missed, n);
+        count_batch(sub);
         return give_mark(sub, ER_BUS_MISSED, 0, n);
     }
     for (;;) {
@@ -273,21 +280,22 @@ take_from_batch(struct er_bus_sub *sub)
     }
 }
 
+/* What the metrics call lag goes from one place to the other under the lock. */
 static void
 open_batch(struct er_bus_sub *sub)
 {
     er_lock_take(&sub->lock);
     er_bus_spill_move(&sub->spill, &sub->batch);
     sub->mark = er_ring_open(sub->ring);
-    er_lock_give(&sub->lock);
-    sub->in_batch = true;
-    er_count_set(&sub->batched, (int64_t)er_bus_spill_count(&sub->batch));
     sub->since = sub->until = 0;
     if (sub->batch.from) {
         sub->since = max_of(sub->batch.from - 1, sub->last_seq);
         sub->until = sub->batch.to;
     }
     er_count_set(&sub->owed, sub->until - sub->since);
+    count_batch(sub);
+    er_lock_give(&sub->lock);
+    sub->in_batch = true;
 }
 
 int
