@@ -38,7 +38,7 @@ AT_HOME = {
 # Headers of the C library and the kernel need no list: they have none of these names.
 SYSTEM = re.compile(
     r"^(sys|linux|netinet|arpa|net|bits|asm)/|^(aio|alloca|arpa|assert|ctype|dirent|dlfcn|endian"
-    r"|err|errno|fcntl|float|fnmatch|getopt|glob|grp|inttypes|langinfo|libgen|limits|locale"
+    r"|err|errno|fcntl|ftw|float|fnmatch|getopt|glob|grp|inttypes|langinfo|libgen|limits|locale"
     r"|malloc|math|netdb|poll|pthread|pwd|sched|semaphore|setjmp|signal|spawn|stdalign|stdarg"
     r"|stdatomic|stdbool|stddef|stdint|stdio|stdlib|stdnoreturn|string|strings|sysexits|syslog"
     r"|termios|time|ucontext|unistd|wchar|wctype)\.h$"

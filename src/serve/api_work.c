@@ -113,7 +113,7 @@ read_hello(struct claim *c, const json_t *o)
     c->hello.token =
         er_arena_strdup(&c->arena, json_string_value(json_object_get(o, "token")));
     c->hello.pid = pid ? pid : (int)json_integer_value(json_object_get(o, "pid"));
-    c->hello.slots = er_supervisor_slots(call->server->supervisor, c->hello.session);
+    c->hello.slots = er_supervisor_slots(call->server->supervisor);
     c->version =
         er_arena_strdup(&c->arena, json_string_value(json_object_get(o, "version")));
     c->hello.held = read_held(c, json_object_get(o, "held"), &c->hello.n_held);

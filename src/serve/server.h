@@ -141,6 +141,9 @@ er_route_fn er_api_types, er_api_type_put, er_api_type_delete;
 er_route_fn er_api_stats, er_api_health, er_api_ready, er_api_metrics, er_api_doctor,
     er_api_shutdown, er_api_index;
 
+/* local_worker.c: starts one for that socket: its pid, or 0 after having logged why not. */
+int er_local_worker_start(const char *socket);
+
 /* supervise.c: the local worker. */
 int er_supervisor_start(struct er_server *s, struct er_err *err) ER_MUSTCHECK;
 /* A worker with that pid has attached to a session, or has lost its link. One that is of
@@ -154,7 +157,7 @@ const char *er_supervisor_version(const struct er_supervisor *v, int64_t session
 /* The setting `concurrency` has changed, or what runs under workers that drain has. */
 void er_supervisor_set_slots(struct er_supervisor *v);
 /* How many slots a worker that comes now gets. */
-int er_supervisor_slots(const struct er_supervisor *v, int64_t session);
+int er_supervisor_slots(struct er_supervisor *v);
 /* Ends the local workers: those that have nothing to do (KEEP); all, when what they run has
  * ended (DRAIN, without a bound: say NOW when it is over); all, after they have put back
  * what runs (NOW; what has not ended after `patience` is killed). `done` is called when that
