@@ -32,7 +32,7 @@
 #define LOCK_TRIES      200 /* looks at a lock whose owner is dead */
 #define LOCK_PAUSE_US   5000
 #define KILL_AFTER      (2 * ER_USEC_PER_SEC) /* beyond the grace */
-#define FINISH_S        5                     /* for the store's last words */
+#define FINISH_S        10                    /* for the store's last words */
 
 struct daemon {
     struct er_server server;
@@ -47,6 +47,7 @@ struct daemon {
     struct er_http *old[OLD_MAX]; /* servers whose socket was taken away */
     size_t n_old;
     bool ending, system;
+    bool over; /* the loop is being left */
     enum er_end how;
 };
 
@@ -227,6 +228,7 @@ static void
 on_workers_stopped(void *ctx)
 {
     struct daemon *d = ctx;
+    d->over = true;
     uv_stop(er_loop_uv(d->server.loop));
 }
 
@@ -271,7 +273,9 @@ done_grace(struct er_query *q)
 {
     struct grace_query *g = (struct grace_query *)(void *)q;
     struct daemon *d = g->daemon;
-    stop_now(d, g->q.rc ? d->server.config.grace_for : g->longest);
+    if (!d->over) {
+        stop_now(d, g->q.rc ? d->server.config.grace_for : g->longest);
+    }
     er_arena_free(&q->arena);
     er_free(g);
 }
