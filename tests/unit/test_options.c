@@ -152,11 +152,11 @@ commands__have_no_option_twice(void **state)
 {
     (void)state;
     for (size_t c = 0; er_commands[c]; c++) {
-        const struct er_opt *tables[] = {er_commands[c]->opts, er_commands[c]->more,
-                                         er_common_opts};
+        const struct er_opt *tables[ER_CMD_TABLES + 1] = {er_common_opts};
+        memcpy(tables + 1, er_commands[c]->opts, sizeof er_commands[c]->opts);
         const struct er_opt *seen[96];
         size_t n = 0;
-        for (size_t t = 0; t < 3; t++) {
+        for (size_t t = 0; t <= ER_CMD_TABLES; t++) {
             for (const struct er_opt *o = tables[t]; o && o->name; o++) {
                 assert_int_equal(o->arg == NULL, o->kind == ER_OPT_FLAG);
                 assert_true(o->help[0] != '\0');
