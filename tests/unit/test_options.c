@@ -76,10 +76,10 @@ values__come_in_every_form(void **state)
     assert_int_equal(PARSE(false, "--delay", "1m30s", "--on-lost", "fail"), 0);
     assert_int_equal(data.delay.value, 90 * ER_USEC_PER_SEC);
     assert_string_equal(data.on_lost, "fail");
-    assert_int_equal(PARSE(false, "-ta", "--tag", "b", "--tag="), 0);
+    assert_int_equal(PARSE(false, "-ta", "--tag", "b", "--tag=c"), 0);
     assert_int_equal(data.tags.n, 3);
     assert_string_equal(data.tags.v[1], "b");
-    assert_string_equal(data.tags.v[2], "");
+    assert_string_equal(data.tags.v[2], "c");
 }
 
 static void
@@ -123,6 +123,7 @@ mistakes__name_the_option_and_what_is_right(void **state)
     refused(PARSE(false, "-n", "1x"),
             "invalid value '1x' for --lines: it takes a whole number from -5 to 100");
     refused(PARSE(false, "--name", ""), "--name needs a value (TEXT), not an empty one");
+    refused(PARSE(false, "--tag="), "--tag needs a value (TAG), not an empty one");
     refused(PARSE(false, "--on-lost", "fai"),
             "invalid value 'fai' for --on-lost: it is one of run fail");
     refused(PARSE(false, "--delay", "soon"),
