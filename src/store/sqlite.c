@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const statement_texts[] = {
@@ -157,6 +158,43 @@ er_sqlite_number(struct er_sqlite *c, const char *sql, int64_t none, int64_t *ou
     }
     (void)sqlite3_finalize(st);
     return 0;
+}
+
+/* What a check of the file has found. A page that could not be read for want of memory, or
+ * because of the disk, is reported among the damages, with SQLite's code. */
+static int
+judge_finding(struct er_sqlite *c, const char *found)
+{
+    static const char mark[] = "error code=";
+    const char *at = strstr(found, mark);
+    int sqlite_rc = at ? (int)strtol(at + sizeof mark - 1, NULL, 10) : SQLITE_CORRUPT;
+    int primary = sqlite_rc & 0xff;
+    return primary == SQLITE_NOMEM || primary == SQLITE_IOERR ? map_code(c, sqlite_rc)
+                                                              : ER_ECORRUPT;
+}
+
+int
+er_sqlite_check_file(struct er_sqlite *c, const char *pragma, struct er_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(c->db, pragma, -1, &st, NULL);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(st);
+    }
+    const char *found =
+        rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
+    int code = 0;
+    if (!found) {
+        code = er_sqlite_failed(c, rc == SQLITE_ROW ? SQLITE_NOMEM : rc);
+        code = er_fail(err, code, "cannot check the store: %s", c->err.text);
+    } else if (strcmp(found, "ok") != 0) {
+        code = judge_finding(c, found);
+        code = code == ER_ECORRUPT
+                   ? er_fail(err, code, "the store is damaged: %s", found)
+                   : er_fail(err, code, "cannot check the store: %s", found);
+    }
+    (void)sqlite3_finalize(st);
+    return code;
 }
 
 void

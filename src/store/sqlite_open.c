@@ -189,6 +189,9 @@ load(struct er_store *s, struct er_err *err)
     if (rc == 0) {
         rc = er_sqlite_lanes_load(s);
     }
+    if (rc == 0) {
+        rc = er_sqlite_prepare_end(&s->c);
+    }
     return rc ? er_fail(err, rc, "%s", s->c.err.text) : 0;
 }
 
@@ -276,6 +279,10 @@ er_store_reader_open(struct er_store *s, struct er_store_reader **out, struct er
     if (rc == 0 && !s->in_memory) {
         rc = exec(&r->own, READER_SETTINGS, err);
     }
+    if (rc == 0 && !s->in_memory) {
+        rc = er_sqlite_prepare_end(&r->own);
+        rc = rc ? er_fail(err, rc, "%s", r->own.err.text) : 0;
+    }
     if (rc) {
         (void)er_fail_prefix(err, rc, "cannot open the store '%s' for reading", s->path);
         er_store_reader_close(r);
@@ -297,21 +304,5 @@ er_store_reader_close(struct er_store_reader *r)
 int
 er_store_check(struct er_store_reader *r, struct er_err *err)
 {
-    sqlite3_stmt *st = NULL;
-    struct er_sqlite *c = er_sqlite_reader(r);
-    int rc = sqlite3_prepare_v2(c->db, "PRAGMA quick_check(1)", -1, &st, NULL);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(st);
-    }
-    const char *found =
-        rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
-    int code = 0;
-    if (!found) {
-        code = er_sqlite_failed(c, rc);
-        code = er_fail(err, code, "cannot check the store: %s", c->err.text);
-    } else if (strcmp(found, "ok") != 0) {
-        code = er_fail(err, ER_ECORRUPT, "the store is damaged: %s", found);
-    }
-    (void)sqlite3_finalize(st);
-    return code;
+    return er_sqlite_check_file(er_sqlite_reader(r), "PRAGMA quick_check(1)", err);
 }

@@ -86,15 +86,12 @@ check_key(struct er_store *s, struct er_plan *p, size_t i, struct key_seen **see
 static int
 check_tags(struct er_store *s, struct er_new_task *row)
 {
-    struct er_stmt q;
-    er_stmt_begin(&q, &s->c, ER_SQL_TAGS_CHECK);
-    er_stmt_text(&q, row->tags_json);
-    int rc = er_stmt_step(&q);
-    if (rc == 1 && er_col_int(&q, 0) == 0) {
-        row->status = ER_EINVALID;
+    const char *at = NULL;
+    int rc;
+    while ((rc = er_sqlite_tag_next(row->tags_json, &at, &s->buf)) == 1) {
     }
-    er_stmt_end(&q);
-    return rc < 0 ? rc : 0;
+    row->status = rc == ER_EINVALID ? rc : 0;
+    return rc == ER_ENOMEM ? er_sqlite_no_memory(&s->c) : 0;
 }
 
 static void

@@ -9,6 +9,7 @@
  *   sqlite_task.c       reading tasks; the short form that changes need
  *   sqlite_plan.c       checks a batch of submits and decides every row's fate
  *   sqlite_submit.c     writes it
+ *   sqlite_tag.c        reads tags
  *   sqlite_claim.c, sqlite_finish.c, sqlite_item.c, sqlite_change.c, sqlite_edit.c,
  *   sqlite_due.c, sqlite_session.c, sqlite_settings.c, sqlite_retention.c, sqlite_load.c:
  *                       the verbs of those names
@@ -90,6 +91,10 @@ int er_sqlite_exec(struct er_sqlite *c, const char *sql) ER_MUSTCHECK;
 /* The integer that a query of one value gives; `none` when it gives no row or NULL. */
 int er_sqlite_number(struct er_sqlite *c, const char *sql, int64_t none,
                      int64_t *out) ER_MUSTCHECK;
+/* Runs a check of the whole file: 0; ER_ECORRUPT with what was found; or why it could not be
+ * checked. */
+int er_sqlite_check_file(struct er_sqlite *c, const char *pragma,
+                         struct er_err *err) ER_MUSTCHECK;
 void er_sqlite_close(struct er_sqlite *c); /* statements, then the connection */
 
 void er_stmt_begin(struct er_stmt *q, struct er_sqlite *c, enum er_sql which);
@@ -242,6 +247,11 @@ int er_sqlite_enter(struct er_store *s) ER_MUSTCHECK;
 /* Ends it: frees what is temporary; rc < 0 marks the transaction as failed. */
 int er_sqlite_leave(struct er_store *s, int rc) ER_MUSTCHECK;
 
+/* Rolls back what is open on a connection. The statement is made when it is opened: it
+ * needs no memory, which may be what has run out. */
+void er_sqlite_end_transaction(struct er_sqlite *c);
+int er_sqlite_prepare_end(struct er_sqlite *c) ER_MUSTCHECK;
+
 /* ---- sqlite_effects.c ---- */
 
 /* Records a fact about a task (t may be NULL: about none). data: JSON object that lives
@@ -336,6 +346,12 @@ int64_t er_sqlite_rank(const struct er_store *s, er_usec at, int priority);
 int er_sqlite_add_after(struct er_store *s, er_task_id id,
                         const struct er_new_after *after, size_t n, const er_task_id *ids,
                         const int *states) ER_MUSTCHECK;
+
+/* ---- sqlite_tag.c ---- */
+
+/* The next of an array of texts, into b: 1; 0: that was all; ER_EINVALID: it is none;
+ * ER_ENOMEM. *at: NULL before the first. */
+int er_sqlite_tag_next(const char *json, const char **at, struct er_buf *b) ER_MUSTCHECK;
 
 /* ---- sqlite_settle.c ---- */
 

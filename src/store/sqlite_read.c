@@ -331,7 +331,11 @@ er_sqlite_snapshot(struct er_store_reader *r, bool begin)
     }
     struct er_stmt q;
     er_stmt_begin(&q, r->c, begin ? ER_SQL_BEGIN : ER_SQL_COMMIT);
-    return er_stmt_run(&q);
+    int rc = er_stmt_run(&q);
+    if (rc) {
+        er_sqlite_end_transaction(r->c); /* none stays open behind a failure */
+    }
+    return rc;
 }
 
 int

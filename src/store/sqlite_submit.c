@@ -83,11 +83,19 @@ er_sqlite_add_after(struct er_store *s, er_task_id id, const struct er_new_after
 static int
 insert_tags(struct er_store *s, const struct er_new_task *row)
 {
-    struct er_stmt q;
-    er_stmt_begin(&q, &s->c, ER_SQL_TAGS_ADD);
-    er_stmt_i64(&q, row->id);
-    er_stmt_text(&q, row->tags_json);
-    return er_stmt_run(&q);
+    const char *at = NULL;
+    int rc;
+    while ((rc = er_sqlite_tag_next(row->tags_json, &at, &s->buf)) == 1) {
+        struct er_stmt q;
+        er_stmt_begin(&q, &s->c, ER_SQL_TAG_ADD);
+        er_stmt_text(&q, s->buf.data);
+        er_stmt_i64(&q, row->id);
+        rc = er_stmt_run(&q);
+        if (rc) {
+            return rc;
+        }
+    }
+    return rc ? er_sqlite_no_memory(&s->c) : 0; /* they have been checked */
 }
 
 /* The facts of a task that begins: how it waits, held, or cancelled at once. */

@@ -35,13 +35,32 @@ er_store_begin(struct er_store *s)
     return rc;
 }
 
+int
+er_sqlite_prepare_end(struct er_sqlite *c)
+{
+    struct er_stmt q;
+    er_stmt_begin(&q, c, ER_SQL_ROLLBACK);
+    int rc = q.rc;
+    er_stmt_end(&q);
+    return rc == SQLITE_OK ? 0 : er_sqlite_failed(c, rc);
+}
+
+void
+er_sqlite_end_transaction(struct er_sqlite *c)
+{
+    struct er_stmt q;
+    if (!sqlite3_get_autocommit(c->db)) {
+        er_stmt_begin(&q, c, ER_SQL_ROLLBACK);
+        (void)sqlite3_step(q.st);
+        er_stmt_end(&q);
+    }
+}
+
 /* Ends the transaction as one that never was. */
 static void
 undo(struct er_store *s)
 {
-    if (!sqlite3_get_autocommit(s->c.db)) {
-        (void)sqlite3_exec(s->c.db, "ROLLBACK", NULL, NULL, NULL);
-    }
+    er_sqlite_end_transaction(&s->c);
     ER_ASSERT(sqlite3_get_autocommit(s->c.db));
     er_arena_free(&s->fx.arena);
     er_arena_free(&s->tmp);

@@ -3,8 +3,6 @@
  * kill campaign; reads everything, so not for a store at work. */
 #include "store/sqlite_priv.h"
 
-#include <string.h>
-
 struct invariant {
     const char *words; /* what is wrong when the query finds something */
     const char *sql;   /* gives the number of one culprit, or no row */
@@ -133,27 +131,6 @@ check_numbers(struct er_store *s, struct er_err *err)
     return 0;
 }
 
-static int
-check_file(struct er_store *s, struct er_err *err)
-{
-    sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(s->c.db, "PRAGMA integrity_check(1)", -1, &st, NULL);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(st);
-    }
-    const char *found =
-        rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
-    int code = 0;
-    if (!found) {
-        code = er_sqlite_failed(&s->c, rc);
-        code = er_fail(err, code, "cannot verify the store: %s", s->c.err.text);
-    } else if (strcmp(found, "ok") != 0) {
-        code = er_fail(err, ER_ECORRUPT, "the file is damaged: %s", found);
-    }
-    (void)sqlite3_finalize(st);
-    return code;
-}
-
 int
 er_store_verify(struct er_store *s, struct er_err *err)
 {
@@ -162,5 +139,5 @@ er_store_verify(struct er_store *s, struct er_err *err)
     for (size_t i = 0; i < sizeof invariants / sizeof invariants[0] && rc == 0; i++) {
         rc = check_one(s, &invariants[i], err);
     }
-    return rc ? rc : check_file(s, err);
+    return rc ? rc : er_sqlite_check_file(&s->c, "PRAGMA integrity_check(1)", err);
 }

@@ -20,11 +20,11 @@ static const struct {
 static const struct {
     const char *name, *step;
 } allowed[] = {
-    {"", "SCAN lane"},            /* few */
-    {"", "SCAN queue"},           /* few */
-    {"", "SCAN limit_key"},       /* few */
-    {"", "SCAN type"},            /* few */
-    {"", "SCAN j VIRTUAL TABLE"}, /* the tags of one task */
+    {"", "SCAN lane"},      /* few */
+    {"", "SCAN queue"},     /* few */
+    {"", "SCAN limit_key"}, /* few */
+    {"", "SCAN type"},      /* few */
+
     {"", "SCAN CONSTANT ROW"},
     {"EVENTS_OLDEST", "SCAN event"},         /* from the front, ended by the caller */
     {"DURATIONS_REMOVE", "SCAN duration"},   /* at most some more than are kept */
