@@ -414,11 +414,15 @@ wait_line(struct http *h, const char *mark, char **out_end)
 static void
 hello(struct http *h, int slots, char *headers, size_t size)
 {
-    char body[256], session[32], token[64], lock[4096], *end;
+    char body[256], version[64], session[32], token[64], lock[4096], *end;
+    http_send(h, "GET", "/healthz", "", "", 0);
+    size_t n = http_answer(h);
+    member(h->buf, "version", version, sizeof version); /* of another: gets no work */
+    http_eat(h, n);
     int len = snprintf(body, sizeof body,
-                       "{\"protocol\":1,\"version\":\"bench\",\"pid\":%d,\"slots\":%d,"
+                       "{\"protocol\":1,\"version\":\"%s\",\"pid\":%d,\"slots\":%d,"
                        "\"session\":null,\"token\":null,\"held\":[],\"owed\":[]}",
-                       (int)getpid(), slots);
+                       version, (int)getpid(), slots);
     http_send(h, "POST", "/v1/work/claim", "", body, (size_t)len);
     http_head(h);
     char *line = wait_line(h, "\"welcome\"", &end);
