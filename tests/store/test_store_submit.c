@@ -238,6 +238,57 @@ submit__unknown_dependencies_parents_and_bad_tags_are_refused(void **state)
     assert_string_equal(f_facts(f), "task-queued 2");
 }
 
+static bool
+is_listed(struct fixture *f, const char *tag, er_task_id id)
+{
+    struct er_filter filter = {.tag = tag, .limit = 10};
+    struct er_task *tasks;
+    size_t n;
+    bool more;
+    assert_int_equal(er_store_list(f->r, &filter, &f->arena, &tasks, &n, &more), 0);
+    return n == 1 && tasks[0].id == id;
+}
+
+static void
+submit__tags_are_what_their_json_means(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const bad[] = {
+        "",
+        "[",
+        "[\"a\"",
+        "[\"a\",]",
+        "[\"a\"]x",
+        "[1]",
+        "[\"a]",
+        "[\"\\x\"]",
+        "[\"\\u12\"]",
+        "[\"a\nb\"]",
+        "{}",
+        "[\"\\u0000\"]",
+        "[a, \"b\"]",
+        "[\"a\" \"b\"]",
+    };
+    struct er_new_task row = f_new();
+    row.tags_json = " [ \"plain\" ,\"plain\",\"q\\\"b\\\\s\\/\\n\","
+                    "\"\\u00e4\\u20AC\\ud83d\\ude00\",\"\\ud83dx\",\"ö\"] ";
+    er_task_id id = f_add(f, row);
+    assert_true(is_listed(f, "plain", id));
+    assert_true(is_listed(f, "q\"b\\s/\n", id));
+    assert_true(is_listed(f, "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", id));
+    assert_true(is_listed(f, "\xef\xbf\xbdx", id)); /* half a character */
+    assert_true(is_listed(f, "ö", id));
+    row.tags_json = "[]";
+    (void)f_add(f, row);
+    f_begin(f);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        row.tags_json = bad[i];
+        assert_int_equal(er_store_submit(f->s, f->now, &row, 1, false), 0);
+        assert_true(row.status == ER_EINVALID && row.bad_after == -1);
+    }
+    f_commit(f);
+}
+
 static void
 submit__references_may_point_forward_and_back(void **state)
 {
@@ -458,6 +509,7 @@ main(void)
         BOTH(submit__a_key_is_held_by_a_tombstone),
         BOTH(submit__a_key_twice_in_one_batch_is_one_task),
         BOTH(submit__unknown_dependencies_parents_and_bad_tags_are_refused),
+        BOTH(submit__tags_are_what_their_json_means),
         BOTH(submit__references_may_point_forward_and_back),
         BOTH(submit__cycles_are_refused_and_what_hangs_on_them),
         BOTH(submit__a_row_that_refers_to_a_bad_one_is_bad),
