@@ -56,6 +56,8 @@ er_run_fill(struct er_run *run, const struct er_task *task)
     run->grace_for = task->grace_for;
     run->on_lost = task->on_lost;
     run->cancel = task->cancel_requested;
+    run->items_completed = task->items_completed;
+    run->items_failed = task->items_failed;
     run->has_items = task->items_completed + task->items_failed > 0;
     run->correlation = er_xstrdup(task->correlation);
 }

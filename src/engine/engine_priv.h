@@ -122,7 +122,8 @@ struct er_run {
     bool want_pause;   /* they are to be; when not: to go on */
     bool want_unknown; /* since a start nobody has said which: its worker knows */
     bool has_items;    /* items are stored for the task, or on their way there */
-    unsigned warn;     /* ER_WARN_*: for its warnings */
+    int64_t items_completed, items_failed; /* that are stored */
+    unsigned warn;                         /* ER_WARN_*: for its warnings */
     char *cancel_reason, *cancel_by, *correlation;
     int pid;
     er_usec started_at;           /* ER_NEVER = not yet */

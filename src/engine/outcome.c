@@ -477,6 +477,29 @@ write_row(struct er_outcome *o, const struct er_verdict *v, struct er_arena *are
     return whole ? 0 : ER_ENOMEM;
 }
 
+/* An attempt counts what it has told itself; what is stored for the task is what counts. */
+static int
+count_items(struct er_outcome *o, struct er_arena *arena)
+{
+    json_error_t je;
+    const char *progress = o->row.progress_json;
+    if (!progress || n_items(&o->end) == 0) {
+        return 0;
+    }
+    json_t *p = json_loads(progress, 0, &je);
+    char *text = NULL;
+    if (json_is_object(p)) {
+        (void)json_object_set_new(p, "items_completed",
+                                  json_integer(o->end.items_completed));
+        (void)json_object_set_new(p, "items_failed", json_integer(o->end.items_failed));
+        text = json_dumps(p, JSON_COMPACT | JSON_REAL_PRECISION(15));
+        o->row.progress_json = er_arena_strdup(arena, text);
+    }
+    json_decref(p);
+    free(text);
+    return o->row.progress_json ? 0 : ER_ENOMEM;
+}
+
 /* What only the transaction knows for sure. */
 static int
 look(struct er_store *s, struct er_outcome *o)
@@ -504,6 +527,7 @@ write_one(struct er_store *s, er_usec now, struct er_arena *arena, struct er_out
 {
     struct er_verdict v;
     int rc = o->look ? look(s, o) : 0;
+    rc = rc ? rc : count_items(o, arena);
     if (rc) {
         return rc;
     }

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/mutant.h"
+#include "wire/task_json.h"
 
 #define SAVE_EVERY ER_USEC_PER_SEC /* progress into the task's row at most this often */
 #define REPORT_MAX ((size_t)4096)  /* ends in one batch */
@@ -28,6 +29,8 @@ struct er_report_batch {
     size_t n_ends, ends_size;
     struct er_item_row *items;
     size_t n_items, items_size;
+    struct er_change *counts; /* of items, by task, when they are stored */
+    size_t n_counts, counts_size;
     struct er_progress_row *saves; /* checkpoints */
     size_t n_saves, saves_size;
     struct er_suspend *suspends;
@@ -260,7 +263,9 @@ line_progress(struct er_report_batch *b, struct er_run *run, const json_t *o,
     struct er_engine *e = b->engine;
     char *checkpoint = NULL;
     int rc = 0;
-    (void)replace_text(&run->progress, json_object_get(o, "progress"));
+    json_t *progress = json_object_get(o, "progress");
+    er_task_json_raise_items(progress, run->items_completed, run->items_failed);
+    (void)replace_text(&run->progress, progress);
     if (!replace_text(&checkpoint, json_object_get(o, "checkpoint"))) {
         save_progress(e, run);
     } else if (strlen(checkpoint) > ER_MAX_CHECKPOINT) {
@@ -373,10 +378,27 @@ batch_free(struct er_report_batch *b)
     er_arena_free(&b->arena);
     er_free(b->ends);
     er_free(b->items);
+    er_free(b->counts);
     er_free(b->saves);
     er_free(b->suspends);
     er_free(b->lost);
     er_free(b);
+}
+
+/* How many items each task has now; for the samples that come. */
+static int
+count_items(struct er_report_batch *b, struct er_store *s)
+{
+    int rc = 0;
+    for (size_t i = 0; i < b->n_items && rc == 0; i++) {
+        bool last = i + 1 == b->n_items || b->items[i + 1].id != b->items[i].id;
+        if (last && b->items[i].status == 0) {
+            b->counts = grow(b->counts, b->n_counts, &b->counts_size, sizeof *b->counts);
+            b->counts[b->n_counts] = (struct er_change){.id = b->items[i].id};
+            rc = er_store_look(s, &b->counts[b->n_counts++], 1);
+        }
+    }
+    return rc;
 }
 
 static int
@@ -384,6 +406,7 @@ run_batch(struct er_op *op, struct er_store *s, er_usec now)
 {
     struct er_report_batch *b = (struct er_report_batch *)(void *)op;
     int rc = b->n_items ? er_store_items_put(s, now, b->items, b->n_items) : 0;
+    rc = rc ? rc : count_items(b, s);
     if (rc == 0 && b->n_saves) {
         rc = er_store_progress(s, b->saves, b->n_saves);
     }
@@ -391,6 +414,18 @@ run_batch(struct er_op *op, struct er_store *s, er_usec now)
         rc = er_store_suspend(s, now, b->suspends, b->n_suspends);
     }
     return rc ? rc : er_outcome_write(s, now, &b->arena, b->ends, b->n_ends);
+}
+
+static void
+items_done(struct er_report_batch *b)
+{
+    for (size_t i = 0; i < b->n_counts; i++) {
+        struct er_run *run = er_run_find(b->engine, b->counts[i].id);
+        if (run && b->counts[i].status == 0) {
+            run->items_completed = b->counts[i].items_completed;
+            run->items_failed = b->counts[i].items_failed;
+        }
+    }
 }
 
 static void
@@ -433,6 +468,7 @@ done_batch(struct er_op *op, int rc)
     if (rc) {
         er_schedule_sick(b->engine, rc);
     } else {
+        items_done(b);
         suspends_done(b);
     }
     ends_done(b, rc);

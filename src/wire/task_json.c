@@ -222,13 +222,19 @@ add_definition(struct er_buf *b, const struct er_task *t,
 static void
 raise_count(json_t *progress, const char *name, int64_t stored)
 {
-    if (stored > json_integer_value(json_object_get(progress, name))) {
+    if (json_is_object(progress) &&
+        stored > json_integer_value(json_object_get(progress, name))) {
         (void)json_object_set_new(progress, name, json_integer(stored));
     }
 }
 
-/* An attempt counts the items that it has told itself; those of the attempts before it are
- * stored, and count too. */
+void
+er_task_json_raise_items(json_t *progress, int64_t completed, int64_t failed)
+{
+    raise_count(progress, "items_completed", completed);
+    raise_count(progress, "items_failed", failed);
+}
+
 static void
 add_progress(struct er_buf *b, const struct er_task *t, const char *progress_json)
 {
@@ -240,8 +246,7 @@ add_progress(struct er_buf *b, const struct er_task *t, const char *progress_jso
     if (!json_is_object(o)) {
         add_raw(b, "progress", progress_json, "null");
     } else {
-        raise_count(o, "items_completed", t->items_completed);
-        raise_count(o, "items_failed", t->items_failed);
+        er_task_json_raise_items(o, t->items_completed, t->items_failed);
         char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(15));
         add_raw(b, "progress", text, "null");
         free(text);

@@ -35,6 +35,12 @@ struct er_task_json_more {
 void er_task_json(struct er_buf *b, const struct er_task *t,
                   const struct er_task_json_more *more);
 
+/* An attempt's progress counts the items that it has told itself; those that attempts before
+ * it have stored count, too. Sets the counts where more are stored; `progress` may be any
+ * value, or NULL. */
+struct json_t;
+void er_task_json_raise_items(struct json_t *progress, int64_t completed, int64_t failed);
+
 /* Adds the bytes of a result: as the JSON that they are (on one line), as a string when
  * they are UTF-8 text, else as {"base64": "..."}; NULL adds null. JSON that readers may
  * stumble over (integers beyond 64 bits, lone surrogates, repeated names, nested deeper

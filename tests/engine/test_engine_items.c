@@ -90,6 +90,46 @@ item__that_is_not_its_own_changes_nothing(void **state)
 }
 
 static void
+progress__counts_the_items_of_earlier_attempts(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 1);
+    er_task_id id = f_add(f, f_new());
+    struct er_held h = w_run(w);
+    assert_int_equal(say_item(w, h, "a", false), 0);
+    assert_int_equal(say_item(w, h, "b", true), 0);
+    w_report(w,
+             "{\"finished\":{\"task\":%lld,\"attempt\":1,\"spawned\":true,"
+             "\"why\":\"requeue\",\"exit_code\":null,\"signal\":15}}\n",
+             (long long)id);
+    h = w_run(w);
+    assert_int_equal(h.attempt, 2);
+    assert_int_equal(
+        w_report(w,
+                 "%s{\"progress\":{\"task\":%lld,\"attempt\":2,"
+                 "\"progress\":{\"items_completed\":1,\"items_failed\":0}}}\n",
+                 item(f, h, "b", false), (long long)id),
+        0);
+    struct er_live live;
+    assert_int_equal(say_item(w, h, "c", false), 0);
+    assert_int_equal(
+        w_report(w,
+                 "{\"progress\":{\"task\":%lld,\"attempt\":2,"
+                 "\"progress\":{\"items_completed\":2,\"items_failed\":0}}}\n",
+                 (long long)id),
+        0);
+    assert_true(er_engine_live(f->e, id, &live));
+    assert_non_null(strstr(live.progress_json, "\"items_completed\":3"));
+    char *end =
+        w_finished(f, h, 0, ",\"progress\":{\"items_completed\":2,\"items_failed\":0}");
+    assert_int_equal(w_report(w, "%s", end), 0);
+    struct er_task t = f_get(f, id);
+    assert_int_equal(t.state, ER_TASK_COMPLETED);
+    assert_non_null(strstr(t.progress_json, "\"items_completed\":3"));
+    assert_non_null(strstr(t.progress_json, "\"items_failed\":0"));
+}
+
+static void
 failed_items__are_a_warning_or_below_the_threshold_a_failure(void **state)
 {
     struct fixture *f = *state;
@@ -321,6 +361,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(item__is_on_disk_when_it_is_answered),
         TEST(item__that_is_not_its_own_changes_nothing),
+        TEST(progress__counts_the_items_of_earlier_attempts),
         TEST(failed_items__are_a_warning_or_below_the_threshold_a_failure),
         TEST(items_done__are_given_to_the_next_attempt),
         TEST(many_items__are_given_in_parts),
