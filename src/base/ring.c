@@ -25,17 +25,19 @@
  *     consistent, so at least one of both sees the other: no record is left to a sleeper.
  *     Whoever turns `asleep` from 1 to 0 by an exchange, and nobody else, wakes.
  *
- * Shutting. While shut, writers append to a place of theirs under a lock; the reader, when
- * the ring is empty, takes all of that under the same lock and calls er_ring_open, which
- * first reads the tail (the mark), then stores shut = 0 (release). Claim: what one writer
- * put into the ring before what was taken lies before the mark, and what it puts there
+ * Shutting. `shut` is a word that the owner gives a meaning. While it is not 0, writers keep
+ * what they have elsewhere: under a lock, or in the word itself by a compare-and-swap. The
+ * reader, when the ring is empty, takes all of that under the same lock: er_ring_open first
+ * exchanges the word for OPENING (no compare-and-swap succeeds any more, and the ring is
+ * still shut), then reads the tail (the mark), then stores 0. Claim: what one writer put
+ * into the ring before what was taken lies before the mark, and what it puts there
  * afterwards behind it. Before: its reservation came before its append in its own program,
- * and the lock puts the append before the opening; so the mark is not older. After: its
- * append (or one before it) had shut the ring under the lock; its next reservation succeeds
- * only when it reads (acquire) the 0 that was stored after the mark was read; so its
- * compare-and-swap comes after that reading and lies behind the mark. A writer that had
- * looked at `shut` before somebody else set it may reserve at any time later: it has
- * nothing in that other place from before, so either side of the mark is right. */
+ * and the append, by the lock or by the word, before the reading of the mark. After: at its
+ * append the ring was shut; its next reservation succeeds only when it reads (acquire) the 0
+ * that was stored after the mark was read; so its compare-and-swap comes after that reading
+ * and lies behind the mark. A writer that had looked at `shut` before somebody else set it
+ * may reserve at any time later: if it appends something before the opening, "before"
+ * holds; if not, either side of the mark is right. */
 #include "base/ring.h"
 
 #include <stdatomic.h>
@@ -48,7 +50,9 @@
 #define ONE_MORE (UINT64_C(1) << POS_BITS)
 #define UNIT     ((size_t)8)
 #define FILLER   ((uint64_t)1 << 32) /* in a header, beside the length in units */
-#define APART    128                 /* bytes between what different threads write */
+#define AHEAD    48                  /* units: six lines */
+#define OPENING  (UINT64_C(1) << 63)
+#define APART    128 /* bytes between what different threads write */
 
 struct er_ring {
     _Atomic uint64_t *words;
@@ -64,7 +68,7 @@ struct er_ring {
     uint64_t given; /* the reader's: what head says */
     char apart4[APART];
     _Atomic int asleep;
-    _Atomic int shut;
+    _Atomic uint64_t shut;
 };
 
 struct er_ring *
@@ -160,6 +164,9 @@ er_ring_reserve(struct er_ring *r, size_t n)
                                       memory_order_release);
                 at = 0;
             }
+            /* the lines for a few records on still are the reader's, who has cleared them */
+            __builtin_prefetch(
+                (const void *)(uintptr_t)&r->words[(at + AHEAD) & (r->units - 1)], 1);
             return (void *)(uintptr_t)&r->words[at + 1];
         }
     }
@@ -180,11 +187,21 @@ er_ring_commit(struct er_ring *r, void *p, size_t n)
     return take_sleep(r);
 }
 
-bool
-er_ring_shut(struct er_ring *r)
+uint64_t
+er_ring_why(const struct er_ring *r)
 {
-    atomic_store(&r->shut, 1);
-    return take_sleep(r);
+    return atomic_load(&r->shut);
+}
+
+bool
+er_ring_shut(struct er_ring *r, uint64_t *was, uint64_t why, bool *out_wake)
+{
+    if (!atomic_compare_exchange_strong(&r->shut, was, why)) {
+        return false;
+    }
+    /* who shut it first has woken the reader, and who finds it shut does not sleep */
+    *out_wake = *was == 0 && take_sleep(r);
+    return true;
 }
 
 bool
@@ -193,15 +210,10 @@ er_ring_wake(struct er_ring *r)
     return take_sleep(r);
 }
 
-bool
-er_ring_is_shut(const struct er_ring *r)
-{
-    return atomic_load_explicit(&r->shut, memory_order_acquire) != 0;
-}
-
 uint64_t
-er_ring_open(struct er_ring *r)
+er_ring_open(struct er_ring *r, uint64_t *out_why)
 {
+    *out_why = atomic_exchange(&r->shut, OPENING);
     uint64_t mark = atomic_load(&r->tail);
     atomic_store(&r->shut, 0);
     return mark;

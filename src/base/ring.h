@@ -13,10 +13,11 @@
  *
  * Between reserve and commit a writer must not wait for anything: the reader cannot pass.
  *
- * The ring can be *shut*: writers then get no room and keep their records elsewhere (behind
- * a lock of their own) until the reader has read the ring to its end, takes what is kept
- * elsewhere and opens it again; er_ring_open tells the mark up to which records in the ring
- * are older than those. ring.c has the argument why each writer's order survives this. */
+ * The ring can be *shut*, with a word that says why: writers then get no room and keep their
+ * records elsewhere (behind a lock of their own, or in that word) until the reader has read
+ * the ring to its end, takes what is kept elsewhere and opens it again; er_ring_open tells
+ * the mark up to which records in the ring are older than those. ring.c has the argument why
+ * each writer's order survives this. */
 #ifndef ER_BASE_RING_H
 #define ER_BASE_RING_H
 
@@ -42,8 +43,13 @@ void *er_ring_reserve(struct er_ring *r, size_t n) ER_MUSTCHECK;
 /* Any thread, with what er_ring_reserve gave. True: the reader was asleep and it is the
  * caller's duty to wake it. */
 bool er_ring_commit(struct er_ring *r, void *p, size_t n) ER_MUSTCHECK;
-/* Any thread. Lets no more records in. True as for er_ring_commit. */
-bool er_ring_shut(struct er_ring *r) ER_MUSTCHECK;
+/* Any thread. The word; 0: it is open. */
+uint64_t er_ring_why(const struct er_ring *r);
+/* Any thread. Shuts it, or changes the word, if that is *was; else false and *was is what it
+ * is. From 0 only under the lock. `why` is not 0 and has not the highest bit. *out_wake as
+ * what er_ring_commit returns. */
+bool er_ring_shut(struct er_ring *r, uint64_t *was, uint64_t why,
+                  bool *out_wake) ER_MUSTCHECK;
 /* Any thread. True as for er_ring_commit; for what the ring knows nothing of. */
 bool er_ring_wake(struct er_ring *r) ER_MUSTCHECK;
 /* Any thread. Records that wait, modulo 2^24; the one in the reader's hand is one. */
@@ -53,9 +59,8 @@ size_t er_ring_waiting(const struct er_ring *r);
 void *er_ring_peek(struct er_ring *r, size_t *out_n);
 /* The reader. Is done with the record that er_ring_peek gave. */
 void er_ring_drop(struct er_ring *r);
-/* The reader, and under the lock behind which writers keep records while it is shut. */
-bool er_ring_is_shut(const struct er_ring *r);
-uint64_t er_ring_open(struct er_ring *r);
+/* The reader, and under the lock. Opens it; gives the word as it was at last, and the mark. */
+uint64_t er_ring_open(struct er_ring *r, uint64_t *out_why);
 /* The reader. Whether the next record lies before that mark. */
 bool er_ring_is_before(const struct er_ring *r, uint64_t mark);
 /* The reader. Whether there is a record; with `shut_too` also whether the ring is shut. */

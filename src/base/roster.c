@@ -5,8 +5,8 @@
  * freed once no slot names it; an entry, once no list has it.
  *
  * Memory order. Each of the three rules below is one thread that stores A and loads B while
- * another stores B and loads A; all four are sequentially consistent, so at least one of
- * both sees what the other has stored:
+ * another stores B and loads A, so that at least one of both has to see what the other has
+ * stored:
  *
  *   1 lists: the walker stores slot->list, loads roster->list; who changes stores
  *     roster->list, then loads every slot->list (er_roster_collect). Either the walker sees
@@ -20,13 +20,29 @@
  *     one sees that it is over, or the walker sees `closed` (pass->ended) and has to wake
  *     it, under the lock.
  *
+ * That takes a full barrier between store and load on both sides. The walker's is a locked
+ * instruction for each entry, which is more than the call of a short callback costs. Walks
+ * are many and changes are rare; so where the kernel has membarrier(2), who changes makes
+ * both: between its store and its loads (`barrier` below) every thread of the process that
+ * runs passes a full barrier, and those that do not run have passed one when they were
+ * switched off. A walker's store before that point is then seen by the loads behind it; a
+ * walker's load behind that point sees the store before it; and since the walker's store and
+ * load are in this order in its program (atomic_signal_fence keeps the compiler from
+ * exchanging them), one of the two is the case. er_roster_collect and er_roster_runs stand
+ * behind a barrier: er_roster_add and er_roster_remove end with it. Rule 3 is the same one:
+ * the waiting one has removed before. Without membarrier, all four are sequentially
+ * consistent, which says the same. er_entry_enter always is; it is rare enough.
+ *
  * What was done by the one who called is visible to who then finds slot->at moved on, since
  * those stores release and the loads acquire (sequentially consistent ones do both). A slot
  * goes from thread to thread by its `owner`: acquired when claimed, released when left. */
 #include "base/roster.h"
 
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -42,6 +58,13 @@ list_new(size_t n)
     return er_zalloc(sizeof(struct er_roster_list) + n * sizeof(struct er_entry *));
 }
 
+/* Once a process; again does no harm. */
+static bool
+ask_for_barriers(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
 int
 er_roster_init(struct er_roster *r)
 {
@@ -51,7 +74,23 @@ er_roster_init(struct er_roster *r)
         return ER_ENOMEM;
     }
     atomic_init(&r->list, empty);
+    r->heavy = ask_for_barriers();
     return 0;
+}
+
+/* Behind a change: the walkers' barrier as well as ours. */
+static void
+barrier(const struct er_roster *r)
+{
+    if (!r->heavy) {
+        return;
+    }
+    long rc = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    if (rc != 0) { /* in the child of a fork it may have to be asked for again */
+        ER_ASSERT(ask_for_barriers());
+        rc = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    }
+    ER_ASSERT(rc == 0);
 }
 
 void
@@ -115,7 +154,9 @@ renew(struct er_roster *r, struct er_entry *more, bool first)
 int
 er_roster_add(struct er_roster *r, struct er_entry *e, bool first)
 {
-    return renew(r, e, first);
+    int rc = renew(r, e, first);
+    barrier(r);
+    return rc;
 }
 
 void
@@ -123,12 +164,23 @@ er_roster_remove(struct er_roster *r, struct er_entry *e)
 {
     atomic_store(&e->closed, 1);
     (void)renew(r, NULL, false); /* else the next change takes it out */
+    barrier(r);
 }
 
 void
 er_entry_hold(struct er_entry *e)
 {
     e->refs++;
+}
+
+static int64_t
+list_walks(const struct er_roster_list *list)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i <= ER_SLOTS; i++) {
+        sum += er_count_get(&list->walks[i].n);
+    }
+    return sum;
 }
 
 static void
@@ -180,6 +232,28 @@ er_roster_runs(const struct er_roster *r, const struct er_entry *e, uintptr_t th
     return false;
 }
 
+static bool
+list_has(const struct er_roster_list *list, const struct er_entry *e)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if (list->entries[i] == e) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int64_t
+er_entry_walks(const struct er_roster *r, const struct er_entry *e)
+{
+    const struct er_roster_list *list = atomic_load(&r->list);
+    int64_t sum = e->walked + (list_has(list, e) ? list_walks(list) : 0);
+    for (list = r->old; list; list = list->next) {
+        sum += list_has(list, e) ? list_walks(list) : 0;
+    }
+    return sum;
+}
+
 int64_t
 er_roster_walks(const struct er_roster *r)
 {
@@ -192,6 +266,17 @@ er_roster_walks(const struct er_roster *r)
     return sum;
 }
 
+static void
+list_free(struct er_roster *r, struct er_roster_list *list)
+{
+    int64_t walks = list_walks(list);
+    for (size_t i = 0; i < list->n; i++) {
+        list->entries[i]->walked += walks;
+        let_go(r, list->entries[i]);
+    }
+    er_free(list);
+}
+
 struct er_entry *
 er_roster_collect(struct er_roster *r)
 {
@@ -202,10 +287,7 @@ er_roster_collect(struct er_roster *r)
             at = &list->next;
         } else {
             *at = list->next;
-            for (size_t i = 0; i < list->n; i++) {
-                let_go(r, list->entries[i]);
-            }
-            er_free(list);
+            list_free(r, list);
         }
     }
     struct er_entry *gone = r->gone;
@@ -253,7 +335,12 @@ er_pass_renew(struct er_pass *p)
 {
     struct er_roster_list *list = atomic_load(&p->roster->list), *now;
     for (;; list = now) {
-        atomic_store(&p->slot->list, list);
+        if (p->heavy) {
+            atomic_store_explicit(&p->slot->list, list, memory_order_release);
+            atomic_signal_fence(memory_order_seq_cst);
+        } else {
+            atomic_store(&p->slot->list, list);
+        }
         now = atomic_load(&p->roster->list);
         if (now == list) {
             break;
@@ -268,6 +355,7 @@ er_pass_enter(struct er_roster *r, struct er_pass *out)
     uintptr_t self = er_roster_self();
     struct er_slot_block *block = &r->first;
     struct er_slot *slot = claim_in(block, self);
+    size_t count = slot ? (size_t)(slot - block->slots) : ER_SLOTS;
     while (!slot) {
         block = next_block(block);
         if (!block) {
@@ -275,7 +363,7 @@ er_pass_enter(struct er_roster *r, struct er_pass *out)
         }
         slot = claim_in(block, self);
     }
-    *out = (struct er_pass){.roster = r, .slot = slot};
+    *out = (struct er_pass){.roster = r, .slot = slot, .count = count, .heavy = r->heavy};
     er_pass_renew(out);
     return true;
 }

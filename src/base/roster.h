@@ -34,13 +34,7 @@ struct er_entry {
     _Atomic uintptr_t runner; /* the thread that has entered it, or 0 */
     int refs;                 /* lists that have it, and er_entry_hold (the lock) */
     struct er_entry *next_gone;
-};
-
-struct er_roster_list {
-    struct er_roster_list *next; /* the older ones that may still be walked */
-    size_t n_first;              /* so many of the entries were added with `first` */
-    size_t n;
-    struct er_entry *entries[];
+    int64_t walked; /* what was counted in lists that are gone (the lock) */
 };
 
 /* A place from which a thread walks: it says which list and which entry it has in hand. */
@@ -48,7 +42,7 @@ struct er_slot {
     _Atomic uintptr_t owner; /* the thread, or 0 = free */
     struct er_roster_list *_Atomic list;
     struct er_entry *_Atomic at;
-    struct er_count walks; /* for the owner's use */
+    struct er_count walks; /* by er_pass_count, over all lists */
     char apart[96]; /* a slot is written by one thread at a time: no shared lines */
 };
 #define ER_SLOTS 32
@@ -57,7 +51,19 @@ struct er_slot_block {
     struct er_slot_block *_Atomic next;
 };
 
+struct er_roster_list {
+    struct er_roster_list *next; /* the older ones that may still be walked */
+    size_t n_first;              /* so many of the entries were added with `first` */
+    size_t n;
+    struct {
+        struct er_count n; /* by er_pass_count; of each slot, the last: of all others */
+        char apart[56];
+    } walks[ER_SLOTS + 1];
+    struct er_entry *entries[];
+};
+
 struct er_roster {
+    bool heavy; /* who changes makes the barriers; else those who walk do */
     struct er_roster_list *_Atomic list; /* the newest; never NULL */
     struct er_roster_list *old;          /* the lock */
     struct er_entry *gone;               /* the lock: in no list and not held any more */
@@ -69,6 +75,8 @@ struct er_pass {
     struct er_slot *slot;
     struct er_roster_list *list;
     struct er_entry *at;
+    size_t count; /* where in list->walks */
+    bool heavy;
     bool ended; /* an entry that was called in this pass has been removed meanwhile */
 };
 
@@ -95,8 +103,10 @@ void er_entry_release(struct er_roster *r, struct er_entry *e);
 /* The lock. Frees old arrays that nobody walks, and gives the removed entries that are in
  * none any more and not held, as a chain by next_gone: they are the caller's. */
 struct er_entry *er_roster_collect(struct er_roster *r);
-/* Any thread. The sum of what was counted in the slots. */
+/* Any thread. How many walks were counted by er_pass_count. */
 int64_t er_roster_walks(const struct er_roster *r);
+/* The lock. How many of them were over lists that have this entry. */
+int64_t er_entry_walks(const struct er_roster *r, const struct er_entry *e);
 
 /* Any thread. False when out of memory (32 threads walk at a time without any). */
 bool er_pass_enter(struct er_roster *r, struct er_pass *out) ER_MUSTCHECK;
@@ -112,11 +122,28 @@ er_pass_at(struct er_pass *p, struct er_entry *e)
 {
     struct er_entry *before = p->at;
     p->at = e;
-    atomic_store(&p->slot->at, e);
+    if (p->heavy) {
+        atomic_store_explicit(&p->slot->at, e, memory_order_release);
+        atomic_signal_fence(memory_order_seq_cst); /* see roster.c */
+    } else {
+        atomic_store(&p->slot->at, e);
+    }
     if (before && atomic_load(&before->closed)) {
         p->ended = true;
     }
     return e && !atomic_load(&e->closed);
+}
+
+/* One walk over the list is done. */
+static inline void
+er_pass_count(struct er_pass *p)
+{
+    er_count_own(&p->slot->walks, 1);
+    if (p->count < ER_SLOTS) {
+        er_count_own(&p->list->walks[p->count].n, 1);
+    } else {
+        er_count_add(&p->list->walks[ER_SLOTS].n, 1);
+    }
 }
 
 static inline bool

@@ -59,17 +59,22 @@ free_parts(struct er_bus_sub *sub)
     er_free(sub);
 }
 
+/* With the bus's lock. */
 static void
 add_stats(struct er_bus_stats *sum, struct er_bus_sub *sub)
 {
     er_lock_take(&sub->lock);
-    int64_t spilled = sub->spilled;
     int64_t kept = er_bus_spill_count(&sub->spill);
-    int64_t from = sub->spill.from, to = sub->spill.to;
-    sum->coalesced += er_count_get(&sub->coalesced);
-    sum->left_out += er_count_get(&sub->left_out);
+    int64_t from = sub->spill.from;
+    int64_t to = sub->ring ? (int64_t)(er_ring_why(sub->ring) >> ER_BUS_SHUT_BITS) : 0;
     er_lock_give(&sub->lock);
+    int64_t left_out = er_count_get(&sub->left_out);
+    sum->left_out += left_out;
+    sum->coalesced += er_count_get(&sub->coalesced);
     int64_t delivered = er_count_get(&sub->delivered);
+    if (!sub->ring && sub->all) {
+        delivered += er_entry_walks(&sub->bus->roster, &sub->entry);
+    }
     sum->delivered += delivered;
     sum->reread += er_count_get(&sub->reread);
     sum->gaps += er_count_get(&sub->gaps);
@@ -80,7 +85,8 @@ add_stats(struct er_bus_stats *sum, struct er_bus_sub *sub)
         return;
     }
     int64_t waiting = (int64_t)er_ring_waiting(sub->ring);
-    sum->published += er_count_get(&sub->taken) + waiting + spilled;
+    sum->published +=
+        er_count_get(&sub->taken) + waiting + er_count_get(&sub->spilled) + left_out;
     sum->lag += waiting + kept + er_count_get(&sub->batched) + er_count_get(&sub->owed) +
                 (from ? to - from + 1 : 0);
 }
@@ -124,7 +130,9 @@ void
 er_bus_sub_stats(struct er_bus_sub *sub, struct er_bus_stats *out)
 {
     *out = (struct er_bus_stats){0};
+    er_lock_take(&sub->bus->lock);
     add_stats(out, sub);
+    er_lock_give(&sub->bus->lock);
 }
 
 /* ---- the beginning of a subscription ---- */
@@ -213,6 +221,7 @@ make_sub(struct er_bus *bus, const struct er_bus_subscription *s, int *out_rc,
     er_bus_spill_init(&sub->batch, 0);
     er_buf_init(&sub->page, 0);
     *out_rc = er_bus_wants_init(&sub->wants, &s->filter, err);
+    sub->all = sub->wants.all;
     if (*out_rc == 0 && s->way != ER_BUS_INLINE) {
         *out_rc = init_queue(sub, s, err);
     }

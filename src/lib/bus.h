@@ -59,6 +59,8 @@
 #define ER_BUS_BUFFER_MIN ((size_t)1024)
 #define ER_BUS_BUFFER_MAX ((size_t)1 << 30)
 
+#define ER_BUS_SEQ_MAX ((int64_t)1 << 53) /* the largest number of a fact */
+
 struct er_bus;
 struct er_bus_sub;
 

@@ -11,7 +11,7 @@ int
 er_bus_event_check(const struct er_bus_event *ev, struct er_bus_pub *out)
 {
     if (!ev->name || ev->name[0] == '\0' || (ev->len > 0 && !ev->data) ||
-        !((ev->kind == ER_BUS_FACT && ev->seq > 0) ||
+        !((ev->kind == ER_BUS_FACT && ev->seq > 0 && ev->seq <= ER_BUS_SEQ_MAX) ||
           (ev->kind == ER_BUS_SAMPLE && ev->seq == 0))) {
         return ER_EINVALID;
     }

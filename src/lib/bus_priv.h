@@ -18,7 +18,8 @@
  * taken to publish. sub->lock: what is spilled; taken by a publisher only for a subscriber
  * whose ring is full, for one look-up and one copy, and by the subscriber for one swap of
  * pointers. A mailbox would do for neither: coalescing changes what others have posted, and
- * the end of a subscription has to be waited for. Never both, never in a callback. */
+ * the end of a subscription has to be waited for. bus->lock is taken first where both are (the metrics);
+ * neither in a callback. */
 #ifndef ER_LIB_BUS_PRIV_H
 #define ER_LIB_BUS_PRIV_H
 
@@ -43,6 +44,8 @@ struct er_bus_pub {
     const struct er_bus_event *ev;
     size_t name_len;
     size_t correlation_len;
+    int64_t
+        after; /* of a sample: all facts that its publisher may know of lie up to here */
 };
 int er_bus_event_check(const struct er_bus_event *ev,
                        struct er_bus_pub *out) ER_MUSTCHECK;
@@ -77,7 +80,7 @@ void er_bus_record_read(const void *record, struct er_bus_event *out);
 struct er_bus_sample {
     TAILQ_ENTRY(er_bus_sample) link;
     UT_hash_handle hh; /* by `key`: task and name */
-    int64_t after;     /* the last fact that was left out before it, 0 = none */
+    int64_t after;     /* as of the event */
     size_t room;       /* bytes for the record */
     size_t size;       /* bytes in all */
     unsigned char *key;
@@ -89,8 +92,8 @@ struct er_bus_spill {
     struct er_bus_samples samples; /* in the order of their last change */
     struct er_bus_sample *table;
     size_t bytes;
-    size_t max;       /* bytes */
-    int64_t from, to; /* facts that were left out; from = 0: none */
+    size_t max;   /* bytes */
+    int64_t from; /* the first fact that was left out; 0 = none */
     int64_t missed;
 };
 void er_bus_spill_init(struct er_bus_spill *s, size_t max);
@@ -103,17 +106,23 @@ bool er_bus_spill_sample(struct er_bus_spill *s, const struct er_bus_pub *pub);
 struct er_bus_sample *er_bus_spill_take(struct er_bus_spill *s);
 /* Samples, and one more when some were missed. */
 int64_t er_bus_spill_count(const struct er_bus_spill *s);
-void er_bus_spill_fact(struct er_bus_spill *s, int64_t seq);
 
 /* ---- a subscriber ---- */
+
+/* Why a ring is shut (er_ring_shut): samples were spilled; facts were left out, from
+ * spill.from up to the number in the bits above. */
+#define ER_BUS_SHUT_SAMPLES UINT64_C(1)
+#define ER_BUS_SHUT_FACTS   UINT64_C(2)
+#define ER_BUS_SHUT_BITS    2
 
 enum er_bus_state { ER_BUS_LIVE, ER_BUS_ENDING, ER_BUS_SETTLING, ER_BUS_SETTLED };
 
 struct er_bus_sub {
     struct er_entry entry; /* first: the roster knows it by that */
-    struct er_bus *bus;
     er_bus_fn *fn;
     void *ctx;
+    bool all; /* wants.all */
+    struct er_bus *bus;
     struct er_bus_wants wants;
     enum er_bus_way way;
     struct er_ring *ring; /* NULL when inline */
@@ -121,10 +130,10 @@ struct er_bus_sub {
     void (*ended)(void *ctx);
 
     char apart1[64];
-    struct er_lock lock; /* of the next three */
+    struct er_lock lock; /* of the next two */
     struct er_bus_spill spill;
-    int64_t spilled; /* events */
-    struct er_count coalesced, left_out;
+    struct er_count spilled, coalesced; /* samples */
+    struct er_count left_out;           /* by one publisher of facts at a time */
 
     /* of the subscriber's thread */
     char apart2[64];

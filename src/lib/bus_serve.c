@@ -22,9 +22,10 @@
 #include "lib/bus_priv.h"
 
 #define SAVE_EVERY  1000
-#define SPIN_LEAST  8
-#define SPIN_MOST   4096 /* some 50 us */
-#define RETRY_LEAST 100  /* ms */
+#define SPIN_APART  16 /* so that it does not take the line from who is writing it */
+#define SPIN_LEAST  8  /* some 2 us */
+#define SPIN_MOST   128
+#define RETRY_LEAST 100 /* ms */
 #define RETRY_MOST  5000
 
 /* ---- cursors ---- */
@@ -144,11 +145,13 @@ static bool
 spin(const struct er_bus_sub *sub, int *rounds)
 {
     for (int i = 0; i < *rounds; i++) {
+        for (int k = 0; k < SPIN_APART; k++) {
+            pause_cpu();
+        }
         if (er_ring_is_ready(sub->ring, !sub->in_batch)) {
             *rounds = *rounds < SPIN_MOST ? *rounds * 2 : SPIN_MOST;
             return true;
         }
-        pause_cpu();
     }
     *rounds = *rounds > SPIN_LEAST ? *rounds / 2 : *rounds;
     return false;

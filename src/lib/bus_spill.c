@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What a subscriber with a full ring keeps: the latest sample of each (task, name), in the
- * order in which they were last changed, and the numbers of the first and last fact that
- * were left out. A sample remembers the last fact that was left out before it, so that both
- * can be put together in their order again.
+ * order in which they were last changed, and the number of the first fact that was left out.
+ * A sample remembers the last fact that was published before it, so that both can be put
+ * together in their order again.
  *
  * It is bounded in bytes: then the samples that were not changed for longest go, and are
  * counted as missed. A sample for which there is no memory is missed, too, and so is the
@@ -72,13 +72,6 @@ er_bus_spill_take(struct er_bus_spill *s)
     return p;
 }
 
-void
-er_bus_spill_fact(struct er_bus_spill *s, int64_t seq)
-{
-    s->from = s->from ? s->from : seq;
-    s->to = seq;
-}
-
 static size_t
 make_key(unsigned char *key, const struct er_bus_pub *pub)
 {
@@ -102,7 +95,7 @@ add_sample(struct er_bus_spill *s, const struct er_bus_pub *pub, const unsigned 
     if (!p) {
         return false;
     }
-    *p = (struct er_bus_sample){.room = room, .size = size, .after = s->to};
+    *p = (struct er_bus_sample){.room = room, .size = size, .after = pub->after};
     p->key = p->record + room;
     memcpy(p->key, key, key_len);
     HASH_ADD_KEYPTR(hh, s->table, p->key, key_len, p);
@@ -121,11 +114,13 @@ er_bus_spill_sample(struct er_bus_spill *s, const struct er_bus_pub *pub)
 {
     unsigned char key[KEY_MAX];
     size_t key_len = make_key(key, pub);
-    struct er_bus_sample *p;
-    HASH_FIND(hh, s->table, key, key_len, p);
+    struct er_bus_sample *p = TAILQ_LAST(&s->samples, er_bus_samples);
+    if (!p || p->hh.keylen != key_len || memcmp(p->key, key, key_len) != 0) {
+        HASH_FIND(hh, s->table, key, key_len, p); /* else: the same again, as so often */
+    }
     if (p && er_bus_record_size(pub) <= p->room) {
         er_bus_record_write(p->record, pub);
-        p->after = s->to;
+        p->after = pub->after;
         TAILQ_REMOVE(&s->samples, p, link);
         TAILQ_INSERT_TAIL(&s->samples, p, link);
         return true;

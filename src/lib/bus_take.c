@@ -284,13 +284,14 @@ take_from_batch(struct er_bus_sub *sub)
 static void
 open_batch(struct er_bus_sub *sub)
 {
+    uint64_t why;
     er_lock_take(&sub->lock);
     er_bus_spill_move(&sub->spill, &sub->batch);
-    sub->mark = er_ring_open(sub->ring);
+    sub->mark = er_ring_open(sub->ring, &why);
     sub->since = sub->until = 0;
-    if (sub->batch.from) {
+    if (why & ER_BUS_SHUT_FACTS) {
         sub->since = max_of(sub->batch.from - 1, sub->last_seq);
-        sub->until = sub->batch.to;
+        sub->until = (int64_t)(why >> ER_BUS_SHUT_BITS);
     }
     er_count_set(&sub->owed, sub->until - sub->since);
     count_batch(sub);
@@ -322,7 +323,7 @@ er_bus_take_next(struct er_bus_sub *sub)
                 return 1;
             }
             er_bus_take_back(sub); /* this fact was read again before */
-        } else if (!sub->in_batch && er_ring_is_shut(sub->ring)) {
+        } else if (!sub->in_batch && er_ring_why(sub->ring)) {
             open_batch(sub);
         } else {
             return 0;
