@@ -6,7 +6,7 @@ usage: run.py --programs STAGE [--where FOLDER] [--quick] [ROW...]
 
 Prints TSV: row, what, value, unit, the peer's value, ratio, what is to be reached, and yes
 or no. Rows (all when none is named): disk drain add submit latency page claim chain fan keys
-hundred idle.
+hundred idle bus.
 A benchmark, not a test: it ends with 0 whatever the numbers are. Rates and costs are the best of
 several turns, errand and its peers taking turns: what other programs take from a machine in
 between is not the subject; latencies are medians and p99 of all. Peers come from Debian
@@ -392,6 +392,39 @@ class Bench:
         row("keys", f"claim and finish of one of {n * each:,} tasks, {n:,} limit keys with a limit each", keyed, "us",
             "no keys", plain, keyed / plain, "<= 1.3", keyed / plain <= 1.3)
 
+    def build_bus(self):
+        """bench_bus is linked with the library's own objects and what it is measured beside."""
+        libraries = subprocess.run(["pkg-config", "--cflags", "--libs", "gobject-2.0", "libevent", "libuv", "libutf8proc"],
+                                   stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+        subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", f"-I{HERE}/../src", "-o", f"{self.bin}/bench_bus",
+                        f"{HERE}/bench_bus.c", f"{self.options.programs}/lib/liberrand.a", *libraries, "-lpthread"],
+                       check=True)
+
+    def bus(self):
+        self.build_bus()
+        took = self.measure("bench_bus", 2 if self.options.quick else 7)
+        if shutil.which("node"):
+            done = subprocess.run(["node", f"{HERE}/emitter.js"], stdout=subprocess.PIPE, text=True, check=True)
+            took["emitter_ns"] = float(done.stdout.split("\t")[1])
+        queue, pool = took["gasyncqueue_per_s"], took["uv_queue_work_per_s"]
+        for name, what in (("bus", "published to a subscriber on another thread"), ("bus_many", "the same, by 50")):
+            rate = took[f"{name}_per_s"]
+            row("bus", what, rate, "/s", reach=">= 1e7", well=rate >= 1e7)
+            for peer, theirs in (("GAsyncQueue", queue), ("uv_queue_work, 64 in flight", pool)):
+                row("bus", what, rate, "/s", peer, theirs, rate / theirs, ">= 3", rate / theirs >= 3)
+        cost = took["bus_ns"]
+        row("bus", "published to 64 inline subscribers", cost, "ns", "a bare loop over functions", took["bare_ns"],
+            cost / took["bare_ns"], "<= 3", cost / took["bare_ns"] <= 3)
+        for peer, key, reach in (("g_signal_emit", "g_signal_ns", 10), ("libevent, event_active", "libevent_ns", None),
+                                 ("Node's EventEmitter", "emitter_ns", None)):
+            if key in took:
+                times = took[key] / cost
+                row("bus", "the same (ratio: times faster)", cost, "ns", peer, took[key], times,
+                    f">= {reach}" if reach else "", times >= reach if reach else None)
+        rate, alone = took["nine_and_stalled_per_s"], took["nine_per_s"]
+        row("bus", "to nine on threads and a stalled one", rate, "/s", "without it", alone, rate / alone, "> 0.95",
+            rate / alone > 0.95)
+
     def resident(self, *pids):
         total = 0
         for pid in pids:
@@ -481,7 +514,7 @@ class Bench:
         return found or {"-": (0.0, 0.0)}
 
 
-ROWS = ["disk", "drain", "add", "submit", "latency", "page", "claim", "chain", "fan", "keys", "hundred", "idle"]
+ROWS = ["disk", "drain", "add", "submit", "latency", "page", "claim", "chain", "fan", "keys", "hundred", "idle", "bus"]
 
 
 def main():
