@@ -9,8 +9,6 @@
 #include "../store/fault_vfs.h"
 #include "base/mem.h"
 
-struct told told[N_QUEUES];
-
 #define NEVER_KNOWN INT64_MAX
 
 /* What is not the store's: the engine's knowledge of tasks, by place in a small table. */
@@ -21,16 +19,8 @@ struct knows {
 static struct knows knows[MAX_MODEL];
 static int n_knows;
 
-struct asked { /* a requeue that was acknowledged in this life of the daemon */
-    er_task_id id;
-    int attempt;
-    bool hold;
-};
-static struct asked asked[256];
-static int n_asked;
 static int64_t closed[64]; /* sessions closed in this transaction */
 static int n_closed;
-static er_usec jumped_at = -1; /* mono: the wall clock was set */
 
 /* ---- small things ---- */
 
@@ -60,61 +50,6 @@ set_knows(er_task_id id, int64_t since)
         k = &knows[n_knows++];
     }
     *k = (struct knows){id, since};
-}
-
-void
-check_asked_requeue(er_task_id id, int attempt, bool hold)
-{
-    if (n_asked == 256) {
-        memmove(asked, asked + 1, sizeof asked - sizeof asked[0]);
-        n_asked--;
-    }
-    asked[n_asked++] = (struct asked){id, attempt, hold};
-}
-
-static const struct asked *
-find_asked(er_task_id id, int attempt)
-{
-    for (int i = n_asked - 1; i >= 0; i--) {
-        if (asked[i].id == id && asked[i].attempt == attempt) {
-            return &asked[i];
-        }
-    }
-    return NULL;
-}
-
-void
-check_life_ends(void)
-{
-    n_asked = n_knows = 0;
-}
-
-void
-check_clock_was_set(void)
-{
-    jumped_at = sim.mono;
-}
-
-void
-check_told_queue(int q, int concurrency, bool paused)
-{
-    struct told *t = &told[q];
-    t->concurrency = concurrency;
-    t->paused = paused;
-    if (concurrency == 0 ||
-        (t->loose_concurrency && concurrency > t->loose_concurrency)) {
-        t->loose_concurrency = concurrency;
-    }
-    t->loose_paused = t->loose_paused && paused;
-}
-
-static void
-tighten(void)
-{
-    for (int q = 0; q < N_QUEUES; q++) {
-        told[q].loose_concurrency = told[q].concurrency;
-        told[q].loose_paused = told[q].paused;
-    }
 }
 
 static int
@@ -235,16 +170,18 @@ int
 __wrap_er_store_commit(struct er_store *s, struct er_effects *out)
 {
     int rc = __real_er_store_commit(s, out);
-    tighten();
+    limits_crossed();
     if (rc) {
         sim.n.failed_crossings++;
         sim_note("commit fails: %s", er_error_word(rc));
         m_rollback(true);
+        limits_rolled_back();
         return rc;
     }
     check_facts(out);
     learn_lanes(out->lanes, out->n_lanes);
     m_commit();
+    limits_committed();
     forget_closed();
     return 0;
 }
@@ -255,10 +192,11 @@ void
 __wrap_er_store_rollback(struct er_store *s)
 {
     __real_er_store_rollback(s);
-    tighten();
+    limits_crossed();
     sim.n.failed_crossings++;
     sim_note("rollback");
     m_rollback(false);
+    limits_rolled_back();
 }
 
 /* ---- submit ---- */
@@ -286,6 +224,13 @@ after_id(const struct er_new_task *rows, const struct er_new_after *a)
     return a->id ? a->id : rows[a->ref].id;
 }
 
+/* On the clock that is never set: when a span that begins now ends; -1 = unknown. */
+static er_usec
+span_ends(er_usec at, bool fixed, er_usec now)
+{
+    return fixed || at == ER_NEVER || judge_clock_unsure() ? -1 : sim.boot + (at - now);
+}
+
 static struct mtask *
 append(const struct er_new_task *rows, const struct er_new_task *row, er_usec now)
 {
@@ -310,12 +255,14 @@ append(const struct er_new_task *rows, const struct er_new_task *row, er_usec no
                         .resumes_at = ER_NEVER,
                         .created_at = now,
                         .rank = m_rank(now, row->priority),
+                        .cost = row->cost > 0 ? row->cost : 1,
                         .queue = index_of(queue_name, N_QUEUES, row->queue),
                         .type = index_of(type_name, N_TYPES, row->type),
                         .key = index_of(key_name, N_KEYS, row->limit_key),
                         .name_key = (int)key_number(row->key),
                         .body = row->body_hash,
                         .n_after = (int)row->n_after};
+    t->due_boot = span_ends(t->run_at, t->run_at_fixed, now);
     for (size_t i = 0; i < row->n_after; i++) {
         t->after[i] =
             (struct mafter){after_id(rows, &row->after[i]), row->after[i].when, false};
@@ -355,13 +302,26 @@ names_forgotten(const struct er_new_task *rows, const struct er_new_task *row)
     return false;
 }
 
+/* Whether a row before it in the batch has the same key and another body. */
+static bool
+names_key_of(const struct er_new_task *rows, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        if (rows[k].key && rows[i].key && strcmp(rows[k].key, rows[i].key) == 0 &&
+            rows[k].body_hash != rows[i].body_hash) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 submitted(const struct er_new_task *rows, size_t n, bool atomic, er_usec now)
 {
     int64_t room[N_QUEUES], maybe[N_QUEUES] = {0}; /* taken by rows that do not wait */
     bool any_failed = false;
     for (int q = 0; q < N_QUEUES; q++) {
-        const struct mqueue *mq = &model.now.queues[q];
+        const struct mgate *mq = &model.now.gates[gate_queue(q)];
         room[q] = mq->size > 0 ? mq->size - m_waiting_in(q) : INT64_MAX;
     }
     for (size_t i = 0; i < n; i++) {
@@ -395,6 +355,14 @@ submitted(const struct er_new_task *rows, size_t n, bool atomic, er_usec now)
             maybe[q]++;
             continue;
         }
+        if (row->status == ER_EEXISTS && names_key_of(rows, i)) {
+            maybe[q]++;
+            continue; /* and that one is not there, since the batch was refused */
+        }
+        if (row->status == ER_EEXISTS) {
+            sim_fail("task %lld is said to have the key %s already", (long long)row->id,
+                     row->key);
+        }
         want("submit", row->id, row->status, 0);
         if (atomic && any_failed) {
             sim_fail("half of a batch is there");
@@ -405,7 +373,7 @@ submitted(const struct er_new_task *rows, size_t n, bool atomic, er_usec now)
         if (m_in_line(t) && room[q]-- <= 0) {
             sim_fail("G8: queue %s takes more than its size: %lld of %lld wait",
                      row->queue, (long long)m_waiting_in(q),
-                     (long long)model.now.queues[q].size);
+                     (long long)model.now.gates[gate_queue(q)].size);
         }
         sim.n.tasks++;
         if (row->state != t->state || row->rank != t->rank) {
@@ -446,34 +414,11 @@ check_submitted(const struct er_new_task *row)
 
 /* ---- claims ---- */
 
-/* Tasks of a queue that run, without those whose end the worker has told (it may be on its
- * way to the disk yet). */
-static int
-really_running(int queue)
-{
-    int n = m_running(queue, -1, -1, 0);
-    for (int i = 0; i < sim.n_tries; i++) {
-        const struct try *a = &sim.tries[i];
-        const struct mtask *t = a->phase == TRY_ENDED ? m_there(a->task) : NULL;
-        n -= t && t->queue == queue && t->session != 0 && t->attempt == a->attempt &&
-             t->session == a->session;
-    }
-    return n;
-}
-
-/* G8 and order, of a task that has just been given to a session. */
+/* G3, G8 and order, of a task that has just been given to a session. */
 static void
 check_claimed(const struct mtask *t)
 {
-    const struct told *q = &told[t->queue];
-    if (q->loose_concurrency > 0 && really_running(t->queue) > q->loose_concurrency) {
-        sim_fail("G8: queue %s runs %d of at most %d tasks", queue_name(t->queue),
-                 really_running(t->queue), q->loose_concurrency);
-    }
-    if (q->loose_paused) {
-        sim_fail("task %lld is started though queue %s is paused", (long long)t->id,
-                 queue_name(t->queue));
-    }
+    limits_check_claimed(t);
     if (world_tree_lives(t->id)) {
         sim_fail("G3: task %lld is given away while an attempt of it runs",
                  (long long)t->id);
@@ -515,6 +460,7 @@ __wrap_er_store_claim(struct er_store *s, er_usec now, struct er_claim *rows, si
                          (long long)t->id, rows[i].task->attempt, t->attempt);
             }
             check_claimed(t);
+            limits_claimed(t->id);
         }
     }
     return rc;
@@ -531,155 +477,12 @@ __wrap_er_lanes_ready(struct er_engine *e, const struct er_ready *ready)
 
 /* ---- ends ---- */
 
-/* What an attempt's end comes to, by the table in docs/SEMANTICS.md. */
-struct verdict {
-    const struct mtask *t;
-    const struct try *a; /* NULL: no worker ever knew of it */
-    const struct er_finish *row;
-    const struct asked *asked;
-};
-
-static bool
-row_is(const struct er_finish *row, enum er_task_state state, int failures, int losses,
-       bool refund, bool held)
+/* {"at": N} */
+static int
+checkpoint_number(const char *json)
 {
-    return row->state == state && row->add_failures == failures &&
-           row->add_losses == losses && row->refund == refund && row->held == held;
-}
-
-static bool
-may_be_cancelled(const struct verdict *v)
-{
-    return v->t->cancel && v->row->state == ER_TASK_CANCELLED && !v->row->refund &&
-           v->row->add_failures == 0;
-}
-
-static bool
-is_put_back(const struct verdict *v)
-{
-    bool hold = v->asked && v->asked->hold;
-    return row_is(v->row, ER_TASK_QUEUED, 0, 0, false, false) ||
-           (hold && row_is(v->row, ER_TASK_QUEUED, 0, 0, false, true));
-}
-
-static bool
-is_refund(const struct verdict *v)
-{
-    bool hold = v->asked && v->asked->hold;
-    return row_is(v->row, ER_TASK_QUEUED, 0, 0, true, false) ||
-           (hold && row_is(v->row, ER_TASK_QUEUED, 0, 0, true, true));
-}
-
-static bool
-is_loss(const struct verdict *v)
-{
-    const struct mtask *t = v->t;
-    if (v->asked && is_put_back(v)) {
-        return true;
-    }
-    if (t->losses + 1 >= ER_MAX_LOSSES || t->on_lost == ER_ON_LOST_FAIL) {
-        return row_is(v->row, ER_TASK_FAILED, 0, 1, false, false);
-    }
-    return row_is(v->row, ER_TASK_QUEUED, 0, 1, false, t->on_lost == ER_ON_LOST_HOLD);
-}
-
-static bool
-clock_was_set(void)
-{
-    return jumped_at >= 0 && sim.mono - jumped_at < 5 * SEC;
-}
-
-static bool
-in_backoff(const struct verdict *v, er_usec now)
-{
-    const struct mtask *t = v->t;
-    er_usec wait_for = t->backoff_for;
-    er_usec cap = 30 * SEC > t->backoff_for ? 30 * SEC : t->backoff_for;
-    for (int i = 0; i < t->failures; i++) {
-        wait_for = wait_for * 2 > cap ? cap : wait_for * 2;
-    }
-    if (clock_was_set()) {
-        return true; /* told by another clock */
-    }
-    er_usec from = v->a->told_last < now ? v->a->told_last : now;
-    return v->row->run_at >= from + wait_for * 3 / 4 - 1 &&
-           v->row->run_at <= now + wait_for * 5 / 4 + 1;
-}
-
-static bool
-is_failure(const struct verdict *v, bool retryable, er_usec now)
-{
-    if (!retryable || v->t->failures + 1 > v->t->retries) {
-        return row_is(v->row, ER_TASK_FAILED, 1, 0, false, false);
-    }
-    return row_is(v->row, ER_TASK_SCHEDULED, 1, 0, false, false) && in_backoff(v, now);
-}
-
-static bool
-is_limited(const struct verdict *v, er_usec now)
-{
-    er_usec at = v->row->run_at - v->a->retry_after;
-    return row_is(v->row, ER_TASK_PAUSED, 0, 0, false, v->row->held) &&
-           (clock_was_set() || (at >= v->a->told_last - MS && at <= now + MS));
-}
-
-static bool
-is_right(const struct verdict *v, er_usec now)
-{
-    const struct try *a = v->a;
-    if (may_be_cancelled(v)) {
-        return !a || a->end != END_EXIT || a->code != 0 || !a->exit_frame;
-    }
-    if (!a || a->phase == TRY_TOLD || a->end == END_UNSPAWNED) {
-        return is_refund(v);
-    }
-    if (!a->exit_frame) {
-        return is_loss(v);
-    }
-    switch (a->end) {
-    case END_EXIT:
-        return a->code ? is_failure(v, true, now)
-                       : row_is(v->row, ER_TASK_COMPLETED, 0, 0, false, false);
-    case END_SIGNAL:
-    case END_TIMEOUT:
-        return is_failure(v, true, now);
-    case END_ERROR:
-        return is_failure(v, a->code == 0, now);
-    case END_NOT_FOUND:
-        return is_failure(v, false, now);
-    case END_REQUEUE:
-        return is_put_back(v);
-    case END_LIMITED:
-        return is_limited(v, now);
-    case END_CANCEL:
-    case END_UNSPAWNED:
-    case END_NONE:
-        break;
-    }
-    return false;
-}
-
-static void
-check_verdict(const struct mtask *t, const struct er_finish *row, er_usec now)
-{
-    struct verdict v = {t, try_find(row->id, row->attempt, row->session), row,
-                        find_asked(row->id, row->attempt)};
-    if (v.a && v.a->tree) {
-        sim_fail("G3: attempt %d of task %lld is ended while it runs", row->attempt,
-                 (long long)row->id);
-    }
-    if (!is_right(&v, now)) {
-        sim_fail("attempt %d of task %lld (end %d, code %d, phase %d, exit frame %d, "
-                 "cancel %d) comes to %s, +%d failures, +%d losses%s%s; it has %d "
-                 "failures of %d, %d losses, on-lost %d; in %.3f s",
-                 row->attempt, (long long)row->id, v.a ? (int)v.a->end : -1,
-                 v.a ? v.a->code : 0, v.a ? (int)v.a->phase : 0,
-                 v.a ? v.a->exit_frame : 0, t->cancel, er_task_state_word(row->state),
-                 row->add_failures, row->add_losses, row->refund ? ", refund" : "",
-                 row->held ? ", held" : "", t->failures, t->retries, t->losses,
-                 (int)t->on_lost,
-                 row->run_at == ER_NEVER ? -1.0 : (double)(row->run_at - now) / 1e6);
-    }
+    const char *digits = json + strcspn(json, "0123456789");
+    return atoi(digits) + 1;
 }
 
 static void
@@ -692,12 +495,19 @@ finished(const struct er_finish *row, er_usec now)
     if (!its) {
         return;
     }
-    check_verdict(t, row, now);
+    judge_end(t, row, now);
     m_touch(t);
     t->attempt -= row->refund;
+    t->was_stopped = false;
+    if (row->refund) {
+        limits_refunded(t->id);
+    }
     t->failures += row->add_failures;
     t->losses += row->add_losses;
     t->session = 0;
+    if (row->checkpoint_json) {
+        t->checkpoint = checkpoint_number(row->checkpoint_json);
+    }
     if (er_task_state_is_final(row->state)) {
         sim.n.completed += row->state == ER_TASK_COMPLETED;
         sim.n.failed += row->state == ER_TASK_FAILED;
@@ -713,6 +523,7 @@ finished(const struct er_finish *row, er_usec now)
     if (row->state == ER_TASK_SCHEDULED) {
         t->run_at = row->run_at;
         t->run_at_fixed = false;
+        t->due_boot = span_ends(t->run_at, false, now);
         t->losses = row->add_losses ? t->losses : 0;
         sim.n.retries++;
         m_expect(ER_EVENT_TASK_RETRYING, t->id);
@@ -734,6 +545,79 @@ __wrap_er_store_finish(struct er_store *s, er_usec now, struct er_finish *rows, 
     int rc = __real_er_store_finish(s, now, rows, n);
     for (size_t i = 0; i < n && rc == 0; i++) {
         finished(&rows[i], now);
+    }
+    return rc;
+}
+
+/* ---- while it runs ---- */
+
+static struct mtask *
+its_task(er_task_id id, int attempt, int64_t session)
+{
+    struct mtask *t = m_there(id);
+    return t && t->session != 0 && t->attempt == attempt && t->session == session ? t
+                                                                                  : NULL;
+}
+
+int __real_er_store_progress(struct er_store *s, struct er_progress_row *rows, size_t n);
+int __wrap_er_store_progress(struct er_store *s, struct er_progress_row *rows, size_t n);
+int
+__wrap_er_store_progress(struct er_store *s, struct er_progress_row *rows, size_t n)
+{
+    int rc = __real_er_store_progress(s, rows, n);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        struct mtask *t = its_task(rows[i].id, rows[i].attempt, rows[i].session);
+        want("progress", rows[i].id, rows[i].status, t ? 0 : ER_ELOST);
+        if (t && rows[i].checkpoint_json) {
+            m_touch(t)->checkpoint = checkpoint_number(rows[i].checkpoint_json);
+        }
+    }
+    return rc;
+}
+
+int __real_er_store_suspend(struct er_store *s, er_usec now, struct er_suspend *rows,
+                            size_t n);
+int __wrap_er_store_suspend(struct er_store *s, er_usec now, struct er_suspend *rows,
+                            size_t n);
+int
+__wrap_er_store_suspend(struct er_store *s, er_usec now, struct er_suspend *rows,
+                        size_t n)
+{
+    int rc = __real_er_store_suspend(s, now, rows, n);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        struct mtask *t = its_task(rows[i].id, rows[i].attempt, rows[i].session);
+        want("suspend", rows[i].id, rows[i].status, t ? 0 : ER_ELOST);
+        if (t && rows[i].paused != (t->state == ER_TASK_PAUSED)) {
+            m_touch(t)->state = rows[i].paused ? ER_TASK_PAUSED : ER_TASK_RUNNING;
+            t->was_stopped = true;
+            sim.n.stops += rows[i].paused;
+            m_expect(rows[i].paused ? ER_EVENT_TASK_PAUSED : ER_EVENT_TASK_RESUMED,
+                     t->id);
+        }
+    }
+    return rc;
+}
+
+int __real_er_store_items_put(struct er_store *s, er_usec now, struct er_item_row *rows,
+                              size_t n);
+int __wrap_er_store_items_put(struct er_store *s, er_usec now, struct er_item_row *rows,
+                              size_t n);
+int
+__wrap_er_store_items_put(struct er_store *s, er_usec now, struct er_item_row *rows,
+                          size_t n)
+{
+    int rc = __real_er_store_items_put(s, now, rows, n);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        struct mtask *t = its_task(rows[i].id, rows[i].attempt, rows[i].session);
+        unsigned bit = 1u << atoi(rows[i].name + 1);
+        want("item", rows[i].id, rows[i].status, t ? 0 : ER_ELOST);
+        if (t) {
+            m_touch(t);
+            t->items_done = rows[i].failed ? t->items_done & ~bit : t->items_done | bit;
+            t->items_failed =
+                rows[i].failed ? t->items_failed | bit : t->items_failed & ~bit;
+            sim.n.items++;
+        }
     }
     return rc;
 }
@@ -870,11 +754,15 @@ edited(const struct er_change *row, const struct er_edit *edit, er_usec now)
     if (edit->has_run_at) {
         t->run_at = edit->run_at;
         t->run_at_fixed = edit->run_at_fixed;
+        t->due_boot = span_ends(t->run_at, t->run_at_fixed, now);
         if (t->state != ER_TASK_BLOCKED) {
             t->resumes_at = ER_NEVER;
             bool later = t->run_at != ER_NEVER && t->run_at > now;
             t->state = later ? ER_TASK_SCHEDULED : ER_TASK_QUEUED;
         }
+    }
+    if (edit->has_cost) {
+        t->cost = edit->cost;
     }
     sim.n.changes++;
     m_expect(ER_EVENT_TASK_CHANGED, t->id);
@@ -915,6 +803,7 @@ __wrap_er_store_shift(struct er_store *s, er_usec by)
     int rc = __real_er_store_shift(s, by);
     if (rc == 0) {
         sim_note("shift by %.3f", (double)by / 1e6);
+        sim.shift_pending = false;
         m_shift(by);
     }
     return rc;
@@ -973,8 +862,10 @@ __wrap_er_store_queue_put(struct er_store *s, er_usec now, const struct er_queue
 {
     int rc = __real_er_store_queue_put(s, now, q);
     if (rc == 0) {
-        struct mqueue *mq = &model.now.queues[index_of(queue_name, N_QUEUES, q->name)];
-        *mq = (struct mqueue){true, q->concurrency, q->size, q->paused};
+        struct mgate *g = m_gate_put(gate_queue(index_of(queue_name, N_QUEUES, q->name)),
+                                     q->concurrency, q->rates, q->n_rates);
+        g->size = q->size;
+        g->paused = q->paused;
         m_expect(ER_EVENT_QUEUE_CHANGED, 0);
     }
     return rc;
@@ -987,14 +878,87 @@ __wrap_er_store_queue_remove(struct er_store *s, er_usec now, const char *name)
 {
     int rc = __real_er_store_queue_remove(s, now, name);
     int q = index_of(queue_name, N_QUEUES, name);
-    struct mqueue *mq = &model.now.queues[q];
+    struct mgate *mq = &model.now.gates[gate_queue(q)];
     bool used = m_open_in(q);
     if (rc == 0 || rc == ER_ESTATE || rc == ER_ENOTFOUND) {
         want("removing a queue", q, rc, used ? ER_ESTATE : mq->exists ? 0 : ER_ENOTFOUND);
     }
     if (rc == 0) {
-        *mq = (struct mqueue){0};
+        *mq = (struct mgate){0};
         m_expect(ER_EVENT_QUEUE_CHANGED, 0);
+    }
+    return rc;
+}
+
+int __real_er_store_pause_all(struct er_store *s, er_usec now, bool paused);
+int __wrap_er_store_pause_all(struct er_store *s, er_usec now, bool paused);
+int
+__wrap_er_store_pause_all(struct er_store *s, er_usec now, bool paused)
+{
+    int rc = __real_er_store_pause_all(s, now, paused);
+    if (rc == 0 && model.now.all_paused != paused) {
+        model.now.all_paused = paused;
+        m_expect(ER_EVENT_QUEUE_CHANGED, 0);
+    }
+    return rc;
+}
+
+int __real_er_store_limit_put(struct er_store *s, er_usec now,
+                              const struct er_limit *limit);
+int __wrap_er_store_limit_put(struct er_store *s, er_usec now,
+                              const struct er_limit *limit);
+int
+__wrap_er_store_limit_put(struct er_store *s, er_usec now, const struct er_limit *limit)
+{
+    int rc = __real_er_store_limit_put(s, now, limit);
+    if (rc == 0) {
+        (void)m_gate_put(gate_key(index_of(key_name, N_KEYS, limit->key)),
+                         limit->concurrency, limit->rates, limit->n_rates);
+        m_expect(ER_EVENT_LIMIT_CHANGED, 0);
+    }
+    return rc;
+}
+
+int __real_er_store_limit_remove(struct er_store *s, er_usec now, const char *key);
+int __wrap_er_store_limit_remove(struct er_store *s, er_usec now, const char *key);
+int
+__wrap_er_store_limit_remove(struct er_store *s, er_usec now, const char *key)
+{
+    int rc = __real_er_store_limit_remove(s, now, key);
+    struct mgate *g = &model.now.gates[gate_key(index_of(key_name, N_KEYS, key))];
+    if (rc == 0 || rc == ER_ENOTFOUND) {
+        want("removing a limit", 0, rc, g->exists ? 0 : ER_ENOTFOUND);
+    }
+    if (rc == 0) {
+        *g = (struct mgate){0};
+        m_expect(ER_EVENT_LIMIT_CHANGED, 0);
+    }
+    return rc;
+}
+
+/* {"concurrency":N}, or {} */
+static int
+type_concurrency(const char *json)
+{
+    const char *digits = json + strcspn(json, "0123456789");
+    return atoi(digits);
+}
+
+int __real_er_store_type_put(struct er_store *s, er_usec now,
+                             const struct er_type_row *type);
+int __wrap_er_store_type_put(struct er_store *s, er_usec now,
+                             const struct er_type_row *type);
+int
+__wrap_er_store_type_put(struct er_store *s, er_usec now, const struct er_type_row *type)
+{
+    int rc = __real_er_store_type_put(s, now, type);
+    int g = gate_type(index_of(type_name, N_TYPES, type->name));
+    int concurrency = type_concurrency(type->definition_json);
+    bool same =
+        model.now.gates[g].exists && model.now.gates[g].concurrency == concurrency;
+    if (rc == 0 && !same) {
+        (void)m_gate_put(g, concurrency, NULL, 0);
+        m_expect(ER_EVENT_TYPE_CHANGED, 0);
     }
     return rc;
 }
@@ -1046,102 +1010,6 @@ __wrap_er_store_prune(struct er_store *s, er_usec now, const struct er_retention
     return rc;
 }
 
-/* ---- all of it ---- */
-
-/* What a task in the store has other than the model's; NULL = nothing. */
-static const char *
-difference(const struct er_task *is, const struct mtask *t)
-{
-    bool scheduled = t->state == ER_TASK_SCHEDULED, paused = t->state == ER_TASK_PAUSED;
-    return is->run != t->run                                        ? "run"
-           : is->state != t->state                                  ? "state"
-           : is->held != t->held                                    ? "hold"
-           : is->session != t->session                              ? "session"
-           : is->cancel_requested != (t->cancel && t->session != 0) ? "cancel"
-           : is->attempt != t->attempt                              ? "attempt"
-           : is->failures != t->failures                            ? "failures"
-           : is->losses != t->losses                                ? "losses"
-           : is->retries != t->retries                              ? "retries"
-           : is->rank != t->rank                                    ? "rank"
-           : is->priority != t->priority                            ? "priority"
-           : scheduled && is->run_at != t->run_at                   ? "run_at"
-           : paused && is->resumes_at != t->resumes_at              ? "resumes_at"
-                                                                    : NULL;
-}
-
-/* Whether the store has what the model has; if not, and `say`, it is told. */
-static bool
-all_is_same(bool say)
-{
-    struct er_filter f = {.limit = 1000};
-    bool more = true;
-    int seen = 0, there = 0;
-    while (more) {
-        struct er_arena arena = {0};
-        struct er_task *tasks;
-        size_t n;
-        if (er_store_list(sim.e->reader, &f, &arena, &tasks, &n, &more)) {
-            sim_fail("the store cannot be read");
-        }
-        for (size_t i = 0; i < n; i++) {
-            const struct mtask *t = m_there(tasks[i].id);
-            const char *what = t ? difference(&tasks[i], t) : "being there";
-            if (what && say) {
-                sim_fail("task %lld (%s in the store, %s in the model) has another %s",
-                         (long long)tasks[i].id, er_task_state_word(tasks[i].state),
-                         t ? er_task_state_word(t->state) : "nothing", what);
-            }
-            if (what) {
-                er_arena_free(&arena);
-                return false;
-            }
-            f.before = tasks[i].id;
-            seen++;
-        }
-        er_arena_free(&arena);
-    }
-    for (int i = 0; i < model.now.n; i++) {
-        there += !model.tasks[i].removed;
-    }
-    if (seen != there && say) {
-        sim_fail("G1: the store has %d tasks, there should be %d", seen, there);
-    }
-    return seen == there;
-}
-
-void
-check_full(void)
-{
-    (void)all_is_same(true);
-    sim.n.full_checks++;
-}
-
-void
-check_verify(void)
-{
-    struct er_err err = {""};
-    if (er_store_verify(sim.e->store, &err)) {
-        sim_fail("er_store_verify: %s", err.text);
-    }
-    sim.n.verifies++;
-}
-
-/* The disk had refused a commit, and has it all the same: one of those that failed. */
-static void
-try_maybes(int64_t seq)
-{
-    for (int i = model.n_maybe - 1; i >= 0; i--) {
-        if (model.maybe[i].small.last_seq == seq) {
-            m_take_maybe(i);
-            if (all_is_same(false)) {
-                sim_note("a commit that failed is there after all");
-                return;
-            }
-            m_leave_maybe(i);
-        }
-    }
-}
-
 int __real_er_store_load(struct er_store *s, struct er_arena *arena,
                          struct er_store_state *out);
 int __wrap_er_store_load(struct er_store *s, struct er_arena *arena,
@@ -1159,91 +1027,17 @@ __wrap_er_store_load(struct er_store *s, struct er_arena *arena,
 }
 
 void
-check_opened(void)
+check_forget_known(void)
 {
-    int64_t seq = er_engine_last_seq(sim.e);
-    check_life_ends();
-    if (model.n_maybe > 0 && (seq != model.now.last_seq || !all_is_same(false))) {
-        try_maybes(seq);
-    }
-    if (seq != model.now.last_seq) {
-        sim_fail("G1: the store comes back with fact %lld, it had %lld", (long long)seq,
-                 (long long)model.now.last_seq);
-    }
-    m_forget_maybe();
-    for (int q = 0; q < N_QUEUES; q++) {
-        const struct mqueue *mq = &model.now.queues[q];
-        told[q] = (struct told){mq->concurrency, mq->concurrency, mq->paused, mq->paused};
-    }
-    check_full();
-    check_verify();
-}
-
-/* ---- when all is quiet ---- */
-
-static bool
-a_slot_is_free(void)
-{
-    for (int i = 0; i < sim.n_workers; i++) {
-        const struct vworker *w = &sim.workers[i];
-        if (w->attached && m_running(-1, -1, -1, w->session) < w->slots) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void
-check_waiting(const struct mtask *t, bool slot, er_usec now)
-{
-    const struct told *q = &told[t->queue];
-    if (t->state == ER_TASK_SCHEDULED && t->run_at <= now) {
-        sim_fail("task %lld was due %.3f s ago and is still scheduled; the alarm is in "
-                 "%.3f s, what is due next in %.3f s",
-                 (long long)t->id, (double)(now - t->run_at) / 1e6,
-                 (double)(sim_loop_alarm(sim.loop) - now) / 1e6,
-                 (double)(sim.e->next_due - now) / 1e6);
-    }
-    if (t->state == ER_TASK_PAUSED && t->resumes_at <= now) {
-        sim_fail("task %lld should have resumed %.3f s ago", (long long)t->id,
-                 (double)(now - t->resumes_at) / 1e6);
-    }
-    if (t->attempt == 0 && t->expires_at <= now) {
-        sim_fail("task %lld has expired %.3f s ago and still waits", (long long)t->id,
-                 (double)(now - t->expires_at) / 1e6);
-    }
-    if (t->promised) {
-        sim_fail("task %lld: a cancel was promised, and it waits", (long long)t->id);
-    }
-    if (slot && m_claimable(t) && !q->paused &&
-        (q->concurrency == 0 || m_running(t->queue, -1, -1, 0) < q->concurrency)) {
-        sim_fail("G6: task %lld could run and does not", (long long)t->id);
-    }
-}
-
-void
-check_quiet(void)
-{
-    struct er_engine_stats st;
-    er_engine_stats(sim.e, &st);
-    if (st.sick) {
-        return;
-    }
-    bool slot = a_slot_is_free();
-    sim.n.checks++;
-    for (int i = 0; i < model.now.n; i++) {
-        if (m_waits(&model.tasks[i])) {
-            check_waiting(&model.tasks[i], slot, wall());
-        }
-    }
+    n_knows = 0;
 }
 
 void
 check_begin(void)
 {
+    n_knows = 0;
     model.n_lanes = 0;
     model.now = (struct msmall){0};
-    memset(told, 0, sizeof told);
-    n_knows = n_asked = 0;
-    jumped_at = -1;
+    limits_begin();
+    judge_begin();
 }

@@ -80,6 +80,10 @@ daemon_end(bool hard)
 {
     sim_note("the daemon %s", hard ? "is killed" : "ends");
     sim.n.restarts++;
+    if (sim.shift_pending) {
+        m_spans_unknown();
+        sim.shift_pending = false;
+    }
     if (hard) {
         sim.tearing = true;
         fault_vfs_break(FAULT_VFS_IO, 1);
@@ -107,7 +111,11 @@ set_clock(void)
     by = one_in(2) ? by : -by;
     sim.offset += by;
     sim.n.jumps++;
-    check_clock_was_set();
+    judge_clock_was_set();
+    sim.shift_pending = sim.e != NULL;
+    if (!sim.e) {
+        m_spans_unknown(); /* nobody could see it */
+    }
     sim_note("the clock is set by %.3f s", (double)by / 1e6);
     if (sim.e && sim_loop_alarm(sim.loop) != ER_NEVER) {
         sim_loop_ring(sim.loop); /* TFD_TIMER_CANCEL_ON_SET */
@@ -188,6 +196,7 @@ next_moment(void)
     at = sim.next_luck < at ? sim.next_luck : at;
     at = sim.start_at < at ? sim.start_at : at;
     at = sim.mend_at < at ? sim.mend_at : at;
+    at = sim.next_calm < at ? sim.next_calm : at;
     return sim.phase_until < at ? sim.phase_until : at;
 }
 
@@ -195,6 +204,7 @@ static void
 pass_time(er_usec until)
 {
     if (until > sim.mono) {
+        sim.stuck = 0;
         sim.boot += until - sim.mono;
         sim.mono = until;
     }
@@ -204,6 +214,54 @@ static er_usec
 gap(double an_hour)
 {
     return rnd_span((er_usec)((double)HOUR / an_hour));
+}
+
+#define CALM_EVERY (120 * HOUR)
+#define CALM_MAX   (3000 * HOUR)
+
+static bool
+any_open(void)
+{
+    for (int i = 0; i < model.now.n; i++) {
+        const struct mtask *t = &model.tasks[i];
+        if (!t->removed && !er_task_state_is_final(t->state)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* G2: when nothing bad happens any more and nothing is held, all comes to an end. */
+static void
+calm(void)
+{
+    sim.next_calm = sim.mono + MIN;
+    if (!sim.calm) {
+        sim_note("calm");
+        sim.calm = true;
+        sim.calm_since = sim.mono;
+        sim.n.calms++;
+        sim.next_luck = sim.next_submit = sim.next_change = sim.phase_until = ER_NEVER;
+    }
+    if (!any_open()) {
+        sim.calm = false;
+        sim.next_calm = sim.mono + CALM_EVERY;
+        sim.phase_until = sim.next_submit = sim.next_change = sim.next_luck = sim.mono;
+        return;
+    }
+    if (sim.mono - sim.calm_since > CALM_MAX) {
+        for (int i = 0; i < model.now.n; i++) {
+            const struct mtask *t = &model.tasks[i];
+            if (!t->removed && !er_task_state_is_final(t->state)) {
+                sim_fail("G2: task %lld is still %s after all was calm for %lld hours",
+                         (long long)t->id, er_task_state_word(t->state),
+                         (long long)(CALM_MAX / HOUR));
+            }
+        }
+    }
+    if (sim.e) {
+        users_heal();
+    }
 }
 
 /* Quiet hours and busy minutes. */
@@ -226,6 +284,8 @@ happen(void)
         daemon_start();
     } else if (sim.mend_at <= sim.mono) {
         mend_disk();
+    } else if (sim.next_calm <= sim.mono) {
+        calm();
     } else if (sim.phase_until <= sim.mono) {
         new_phase();
     } else if (sim.next_luck <= sim.mono) {
@@ -235,7 +295,7 @@ happen(void)
         sim.next_submit = sim.mono + gap(sim.busy);
         users_submit();
     } else if (sim.e && sim.next_change <= sim.mono) {
-        sim.next_change = sim.mono + gap(sim.busy / 3);
+        sim.next_change = sim.mono + gap(sim.busy / 2);
         users_change();
     } else if (workers_next() <= sim.mono) {
         workers_happen();
@@ -298,6 +358,10 @@ static void
 step(void)
 {
     sim.n.steps++;
+    if (++sim.stuck > 100000) {
+        sim_fail("it is busy and no time passes: the alarm is in %.3f s",
+                 sim.e ? (double)(sim_loop_alarm(sim.loop) - wall()) / 1e6 : 0.0);
+    }
     if (cut()) {
         return;
     }
@@ -345,6 +409,7 @@ driver_begin(void)
     world_init();
     check_begin();
     sim.mend_at = ER_NEVER;
+    sim.next_calm = sim.mono + CALM_EVERY;
     sim.next_submit = sim.next_change = sim.mono;
     workers_begin();
     new_phase();
@@ -358,6 +423,10 @@ driver_run(int64_t hours)
     while (sim.mono < sim.end) {
         step();
     }
+    sim.next_calm = sim.calm ? sim.next_calm : sim.mono;
+    do {
+        step();
+    } while (sim.calm || sim.next_calm <= sim.mono);
     if (sim.e) {
         daemon_end(false);
     }

@@ -68,16 +68,44 @@ m_claimable(const struct mtask *t)
 }
 
 int
-m_running(int queue, int type, int key, int64_t session)
+m_has(int64_t session)
 {
     int n = 0;
     for (int i = 0; i < model.now.n; i++) {
-        const struct mtask *t = &model.tasks[i];
-        n += !t->removed && t->session != 0 && (queue < 0 || t->queue == queue) &&
-             (type < 0 || t->type == type) && (key < 0 || t->key == key) &&
-             (session == 0 || t->session == session);
+        n += !model.tasks[i].removed && model.tasks[i].session == session;
     }
     return n;
+}
+
+int
+m_count(unsigned bits)
+{
+    int n = 0;
+    for (; bits; bits >>= 1) {
+        n += (int)(bits & 1);
+    }
+    return n;
+}
+
+struct mgate *
+m_gate_put(int g, int concurrency, const struct er_rate *rates, size_t n)
+{
+    struct mgate *gate = &model.now.gates[g];
+    bool paused = gate->paused;
+    *gate = (struct mgate){.exists = true, .concurrency = concurrency, .paused = paused};
+    for (size_t i = 0; i < n; i++) {
+        gate->rates[i] = rates[i];
+    }
+    gate->n_rates = n;
+    return gate;
+}
+
+void
+m_spans_unknown(void)
+{
+    for (int i = 0; i < model.now.n; i++) {
+        model.tasks[i].due_boot = -1;
+    }
 }
 
 int64_t
@@ -447,6 +475,11 @@ m_retry(er_task_id id, er_usec now)
         return ER_ESTATE;
     }
     m_touch(t);
+    if (t->state == ER_TASK_COMPLETED) {
+        t->items_done = 0;
+        t->checkpoint = 0;
+    }
+    t->items_failed = 0;
     t->run++;
     t->finals = t->failures = t->losses = 0;
     t->state = ER_TASK_QUEUED;
@@ -504,6 +537,10 @@ m_due(er_usec now)
         if (!t->removed && t->state == ER_TASK_SCHEDULED && t->run_at <= now) {
             m_touch(t)->state = ER_TASK_QUEUED;
             m_expect(ER_EVENT_TASK_QUEUED, t->id);
+            if (t->due_boot >= 0 && sim.boot < t->due_boot - 2 * SEC) {
+                sim_fail("task %lld goes on %.3f s too early, clocks that were set apart",
+                         (long long)t->id, (double)(t->due_boot - sim.boot) / 1e6);
+            }
         } else if (m_waits(t) && t->state == ER_TASK_PAUSED && t->resumes_at <= now) {
             m_touch(t)->state = ER_TASK_QUEUED;
             t->resumes_at = ER_NEVER;

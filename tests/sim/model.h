@@ -7,6 +7,7 @@
 
 #include "sim.h"
 
+#define N_GATES    (N_QUEUES + N_TYPES + N_KEYS)
 #define MAX_MODEL  6000
 #define MAX_AFTER  4
 #define MAX_UNDO   MAX_MODEL
@@ -30,7 +31,12 @@ struct mtask {
     enum er_on_lost on_lost;
     er_usec backoff_for, run_at, expires_at, resumes_at, created_at, finished_at;
     bool run_at_fixed;
-    int64_t rank, session;
+    int64_t rank, session, cost;
+    er_usec
+        due_boot; /* when its delay ends, on the clock that is never set; -1 = unknown */
+    bool was_stopped;                  /* this attempt was paused in place */
+    unsigned items_done, items_failed; /* bits by number */
+    int checkpoint;                    /* 0 = none */
     int queue, type, key;
     int name_key; /* its idempotency key; 0 = none */
     uint64_t body;
@@ -40,11 +46,14 @@ struct mtask {
     /* beside the model: what the engine was asked and told, not undone with a transaction */
     bool acked;
 };
-struct mqueue {
+/* Settings of a queue, a type or a limit key. */
+struct mgate {
     bool exists;
     int concurrency;
     int64_t size;
     bool paused;
+    struct er_rate rates[ER_MAX_RATES];
+    size_t n_rates;
 };
 struct mlane {
     int64_t id;
@@ -59,7 +68,8 @@ struct msmall {
     int n;            /* tasks in the array */
     er_task_id last;  /* greatest id given */
     int64_t last_seq; /* greatest number of a fact */
-    struct mqueue queues[N_QUEUES];
+    struct mgate gates[N_GATES];
+    bool all_paused;
     struct msession sessions[64];
     int n_sessions;
 };
@@ -94,6 +104,22 @@ struct model {
 };
 extern struct model model;
 
+/* Gates by number: queues, then types, then keys. */
+static inline int
+gate_queue(int q)
+{
+    return q;
+}
+static inline int
+gate_type(int t)
+{
+    return N_QUEUES + t;
+}
+static inline int
+gate_key(int k)
+{
+    return N_QUEUES + N_TYPES + k;
+}
 const char *queue_name(int q);
 const char *type_name(int t);
 const char *key_name(int k); /* NULL for 0 */
@@ -105,10 +131,13 @@ struct mtask *m_touch(struct mtask *t); /* before it is changed */
 bool m_waits(const struct mtask *t);    /* not final, and nobody has it */
 bool m_in_line(const struct mtask *t);  /* the same, but not paused by a rate limit */
 bool m_claimable(const struct mtask *t);
-int m_running(int queue, int type, int key, int64_t session); /* -1, 0: any */
+int m_has(int64_t session); /* tasks that it has */
 int64_t m_waiting_in(int queue);
 bool m_open_in(int queue); /* some task of it is not final */
 void m_expect(enum er_event event, er_task_id task);
+struct mgate *m_gate_put(int g, int concurrency, const struct er_rate *rates, size_t n);
+int m_count(unsigned bits);
+void m_spans_unknown(void); /* a clock was set and nobody has seen it */
 bool m_session_open(int64_t id);
 const struct mlane *m_lane(int64_t id);
 int64_t m_rank(er_usec now, int priority);

@@ -27,15 +27,16 @@ print_figures(int64_t hours, double took)
            (long long)n->failed, (long long)n->cancelled, (long long)n->retries);
     printf("#   %lld restarts, %lld workers died, %lld links lost, %lld freezes, %lld "
            "clocks set, %lld suspends, %lld disk faults (%lld crossings refused), %lld "
-           "late reports\n",
+           "late reports, %lld stops in place, %lld items\n",
            (long long)n->restarts, (long long)n->worker_deaths, (long long)n->links_lost,
            (long long)n->freezes, (long long)n->jumps, (long long)n->suspends,
            (long long)n->faults, (long long)n->failed_crossings,
-           (long long)n->late_reports);
+           (long long)n->late_reports, (long long)n->stops, (long long)n->items);
     printf("#   %lld steps, %lld crossings, %lld checks when quiet, %lld of every task, "
-           "%lld of the store's invariants; history %016llx\n",
+           "%lld of the store's invariants, %lld times all came to its end; history "
+           "%016llx\n",
            (long long)n->steps, (long long)n->crossings, (long long)n->checks,
-           (long long)n->full_checks, (long long)n->verifies,
+           (long long)n->full_checks, (long long)n->verifies, (long long)n->calms,
            (unsigned long long)sim.hash);
 }
 

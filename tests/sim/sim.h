@@ -7,8 +7,9 @@
  *   users.c     submits and changes
  *   driver.c    restarts, disk faults, clocks that jump; what happens when
  *   model.c     the naive model: an array of tasks, and what each verb has to do to it
- *   check.c     the store's verbs, each played by the model too and compared; what must hold
- *               after each crossing and when all is quiet
+ *   check.c     the store's verbs, each played by the model too and compared
+ *   judge.c     what attempts come to; limits.c: permits and rates
+ *   quiet.c     what must hold when nothing is under way, and after a start
  *   sim.c       the main function: a campaign, the same seed twice, the mutants
  *
  * A step does one thing: a crew works off its box, or the loop turns once (it delivers some
@@ -68,6 +69,13 @@ try {
     bool given_back; /* dropped by the worker: nothing to report */
     bool under_way;  /* its end is in the report that is under way */
     bool cancel_told, requeue_told;
+    bool stopped, stopped_said,
+        stopped_sent;          /* paused: it is; the daemon knows; is told */
+    er_usec left;              /* while stopped */
+    unsigned items, items_bad; /* ended, and not taken by the daemon yet */
+    unsigned items_sent;
+    int checkpoint, checkpoint_sent; /* 0 = none */
+    int steps;                       /* items that are left to do */
     enum try_end end, will;
     int code;
     er_usec retry_after;
@@ -95,8 +103,8 @@ struct vworker {
 struct counters {
     int64_t steps, crossings, tasks, submits, attempts, changes, restarts, worker_deaths,
         links_lost, freezes, jumps, suspends, faults, failed_crossings, checks,
-        full_checks, verifies, late_reports, completed, failed, cancelled, retries,
-        refused;
+        full_checks, verifies, late_reports, stops, items, calms, completed, failed,
+        cancelled, retries, refused;
 };
 
 struct sim {
@@ -116,6 +124,10 @@ struct sim {
     er_usec start_at;    /* mono: when it is started again */
     er_usec break_at, mend_at;
     bool broken; /* the disk refuses */
+    bool calm;   /* no bad luck, no requests: all that is there must end */
+    er_usec next_calm, calm_since;
+    bool shift_pending; /* the clock was set, and the store does not know */
+    int64_t stuck;      /* steps in which no time has passed */
     bool disk_full;
     bool fault_seen;
 
@@ -173,8 +185,10 @@ void worker_unlink(struct vworker *w);
 int workers_alive(void);
 
 /* users.c */
+#define USERS_MAX_COST 3 /* of a start */
 void users_submit(void);
 void users_change(void);
+void users_heal(void); /* resumes all that is paused or held */
 
 /* driver.c */
 void driver_begin(void);

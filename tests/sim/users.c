@@ -43,7 +43,7 @@ is_final(const struct mtask *t)
 static bool
 is_held(const struct mtask *t)
 {
-    return m_waits(t) && (t->held || t->state == ER_TASK_PAUSED);
+    return is_open(t) && (t->held || t->state == ER_TASK_PAUSED);
 }
 
 static bool
@@ -120,6 +120,7 @@ new_task(void)
         .expires_at = chance(10) ? wall() + rnd_span(10 * MIN) : ER_NEVER,
         .on_lost = one_in(2) ? ER_ON_LOST_RUN : (enum er_on_lost)rnd(3),
         .held = chance(3),
+        .cost = one_in(4) ? 1 + (int64_t)rnd(USERS_MAX_COST) : 0,
     };
     return row;
 }
@@ -166,8 +167,9 @@ on_changed(struct er_change_request *c, int rc)
 {
     struct change *ch = (struct change *)(void *)c;
     bool here = ch->life == sim.life && !sim.tearing && rc == 0;
-    if (here && c->kind == ER_CHANGE_REQUEUE && ch->row.status == 0) {
-        check_asked_requeue(ch->row.id, ch->row.attempt, c->hold);
+    bool put_back = c->kind == ER_CHANGE_REQUEUE || c->free_slot;
+    if (here && ch->row.status == 0 && ch->row.attempt > 0) {
+        judge_asked(ch->row.id, ch->row.attempt, put_back);
     }
     er_arena_free(&c->arena);
     free(ch);
@@ -182,6 +184,8 @@ plan_edit(struct er_edit *e)
     e->retries = (int)rnd(4);
     e->queue = one_in(3) ? queue_name((int)rnd(N_QUEUES)) : NULL;
     e->limit_key = one_in(4) ? key_name(1 + (int)rnd(N_KEYS - 1)) : NULL;
+    e->has_cost = one_in(5);
+    e->cost = 1 + (int64_t)rnd(USERS_MAX_COST);
     e->has_run_at = one_in(3);
     e->run_at = one_in(3) ? ER_NEVER : wall() + rnd_span(5 * MIN);
     e->run_at_fixed = one_in(2);
@@ -194,7 +198,7 @@ post_change(enum er_change_kind kind, const struct mtask *t)
         return;
     }
     struct change *ch = calloc(1, sizeof *ch);
-    ch->row.id = one_in(200) ? model.now.last + 1000 : t->id;
+    ch->row.id = one_in(200) && !sim.calm ? model.now.last + 1000 : t->id;
     ch->life = sim.life;
     ch->c.kind = kind;
     ch->c.rows = &ch->row;
@@ -202,6 +206,7 @@ post_change(enum er_change_kind kind, const struct mtask *t)
     ch->c.reason = "asked";
     ch->c.by = "someone";
     ch->c.hold = one_in(4);
+    ch->c.free_slot = kind == ER_CHANGE_PAUSE && one_in(3);
     ch->c.done = on_changed;
     if (kind == ER_CHANGE_EDIT) {
         plan_edit(&ch->c.edit);
@@ -210,78 +215,225 @@ post_change(enum er_change_kind kind, const struct mtask *t)
     er_engine_change(sim.e, &ch->c);
 }
 
-struct queue_put {
-    struct er_op op;
-    struct er_queue queue;
-    int64_t life;
-    bool remove;
+/* ---- settings ---- */
+
+static const struct er_rate rates[] = {
+    {.n = 60, .per_for = MIN, .burst = 1},
+    {.n = 3, .per_for = 10 * SEC, .burst = 1, .starts = true},
+    {.n = 20, .per_for = MIN, .burst = 5},
+    {.n = 5, .per_for = SEC, .burst = 5, .starts = true},
 };
 
-static int
-run_queue_put(struct er_op *op, struct er_store *s, er_usec now)
+/* A put or removal of the settings of one gate. */
+struct put {
+    struct er_op op;
+    int64_t life;
+    int gate; /* see gate_queue */
+    bool remove, paused;
+    int concurrency;
+    int64_t size;
+    struct er_rate rates[ER_MAX_RATES];
+    size_t n_rates;
+    char json[40];
+};
+
+static struct er_queue
+queue_of(const struct put *p)
 {
-    struct queue_put *p = (struct queue_put *)(void *)op;
-    return p->remove ? er_store_queue_remove(s, now, p->queue.name)
-                     : er_store_queue_put(s, now, &p->queue);
+    struct er_queue q = {.name = queue_name(p->gate),
+                         .concurrency = p->concurrency,
+                         .size = p->size,
+                         .paused = p->paused,
+                         .n_rates = p->n_rates};
+    memcpy(q.rates, p->rates, sizeof q.rates);
+    return q;
+}
+
+static struct er_limit
+limit_of(const struct put *p)
+{
+    struct er_limit l = {.key = key_name(p->gate - gate_key(0)),
+                         .concurrency = p->concurrency,
+                         .n_rates = p->n_rates};
+    memcpy(l.rates, p->rates, sizeof l.rates);
+    return l;
+}
+
+static int
+run_put(struct er_op *op, struct er_store *s, er_usec now)
+{
+    const struct put *p = (const struct put *)(const void *)op;
+    if (p->gate < gate_type(0)) {
+        struct er_queue q = queue_of(p);
+        return p->remove ? er_store_queue_remove(s, now, q.name)
+                         : er_store_queue_put(s, now, &q);
+    }
+    if (p->gate < gate_key(0)) {
+        struct er_type_row row = {type_name(p->gate - gate_type(0)), p->json};
+        return er_store_type_put(s, now, &row);
+    }
+    struct er_limit l = limit_of(p);
+    return p->remove ? er_store_limit_remove(s, now, l.key)
+                     : er_store_limit_put(s, now, &l);
 }
 
 static void
-done_queue_put(struct er_op *op, int rc)
+tell_engine(const struct put *p)
 {
-    struct queue_put *p = (struct queue_put *)(void *)op;
-    if (p->life == sim.life && !sim.tearing && rc == 0) {
-        for (int q = 0; q < N_QUEUES; q++) {
-            if (strcmp(queue_name(q), p->queue.name) == 0) {
-                check_told_queue(q, p->queue.concurrency, p->queue.paused);
-            }
-        }
+    if (p->gate < gate_type(0)) {
+        struct er_queue q = queue_of(p);
         if (p->remove) {
-            er_engine_queue_removed(sim.e, p->queue.name);
+            er_engine_queue_removed(sim.e, q.name);
         } else {
-            er_engine_queue_changed(sim.e, &p->queue);
+            er_engine_queue_changed(sim.e, &q);
         }
+    } else if (p->gate < gate_key(0)) {
+        struct er_type t;
+        er_type_init(&t, type_name(p->gate - gate_type(0)));
+        t.concurrency = p->concurrency;
+        er_engine_type_changed(sim.e, &t);
+    } else if (p->remove) {
+        er_engine_limit_removed(sim.e, key_name(p->gate - gate_key(0)));
+    } else {
+        struct er_limit l = limit_of(p);
+        er_engine_limit_changed(sim.e, &l);
+    }
+}
+
+static void
+done_put(struct er_op *op, int rc)
+{
+    struct put *p = (struct put *)(void *)op;
+    if (p->life == sim.life && !sim.tearing && rc == 0) {
+        limits_told(p->gate, p->concurrency, p->paused);
+        limits_told_rates(p->gate, p->rates, p->n_rates);
+        tell_engine(p);
     }
     free(p);
 }
 
 static void
-change_queue(void)
+change_settings(void)
 {
-    struct queue_put *p = calloc(1, sizeof *p);
-    p->op.run = run_queue_put;
-    p->op.done = done_queue_put;
+    struct put *p = calloc(1, sizeof *p);
+    p->op.run = run_put;
+    p->op.done = done_put;
     p->life = sim.life;
-    p->queue.name = queue_name((int)rnd(N_QUEUES));
-    p->remove = one_in(8);
+    do {
+        p->gate = (int)rnd(N_GATES);
+    } while (p->gate == gate_key(0)); /* no key */
+    bool type = p->gate >= gate_type(0) && p->gate < gate_key(0);
+    p->remove = !type && one_in(6);
     if (!p->remove) {
-        p->queue.concurrency = one_in(3) ? 0 : 1 + (int)rnd(3);
-        p->queue.size = one_in(4) ? 5 + (int64_t)rnd(20) : 0;
-        p->queue.paused = one_in(5);
+        p->concurrency = one_in(3) ? 0 : 1 + (int)rnd(3);
+        p->size = p->gate < gate_type(0) && one_in(4) ? 5 + (int64_t)rnd(20) : 0;
+        p->paused = p->gate < gate_type(0) && one_in(6);
+        p->n_rates = !type && one_in(3) ? 1 + rnd(2) : 0;
+        for (size_t i = 0; i < p->n_rates; i++) {
+            p->rates[i] = rates[rnd(sizeof rates / sizeof *rates)];
+        }
     }
-    sim_note("queue %s %d %lld %d", p->queue.name, p->queue.concurrency,
-             (long long)p->queue.size, p->queue.paused);
+    if (p->concurrency > 0) {
+        (void)snprintf(p->json, sizeof p->json, "{\"concurrency\":%d}", p->concurrency);
+    } else {
+        (void)snprintf(p->json, sizeof p->json, "{}");
+    }
+    sim_note("settings of %d: %d %lld %d %zu%s", p->gate, p->concurrency,
+             (long long)p->size, p->paused, p->n_rates, p->remove ? " gone" : "");
     er_engine_post(sim.e, &p->op);
+}
+
+/* ---- switches ---- */
+
+struct toggle {
+    struct er_pause_request p;
+    int64_t life;
+    int queue; /* -1 = everything */
+};
+
+static void
+on_toggled(struct er_pause_request *p, int rc)
+{
+    struct toggle *s = (struct toggle *)(void *)p;
+    if (s->life == sim.life && !sim.tearing && rc == 0) {
+        if (s->queue < 0) {
+            limits_told_all_paused(p->paused);
+        } else {
+            limits_told(gate_queue(s->queue), p->settings.concurrency, p->paused);
+            limits_told_rates(gate_queue(s->queue), p->settings.rates,
+                              p->settings.n_rates);
+        }
+        for (int i = 0; i < model.now.n && p->free_slot; i++) {
+            const struct mtask *t = &model.tasks[i];
+            if (t->session != 0 && (s->queue < 0 || s->queue == t->queue)) {
+                judge_asked(t->id, t->attempt, true);
+            }
+        }
+    }
+    free(s);
+}
+
+static void
+toggle(int queue, bool paused, bool free_slot)
+{
+    struct toggle *s = calloc(1, sizeof *s);
+    s->life = sim.life;
+    s->queue = queue;
+    s->p.queue = queue < 0 ? NULL : queue_name(queue);
+    s->p.paused = paused;
+    s->p.free_slot = free_slot;
+    s->p.done = on_toggled;
+    sim_note("%s %d%s", paused ? "pause" : "resume", queue, free_slot ? " freely" : "");
+    er_engine_pause(sim.e, &s->p);
+}
+
+static void
+change_switch(void)
+{
+    int queue = one_in(3) ? -1 : (int)rnd(N_QUEUES);
+    bool is = queue < 0 ? model.now.all_paused : model.now.gates[queue].paused;
+    toggle(queue, one_in(8) ? is : !is && one_in(2), one_in(3));
+}
+
+void
+users_heal(void)
+{
+    for (int i = 0; i < model.now.n; i++) {
+        const struct mtask *t = &model.tasks[i];
+        if (is_open(t) && (t->held || t->state == ER_TASK_PAUSED)) {
+            post_change(ER_CHANGE_RESUME, t);
+        }
+    }
+    for (int q = -1; q < N_QUEUES; q++) {
+        if (q < 0 ? model.now.all_paused : model.now.gates[q].paused) {
+            toggle(q, false, false);
+        }
+    }
 }
 
 void
 users_change(void)
 {
     uint64_t dice = rnd(100);
-    if (dice < 16) {
+    if (dice < 14) {
         post_change(ER_CHANGE_CANCEL, some_task(one_in(10) ? is_any : is_open));
     } else if (dice < 26) {
-        post_change(ER_CHANGE_PAUSE, some_task(one_in(10) ? is_any : m_waits));
+        post_change(ER_CHANGE_PAUSE, some_task(one_in(10)  ? is_any
+                                               : one_in(2) ? m_waits
+                                                           : is_running));
     } else if (dice < 44) {
         post_change(ER_CHANGE_RESUME, some_task(one_in(5) ? is_any : is_held));
     } else if (dice < 56) {
         post_change(ER_CHANGE_RETRY, some_task(one_in(10) ? is_any : is_final));
     } else if (dice < 62) {
         post_change(ER_CHANGE_REMOVE, some_task(one_in(10) ? is_any : is_final));
-    } else if (dice < 78) {
+    } else if (dice < 75) {
         post_change(ER_CHANGE_EDIT, some_task(one_in(10) ? is_any : m_waits));
-    } else if (dice < 90) {
+    } else if (dice < 82) {
         post_change(ER_CHANGE_REQUEUE, some_task(one_in(10) ? is_any : is_running));
+    } else if (dice < 88) {
+        change_switch();
     } else {
-        change_queue();
+        change_settings();
     }
 }

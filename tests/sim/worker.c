@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "sim.h"
+#include "model.h"
 
 #define GIVE_BACK_AFTER (100 * MS)
 
@@ -106,14 +106,33 @@ spawn(struct try *t)
     t->phase = TRY_RUNS;
     t->tree = t->log = true;
     t->at = sim.mono + how_long();
+    t->steps = one_in(8) ? 1 + (int)rnd(6) : 0;
     sim_note("spawn %lld/%d", (long long)t->task, t->attempt);
     soon(&sim.workers[t->worker]);
+}
+
+/* It has worked off one more of its items. */
+static void
+end_item(struct try *t)
+{
+    unsigned bit = 1u << rnd(16);
+    t->steps--;
+    t->items |= bit;
+    t->items_bad = one_in(12) ? t->items_bad | bit : t->items_bad & ~bit;
+    t->at = sim.mono + rnd_span(2 * SEC);
+    if (t->worker >= 0) {
+        soon(&sim.workers[t->worker]);
+    }
 }
 
 /* What was to happen to an attempt happens. */
 static void
 advance(struct try *t)
 {
+    if (t->phase == TRY_RUNS && t->steps > 0 && !t->requeue_told && !t->cancel_told) {
+        end_item(t);
+        return;
+    }
     if (t->phase == TRY_RUNS) {
         enum try_end end = t->will;
         if (t->requeue_told || t->cancel_told) {
@@ -142,6 +161,22 @@ own_try(const struct vworker *w, const json_t *o)
                     (int)json_integer_value(json_object_get(o, "attempt")), w->session);
 }
 
+/* The run line brings the latest checkpoint that was stored. */
+static void
+check_order(struct try *t, const json_t *o)
+{
+    const struct mtask *m = m_there(t->task);
+    const json_t *c = json_object_get(o, "checkpoint");
+    int at =
+        json_is_object(c) ? (int)json_integer_value(json_object_get(c, "at")) + 1 : 0;
+    t->checkpoint = at;
+    if (m && m->attempt == t->attempt && m->session == t->session &&
+        m->checkpoint != at) {
+        sim_fail("attempt %d of task %lld begins at checkpoint %d, stored is %d",
+                 t->attempt, (long long)t->task, at, m->checkpoint);
+    }
+}
+
 static void
 take_run(struct vworker *w, const json_t *o)
 {
@@ -158,6 +193,7 @@ take_run(struct vworker *w, const json_t *o)
     t->told_at = sim.mono;
     t->at = sim.mono + (er_usec)rnd(3 * MS);
     plan(t);
+    check_order(t, o);
 }
 
 static void
@@ -177,6 +213,55 @@ take_cancel(struct vworker *w, const json_t *o)
         t->at = at < t->at ? at : t->at;
     } else { /* it was on its way out */
         end_try(t, t->will);
+    }
+}
+
+static void
+take_pause(struct vworker *w, const json_t *o)
+{
+    struct try *t = own_try(w, o);
+    if (t && t->phase == TRY_TOLD) {
+        t->requeue_told = true;
+        end_try(t, END_UNSPAWNED);
+    } else if (t && t->phase == TRY_RUNS && !t->stopped && !t->cancel_told &&
+               !t->requeue_told) {
+        t->stopped = true;
+        t->left = t->at - sim.mono;
+        t->at = ER_NEVER;
+        sim_note("stop %lld/%d", (long long)t->task, t->attempt);
+        soon(w);
+    }
+}
+
+static void
+take_resume(struct vworker *w, const json_t *o)
+{
+    struct try *t = own_try(w, o);
+    if (t && t->phase == TRY_RUNS && t->stopped) {
+        t->stopped = false;
+        t->at = t->at == ER_NEVER ? sim.mono + t->left : t->at;
+        sim_note("go on %lld/%d", (long long)t->task, t->attempt);
+        soon(w);
+    }
+}
+
+/* The names of items that are done: those that the store has. */
+static void
+take_given(const json_t *o)
+{
+    const struct mtask *t = m_there(json_integer_value(json_object_get(o, "task")));
+    const char *text = json_string_value(json_object_get(o, "text"));
+    unsigned done = 0;
+    if (strcmp(json_string_value(json_object_get(o, "env")), "ERRAND_ITEMS_DONE") != 0) {
+        return;
+    }
+    for (; *text; text = strchr(text, '\n') + 1) {
+        done |= 1u << atoi(text + 1);
+    }
+    bool its = t && t->attempt == (int)json_integer_value(json_object_get(o, "attempt"));
+    if (its && t->session != 0 && done != t->items_done) {
+        sim_fail("task %lld is told of the items %x, done are %x", (long long)t->id, done,
+                 t->items_done);
     }
 }
 
@@ -204,11 +289,17 @@ take_line(struct vworker *w, const char *line, size_t n)
         take_run(w, v);
     } else if (strcmp(kind, "cancel") == 0) {
         take_cancel(w, v);
+    } else if (strcmp(kind, "pause") == 0) {
+        take_pause(w, v);
+    } else if (strcmp(kind, "resume") == 0) {
+        take_resume(w, v);
+    } else if (strcmp(kind, "given") == 0) {
+        take_given(v);
     } else if (strcmp(kind, "drop") == 0) {
         take_drop(w, v);
     } else if (strcmp(kind, "slots") == 0) {
         w->slots = (int)json_integer_value(v);
-    } else if (strcmp(kind, "welcome") != 0 && strcmp(kind, "given") != 0) {
+    } else if (strcmp(kind, "welcome") != 0) {
         sim_fail("a worker is told '%s'", kind);
     }
     json_decref(o);
@@ -306,7 +397,8 @@ attach(struct vworker *w)
             struct er_held h = {.task = t->task,
                                 .attempt = t->attempt,
                                 .pid = 7,
-                                .started_at = t->log ? t->started_at : ER_NEVER};
+                                .started_at = t->log ? t->started_at : ER_NEVER,
+                                .paused = t->stopped};
             if (t->phase == TRY_ENDED) {
                 owed[hello.n_owed++] = h;
             } else {
@@ -365,12 +457,32 @@ take_back(struct vworker *w, er_usec again)
 {
     for (int i = 0; i < sim.n_tries; i++) {
         struct try *t = &sim.tries[i];
-        if (t->phase == TRY_ENDED && t->worker == place(w)) {
+        if (t->phase != TRY_FREE && t->worker == place(w)) {
             t->under_way = false;
+            t->items_sent = 0;
+            t->checkpoint_sent = 0;
+            t->stopped_sent = t->stopped_said;
         }
     }
     w->report_no = 0;
     w->report_at = sim.mono + again;
+}
+
+/* What the daemon has taken is on disk. */
+static void
+check_taken(const struct try *t)
+{
+    const struct mtask *m = m_there(t->task);
+    if (!m || m->attempt != t->attempt || m->session != t->session) {
+        return; /* not its any more */
+    }
+    if ((t->items_sent & ~(m->items_done | m->items_failed)) != 0) {
+        sim_fail("items of task %lld were taken and are not stored", (long long)t->task);
+    }
+    if (t->checkpoint_sent && m->checkpoint != t->checkpoint_sent) {
+        sim_fail("checkpoint %d of task %lld was taken, stored is %d", t->checkpoint_sent,
+                 (long long)t->task, m->checkpoint);
+    }
 }
 
 static void
@@ -391,7 +503,15 @@ on_reported(void *ctx, int rc, const struct er_held *lost, size_t n_lost)
     }
     for (int i = 0; i < sim.n_tries; i++) {
         struct try *t = &sim.tries[i];
-        if (t->phase == TRY_ENDED && t->worker == place(w) && t->under_way) {
+        if (t->phase == TRY_FREE || t->worker != place(w)) {
+            continue;
+        }
+        check_taken(t);
+        t->items &= ~t->items_sent;
+        t->items_sent = 0;
+        t->stopped_said = t->stopped_sent;
+        t->checkpoint_sent = 0;
+        if (t->phase == TRY_ENDED && t->under_way) {
             try_free(t);
         }
     }
@@ -421,31 +541,88 @@ say(struct vworker *w, const char *text)
 }
 
 static bool
-say_one(struct vworker *w, struct try *t)
+say_items(struct vworker *w, struct try *t)
 {
     bool ok = true;
-    char *json = NULL;
-    if (t->phase == TRY_RUNS && !t->said_start) {
-        json = er_xasprintf("{\"started\":{\"task\":%lld,\"attempt\":%d,\"pid\":7,"
-                            "\"started_at\":\"2026-01-01T00:00:00Z\"}}",
-                            (long long)t->task, t->attempt);
-        t->said_start = true;
-        ok = say(w, json);
-    } else if (t->phase == TRY_RUNS && chance(30)) {
-        json = er_xasprintf("{\"progress\":{\"task\":%lld,\"attempt\":%d,\"progress\":"
-                            "{\"percent\":%d},\"checkpoint\":{\"at\":%d}}}",
-                            (long long)t->task, t->attempt, (int)rnd(100), (int)rnd(9));
-        ok = say(w, json);
-    } else if (t->phase == TRY_ENDED && !t->under_way) {
-        char *end = try_report(t);
-        json = er_xasprintf("{\"finished\":%s}", end);
-        er_free(end);
-        t->told_last = wall();
-        t->under_way = true;
-        ok = say(w, json);
+    for (unsigned i = 0; i < 16 && ok; i++) {
+        if (t->items & (1u << i)) {
+            char *json = er_xasprintf("{\"item\":{\"task\":%lld,\"attempt\":%d,\"name\":"
+                                      "\"i%u\",\"failed\":%s}}",
+                                      (long long)t->task, t->attempt, i,
+                                      t->items_bad & (1u << i) ? "true" : "false");
+            t->items_sent |= 1u << i;
+            ok = say(w, json);
+            er_free(json);
+        }
     }
+    return ok;
+}
+
+static bool
+say_state(struct vworker *w, struct try *t)
+{
+    char *json =
+        er_xasprintf("{\"%s\":{\"task\":%lld,\"attempt\":%d}}",
+                     t->stopped ? "paused" : "resumed", (long long)t->task, t->attempt);
+    t->stopped_sent = t->stopped;
+    bool ok = say(w, json);
     er_free(json);
     return ok;
+}
+
+static bool
+say_progress(struct vworker *w, struct try *t)
+{
+    t->checkpoint++;
+    char *json =
+        er_xasprintf("{\"progress\":{\"task\":%lld,\"attempt\":%d,\"progress\":"
+                     "{\"percent\":%d},\"checkpoint\":{\"at\":%d}}}",
+                     (long long)t->task, t->attempt, (int)rnd(100), t->checkpoint - 1);
+    t->checkpoint_sent = t->checkpoint;
+    bool ok = say(w, json);
+    er_free(json);
+    return ok;
+}
+
+static bool
+say_start(struct vworker *w, struct try *t)
+{
+    char *json = er_xasprintf("{\"started\":{\"task\":%lld,\"attempt\":%d,\"pid\":7,"
+                              "\"started_at\":\"2026-01-01T00:00:00Z\"}}",
+                              (long long)t->task, t->attempt);
+    t->said_start = true;
+    bool ok = say(w, json);
+    er_free(json);
+    return ok;
+}
+
+static bool
+say_end(struct vworker *w, struct try *t)
+{
+    char *end = try_report(t);
+    char *json = er_xasprintf("{\"finished\":%s}", end);
+    er_free(end);
+    t->told_last = wall();
+    t->under_way = true;
+    bool ok = say(w, json);
+    er_free(json);
+    return ok;
+}
+
+static bool
+say_one(struct vworker *w, struct try *t)
+{
+    if (t->phase == TRY_TOLD) {
+        return true;
+    }
+    bool ok = true;
+    if (t->phase == TRY_RUNS) {
+        ok = t->said_start || say_start(w, t);
+        ok = ok && (t->stopped == t->stopped_said || say_state(w, t));
+        ok = ok && (!chance(30) || say_progress(w, t));
+    }
+    ok = ok && say_items(w, t);
+    return ok && (t->phase != TRY_ENDED || say_end(w, t));
 }
 
 static bool
@@ -453,8 +630,10 @@ has_to_report(const struct vworker *w)
 {
     for (int i = 0; i < sim.n_tries; i++) {
         const struct try *t = &sim.tries[i];
-        if (t->worker == place(w) && ((t->phase == TRY_ENDED && !t->under_way) ||
-                                      (t->phase == TRY_RUNS && !t->said_start))) {
+        if (t->worker == place(w) &&
+            (t->phase == TRY_ENDED ||
+             (t->phase == TRY_RUNS &&
+              (!t->said_start || t->items || t->stopped != t->stopped_said)))) {
             return true;
         }
     }
