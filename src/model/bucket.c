@@ -3,6 +3,13 @@
 
 #include "base/error.h"
 
+er_usec
+er_bucket_span(const struct er_rate *r)
+{
+    er_usec margin = r->per_for / 20;
+    return r->per_for + (margin < ER_BUCKET_MARGIN ? margin : ER_BUCKET_MARGIN);
+}
+
 void
 er_bucket_init(struct er_bucket *b, er_usec now)
 {
@@ -20,7 +27,7 @@ er_bucket_need(const struct er_rate *r, int64_t cost)
 static er_bucket_parts
 parts(const struct er_rate *r, int64_t n)
 {
-    return (er_bucket_parts)n * r->per_for;
+    return (er_bucket_parts)n * er_bucket_span(r);
 }
 
 static void
@@ -76,5 +83,5 @@ er_bucket_opens_at(const struct er_bucket *b, const struct er_rate *r, int64_t n
 double
 er_bucket_level(const struct er_bucket *b, const struct er_rate *r)
 {
-    return (double)b->level / (double)r->per_for;
+    return (double)b->level / (double)er_bucket_span(r);
 }

@@ -2,7 +2,9 @@
 /* A token bucket: what a rate (model/rate.h) has left. Pure: the time is handed in, from a
  * clock that never goes back. Any thread.
  *
- * It fills by rate.n in every rate.per_for and holds rate.burst, or what is `wanted` from it
+ * It fills by rate.n in rate.per_for and ER_BUCKET_MARGIN (at most a twentieth of the span):
+ * tokens are counted when a task is claimed, and whoever set the rate counts when it has
+ * started, which takes now more, now less. It holds rate.burst, or what is `wanted` from it
  * at once when that is more. It counts in whole parts of a token, so that nothing is rounded:
  * it holds what was asked for at the very microsecond that er_bucket_opens_at has named. */
 #ifndef ER_MODEL_BUCKET_H
@@ -13,13 +15,17 @@
 #include "base/clock.h"
 #include "model/rate.h"
 
+#define ER_BUCKET_MARGIN (50 * ER_USEC_PER_MS)
+
 __extension__ typedef __int128 er_bucket_parts;
 
 struct er_bucket {
-    er_bucket_parts level; /* tokens x rate.per_for */
+    er_bucket_parts level; /* tokens x er_bucket_span */
     er_usec at;            /* when it held that */
 };
 
+/* In which it fills by rate.n: the rate's span and the margin. */
+er_usec er_bucket_span(const struct er_rate *r);
 /* An empty bucket. */
 void er_bucket_init(struct er_bucket *b, er_usec now);
 /* What one start takes: its cost, or 1 of a rate that counts starts. */

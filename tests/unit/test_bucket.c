@@ -40,12 +40,23 @@ bucket__begins_empty_and_fills_evenly(void **state)
     struct er_rate r = rate("60/1m");
     struct er_bucket b;
     er_bucket_init(&b, 5 * S);
+    const er_usec one = (M + ER_BUCKET_MARGIN) / 60 + 1; /* rounded up */
     assert_false(take(&b, &r, 1, 5 * S));
-    assert_int_equal(er_bucket_opens_at(&b, &r, 1), 6 * S);
-    assert_false(take(&b, &r, 1, 6 * S - 1));
-    assert_true(take(&b, &r, 1, 6 * S));
-    assert_false(take(&b, &r, 1, 6 * S));
-    assert_true(take(&b, &r, 1, 7 * S));
+    assert_int_equal(er_bucket_opens_at(&b, &r, 1), 5 * S + one);
+    assert_false(take(&b, &r, 1, 5 * S + one - 1));
+    assert_true(take(&b, &r, 1, 5 * S + one));
+    assert_false(take(&b, &r, 1, 5 * S + one));
+    assert_true(take(&b, &r, 1, 5 * S + 2 * one));
+}
+
+static void
+bucket__leaves_a_margin_of_a_twentieth_at_most(void **state)
+{
+    (void)state;
+    struct er_rate minute = rate("60/1m"), second = rate("9/1s"), less = rate("1/100ms");
+    assert_int_equal(er_bucket_span(&minute), M + 50 * MS);
+    assert_int_equal(er_bucket_span(&second), S + 50 * MS);
+    assert_int_equal(er_bucket_span(&less), 105 * MS);
 }
 
 static void
@@ -72,7 +83,7 @@ bucket__holds_what_is_wanted_from_it(void **state)
     er_bucket_fill(&b, &r, 7, 10 * S);
     assert_true(er_bucket_has(&b, &r, 7));
     assert_false(er_bucket_has(&b, &r, 8));
-    assert_int_equal(er_bucket_opens_at(&b, &r, 8), 10 * S + 100 * MS);
+    assert_int_equal(er_bucket_opens_at(&b, &r, 8), 10 * S + 105 * MS);
     er_bucket_fill(&b, &r, 0, 10 * S); /* nobody wants so much any more */
     assert_true(er_bucket_has(&b, &r, 2));
     assert_false(er_bucket_has(&b, &r, 3));
@@ -86,7 +97,7 @@ bucket__does_not_run_backwards(void **state)
     struct er_bucket b;
     er_bucket_init(&b, 10 * S);
     er_bucket_fill(&b, &r, 0, 9 * S);
-    assert_int_equal(er_bucket_opens_at(&b, &r, 1), 11 * S);
+    assert_int_equal(er_bucket_opens_at(&b, &r, 1), 11 * S + 50 * MS);
 }
 
 static void
@@ -121,7 +132,8 @@ bounds__overflow_nothing(void **state)
     struct er_bucket b;
     er_bucket_init(&b, 0);
     assert_int_equal(er_bucket_opens_at(&b, &slow, 1000000000), ER_NEVER);
-    assert_int_equal(er_bucket_opens_at(&b, &slow, 1), INT64_C(365) * 86400 * S);
+    assert_int_equal(er_bucket_opens_at(&b, &slow, 1),
+                     INT64_C(365) * 86400 * S + 50 * MS);
     er_bucket_fill(&b, &fast, 0, ER_NEVER - 1);
     assert_true(er_bucket_level(&b, &fast) == 1e9);
 }
@@ -163,6 +175,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bucket__begins_empty_and_fills_evenly),
+        cmocka_unit_test(bucket__leaves_a_margin_of_a_twentieth_at_most),
         cmocka_unit_test(bucket__holds_its_burst_and_no_more),
         cmocka_unit_test(bucket__holds_what_is_wanted_from_it),
         cmocka_unit_test(bucket__does_not_run_backwards),
