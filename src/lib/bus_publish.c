@@ -58,7 +58,7 @@ leave_out(struct er_bus_sub *sub, int64_t seq)
         }
     }
     er_lock_take(&sub->lock);
-    sub->spill.from = sub->spill.from ? sub->spill.from : seq;
+    sub->spill.from = seq; /* the first since the ring was opened */
     shut(sub, ER_BUS_SHUT_FACTS, seq, &wake);
     er_lock_give(&sub->lock);
     if (wake) {

@@ -537,6 +537,54 @@ bus__samples_and_facts_keep_their_order_through_a_full_buffer(void **state)
     assert_true(samples >= 100 && samples < 2000);
 }
 
+/* The same, published together, and for one that does not want all facts between. */
+static void
+bus__samples_keep_their_place_also_between_facts_of_others(void **state)
+{
+    struct test *t = *state;
+    struct er_bus_sub *sub =
+        subscribe(t, (struct er_bus_subscription){
+                         .way = ER_BUS_PULL, .buffer = 32768, .filter = {.task = 1}});
+    struct er_bus_sub *all = puller(t, ER_BUS_BUFFER_MIN);
+    for (int64_t i = 1; i <= 5000; i++) {
+        int64_t seq = t->f.last + 1, other = seq + 1;
+        char name[16];
+        snprintf(name, sizeof name, "s%d", (int)(i % 50));
+        struct er_bus_event evs[4] = {
+            {.name = name, .kind = ER_BUS_SAMPLE, .task = 1, .data = &seq, .len = 8},
+            {.name = "fact", .kind = ER_BUS_FACT, .seq = seq, .task = 2},
+            {.name = "after", .kind = ER_BUS_SAMPLE, .task = 1, .data = &other, .len = 8},
+            {.name = "fact",
+             .kind = ER_BUS_FACT,
+             .seq = other,
+             .task = 1,
+             .data = &other,
+             .len = 8}};
+        t->f.last = other;
+        t->f.task_of[seq] = 2;
+        t->f.task_of[other] = 1;
+        assert_int_equal(er_bus_publish_many(t->f.bus, evs, 4), 0);
+    }
+    assert_int_equal(pull_all(sub, &t->got), 0);
+    int64_t last = 0, facts = 0;
+    for (int i = 0; i < t->got.n; i++) {
+        int64_t at = t->got.ev[i].value * 2 + (t->got.ev[i].kind == ER_BUS_FACT);
+        assert_true(at > last);
+        last = at;
+        facts += t->got.ev[i].kind == ER_BUS_FACT;
+    }
+    assert_int_equal(facts, 5000);
+    t->got.n =
+        0; /* "after" comes behind the fact before it, and before the one behind it */
+    assert_int_equal(pull_all(all, &t->got), 0);
+    for (int i = 0; i < t->got.n; i++) {
+        if (strcmp(t->got.ev[i].name, "after") == 0 && i > 20) {
+            assert_int_equal(t->got.ev[i - 1].seq, t->got.ev[i].value - 1);
+            assert_int_equal(t->got.ev[i + 1].seq, t->got.ev[i].value);
+        }
+    }
+}
+
 static void
 bus__facts_that_are_gone_are_told_as_a_gap(void **state)
 {
@@ -671,6 +719,37 @@ bus__resumes_also_over_facts_of_another_process(void **state)
     assert_int_equal(t->got.ev[0].seq, 51);
 }
 
+static struct er_bus_sub *late;
+
+/* Publishes a fact, which is delivered when this callback has returned, and subscribes. */
+static void
+publish_and_subscribe(void *ctx, struct er_bus_sub *sub, const struct er_bus_event *ev)
+{
+    struct test *t = ctx;
+    (void)sub;
+    if (ev->seq == 1) {
+        assert_int_equal(fixture_fact(&t->f, 1), 0);
+        late = subscribe(
+            t, (struct er_bus_subscription){.way = ER_BUS_PULL, .resume = true});
+    }
+}
+
+static void
+bus__a_fact_that_comes_on_both_ways_is_given_once(void **state)
+{
+    struct test *t = *state;
+    subscribe(t, (struct er_bus_subscription){
+                     .way = ER_BUS_INLINE, .fn = publish_and_subscribe, .ctx = t});
+    assert_int_equal(fixture_fact(&t->f, 1), 0);
+    assert_int_equal(fixture_fact(&t->f, 1), 0);
+    struct er_bus_stats s;
+    er_bus_sub_stats(late, &s);
+    assert_int_equal(s.published, 2); /* the second is in its buffer, and in the store */
+    assert_int_equal(pull_all(late, &t->got), 0);
+    assert_int_equal(t->got.n, 3);
+    expect_facts(&t->got, 0, 1, 3);
+}
+
 static void
 bus__resuming_behind_what_is_gone_begins_with_a_gap(void **state)
 {
@@ -731,6 +810,30 @@ bus__a_cursor_goes_on_where_its_subscriber_was(void **state)
     int saves = t->f.saves;
     assert_int_equal(er_bus_save(sub), 0); /* nothing new: nothing is written */
     assert_int_equal(t->f.saves, saves);
+}
+
+static void
+end_at_three(void *ctx, struct er_bus_sub *sub, const struct er_bus_event *ev)
+{
+    struct test *t = ctx;
+    got_add(&t->got, ev);
+    if (ev->seq == 3) {
+        assert_int_equal(er_bus_unsubscribe(sub), 0);
+    }
+}
+
+static void
+bus__a_cursor_is_saved_when_its_subscriber_ends_itself(void **state)
+{
+    struct test *t = *state;
+    struct er_bus_sub *sub = subscribe(
+        t, (struct er_bus_subscription){
+               .way = ER_BUS_TURN, .fn = end_at_three, .ctx = t, .cursor = "mine"});
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(fixture_fact(&t->f, 1), 0);
+    }
+    assert_int_equal(er_bus_turn(sub, 0), 3);
+    assert_int_equal(t->f.cursor_seq, 3);
 }
 
 static void
@@ -929,15 +1032,18 @@ main(void)
         CASE(bus__facts_that_found_no_place_are_read_again),
         CASE(bus__facts_read_again_are_filtered),
         CASE(bus__samples_and_facts_keep_their_order_through_a_full_buffer),
+        CASE(bus__samples_keep_their_place_also_between_facts_of_others),
         CASE(bus__facts_that_are_gone_are_told_as_a_gap),
         CASE(bus__facts_that_go_while_they_are_read_are_a_gap_too),
         CASE(bus__without_a_source_what_was_left_out_is_a_gap),
         CASE(bus__a_failing_source_is_asked_again_and_nothing_is_lost),
         CASE(bus__resumes_behind_a_number),
         CASE(bus__resumes_also_over_facts_of_another_process),
+        CASE(bus__a_fact_that_comes_on_both_ways_is_given_once),
         CASE(bus__resuming_behind_what_is_gone_begins_with_a_gap),
         CASE(bus__a_subscriber_to_samples_resumes_nothing),
         CASE(bus__a_cursor_goes_on_where_its_subscriber_was),
+        CASE(bus__a_cursor_is_saved_when_its_subscriber_ends_itself),
         CASE(bus__a_new_cursor_may_begin_at_a_number),
         CASE(bus__a_cursor_has_one_subscriber),
         CASE(bus__a_cursor_that_cannot_be_saved_is_saved_later),
