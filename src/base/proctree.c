@@ -6,13 +6,21 @@
  *
  * Races, and what is done about them:
  * - A process that is just between fork and exec has its parent's environment; one within
- *   exec has for a moment none: an empty environment is read again a few times.
+ *   exec has for a moment none (and on a loaded machine that moment may be long): it is
+ *   told from one that was started without any by the kernel's pointers to it, and looked
+ *   at until it has one.
  * - A process that appears behind the reader's back is found by the next pass: killing
  *   goes on until a pass finds nothing, and, after anything was killed, a second one too.
  * - Stopping is the same with SIGSTOP. A process that forks while it is signalled has its
  *   child stopped by the next look; one that sleeps in the kernel (a vfork whose child is
  *   stopped, a dead mount) counts as stopped when the signal waits for it: it comes to the
  *   stop before it comes to its program.
+ * - A chain of processes each of which makes the next and ends is faster than a pass with
+ *   signals after it, and one that lives for less than the reading of a list of pids takes
+ *   is gone when its turn comes, its heirs not in the list. So /proc is read a few entries
+ *   at a time: it gives them in the order of pids, with those that were born meanwhile, so
+ *   that the living end of the chain is ahead until it is met. And it is signalled when it is
+ *   met. (Where pids begin anew just then, it is the next pass that meets it.)
  * - A pid that was used again between the finding and the signal: the signal goes to a
  *   pidfd, after the start time was compared through it.
  * Failure modes: /proc cannot be read (ER_EIO), memory (ER_ENOMEM). A process that
@@ -23,7 +31,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,9 +41,15 @@
 #include "base/io.h"
 #include "base/mem.h"
 
-#define COOKIE_NAME  "ERRAND_COOKIE="
+#define COOKIE_NAME "ERRAND_COOKIE="
+/* of a struct linux_dirent64: where its length and its name are, and room for a few */
+#define ENTRY_LEN    16
+#define ENTRY_NAME   19
+#define ENTRIES_SIZE 128
 #define PF_KTHREAD   0x00200000u
+#define PF_EXITING   0x00000004u
 #define ENV_RETRIES  3
+#define EXEC_TRIES   200 /* looks at one that is within exec, a millisecond apart */
 #define WAIT_MS      100 /* for the killed to vanish, in each round */
 #define WAIT_AT_ONCE 64  /* pidfds polled together */
 #define NAP_MOST_MS  16  /* for the signalled to stop, in each round */
@@ -45,14 +58,17 @@ struct proc {
     pid_t pid, ppid, pgrp, session;
     uint64_t start;
     int threads;
-    char state; /* of its first thread */
+    char state;   /* of its first thread */
+    bool in_exec; /* it has no environment yet */
     bool dead, kernel, marked;
 };
 
 struct scan {
     struct proc *procs; /* sorted by pid once complete */
     size_t n, size;
-    int proc_fd; /* /proc */
+    int proc_fd;        /* /proc */
+    pid_t self, parent; /* are never found */
+    int at_once; /* signal to send to what bears the cookie as soon as it is seen; 0 = none */
 };
 
 static int
@@ -92,7 +108,11 @@ read_stat(int proc_fd, pid_t pid, struct proc *out)
                      &state, &ppid, &pgrp, &session, &flags, &threads, &start) != 7) {
         return -1;
     }
+    const char *last =
+        strrchr(p, ' '); /* the exit code; before it the environment's end */
     *out = (struct proc){.pid = pid,
+                         .in_exec = last - p > 2 && strncmp(last - 2, " 0", 2) == 0 &&
+                                    (flags & (PF_EXITING | PF_KTHREAD)) == 0,
                          .ppid = ppid,
                          .pgrp = pgrp,
                          .session = session,
@@ -152,7 +172,8 @@ has_cookie(int proc_fd, pid_t pid, const char *prefix)
 {
     char path[32];
     (void)snprintf(path, sizeof path, "%d/environ", (int)pid);
-    for (int i = 0; i < ENV_RETRIES; i++) {
+    int without = 0;
+    for (int i = 0; i < EXEC_TRIES; i++) {
         int fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
         if (fd < 0) {
             return false;
@@ -160,13 +181,44 @@ has_cookie(int proc_fd, pid_t pid, const char *prefix)
         bool empty;
         bool found = scan_environ(fd, prefix, &empty);
         er_close(&fd);
-        if (found || !empty) {
+        struct proc now;
+        if (found || !empty || read_stat(proc_fd, pid, &now) != 0 || now.dead) {
             return found;
         }
-        (void)sched_yield();
+        if (now.in_exec) {
+            (void)poll(NULL, 0, 1);
+        } else if (without++ == ENV_RETRIES) { /* not one that has just left its exec */
+            return false;
+        }
     }
     return false;
 }
+
+/* ---- signals ---- */
+
+/* A pidfd of the very process that was seen, or -1 when that is gone. */
+static int
+open_seen(int proc_fd, pid_t pid, uint64_t start)
+{
+    int fd = pidfd_open_of(pid);
+    struct proc now;
+    if (fd >= 0 && (read_stat(proc_fd, pid, &now) != 0 || now.start != start)) {
+        er_close(&fd);
+    }
+    return fd;
+}
+
+static void
+signal_one(int proc_fd, pid_t pid, uint64_t start, int sig)
+{
+    int fd = open_seen(proc_fd, pid, start);
+    if (fd >= 0) {
+        (void)syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0);
+        er_close(&fd);
+    }
+}
+
+/* ---- the processes ---- */
 
 static int
 scan_add(struct scan *s, const struct proc *p)
@@ -191,32 +243,47 @@ by_pid(const void *a, const void *b)
     return (x->pid > y->pid) - (x->pid < y->pid);
 }
 
+/* Looks at one entry of /proc: 0 or ER_ENOMEM. */
+static int
+scan_entry(struct scan *s, const char *name, const char *prefix)
+{
+    char *end;
+    long pid = strtol(name, &end, 10);
+    struct proc p;
+    if (*end != '\0' || pid <= 1 || pid == s->self || pid == s->parent ||
+        read_stat(s->proc_fd, (pid_t)pid, &p) != 0) {
+        return 0;
+    }
+    if (prefix && !p.kernel && !p.dead) {
+        p.marked = has_cookie(s->proc_fd, p.pid, prefix);
+    }
+    if (p.marked && s->at_once && (s->at_once != SIGSTOP || p.state != 'T')) {
+        signal_one(s->proc_fd, p.pid, p.start, s->at_once);
+    }
+    return scan_add(s, &p);
+}
+
 /* Reads all processes, and marks those that carry the cookie. */
 static int
 scan_read(struct scan *s, const char *prefix)
 {
-    int dup_fd = fcntl(s->proc_fd, F_DUPFD_CLOEXEC, 0);
-    DIR *dir = dup_fd < 0 ? NULL : fdopendir(dup_fd);
-    if (!dir) {
-        er_close(&dup_fd);
-        return ER_EIO;
-    }
-    pid_t self = getpid(), parent = getppid();
+    struct {
+        _Alignas(8) char bytes[ENTRIES_SIZE];
+    } some;
+    long n;
     int rc = 0;
-    for (struct dirent *e; rc == 0 && (e = readdir(dir)) != NULL;) {
-        char *end;
-        long pid = strtol(e->d_name, &end, 10);
-        struct proc p;
-        if (*end != '\0' || pid <= 1 || pid == self || pid == parent ||
-            read_stat(s->proc_fd, (pid_t)pid, &p) != 0) {
-            continue;
+    while (rc == 0 && (n = syscall(SYS_getdents64, s->proc_fd, some.bytes,
+                                   sizeof some.bytes)) != 0) {
+        if (n < 0) {
+            return ER_EIO;
         }
-        if (prefix && !p.kernel && !p.dead) {
-            p.marked = has_cookie(s->proc_fd, p.pid, prefix);
+        for (long at = 0; rc == 0 && at < n;) {
+            uint16_t len;
+            memcpy(&len, some.bytes + at + ENTRY_LEN, sizeof len);
+            rc = scan_entry(s, some.bytes + at + ENTRY_NAME, prefix);
+            at += len;
         }
-        rc = scan_add(s, &p);
     }
-    (void)closedir(dir);
     if (s->n > 1) {
         qsort(s->procs, s->n, sizeof *s->procs, by_pid);
     }
@@ -350,11 +417,14 @@ tree_add(struct er_proctree *t, const struct proc *p, bool stopped)
     return 0;
 }
 
-int
-er_proctree_find(struct er_proctree *t, const char *cookie_prefix, pid_t root_pid)
+static int
+find(struct er_proctree *t, const char *cookie_prefix, pid_t root_pid, int at_once)
 {
     t->n = 0;
-    struct scan s = {.proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    struct scan s = {.proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                     .self = getpid(),
+                     .parent = getppid(),
+                     .at_once = at_once};
     if (s.proc_fd < 0) {
         return ER_EIO;
     }
@@ -372,6 +442,12 @@ er_proctree_find(struct er_proctree *t, const char *cookie_prefix, pid_t root_pi
     return rc;
 }
 
+int
+er_proctree_find(struct er_proctree *t, const char *cookie_prefix, pid_t root_pid)
+{
+    return find(t, cookie_prefix, root_pid, 0);
+}
+
 void
 er_proctree_fini(struct er_proctree *t)
 {
@@ -381,35 +457,13 @@ er_proctree_fini(struct er_proctree *t)
     *t = (struct er_proctree){0};
 }
 
-/* A pidfd of the very process that was found, or -1 when that is gone. */
-static int
-open_found(const struct er_proctree *t, size_t i, int proc_fd)
-{
-    int fd = pidfd_open_of(t->pids[i]);
-    struct proc now;
-    if (fd >= 0 &&
-        (read_stat(proc_fd, t->pids[i], &now) != 0 || now.start != t->starts[i])) {
-        er_close(&fd);
-    }
-    return fd;
-}
-
-static void
-signal_one(const struct er_proctree *t, size_t i, int proc_fd, int sig)
-{
-    int fd = open_found(t, i, proc_fd);
-    if (fd >= 0) {
-        (void)syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0);
-        er_close(&fd);
-    }
-}
-
 void
 er_proctree_signal(const struct er_proctree *t, int sig)
 {
     int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; proc_fd >= 0 && i < t->n; i++) {
-        signal_one(t, sig == SIGCONT ? t->n - 1 - i : i, proc_fd, sig);
+        size_t at = sig == SIGCONT ? t->n - 1 - i : i;
+        signal_one(proc_fd, t->pids[at], t->starts[at], sig);
     }
     er_close(&proc_fd);
 }
@@ -422,7 +476,7 @@ wait_gone(const struct er_proctree *t)
     int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     nfds_t n = 0;
     for (size_t i = 0; proc_fd >= 0 && i < t->n && n < WAIT_AT_ONCE; i++) {
-        int fd = open_found(t, i, proc_fd);
+        int fd = open_seen(proc_fd, t->pids[i], t->starts[i]);
         if (fd >= 0) {
             fds[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
         }
@@ -453,9 +507,9 @@ er_proctree_kill(const char *cookie_prefix, pid_t root_pid, int tries,
     bool killed = false;
     int rc = 0;
     for (int i = 0; i < tries; i++) {
-        rc = er_proctree_find(&found, cookie_prefix, root_pid);
+        rc = find(&found, cookie_prefix, root_pid, SIGKILL);
         if (rc == 0 && found.n == 0 && killed) {
-            rc = er_proctree_find(&found, cookie_prefix, root_pid);
+            rc = find(&found, cookie_prefix, root_pid, SIGKILL);
         }
         if (rc != 0 || found.n == 0) {
             break;
@@ -479,16 +533,44 @@ er_proctree_kill(const char *cookie_prefix, pid_t root_pid, int tries,
     return rc;
 }
 
+/* SIGSTOP to each thread. A signal to the process is not taken by its other threads when its
+ * first one sleeps in the kernel (vfork), and a second one is not even queued. */
+static void
+stop_threads(int proc_fd, pid_t pid, uint64_t start)
+{
+    char path[32];
+    (void)snprintf(path, sizeof path, "%d/task", (int)pid);
+    int pidfd = open_seen(proc_fd, pid, start);
+    int fd = pidfd < 0 ? -1 : openat(proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        er_close(&fd);
+    }
+    for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
+        long tid = strtol(e->d_name, NULL, 10);
+        if (tid > 0) {
+            (void)syscall(SYS_tgkill, pid, tid, SIGSTOP);
+        }
+    }
+    if (dir) {
+        (void)closedir(dir);
+    }
+    er_close(&pidfd);
+}
+
 /* SIGSTOP to those that run: how many. */
 static int
-stop_running(const struct er_proctree *t)
+stop_running(const struct er_proctree *t, bool each_thread)
 {
     int n = 0;
     int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; i < t->n; i++) {
         if (!t->stopped[i]) {
             n++;
-            signal_one(t, i, proc_fd, SIGSTOP);
+            signal_one(proc_fd, t->pids[i], t->starts[i], SIGSTOP);
+            if (each_thread) {
+                stop_threads(proc_fd, t->pids[i], t->starts[i]);
+            }
         }
     }
     er_close(&proc_fd);
@@ -501,18 +583,22 @@ er_proctree_stop(const char *cookie_prefix, pid_t root_pid, int tries,
 {
     bool quiet = false; /* the last look found none that runs */
     int left = 1, nap_ms = 1;
+    size_t before = 0;
     for (int i = 0; i < tries; i++) {
-        int rc = er_proctree_find(tree, cookie_prefix, root_pid);
-        int running = rc ? rc : stop_running(tree);
+        int rc = find(tree, cookie_prefix, root_pid, SIGSTOP);
+        int running = rc ? rc : stop_running(tree, i >= 2);
         if (running == 0 && (quiet || tree->n == 0)) {
             return 0;
         }
         quiet = running == 0;
         if (!quiet) {
             left = running;
-            (void)poll(NULL, 0, nap_ms);
-            nap_ms = nap_ms * 2 < NAP_MOST_MS ? nap_ms * 2 : NAP_MOST_MS;
+            if (tree->n == before) { /* else it still grows: on its heels */
+                (void)poll(NULL, 0, nap_ms);
+                nap_ms = nap_ms * 2 < NAP_MOST_MS ? nap_ms * 2 : NAP_MOST_MS;
+            }
         }
+        before = tree->n;
     }
     return left;
 }
