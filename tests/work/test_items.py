@@ -200,6 +200,20 @@ def test_a_checkpoint_that_is_too_large_is_refused_with_a_warning(c):
     check("larger than 65536" in f["warnings"][0] and len(f["warnings"]) == 1, f["warnings"])
 
 
+def test_the_command_says_it(c):
+    """`errand progress`, through the descriptor, without a daemon that would answer it."""
+    c.start()
+    errand = os.environ["ERRAND"]
+    c.sh(1, f"{errand} progress --item a && {errand} progress --item b --failed && "
+            f"{errand} progress --checkpoint '{{\"at\": [1]}}' && {errand} progress 2/4 half && "
+            f"{errand} progress --retry-after 90s; exit $?")
+    f = c.daemon.finished(1)
+    equal((f["exit_code"], f["retry_after_s"], f["checkpoint"]), (0, 90.0, {"at": [1]}), c.out(1))
+    equal(told(c, 1), [("a", False), ("b", True)])
+    equal((f["progress"]["current"], f["progress"]["message"]), (2, "half"))
+    equal(f["warnings"], [])
+
+
 def test_what_is_said_last_is_not_lost(c):
     """Items in the pipe when the command ends; the last line without its newline."""
     c.start()

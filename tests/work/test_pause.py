@@ -104,7 +104,7 @@ def test_a_tree_that_keeps_forking_is_stopped(c):
     """Each link of a chain leaves its session and ends once it has made the next."""
     c.start()
     with open(c.path("hop"), "w", encoding="utf-8") as f:
-        f.write("#!/bin/sh\necho x >> hops\nsetsid ./hop &\n"
+        f.write("#!/bin/sh\necho x >> hops\nsleep 0.01\nsetsid ./hop &\n"
                 "i=0; while [ $i -lt 3 ]; do i=$((i+1)); (sleep 0.02) & done; sleep 0.05\n")
     os.chmod(c.path("hop"), 0o755)
     c.sh(1, "./hop & while :; do sleep 0.01; done")
