@@ -123,6 +123,7 @@ er_engine_open(const struct er_engine_options *options, struct er_engine **out,
         er_lanes_mark_more(e, lane);
     }
     er_schedule_due(e, st.next_due);
+    er_schedule_rearm(e); /* also when nothing is due: the alarm tells of set clocks */
     er_ballast_start(e);
     er_arena_free(&arena);
     er_ferry_flush(e->ferry);

@@ -16,6 +16,10 @@
 #include "base/io.h"
 #include "base/mem.h"
 
+#define NOT_SET (-1) /* of an alarm */
+/* An alarm that never rings is set to then: it still tells when the clock is set. */
+#define FAR (INT64_C(4000000000) * ER_USEC_PER_SEC * 60)
+
 struct er_loop {
     uv_loop_t uv;
     uv_async_t async;
@@ -64,7 +68,7 @@ on_alarm_poll(uv_poll_t *h, int status, int events)
     if (n < 0 && errno == EAGAIN) {
         return;
     }
-    loop->alarm_at = ER_NEVER;
+    loop->alarm_at = NOT_SET;
     if (loop->on_alarm) {
         loop->on_alarm(loop->alarm_ctx);
     }
@@ -84,7 +88,7 @@ er_loop_new(struct er_loop **out, struct er_err *err)
     if (!loop) {
         return ER_ENOMEM;
     }
-    loop->alarm_at = ER_NEVER;
+    loop->alarm_at = NOT_SET;
     loop->alarm_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     loop->inbox = er_mailbox_new(wake, loop);
     if (loop->alarm_fd < 0 || !loop->inbox || uv_loop_init(&loop->uv) != 0) {
@@ -163,12 +167,10 @@ er_loop_set_alarm(struct er_loop *loop, er_usec wall_at)
         return;
     }
     loop->alarm_at = wall_at;
-    struct itimerspec when = {0};
-    if (wall_at != ER_NEVER) {
-        er_usec at = wall_at < 1 ? 1 : wall_at;
-        when.it_value.tv_sec = (time_t)(at / ER_USEC_PER_SEC);
-        when.it_value.tv_nsec = (long)(at % ER_USEC_PER_SEC) * 1000;
-    }
+    er_usec at = wall_at < 1 ? 1 : wall_at > FAR ? FAR : wall_at;
+    struct itimerspec when = {
+        .it_value = {.tv_sec = (time_t)(at / ER_USEC_PER_SEC),
+                     .tv_nsec = (long)(at % ER_USEC_PER_SEC) * 1000}};
     (void)timerfd_settime(loop->alarm_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET,
                           &when, NULL);
 }

@@ -28,7 +28,8 @@ void er_loop_post(struct er_loop *loop, struct er_letter *letter);
 /* `fn` is called at the end of each turn of the loop, before it sleeps. */
 void er_loop_on_turn(struct er_loop *loop, void (*fn)(void *ctx), void *ctx);
 /* `fn` is called when the wall clock has reached `at`, also after it was set (timerfd with
- * TFD_TIMER_CANCEL_ON_SET); one alarm a loop, ER_NEVER switches it off. */
+ * TFD_TIMER_CANCEL_ON_SET); one alarm a loop. With ER_NEVER, which is how it begins once it
+ * was set, it rings when the clock is set only. */
 void er_loop_on_alarm(struct er_loop *loop, void (*fn)(void *ctx), void *ctx);
 void er_loop_set_alarm(struct er_loop *loop, er_usec wall_at);
 
