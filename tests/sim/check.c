@@ -19,6 +19,7 @@ struct knows {
 static struct knows knows[MAX_MODEL];
 static int n_knows;
 
+static bool shifted; /* in this transaction: the store knows of a clock that was set */
 static int64_t closed[64]; /* sessions closed in this transaction */
 static int n_closed;
 
@@ -86,6 +87,7 @@ __wrap_er_store_begin(struct er_store *s)
         sim.n.crossings++;
         m_begin();
         n_closed = 0;
+        shifted = false;
     }
     return rc;
 }
@@ -183,6 +185,7 @@ __wrap_er_store_commit(struct er_store *s, struct er_effects *out)
     m_commit();
     limits_committed();
     forget_closed();
+    sim.shift_pending = sim.shift_pending && !shifted;
     return 0;
 }
 
@@ -803,7 +806,7 @@ __wrap_er_store_shift(struct er_store *s, er_usec by)
     int rc = __real_er_store_shift(s, by);
     if (rc == 0) {
         sim_note("shift by %.3f", (double)by / 1e6);
-        sim.shift_pending = false;
+        shifted = true;
         m_shift(by);
     }
     return rc;

@@ -117,8 +117,8 @@ set_clock(void)
         m_spans_unknown(); /* nobody could see it */
     }
     sim_note("the clock is set by %.3f s", (double)by / 1e6);
-    if (sim.e && sim_loop_alarm(sim.loop) != ER_NEVER) {
-        sim_loop_ring(sim.loop); /* TFD_TIMER_CANCEL_ON_SET */
+    if (sim.e) {
+        sim_loop_clock_set(sim.loop);
     }
 }
 

@@ -163,6 +163,7 @@ void sim_loop_deliver(struct er_loop *loop); /* one letter; which crew's is chan
 void sim_loop_end_turn(struct er_loop *loop);
 er_usec sim_loop_alarm(const struct er_loop *loop);
 void sim_loop_ring(struct er_loop *loop);
+void sim_loop_clock_set(struct er_loop *loop); /* as TFD_TIMER_CANCEL_ON_SET tells */
 size_t sim_loop_busy_crews(const struct er_loop *loop);
 void sim_loop_run_crew(struct er_loop *loop); /* one that has mail; which is chance */
 

@@ -30,6 +30,7 @@ struct er_loop {
     void (*on_alarm)(void *ctx);
     void *alarm_ctx;
     er_usec alarm_at;
+    bool armed; /* it was set once: from then on it tells when the clock is set */
 };
 
 static void
@@ -89,6 +90,7 @@ void
 er_loop_set_alarm(struct er_loop *loop, er_usec wall_at)
 {
     loop->alarm_at = wall_at;
+    loop->armed = true;
 }
 
 /* ---- crews ---- */
@@ -222,6 +224,14 @@ sim_loop_ring(struct er_loop *loop)
     loop->alarm_at = ER_NEVER;
     if (loop->on_alarm) {
         loop->on_alarm(loop->alarm_ctx);
+    }
+}
+
+void
+sim_loop_clock_set(struct er_loop *loop)
+{
+    if (loop->armed) {
+        sim_loop_ring(loop);
     }
 }
 

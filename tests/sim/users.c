@@ -427,8 +427,10 @@ users_change(void)
         post_change(ER_CHANGE_RETRY, some_task(one_in(10) ? is_any : is_final));
     } else if (dice < 62) {
         post_change(ER_CHANGE_REMOVE, some_task(one_in(10) ? is_any : is_final));
-    } else if (dice < 75) {
-        post_change(ER_CHANGE_EDIT, some_task(one_in(10) ? is_any : m_waits));
+    } else if (dice < 76) {
+        post_change(ER_CHANGE_EDIT, some_task(one_in(10)  ? is_any
+                                              : one_in(3) ? m_waits
+                                                          : m_claimable));
     } else if (dice < 82) {
         post_change(ER_CHANGE_REQUEUE, some_task(one_in(10) ? is_any : is_running));
     } else if (dice < 88) {
