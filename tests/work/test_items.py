@@ -90,7 +90,10 @@ def test_tens_of_thousands_while_the_daemon_is_away(c):
         pass
     until(lambda: os.path.exists(c.path("said")), "all to be said")
     c.daemon = FakeDaemon(c.home)
-    c.daemon.wait(lambda: len(c.daemon.all("item", 1)) >= many, "all items")
+    seen = 0
+    while seen < many:
+        before = seen
+        seen = c.daemon.wait(lambda: (n := len(c.daemon.all("item", 1))) > before and n, "more items")
     with open(c.path("back"), "wb"):
         pass
     equal(c.daemon.finished(1)["exit_code"], 3)
@@ -123,15 +126,27 @@ def test_beyond_the_bound_the_command_waits_and_nothing_is_lost(c):
         with open(f"/proc/{pid}/wchan", encoding="utf-8") as f:
             where = f.read()
         with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
-            return "pipe_write" in where and "python" in f.read() and is_full()
+            return "pipe_write" in where and "python" in f.read()
 
-    def is_full():
+    def work_of_the_worker():
         with open(f"/proc/{c.worker.pid}/stat", encoding="utf-8") as f:
-            return f.read().rsplit(")", 1)[1].split()[0] == "S"
+            fields = f.read().rsplit(")", 1)[1].split()
+        return fields[0], fields[11], fields[12]  # its state and the time it has used
 
-    until(is_blocked, "the command to wait in its write")
+    looks = []
+
+    def is_at_rest():
+        """The command waits in its write, and the worker has not done anything for some looks."""
+        looks.append((is_blocked(), *work_of_the_worker()))
+        return len(looks) > 40 and looks[-1][:2] == (True, "S") and len(set(looks[-40:])) == 1
+
+    until(is_at_rest, "the command to wait for the worker")
     check(not os.path.exists(c.path("said")), "all was taken")
     c.daemon = FakeDaemon(c.home)
+    seen = 0
+    while seen < 45000:  # as long as it goes on, however slowly
+        before = seen
+        seen = c.daemon.wait(lambda: (n := len(c.daemon.all("item", 1))) > before and n, "more items")
     equal(c.daemon.finished(1)["exit_code"], 0)
     items = c.daemon.all("item", 1)
     equal([i["name"][:6] for i in items] == [f"{n:06d}" for n in range(45000)], True, "all items")
