@@ -338,9 +338,9 @@ def test_one_that_is_killed_from_outside_reports_only_its_end(c):
 
 def test_a_worker_without_its_daemon_keeps_it_paused(c):
     c.start()
-    os.mkfifo(c.path("fifo"))
-    c.sh(1, "read x < fifo; exit 6", timeout_s=60)
-    c.sh(2, "read x < fifo; exit 6")
+    for task in (1, 2):
+        os.mkfifo(c.path(f"fifo{task}"))
+        c.sh(task, f"read x < fifo{task}; exit 6", timeout_s=600)
     pid = c.daemon.line("started", 1)["pid"]
     c.daemon.line("started", 2)
     order(c, "pause", 1)
@@ -357,8 +357,7 @@ def test_a_worker_without_its_daemon_keeps_it_paused(c):
     hello = c.daemon.wait(lambda: c.daemon.hellos, "the third hello")[0]
     equal([(h["task"], h["paused"]) for h in hello["held"]], [(1, False), (2, False)])
     for task in (1, 2):
-        c.go()
-    for task in (1, 2):
+        c.go(f"fifo{task}")
         equal(c.daemon.finished(task)["exit_code"], 6)
 
 
