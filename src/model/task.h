@@ -113,7 +113,7 @@ struct er_task {
     er_task_id parent; /* 0 = none */
     const char *key;
     const char *tags_json, *meta_json;
-    int waiting; /* dependencies it still waits for */
+    int waiting;    /* dependencies it still waits for */
     bool has_after; /* it was given dependencies; told by a claim */
     er_usec created_at;
     er_usec run_at, started_at, finished_at, resumes_at; /* ER_NEVER = unknown */

@@ -60,7 +60,7 @@ struct er_verdict {
     const char *code;    /* ... its code: a constant, or er_end.error_code */
     const char *action; /* ... what to do about it, unless the report says; NULL = none */
     er_usec wait_for;   /* a rate limit's */
-    bool reported;        /* ... its words are those of the report */
+    bool reported;      /* ... its words are those of the report */
     bool items_warning; /* completed, with failed items */
 };
 /* `now`: the wall clock. */
