@@ -29,8 +29,8 @@ struct er_report_batch {
     size_t n_ends, ends_size;
     struct er_item_row *items;
     size_t n_items, items_size;
-    struct er_change *counts; /* of items, by task, when they are stored */
-    size_t n_counts, counts_size;
+    struct er_change *counts;      /* of items, by task, when they are stored */
+    size_t n_counts;               /* there is room for n_items */
     struct er_progress_row *saves; /* checkpoints */
     size_t n_saves, saves_size;
     struct er_suspend *suspends;
@@ -393,7 +393,6 @@ count_items(struct er_report_batch *b, struct er_store *s)
     for (size_t i = 0; i < b->n_items && rc == 0; i++) {
         bool last = i + 1 == b->n_items || b->items[i + 1].id != b->items[i].id;
         if (last && b->items[i].status == 0) {
-            b->counts = grow(b->counts, b->n_counts, &b->counts_size, sizeof *b->counts);
             b->counts[b->n_counts] = (struct er_change){.id = b->items[i].id};
             rc = er_store_look(s, &b->counts[b->n_counts++], 1);
         }
@@ -493,6 +492,9 @@ er_engine_report_send(struct er_report_batch *b, er_report_done_fn *done, void *
 {
     b->done = done;
     b->ctx = ctx;
+    if (b->n_items) { /* made here: the store's thread may lack memory and say so */
+        b->counts = er_xrealloc_array(NULL, b->n_items, sizeof *b->counts);
+    }
     TAILQ_REMOVE(&b->engine->batches, b, in_engine);
     int rc = b->over ? ER_ELOST : ask_again(b);
     if (rc) {
