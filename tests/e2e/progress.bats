@@ -25,6 +25,7 @@ shows() {
 @test "errand progress: percent, counts, text, items" {
     shows 'errand progress 40 linking' '.progress | "\(.percent) \(.message) \(.source)"' '40 linking reported'
     shows 'errand progress 2/4 cloning' '.progress | "\(.percent) \(.current) \(.total)"' '50 2 4'
+    errand types shell --success 50
     shows 'errand progress 1/4; errand progress --item one; errand progress --item two --failed' \
         '.progress | "\(.items_completed) \(.items_failed)"' '1 1'
 }

@@ -290,15 +290,19 @@ explained_by_key(const struct er_new_task *row)
     return true;
 }
 
+/* Whether it refers to a row that was refused, or is the same by its key: then it is, too. */
 static bool
-names_forgotten(const struct er_new_task *rows, const struct er_new_task *row)
+hangs_on_refused(const struct er_new_task *rows, size_t at)
 {
+    const struct er_new_task *row = &rows[at];
+    for (size_t i = 0; i < at; i++) {
+        if (row->key && rows[i].key && strcmp(rows[i].key, row->key) == 0 &&
+            rows[i].status == row->status) {
+            return true;
+        }
+    }
     for (size_t i = 0; i < row->n_after; i++) {
         if (row->after[i].id == 0 && rows[row->after[i].ref].status != 0) {
-            return true; /* it refers to one that was refused */
-        }
-        const struct mtask *t = row->after[i].id ? m_find(row->after[i].id) : NULL;
-        if (row->after[i].id && (!t || t->forgotten)) {
             return true;
         }
     }
@@ -340,6 +344,10 @@ submitted(const struct er_new_task *rows, size_t n, bool atomic, er_usec now)
             maybe[q]++;
             continue;
         }
+        if (row->status != 0 && hangs_on_refused(rows, i)) {
+            maybe[q]++;
+            continue;
+        }
         if (explained_by_key(row)) {
             continue;
         }
@@ -352,10 +360,6 @@ submitted(const struct er_new_task *rows, size_t n, bool atomic, er_usec now)
                     (long long)row->queue_size);
             }
             sim.n.refused++;
-            continue;
-        }
-        if (row->status == ER_ENOTFOUND && names_forgotten(rows, row)) {
-            maybe[q]++;
             continue;
         }
         if (row->status == ER_EEXISTS && names_key_of(rows, i)) {

@@ -65,8 +65,9 @@ comes_to(const struct verdict *v, enum er_task_state state, int failures, int lo
 static bool
 is_cancelled(const struct verdict *v)
 {
+    bool spawned = v->a && v->a->phase != TRY_TOLD && v->a->end != END_UNSPAWNED;
     return (v->t->cancel || v->t->promised) && v->row->state == ER_TASK_CANCELLED &&
-           !v->row->refund && v->row->add_failures == 0;
+           (!v->row->refund || !spawned) && v->row->add_failures == 0;
 }
 
 static bool

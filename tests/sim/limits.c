@@ -19,7 +19,8 @@ struct gate {
     bool paused, loose_paused;          /* loose: only when it was so all the time */
     struct er_rate rates[ER_MAX_RATES];
     size_t n_rates;
-    er_usec since; /* boot: these rates hold */
+    er_usec since;       /* boot: these rates hold */
+    er_usec refunded_at; /* boot: tokens were given back; the cap then cuts less */
     struct start starts[STARTS];
     int n;
 };
@@ -180,6 +181,7 @@ check_rate(int g, const struct er_rate *r)
         most = USERS_MAX_COST;
     }
     er_usec end = t->starts[t->n - 1].at;
+    most += t->refunded_at > 0 && end - t->refunded_at <= r->per_for ? 1.0 : 0.0;
     for (int i = t->n - 1; i >= 0; i--) {
         double cost = cost_at(r, t->starts[i].cost);
         er_usec span = end - t->starts[i].at;
@@ -250,6 +252,7 @@ limits_refunded(er_task_id id)
                 memmove(t->starts + i, t->starts + i + 1,
                         (size_t)(t->n - i - 1) * sizeof t->starts[0]);
                 t->n--;
+                t->refunded_at = sim.boot;
                 break;
             }
         }
@@ -313,7 +316,9 @@ may_be_dry(int g)
     er_usec last = t->since > opened_at ? t->since : opened_at, need = 0;
     for (size_t i = 0; i < t->n_rates; i++) {
         er_usec one = t->rates[i].per_for / t->rates[i].n + 1;
-        need = one * now_at[g].cost > need ? one * now_at[g].cost : need;
+        er_usec two =
+            2 * one * now_at[g].cost; /* its own, and what another one saves up */
+        need = two > need ? two : need;
         if (now_at[g].cost > t->rates[i].burst && last_news > last) {
             last = last_news; /* it saves up from when one waits that costs so much */
         }

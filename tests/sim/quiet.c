@@ -137,6 +137,25 @@ a_slot_is_free(void)
 }
 
 static void
+fail_waits(const struct mtask *t)
+{
+    struct er_buf why;
+    struct er_task task = {.id = t->id,
+                           .rank = t->rank,
+                           .cost = t->cost,
+                           .queue = queue_name(t->queue),
+                           .type = type_name(t->type),
+                           .limit_key = key_name(t->key)};
+    er_buf_init(&why, 0);
+    er_engine_why_queued(sim.e, &task, &why);
+    er_buf_add_char(&why, '\0');
+    sim_fail(
+        "G6: task %lld could run and does not (%s, %s, %s; cost %lld); it is said: %s",
+        (long long)t->id, task.queue, task.type, t->key ? task.limit_key : "no key",
+        (long long)t->cost, why.data);
+}
+
+static void
 check_waiting(const struct mtask *t, bool slot, er_usec now)
 {
     if (t->state == ER_TASK_SCHEDULED && t->run_at <= now) {
@@ -163,9 +182,7 @@ check_waiting(const struct mtask *t, bool slot, er_usec now)
                  (long long)t->id, (double)(sim.boot - t->due_boot) / 1e6);
     }
     if (slot && m_claimable(t) && limits_admit(t)) {
-        sim_fail("G6: task %lld could run and does not (%s, %s, %s)", (long long)t->id,
-                 queue_name(t->queue), type_name(t->type),
-                 t->key ? key_name(t->key) : "no key");
+        fail_waits(t);
     }
 }
 

@@ -428,9 +428,11 @@ users_change(void)
     } else if (dice < 62) {
         post_change(ER_CHANGE_REMOVE, some_task(one_in(10) ? is_any : is_final));
     } else if (dice < 76) {
-        post_change(ER_CHANGE_EDIT, some_task(one_in(10)  ? is_any
-                                              : one_in(3) ? m_waits
-                                                          : m_claimable));
+        for (uint64_t n = one_in(3) ? 8 : 1; n > 0; n--) { /* all that wait, one by one */
+            post_change(ER_CHANGE_EDIT, some_task(one_in(10)  ? is_any
+                                                  : one_in(4) ? m_waits
+                                                              : m_claimable));
+        }
     } else if (dice < 82) {
         post_change(ER_CHANGE_REQUEUE, some_task(one_in(10) ? is_any : is_running));
     } else if (dice < 88) {
