@@ -17,8 +17,9 @@ MAY_INCLUDE = {
     "store": ["base", "model"],
     "wire": ["base", "model"],
     "engine": ["base", "model", "store", "wire"],
-    "serve": ["base", "model", "store", "wire", "engine"],
-    "lib": ["base", "model", "wire", "engine", "store"],
+    "api": ["base", "model", "store", "wire", "engine"],
+    "serve": ["base", "model", "store", "wire", "engine", "api"],
+    "lib": ["base", "model", "store", "wire", "engine", "api", "serve"],
     "work": ["base", "model", "wire"],
     "app": ["base", "model", "wire"],
 }
@@ -26,12 +27,12 @@ MAY_INCLUDE = {
 # Foreign header: the places (folders or beginnings of file names) where it may be included.
 AT_HOME = {
     "sqlite3.h": ["src/store/"],
-    "uv.h": ["src/engine/", "src/serve/", "src/work/", "src/lib/"],
+    "uv.h": ["src/engine/", "src/api/", "src/serve/", "src/work/", "src/lib/"],
     "microhttpd.h": ["src/serve/"],
     "yaml.h": ["src/wire/config"],
-    "jansson.h": ["src/wire/", "src/engine/", "src/serve/", "src/work/", "src/app/", "src/lib/"],
+    "jansson.h": ["src/wire/", "src/engine/", "src/api/", "src/serve/", "src/work/", "src/app/", "src/lib/"],
     "utf8proc.h": ["src/base/utf8.c", "src/app/"],
-    "xxhash.h": ["src/base/", "src/store/", "src/engine/", "src/wire/", "src/serve/"],
+    "xxhash.h": ["src/base/", "src/store/", "src/engine/", "src/wire/", "src/api/"],
     "uthash.h": ["src/"],
 }
 

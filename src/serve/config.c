@@ -22,10 +22,10 @@ take_rules(const struct er_config *c, struct er_env_rules *rules, struct er_err 
 }
 
 static void
-take_values(struct er_server_config *out, const struct er_config *c, bool system)
+take_values(struct er_api_config *out, const struct er_config *c, bool system)
 {
     er_usec ageing = er_config_span(c, ER_CONFIG_AGEING);
-    *out = (struct er_server_config){
+    *out = (struct er_api_config){
         .concurrency = (int)er_config_int(c, ER_CONFIG_CONCURRENCY),
         .retries = (int)er_config_int(c, ER_CONFIG_RETRIES),
         .backoff_for = er_config_span(c, ER_CONFIG_BACKOFF),
@@ -49,7 +49,7 @@ take_values(struct er_server_config *out, const struct er_config *c, bool system
 }
 
 int
-er_server_config_load(struct er_server_config *out, const struct er_places *places,
+er_server_config_load(struct er_api_config *out, const struct er_places *places,
                       struct er_env_rules *rules, bool system, struct er_err *err)
 {
     struct er_config c;

@@ -7,12 +7,12 @@
 
 /* Reads flags, ERRAND_* variables, config.yml and defaults, in that precedence, into
  * *out and the rules; sets the log's level. ER_EINVALID names file, line and member. */
-int er_server_config_load(struct er_server_config *out, const struct er_places *places,
+int er_server_config_load(struct er_api_config *out, const struct er_places *places,
                           struct er_env_rules *rules, bool system,
                           struct er_err *err) ER_MUSTCHECK;
 /* Reads it again and takes what can change while the daemon runs; what is wrong, and what
  * needs a new start, is logged by name. Nothing changes when it is wrong. */
-void er_server_reload(struct er_server *s, bool system);
+void er_server_reload(struct er_api *api, bool system);
 /* Prints each value with its origin, or checks a file; returns the exit code. */
 int er_server_config_print(bool system, const char *check, bool json);
 

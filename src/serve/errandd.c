@@ -35,7 +35,9 @@
 #define FINISH_S        10                    /* for the store's last words */
 
 struct daemon {
-    struct er_server server;
+    struct er_api api;
+    struct er_http *http;
+    struct er_supervisor *supervisor;
     struct er_places places;
     int lock_fd;
     int ready_fd; /* -1 = nobody waits */
@@ -112,13 +114,12 @@ take_lock(struct daemon *d, struct er_err *err)
 static int
 open_door(struct daemon *d, struct er_err *err)
 {
-    int fd = er_places_listen(d->places.socket, d->server.config.socket_mode, err);
+    int fd = er_places_listen(d->places.socket, d->api.config.socket_mode, err);
     if (fd < 0) {
         return fd;
     }
-    return er_http_start(er_loop_uv(d->server.loop), fd, !d->server.config.group_may_ask,
-                         CONNECTIONS_MAX, er_routes_ops(), &d->server, &d->server.http,
-                         err);
+    return er_http_start(er_loop_uv(d->api.loop), fd, !d->api.config.group_may_ask,
+                         CONNECTIONS_MAX, er_routes_ops(), &d->api, &d->http, err);
 }
 
 static bool
@@ -129,7 +130,7 @@ socket_is_there(const struct daemon *d)
 }
 
 static void watch_folder(struct daemon *d);
-static void end(struct er_server *s, enum er_end how);
+static void end(struct er_api *api, enum er_end how);
 
 /* The socket or its folder was removed: make them again. Connections that are open stay. */
 static void
@@ -144,12 +145,12 @@ on_relisten(uv_timer_t *t)
         /* what is written from now on nobody would ever find: say so and end */
         er_log(ER_LOG_ERROR, "errandd", "the store '%s' was deleted: ending",
                d->places.store);
-        end(&d->server, ER_END_NOW);
+        end(&d->api, ER_END_NOW);
         return;
     }
     int rc = er_places_make(&d->places, &err);
     int fd =
-        rc ? rc : er_places_listen(d->places.socket, d->server.config.socket_mode, &err);
+        rc ? rc : er_places_listen(d->places.socket, d->api.config.socket_mode, &err);
     if (fd < 0) {
         er_log(ER_LOG_ERROR, "errandd", "%s", err.text);
         (void)uv_timer_start(t, on_relisten, 1000, 0);
@@ -157,10 +158,9 @@ on_relisten(uv_timer_t *t)
     }
     er_log(ER_LOG_WARN, "errandd", "the socket '%s' was gone: made again",
            d->places.socket);
-    struct er_http *old = d->server.http;
-    rc = er_http_start(er_loop_uv(d->server.loop), fd, !d->server.config.group_may_ask,
-                       CONNECTIONS_MAX, er_routes_ops(), &d->server, &d->server.http,
-                       &err);
+    struct er_http *old = d->http;
+    rc = er_http_start(er_loop_uv(d->api.loop), fd, !d->api.config.group_may_ask,
+                       CONNECTIONS_MAX, er_routes_ops(), &d->api, &d->http, &err);
     if (rc) {
         er_log(ER_LOG_ERROR, "errandd", "%s", err.text);
         (void)uv_timer_start(t, on_relisten, 1000, 0);
@@ -229,7 +229,7 @@ on_workers_stopped(void *ctx)
 {
     struct daemon *d = ctx;
     d->over = true;
-    uv_stop(er_loop_uv(d->server.loop));
+    uv_stop(er_loop_uv(d->api.loop));
 }
 
 /* The longest grace of what runs decides how long a worker may take to put it back. */
@@ -264,8 +264,8 @@ run_grace(struct er_query *q, struct er_store_reader *r)
 static void
 stop_now(struct daemon *d, er_usec grace)
 {
-    er_supervisor_stop(d->server.supervisor, ER_END_NOW, grace + KILL_AFTER,
-                       on_workers_stopped, d);
+    er_supervisor_stop(d->supervisor, ER_END_NOW, grace + KILL_AFTER, on_workers_stopped,
+                       d);
 }
 
 static void
@@ -274,7 +274,7 @@ done_grace(struct er_query *q)
     struct grace_query *g = (struct grace_query *)(void *)q;
     struct daemon *d = g->daemon;
     if (!d->over) {
-        stop_now(d, g->q.rc ? d->server.config.grace_for : g->longest);
+        stop_now(d, g->q.rc ? d->api.config.grace_for : g->longest);
     }
     er_arena_free(&q->arena);
     er_free(g);
@@ -287,7 +287,7 @@ put_back(struct daemon *d)
     g->q.run = run_grace;
     g->q.done = done_grace;
     g->daemon = d;
-    er_engine_query(d->server.engine, &g->q);
+    er_engine_query(d->api.engine, &g->q);
 }
 
 static void
@@ -297,35 +297,35 @@ on_drained(uv_timer_t *t)
     er_log(ER_LOG_INFO, "errandd",
            "the time to end by itself is over: putting back "
            "what still runs");
-    end(&d->server, ER_END_NOW);
+    end(&d->api, ER_END_NOW);
 }
 
 static void
-end(struct er_server *s, enum er_end how)
+end(struct er_api *api, enum er_end how)
 {
     static const char *const words[] = {
         [ER_END_KEEP] = "ending; what runs goes on under its worker",
         [ER_END_DRAIN] = "ending when what runs has ended",
         [ER_END_NOW] = "ending, putting back what runs",
     };
-    struct daemon *d = (struct daemon *)(void *)s;
+    struct daemon *d = (struct daemon *)(void *)api;
     if (d->ending && how <= d->how) {
         return;
     }
     er_log(ER_LOG_INFO, "errandd", "%s", words[how]);
     d->ending = true;
     d->how = how;
-    s->stopping = true;
-    er_engine_set_draining(s->engine);
+    api->stopping = true;
+    er_engine_set_draining(api->engine);
     (void)uv_timer_stop(&d->drain);
     if (how == ER_END_NOW) {
         put_back(d);
         return;
     }
-    er_supervisor_stop(s->supervisor, how, 0, on_workers_stopped, d);
+    er_supervisor_stop(d->supervisor, how, 0, on_workers_stopped, d);
     if (how == ER_END_DRAIN) {
         (void)uv_timer_start(&d->drain, on_drained,
-                             (uint64_t)(s->config.drain_for / ER_USEC_PER_MS), 0);
+                             (uint64_t)(api->config.drain_for / ER_USEC_PER_MS), 0);
     }
 }
 
@@ -336,16 +336,17 @@ on_signal(uv_signal_t *h, int signum)
     switch (signum) {
     case SIGTERM:
     case SIGINT:
-        end(&d->server, d->ending ? ER_END_NOW : ER_END_DRAIN);
+        end(&d->api, d->ending ? ER_END_NOW : ER_END_DRAIN);
         break;
     case SIGQUIT:
-        end(&d->server, ER_END_NOW);
+        end(&d->api, ER_END_NOW);
         break;
     case SIGUSR2:
-        end(&d->server, ER_END_KEEP);
+        end(&d->api, ER_END_KEEP);
         break;
     case SIGHUP:
-        er_server_reload(&d->server, d->system);
+        er_server_reload(&d->api, d->system);
+        er_supervisor_set_slots(d->supervisor);
         break;
     default: /* SIGPIPE: a write says so itself */
         break;
@@ -360,7 +361,7 @@ watch_signals(struct daemon *d)
         int signum;
     } all[] = {{&d->term, SIGTERM}, {&d->intr, SIGINT}, {&d->quit, SIGQUIT},
                {&d->usr2, SIGUSR2}, {&d->hup, SIGHUP},  {&d->pipe, SIGPIPE}};
-    uv_loop_t *uv = er_loop_uv(d->server.loop);
+    uv_loop_t *uv = er_loop_uv(d->api.loop);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         (void)uv_signal_init(uv, all[i].h);
         all[i].h->data = d;
@@ -394,27 +395,28 @@ default_env(void)
 static int
 open_engine(struct daemon *d, struct er_err *err)
 {
-    struct er_server *s = &d->server;
-    struct er_engine_options o = {.loop = s->loop,
+    struct er_api *api = &d->api;
+    struct er_engine_options o = {.loop = api->loop,
                                   .clock = er_clock_system(),
                                   .store_path = d->places.store,
                                   .logs = d->places.logs,
-                                  .retention = s->config.retention,
-                                  .max_losses = s->config.max_losses,
-                                  .backoff_cap = s->config.backoff_cap,
-                                  .ageing = s->config.ageing};
-    return er_engine_open(&o, &s->engine, err);
+                                  .retention = api->config.retention,
+                                  .max_losses = api->config.max_losses,
+                                  .backoff_cap = api->config.backoff_cap,
+                                  .ageing = api->config.ageing};
+    return er_engine_open(&o, &api->engine, err);
 }
 
 static int
 start(struct daemon *d, const struct options *o, struct er_err *err)
 {
-    struct er_server *s = &d->server;
+    struct er_api *api = &d->api;
     d->system = o->system;
     int rc = er_places_init(&d->places, o->system, err);
     if (rc == 0) {
-        er_env_rules_init(&s->env_rules);
-        rc = er_server_config_load(&s->config, &d->places, &s->env_rules, o->system, err);
+        er_env_rules_init(&api->env_rules);
+        rc = er_server_config_load(&api->config, &d->places, &api->env_rules, o->system,
+                                   err);
     }
     if (rc == 0) {
         rc = er_places_make(&d->places, err);
@@ -423,21 +425,21 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
         rc = take_lock(d, err);
     }
     if (rc == 0) {
-        rc = er_loop_new(&s->loop, err);
+        rc = er_loop_new(&api->loop, err);
     }
     if (rc == 0) {
         watch_signals(d);
         rc = open_engine(d, err);
     }
     if (rc == 0) {
-        s->places = &d->places;
-        s->default_env = default_env();
-        s->started_at = er_clock_wall(er_clock_system());
-        s->clock_offset = s->started_at - er_clock_boot(er_clock_system());
-        er_serial_init(&s->settings);
-        er_serial_init(&s->edits);
-        s->on_shutdown = end;
-        rc = er_supervisor_start(s, err);
+        api->places = &d->places;
+        api->default_env = default_env();
+        api->started_at = er_clock_wall(er_clock_system());
+        api->clock_offset = api->started_at - er_clock_boot(er_clock_system());
+        er_serial_init(&api->settings);
+        er_serial_init(&api->edits);
+        api->on_shutdown = end;
+        rc = er_supervisor_start(api, &d->supervisor, err);
     }
     return rc ? rc : open_door(d, err);
 }
@@ -445,7 +447,7 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
 static void
 watch_door(struct daemon *d)
 {
-    uv_loop_t *uv = er_loop_uv(d->server.loop);
+    uv_loop_t *uv = er_loop_uv(d->api.loop);
     (void)uv_timer_init(uv, &d->relisten);
     d->relisten.data = d->folder.data = d;
     d->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -471,17 +473,17 @@ on_stuck(int signum)
 static void
 finish(struct daemon *d)
 {
-    struct er_server *s = &d->server;
+    struct er_api *api = &d->api;
     (void)signal(SIGALRM, on_stuck);
     (void)alarm(FINISH_S);
     (void)unlink(d->places.socket);
-    er_http_stop(s->http);
+    er_http_stop(d->http);
     for (size_t i = 0; i < d->n_old; i++) {
         er_http_stop(d->old[i]);
     }
-    er_supervisor_free(s->supervisor);
-    er_engine_stop(s->engine);
-    er_loop_free(s->loop);
+    er_supervisor_free(d->supervisor);
+    er_engine_stop(api->engine);
+    er_loop_free(api->loop);
 }
 
 static int
@@ -570,7 +572,7 @@ main(int argc, char **argv)
     er_log(ER_LOG_INFO, "errandd", "version %s, pid %d, socket %s", ER_VERSION,
            (int)getpid(), d.places.socket);
     tell_ready(&d, NULL);
-    (void)uv_run(er_loop_uv(d.server.loop), UV_RUN_DEFAULT);
+    (void)uv_run(er_loop_uv(d.api.loop), UV_RUN_DEFAULT);
     finish(&d);
     er_log(ER_LOG_INFO, "errandd", "ended");
     return 0;

@@ -174,7 +174,7 @@ on_hangup(uv_poll_t *watch, int status, int events)
         c->half_closed = true;
         return;
     }
-    c->req.broken = true;
+    c->req.base.gone = true;
     er_http_conn_resume(c);
 }
 
@@ -347,7 +347,7 @@ start_handles(struct er_http *h, struct uv_loop_s *loop)
 
 int
 er_http_start(struct uv_loop_s *loop, int listen_fd, bool uid_check,
-              unsigned max_connections, const struct er_http_ops *ops, void *ctx,
+              unsigned max_connections, const struct er_request_ops *ops, void *ctx,
               struct er_http **out, struct er_err *err)
 {
     struct sockaddr_storage name;
@@ -393,7 +393,7 @@ er_http_stop(struct er_http *h)
     er_close(&listen_fd);
     TAILQ_FOREACH (c, &h->conns, in_server) {
         if (c->suspended && !c->req.stream.asleep) {
-            c->req.broken = true;
+            c->req.base.gone = true;
         }
         er_http_conn_resume(c);
     }

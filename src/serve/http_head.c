@@ -13,81 +13,18 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/target.h"
 #include "serve/http_priv.h"
 
 static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
 
-/* ---- the target ---- */
-
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Adds n bytes decoded, and a NUL. False for a bad escape, an encoded NUL, or a byte that
- * may not stand there. */
-static bool
-add_decoded(struct er_buf *b, const char *s, size_t n, bool is_form)
-{
-    for (size_t i = 0; i < n; i++) {
-        char c = s[i];
-        if ((unsigned char)c <= 0x20 || c == 0x7f) {
-            return false;
-        }
-        if (c == '+' && is_form) {
-            c = ' ';
-        } else if (c == '%') {
-            int high = i + 2 < n ? hex_value(s[i + 1]) : -1;
-            int low = i + 2 < n ? hex_value(s[i + 2]) : -1;
-            if (high < 0 || low < 0 || high + low == 0) {
-                return false;
-            }
-            c = (char)(high * 16 + low);
-            i += 2;
-        }
-        er_buf_add_char(b, c);
-    }
-    er_buf_add_char(b, '\0');
-    return true;
-}
-
-/* Adds the names and values of a query. */
-static bool
-add_query(struct er_buf *b, const char *q)
-{
-    while (*q) {
-        size_t n = strcspn(q, "&");
-        const char *equals = memchr(q, '=', n);
-        size_t name = equals ? (size_t)(equals - q) : n;
-        const char *value = equals ? equals + 1 : q + n;
-        if (n > 0 && (!add_decoded(b, q, name, true) ||
-                      !add_decoded(b, value, (size_t)(q + n - value), true))) {
-            return false;
-        }
-        q += n + (q[n] == '&' ? 1 : 0);
-    }
-    return true;
-}
-
 void
 er_http_head_target(struct er_http_request *req, const char *uri)
 {
-    er_buf_clear(&req->target);
     req->uri = uri;
     req->uri_end = uri + strlen(uri);
-    if (strncasecmp(uri, "http://", 7) == 0) {
-        uri += 7; /* the absolute form: what follows the authority counts */
-        uri += strcspn(uri, "/?");
-    }
-    size_t path = strcspn(uri, "?");
-    req->bad = *uri != '/' || !add_decoded(&req->target, uri, path, false) ||
-               (uri[path] == '?' && !add_query(&req->target, uri + path + 1)) ||
-               req->target.failed;
+    req->bad = er_target_parse(&req->target, uri) != 0;
+    req->base.path = req->target.data;
 }
 
 /* ---- the headers ---- */
@@ -247,7 +184,7 @@ er_http_head_check(struct er_http_request *req, const char *method, const char *
                      .next = version + strlen(version) + 2};
 
     *out = (struct er_http_framing){0};
-    req->method = "GET";
+    req->base.method = "GET";
     if (head > ER_HTTP_HEAD_MAX) {
         *out_why = "the head of the request is larger than 8 KiB";
         return 431;
@@ -280,6 +217,6 @@ er_http_head_check(struct er_http_request *req, const char *method, const char *
         return 405;
     }
     req->is_head = strcmp(known, "HEAD") == 0;
-    req->method = req->is_head ? methods[0] : known;
+    req->base.method = req->is_head ? methods[0] : known;
     return 0;
 }

@@ -29,7 +29,8 @@ enum er_http_phase {
 };
 
 struct er_http_stream {
-    er_http_pull_fn *pull; /* NULL: the answer is no stream */
+    struct er_stream base;
+    er_pull_fn *pull; /* NULL: the answer is no stream */
     void *ctx;
     struct er_buf out; /* pulled */
     size_t sent;       /* bytes of it that were handed on */
@@ -40,24 +41,22 @@ struct er_http_stream {
 
 struct er_http_conn;
 struct er_http_request {
+    struct er_request base;
     struct er_http_conn *conn;
     enum er_http_phase phase;
     bool known;    /* the handler has it: on_end is owed */
     bool answered; /* an answer was given, by the handler or by us */
-    bool broken;   /* no answer can arrive any more */
     bool bad;      /* the target cannot be decoded, or memory was out */
     int status;
     struct MHD_Response *response; /* until it is handed to the library */
-    const char *method;            /* a literal; GET for HEAD too */
     bool is_head;
     struct er_buf target;      /* path NUL {name NUL value NUL}... , decoded */
     const char *uri, *uri_end; /* the raw target in the library's buffer, and its NUL */
     struct er_buf headers;     /* {name NUL value NUL}... of the answer to come */
-    enum er_http_body kind;
+    enum er_body_kind kind;
     size_t max;         /* of the body, or of one line */
     struct er_buf body; /* WHOLE: the body so far; LINES: a line so far */
     uint64_t discarded;
-    void *user;
     struct er_http_stream stream;
 };
 
@@ -79,7 +78,7 @@ struct er_http_conn {
 TAILQ_HEAD(er_http_conns, er_http_conn);
 
 struct er_http {
-    const struct er_http_ops *ops;
+    const struct er_request_ops *ops;
     void *ctx;
     struct MHD_Daemon *mhd;
     bool uid_check, is_unix;
@@ -98,7 +97,7 @@ struct er_http {
 /* ---- http.c: connections ---- */
 
 /* The library does not look at the connection until er_http_conn_resume; a hang-up
- * resumes it too, with req.broken set. Only from the library's callbacks. */
+ * resumes it too, with req.base.gone set. Only from the library's callbacks. */
 void er_http_conn_suspend(struct er_http_conn *c);
 void er_http_conn_resume(struct er_http_conn *c); /* fine when it is not suspended */
 /* The peer owes us bytes: it has some seconds from now. */
@@ -131,7 +130,17 @@ void er_http_request_on_completed(void *cls, struct MHD_Connection *mhd, void **
 void er_http_request_end(struct er_http_request *req);
 void er_http_request_fini(struct er_http_request *req);
 
+extern const struct er_door er_http_door;
+
 /* ---- http_reply.c ---- */
+
+void er_http_add_header(struct er_request *base, const char *name, const char *value);
+void er_http_reply(struct er_request *base, int status, const char *content_type,
+                   struct er_buf *body);
+struct er_stream *er_http_stream_start(struct er_request *base, int status,
+                                       const char *content_type, er_pull_fn *fn,
+                                       void *ctx);
+void er_http_stream_wake(struct er_stream *base);
 
 /* Answers with a problem in our own name. */
 void er_http_refuse(struct er_http_request *req, int status, int code,

@@ -17,8 +17,9 @@
 #define SLEEPER_MAX ((size_t)4096)     /* bytes a sleeping stream's buffer may keep */
 
 void
-er_http_add_header(struct er_http_request *req, const char *name, const char *value)
+er_http_add_header(struct er_request *base, const char *name, const char *value)
 {
+    struct er_http_request *req = (struct er_http_request *)(void *)base;
     er_buf_add(&req->headers, name, strlen(name) + 1);
     er_buf_add(&req->headers, value, strlen(value) + 1);
 }
@@ -33,7 +34,7 @@ finish(struct er_http_request *req, int status, const char *content_type,
     req->status = status;
     req->response = response;
     if (!response) {
-        req->broken = true; /* memory is out: the connection will be closed */
+        req->base.gone = true; /* memory is out: the connection will be closed */
     }
     if (response && content_type) {
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
@@ -48,11 +49,12 @@ finish(struct er_http_request *req, int status, const char *content_type,
 }
 
 void
-er_http_reply(struct er_http_request *req, int status, const char *content_type,
+er_http_reply(struct er_request *base, int status, const char *content_type,
               struct er_buf *body)
 {
+    struct er_http_request *req = (struct er_http_request *)(void *)base;
     struct MHD_Response *response = NULL;
-    if (req->answered || req->broken) {
+    if (req->answered || req->base.gone) {
         if (body) {
             er_buf_fini(body);
         }
@@ -88,13 +90,13 @@ er_http_refuse(struct er_http_request *req, int status, int code, const char *de
     if (b.failed) {
         er_buf_fini(&b); /* then the status must do */
     }
-    er_http_reply(req, status, ER_PROBLEM_TYPE, &b);
+    er_http_reply(&req->base, status, ER_PROBLEM_TYPE, &b);
 }
 
 enum MHD_Result
 er_http_send(struct er_http_request *req)
 {
-    if (req->broken || !req->response) {
+    if (req->base.gone || !req->response) {
         return MHD_NO;
     }
     struct MHD_Response *response = req->response;
@@ -128,7 +130,7 @@ on_read(void *cls, uint64_t pos, char *buf, size_t max)
     struct er_http_request *req = cls;
     struct er_http_stream *s = &req->stream;
     (void)pos;
-    if (req->broken) {
+    if (req->base.gone) {
         return MHD_CONTENT_READER_END_WITH_ERROR;
     }
     if (s->sent == s->out.len && !pull(req)) {
@@ -144,7 +146,7 @@ on_read(void *cls, uint64_t pos, char *buf, size_t max)
         s->asleep = true;
         er_http_conn_suspend(req->conn);
         if (s->woken) {
-            er_http_stream_wake(s);
+            er_http_stream_wake(&s->base);
         }
         return 0;
     }
@@ -155,12 +157,14 @@ on_read(void *cls, uint64_t pos, char *buf, size_t max)
     return (ssize_t)n;
 }
 
-struct er_http_stream *
-er_http_stream_start(struct er_http_request *req, int status, const char *content_type,
-                     er_http_pull_fn *fn, void *ctx)
+struct er_stream *
+er_http_stream_start(struct er_request *base, int status, const char *content_type,
+                     er_pull_fn *fn, void *ctx)
 {
+    struct er_http_request *req = (struct er_http_request *)(void *)base;
     struct er_http_stream *s = &req->stream;
-    if (!req->answered && !req->broken) {
+    if (!req->answered && !req->base.gone) {
+        s->base.door = base->door;
         s->pull = fn;
         s->ctx = ctx;
         struct MHD_Response *response = MHD_create_response_from_callback(
@@ -172,12 +176,13 @@ er_http_stream_start(struct er_http_request *req, int status, const char *conten
         }
         finish(req, status, content_type, response);
     }
-    return s;
+    return &s->base;
 }
 
 void
-er_http_stream_wake(struct er_http_stream *s)
+er_http_stream_wake(struct er_stream *base)
 {
+    struct er_http_stream *s = (struct er_http_stream *)(void *)base;
     struct er_http_request *req = ER_CONTAINER(s, struct er_http_request, stream);
     if (!s->asleep) {
         s->woken = true;

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/target.h"
 #include "serve/http_priv.h"
 
 #define KEEP_MAX ((size_t)4 << 10) /* bytes a buffer may keep between two requests */
@@ -58,7 +59,7 @@ give_line(struct er_http_request *req, const char *line, size_t n)
         n--;
     }
     if (n > 0) {
-        req->conn->h->ops->on_line(req->conn->h->ctx, req, line, n);
+        req->conn->h->ops->on_line(req->conn->h->ctx, &req->base, line, n);
     }
 }
 
@@ -109,7 +110,7 @@ on_body(struct er_http_request *req, const char *data, size_t n)
     if (req->phase == ER_HTTP_DISCARD) {
         return discard(req, n);
     }
-    if (req->kind == ER_HTTP_BODY_LINES) {
+    if (req->kind == ER_BODY_LINES) {
         collect_lines(req, data, n);
     } else {
         collect_whole(req, data, n);
@@ -134,9 +135,10 @@ consider_head(struct er_http_request *req, const char *method, const char *versi
     if (status) {
         *out_close = status != 405;
         if (status == 405) {
-            er_http_add_header(req, "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE");
+            er_http_add_header(&req->base, "Allow",
+                               "GET, HEAD, POST, PUT, PATCH, DELETE");
         } else {
-            er_http_add_header(req, "Connection", "close");
+            er_http_add_header(&req->base, "Connection", "close");
         }
         er_http_refuse(req, status, status == 431 ? ER_ETOOBIG : ER_EINVALID, why);
         return;
@@ -145,13 +147,13 @@ consider_head(struct er_http_request *req, const char *method, const char *versi
         er_http_refuse(req, 403, ER_EAUTH, "this socket serves its owner and root only");
         return;
     }
-    req->kind = ER_HTTP_BODY_WHOLE;
+    req->kind = ER_BODY_WHOLE;
     req->max = 0;
     req->known = true;
-    if (h->ops->on_head(h->ctx, req, &req->kind, &req->max)) {
+    if (h->ops->on_head(h->ctx, &req->base, &req->kind, &req->max)) {
         ER_ASSERT(req->answered);
     }
-    if (!req->answered && req->kind == ER_HTTP_BODY_WHOLE && framing->length > req->max) {
+    if (!req->answered && req->kind == ER_BODY_WHOLE && framing->length > req->max) {
         refuse_size(req, "the body");
     }
 }
@@ -185,12 +187,12 @@ on_complete(struct er_http_request *req)
     if (h->stopping && !req->answered) {
         return MHD_NO;
     }
-    if (!req->answered && req->kind == ER_HTTP_BODY_LINES) {
+    if (!req->answered && req->kind == ER_BODY_LINES) {
         give_kept_line(req);
     }
     if (!req->answered) {
         er_buf_add(&req->body, "", 0); /* terminated, also when there is none */
-        h->ops->on_request(h->ctx, req);
+        h->ops->on_request(h->ctx, &req->base);
     }
     if (req->answered) {
         return er_http_send(req);
@@ -222,6 +224,8 @@ er_http_request_on_target(void *cls, const char *uri, struct MHD_Connection *mhd
         return NULL;
     }
     c->req.phase = ER_HTTP_HEAD;
+    c->req.base.door = &er_http_door;
+    c->req.base.peer_pid = c->pid;
     er_http_head_target(&c->req, uri ? uri : "");
     if (!c->hurried) {
         er_http_conn_hurry(c);
@@ -250,7 +254,7 @@ er_http_request_on_access(void *cls, struct MHD_Connection *mhd, const char *url
         *size = 0;
         return n > 0 ? on_body(req, data, n) : on_complete(req);
     case ER_HTTP_PENDING:
-        return req->answered || req->broken ? er_http_send(req) : on_pending(req);
+        return req->answered || req->base.gone ? er_http_send(req) : on_pending(req);
     case ER_HTTP_IDLE:
     case ER_HTTP_SENDING:
         break;
@@ -266,7 +270,7 @@ er_http_request_on_completed(void *cls, struct MHD_Connection *mhd, void **req_c
     (void)cls;
     (void)mhd;
     if (req) {
-        req->broken = req->broken || code != MHD_REQUEST_TERMINATED_COMPLETED_OK;
+        req->base.gone = req->base.gone || code != MHD_REQUEST_TERMINATED_COMPLETED_OK;
         er_http_request_end(req);
     }
 }
@@ -292,7 +296,7 @@ er_http_request_end(struct er_http_request *req)
     }
     er_http_conn_calm(c);
     if (req->known) {
-        c->h->ops->on_end(c->h->ctx, req);
+        c->h->ops->on_end(c->h->ctx, &req->base);
     }
     if (req->response) {
         MHD_destroy_response(req->response);
@@ -315,88 +319,44 @@ er_http_request_fini(struct er_http_request *req)
 
 /* ---- what the handler asks ---- */
 
-const char *
-er_http_method(const struct er_http_request *req)
+static const struct er_http_request *
+mine(const struct er_request *base)
 {
-    return req->method;
+    return (const struct er_http_request *)(const void *)base;
 }
 
-const char *
-er_http_path(const struct er_http_request *req)
+static const char *
+header(const struct er_request *base, const char *name)
 {
-    return req->target.data;
+    return MHD_lookup_connection_value(mine(base)->conn->mhd, MHD_HEADER_KIND, name);
 }
 
-void
-er_http_queries(const struct er_http_request *req,
-                bool (*fn)(void *ctx, const char *name, const char *value), void *ctx)
+static const char *
+query(const struct er_request *base, const char *name)
 {
-    const char *end = req->target.data + req->target.len;
-    const char *name = req->target.data + strlen(req->target.data) + 1;
-    while (name < end) {
-        const char *value = name + strlen(name) + 1;
-        if (!fn(ctx, name, value)) {
-            return;
-        }
-        name = value + strlen(value) + 1;
-    }
+    return er_target_query(&mine(base)->target, name);
 }
 
-struct find {
-    const char *name, *value;
+static void
+queries(const struct er_request *base,
+        bool (*fn)(void *ctx, const char *name, const char *value), void *ctx)
+{
+    er_target_queries(&mine(base)->target, fn, ctx);
+}
+
+static const struct er_buf *
+body(const struct er_request *base)
+{
+    return &mine(base)->body;
+}
+
+const struct er_door er_http_door = {
+    .header = header,
+    .query = query,
+    .queries = queries,
+    .body = body,
+    .add_header = er_http_add_header,
+    .reply = er_http_reply,
+    .stream = er_http_stream_start,
+    .wake = er_http_stream_wake,
 };
-
-static bool
-find_query(void *ctx, const char *name, const char *value)
-{
-    struct find *f = ctx;
-    if (strcmp(name, f->name) != 0) {
-        return true;
-    }
-    f->value = value;
-    return false;
-}
-
-const char *
-er_http_query(const struct er_http_request *req, const char *name)
-{
-    struct find f = {name, NULL};
-    er_http_queries(req, find_query, &f);
-    return f.value;
-}
-
-const char *
-er_http_header(const struct er_http_request *req, const char *name)
-{
-    return MHD_lookup_connection_value(req->conn->mhd, MHD_HEADER_KIND, name);
-}
-
-const struct er_buf *
-er_http_body(const struct er_http_request *req)
-{
-    return &req->body;
-}
-
-pid_t
-er_http_peer_pid(const struct er_http_request *req)
-{
-    return req->conn->pid;
-}
-
-void
-er_http_set_user(struct er_http_request *req, void *user)
-{
-    req->user = user;
-}
-
-void *
-er_http_user(const struct er_http_request *req)
-{
-    return req->user;
-}
-
-bool
-er_http_is_alive(const struct er_http_request *req)
-{
-    return !req->broken;
-}

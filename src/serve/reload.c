@@ -25,7 +25,7 @@ tell_retention(const struct er_retention *a, const struct er_retention *b)
 }
 
 static void
-tell_all(const struct er_server_config *a, const struct er_server_config *b)
+tell_all(const struct er_api_config *a, const struct er_api_config *b)
 {
     static const char later[] = ", which takes effect when the daemon starts again";
     static const char worker[] = ", which takes effect with the next worker";
@@ -43,28 +43,27 @@ tell_all(const struct er_server_config *a, const struct er_server_config *b)
 }
 
 void
-er_server_reload(struct er_server *s, bool system)
+er_server_reload(struct er_api *api, bool system)
 {
-    struct er_server_config fresh;
+    struct er_api_config fresh;
     struct er_env_rules rules;
     struct er_err err = {""};
     er_env_rules_init(&rules);
-    int rc = er_server_config_load(&fresh, s->places, &rules, system, &err);
+    int rc = er_server_config_load(&fresh, api->places, &rules, system, &err);
     if (rc) {
         er_log(ER_LOG_ERROR, "errandd", "the configuration stays as it was: %s",
                err.text);
         er_env_rules_fini(&rules);
         return;
     }
-    tell_all(&s->config, &fresh);
-    fresh.ageing = s->config.ageing;
-    s->config = fresh;
-    er_env_rules_fini(&s->env_rules);
-    s->env_rules = rules;
-    er_engine_tune(s->engine,
+    tell_all(&api->config, &fresh);
+    fresh.ageing = api->config.ageing;
+    api->config = fresh;
+    er_env_rules_fini(&api->env_rules);
+    api->env_rules = rules;
+    er_engine_tune(api->engine,
                    &(struct er_engine_options){.retention = fresh.retention,
                                                .max_losses = fresh.max_losses,
                                                .backoff_cap = fresh.backoff_cap});
-    er_supervisor_set_slots(s->supervisor);
     er_log(ER_LOG_INFO, "errandd", "the configuration was read again");
 }

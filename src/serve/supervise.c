@@ -28,6 +28,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/heap.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -59,7 +60,8 @@ struct guard {
     struct guard *next;
 };
 struct er_supervisor {
-    struct er_server *server;
+    struct er_keeper keeper; /* first: what the routes know of us */
+    struct er_api *api;
     struct guard *guards;
     int child;        /* pid of the worker that was started last; 0 = none lives */
     bool child_hello; /* it has opened a session */
@@ -155,8 +157,8 @@ bury(struct guard *g)
 {
     struct er_supervisor *v = g->v;
     struct load l = {.session = g->session};
-    er_engine_sessions(v->server->engine, on_load, &l);
-    er_engine_session_dead(v->server->engine, g->session, !g->ending || l.n_runs > 0);
+    er_engine_sessions(v->api->engine, on_load, &l);
+    er_engine_session_dead(v->api->engine, g->session, !g->ending || l.n_runs > 0);
     (void)unlink(g->lock);
     if (g->pid == v->child) {
         v->child = 0;
@@ -213,7 +215,7 @@ watch_pid(struct guard *g, int pid)
         g->gone = errno == ESRCH;
         return;
     }
-    ER_ASSERT(uv_poll_init(er_loop_uv(g->v->server->loop), &g->poll, g->pidfd) == 0);
+    ER_ASSERT(uv_poll_init(er_loop_uv(g->v->api->loop), &g->poll, g->pidfd) == 0);
     g->poll.data = g;
     ER_ASSERT(uv_poll_start(&g->poll, UV_READABLE, on_pidfd) == 0);
 }
@@ -240,12 +242,12 @@ add_guard(struct er_supervisor *v, int64_t session, const char *worker, int pid)
     struct guard *g = er_xzalloc(sizeof *g);
     g->v = v;
     g->session = session;
-    g->lock = er_xasprintf("%s/%s.lock", v->server->places->workers, worker);
+    g->lock = er_xasprintf("%s/%s.lock", v->api->places->workers, worker);
     g->pid = pid;
     g->pidfd = -1;
     g->next = v->guards;
     v->guards = g;
-    (void)uv_timer_init(er_loop_uv(v->server->loop), &g->patience);
+    (void)uv_timer_init(er_loop_uv(v->api->loop), &g->patience);
     g->patience.data = g;
     return g;
 }
@@ -258,7 +260,7 @@ start_now(struct er_supervisor *v)
     v->waiting = false;
     v->child_hello = false;
     v->child_at = er_clock_mono(er_clock_system());
-    v->child = er_local_worker_start(v->server->places->socket);
+    v->child = er_local_worker_start(v->api->places->socket);
     if (v->child == 0) {
         consider(v);
     }
@@ -342,7 +344,7 @@ static int
 buried(struct er_supervisor *v)
 {
     v->n_buried = 0;
-    er_engine_sessions(v->server->engine, count_buried, v);
+    er_engine_sessions(v->api->engine, count_buried, v);
     return v->n_buried;
 }
 
@@ -424,8 +426,8 @@ static int
 slots_left(struct er_supervisor *v)
 {
     v->old_load = 0;
-    er_engine_sessions(v->server->engine, add_old_load, v);
-    int left = v->server->config.concurrency - v->old_load;
+    er_engine_sessions(v->api->engine, add_old_load, v);
+    int left = v->api->config.concurrency - v->old_load;
     return left > 0 ? left : 0;
 }
 
@@ -435,7 +437,7 @@ set_slots(void *ctx, const struct er_session_view *view)
     struct er_supervisor *v = ctx;
     const struct guard *g = find_guard(v, view->id);
     if (g && !g->old) {
-        er_engine_set_slots(v->server->engine, view->id, v->slots);
+        er_engine_set_slots(v->api->engine, view->id, v->slots);
     }
 }
 
@@ -482,36 +484,44 @@ void
 er_supervisor_set_slots(struct er_supervisor *v)
 {
     v->slots = slots_left(v);
-    er_engine_sessions(v->server->engine, set_slots, v);
+    er_engine_sessions(v->api->engine, set_slots, v);
     if (has_old(v) && !v->sub) {
-        v->sub = er_engine_subscribe(v->server->engine, &(struct er_sub_filter){0}, -1,
+        v->sub = er_engine_subscribe(v->api->engine, &(struct er_sub_filter){0}, -1,
                                      on_fact, v);
     } else if (!has_old(v) && v->sub) {
         on_fact(v);
     }
 }
 
-int
-er_supervisor_slots(struct er_supervisor *v)
+/* ---- what the routes know and tell ---- */
+
+static struct er_supervisor *
+of_keeper(const struct er_keeper *k)
 {
-    return slots_left(v);
+    return ER_CONTAINER((struct er_keeper *)(uintptr_t)k, struct er_supervisor, keeper);
 }
 
-const char *
-er_supervisor_version(const struct er_supervisor *v, int64_t session)
+static int
+keeper_slots(struct er_keeper *k)
 {
-    const struct guard *g = find_guard((struct er_supervisor *)(uintptr_t)v, session);
+    return slots_left(of_keeper(k));
+}
+
+static const char *
+keeper_version(const struct er_keeper *k, int64_t session)
+{
+    const struct guard *g = find_guard(of_keeper(k), session);
     return g && g->version[0] ? g->version : NULL;
 }
 
-void
-er_supervisor_attached(struct er_supervisor *v, int64_t session, int pid,
-                       const char *version)
+static void
+keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *version)
 {
+    struct er_supervisor *v = of_keeper(k);
     struct guard *g = find_guard(v, session);
     if (!g) {
         struct wanted w = {.session = session};
-        er_engine_sessions(v->server->engine, on_view, &w);
+        er_engine_sessions(v->api->engine, on_view, &w);
         g = add_guard(v, session, w.worker, pid);
     }
     v->child_hello = v->child_hello || pid == v->child;
@@ -525,13 +535,13 @@ er_supervisor_attached(struct er_supervisor *v, int64_t session, int pid,
     }
     if (v->stopping && v->how != ER_END_KEEP) {
         g->ending = true;
-        er_engine_session_drain(v->server->engine, session, v->how == ER_END_NOW);
+        er_engine_session_drain(v->api->engine, session, v->how == ER_END_NOW);
     } else if (!v->stopping && pid != v->child && strcmp(g->version, ER_VERSION) != 0) {
         er_log(ER_LOG_INFO, "supervise",
                "worker pid %d is of version %s: it ends with its last task", pid,
                g->version[0] ? g->version : "?");
         g->old = g->ending = true;
-        er_engine_session_drain(v->server->engine, session, false);
+        er_engine_session_drain(v->api->engine, session, false);
         er_supervisor_set_slots(v);
         consider(v);
     } else if (has_old(v)) {
@@ -539,15 +549,31 @@ er_supervisor_attached(struct er_supervisor *v, int64_t session, int pid,
     }
 }
 
-void
-er_supervisor_detached(struct er_supervisor *v, int64_t session)
+static void
+keeper_detached(struct er_keeper *k, int64_t session)
 {
+    struct er_supervisor *v = of_keeper(k);
     struct guard *g = find_guard(v, session);
     if (g && !g->gone) {
         g->connected = false;
         (void)uv_timer_start(&g->patience, on_patience, HELLO_MS, 0);
     }
 }
+
+static void
+keeper_stats(const struct er_keeper *k, int64_t *out_restarts, bool *out_waiting)
+{
+    *out_restarts = of_keeper(k)->restarts;
+    *out_waiting = of_keeper(k)->waiting;
+}
+
+static const struct er_keeper keeper = {
+    .attached = keeper_attached,
+    .detached = keeper_detached,
+    .version = keeper_version,
+    .slots = keeper_slots,
+    .stats = keeper_stats,
+};
 
 /* ---- start and stop ---- */
 
@@ -566,12 +592,14 @@ adopt(void *ctx, const struct er_session_view *view)
 }
 
 int
-er_supervisor_start(struct er_server *s, struct er_err *err)
+er_supervisor_start(struct er_api *api, struct er_supervisor **out, struct er_err *err)
 {
     struct er_supervisor *v = er_xzalloc(sizeof *v);
-    uv_loop_t *loop = er_loop_uv(s->loop);
-    v->server = s;
-    s->supervisor = v;
+    uv_loop_t *loop = er_loop_uv(api->loop);
+    *out = v;
+    v->api = api;
+    v->keeper = keeper;
+    api->keeper = &v->keeper;
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
         return er_fail(err, ER_EIO, "cannot become a subreaper: %s", strerror(errno));
     }
@@ -583,7 +611,7 @@ er_supervisor_start(struct er_server *s, struct er_err *err)
     v->look.data = v;
     v->again.data = v->stop_timer.data = v->sigchld.data = v->later.data = v;
     (void)uv_signal_start(&v->sigchld, on_sigchld, SIGCHLD);
-    er_engine_sessions(s->engine, adopt, v);
+    er_engine_sessions(api->engine, adopt, v);
     consider(v);
     return 0;
 }
@@ -635,12 +663,12 @@ er_supervisor_stop(struct er_supervisor *v, enum er_end how, er_usec patience,
     v->stop_ctx = ctx;
     (void)uv_timer_stop(&v->again);
     if (how == ER_END_KEEP) {
-        er_engine_sessions(v->server->engine, mark_idle, v);
+        er_engine_sessions(v->api->engine, mark_idle, v);
     }
     for (struct guard *g = v->guards; g; g = g->next) {
         g->ending = g->ending || how != ER_END_KEEP;
         if (g->ending) {
-            er_engine_session_drain(v->server->engine, g->session, how != ER_END_DRAIN);
+            er_engine_session_drain(v->api->engine, g->session, how != ER_END_DRAIN);
         }
     }
     if (v->child && !v->child_hello) {
@@ -662,12 +690,4 @@ er_supervisor_free(struct er_supervisor *v)
         remove_guard(v->guards);
     }
     /* its handles are closed with the loop; the memory goes with the process */
-}
-
-void
-er_supervisor_stats(const struct er_supervisor *v, int64_t *out_restarts,
-                    bool *out_waiting)
-{
-    *out_restarts = v->restarts;
-    *out_waiting = v->waiting;
 }

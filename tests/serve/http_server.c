@@ -25,8 +25,8 @@
 #define LINE_MAX_LEN 1000
 
 struct visit {
-    struct er_http_request *req;
-    struct er_http_stream *stream;
+    struct er_request *req;
+    struct er_stream *stream;
     bool is_later;
     size_t lines, bytes;
     struct er_buf text; /* of the lines; of a stream: to be sent */
@@ -46,39 +46,38 @@ struct app {
 };
 
 static void
-reply_text(struct er_http_request *req, int status, const char *text)
+reply_text(struct er_request *req, int status, const char *text)
 {
     struct er_buf b;
     er_buf_init(&b, 0);
     er_buf_add_str(&b, text);
-    er_http_reply(req, status, "text/plain", &b);
+    er_request_reply(req, status, "text/plain", &b);
 }
 
 static int
-on_head(void *ctx, struct er_http_request *req, enum er_http_body *out_body,
-        size_t *out_max)
+on_head(void *ctx, struct er_request *req, enum er_body_kind *out_body, size_t *out_max)
 {
     struct app *app = ctx;
     struct visit *v = er_xzalloc(sizeof *v);
     v->req = req;
-    er_http_set_user(req, v);
+    req->user = v;
     TAILQ_INSERT_TAIL(&app->visits, v, in_list);
     app->heads++;
-    if (strcmp(er_http_path(req), "/reject") == 0) {
+    if (strcmp(req->path, "/reject") == 0) {
         reply_text(req, 404, "no\n");
         return -1;
     }
-    bool is_lines = strcmp(er_http_path(req), "/lines") == 0;
-    *out_body = is_lines ? ER_HTTP_BODY_LINES : ER_HTTP_BODY_WHOLE;
+    bool is_lines = strcmp(req->path, "/lines") == 0;
+    *out_body = is_lines ? ER_BODY_LINES : ER_BODY_WHOLE;
     *out_max = is_lines ? LINE_MAX_LEN : BODY_MAX;
     return 0;
 }
 
 static void
-on_line(void *ctx, struct er_http_request *req, const char *line, size_t len)
+on_line(void *ctx, struct er_request *req, const char *line, size_t len)
 {
     (void)ctx;
-    struct visit *v = er_http_user(req);
+    struct visit *v = req->user;
     if (len == 3 && memcmp(line, "bad", 3) == 0) {
         reply_text(req, 400, "bad line\n");
         return;
@@ -121,7 +120,7 @@ pull_nap(void *ctx, struct er_buf *out, size_t room)
     struct visit *v = ctx;
     (void)room;
     if (v->naps++ < 3) {
-        er_http_stream_wake(v->stream);
+        er_stream_wake(v->stream);
         return true;
     }
     er_buf_add_str(out, "awake\n");
@@ -144,26 +143,26 @@ echo_query(void *ctx, const char *name, const char *value)
 }
 
 static void
-on_echo(struct er_http_request *req)
+on_echo(struct er_request *req)
 {
     struct er_buf b;
-    const char *header = er_http_header(req, "x-test");
-    const char *a = er_http_query(req, "a");
+    const char *header = er_request_header(req, "x-test");
+    const char *a = er_request_query(req, "a");
     er_buf_init(&b, 0);
-    er_buf_addf(&b, "method %s\npath %s\n", er_http_method(req), er_http_path(req));
-    er_http_queries(req, echo_query, &b);
+    er_buf_addf(&b, "method %s\npath %s\n", req->method, req->path);
+    er_request_queries(req, echo_query, &b);
     er_buf_addf(&b, "a %s\nheader %s\npid %d\nbody %zu\n", a ? a : "-",
-                header ? header : "-", (int)er_http_peer_pid(req),
-                strlen(er_http_body(req)->data));
-    er_http_add_header(req, "X-Answer", "yes");
-    er_http_reply(req, 200, "text/plain", &b);
+                header ? header : "-", (int)req->peer_pid,
+                strlen(er_request_body(req)->data));
+    er_request_add_header(req, "X-Answer", "yes");
+    er_request_reply(req, 200, "text/plain", &b);
 }
 
 /* Answers or wakes all that wait. */
 static void
-for_waiting(struct app *app, struct er_http_request *req, const char *path)
+for_waiting(struct app *app, struct er_request *req, const char *path)
 {
-    const struct er_buf *body = er_http_body(req);
+    const struct er_buf *body = er_request_body(req);
     struct visit *v, *next;
     for (v = TAILQ_FIRST(&app->visits); v; v = next) {
         next = TAILQ_NEXT(v, in_list);
@@ -173,55 +172,55 @@ for_waiting(struct app *app, struct er_http_request *req, const char *path)
         } else if (strcmp(path, "/release") != 0 && v->stream) {
             er_buf_add(&v->text, body->data, body->len);
             v->finished = strcmp(path, "/finish") == 0;
-            er_http_stream_wake(v->stream);
+            er_stream_wake(v->stream);
         }
     }
     reply_text(req, 200, "done\n");
 }
 
 static void
-on_post(struct app *app, struct er_http_request *req, const char *path)
+on_post(struct app *app, struct er_request *req, const char *path)
 {
-    struct visit *v = er_http_user(req);
+    struct visit *v = req->user;
     char text[5000];
     if (strcmp(path, "/whole") == 0) {
         struct er_buf b;
         er_buf_init(&b, 0);
-        er_buf_add(&b, er_http_body(req)->data, er_http_body(req)->len);
-        er_http_reply(req, 200, "application/octet-stream", &b);
+        er_buf_add(&b, er_request_body(req)->data, er_request_body(req)->len);
+        er_request_reply(req, 200, "application/octet-stream", &b);
     } else if (strcmp(path, "/lines") == 0) {
         (void)snprintf(text, sizeof text, "%zu %zu %.4096s\n", v->lines, v->bytes,
                        v->text.data ? v->text.data : "");
         reply_text(req, 200, text);
     } else if (strcmp(path, "/stop") == 0) {
         v->stops = true;
-        er_http_reply(req, 204, NULL, NULL);
+        er_request_reply(req, 204, NULL, NULL);
     } else {
         for_waiting(app, req, path);
     }
 }
 
 static void
-on_request(void *ctx, struct er_http_request *req)
+on_request(void *ctx, struct er_request *req)
 {
     struct app *app = ctx;
-    struct visit *v = er_http_user(req);
-    const char *path = er_http_path(req), *n = er_http_query(req, "n");
+    struct visit *v = req->user;
+    const char *path = req->path, *n = er_request_query(req, "n");
     char text[200];
     app->requests += strcmp(path, "/counts") != 0;
-    if (strcmp(er_http_method(req), "POST") == 0) {
+    if (strcmp(req->method, "POST") == 0) {
         on_post(app, req, path);
     } else if (strcmp(path, "/hello") == 0) {
         reply_text(req, 200, "hello\n");
     } else if (strcmp(path, "/later") == 0) {
         v->is_later = true;
     } else if (strcmp(path, "/stream") == 0) {
-        v->stream = er_http_stream_start(req, 200, "text/plain", pull_lines, v);
+        v->stream = er_request_stream(req, 200, "text/plain", pull_lines, v);
     } else if (strcmp(path, "/flood") == 0) {
         v->flood = n ? strtoul(n, NULL, 10) : 0;
-        (void)er_http_stream_start(req, 200, "text/plain", pull_flood, v);
+        (void)er_request_stream(req, 200, "text/plain", pull_flood, v);
     } else if (strcmp(path, "/nap") == 0) {
-        v->stream = er_http_stream_start(req, 200, "text/plain", pull_nap, v);
+        v->stream = er_request_stream(req, 200, "text/plain", pull_nap, v);
     } else if (strcmp(path, "/counts") == 0) {
         /* but for those for the counts themselves */
         (void)snprintf(text, sizeof text, "open %d requests %d broken %d\n",
@@ -233,12 +232,12 @@ on_request(void *ctx, struct er_http_request *req)
 }
 
 static void
-on_end(void *ctx, struct er_http_request *req)
+on_end(void *ctx, struct er_request *req)
 {
     struct app *app = ctx;
-    struct visit *v = er_http_user(req);
+    struct visit *v = req->user;
     app->ends++;
-    app->broken += !er_http_is_alive(req);
+    app->broken += req->gone;
     if (v->stops) {
         (void)uv_timer_start(&app->stopper, on_stopper, 0, 0);
     }
@@ -277,7 +276,7 @@ listen_on(const char *where)
 int
 main(int argc, char **argv)
 {
-    static const struct er_http_ops ops = {on_head, on_line, on_request, on_end};
+    static const struct er_request_ops ops = {on_head, on_line, on_request, on_end};
     static struct app app;
     struct er_err err = {{0}};
     unsigned connections = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 4096;

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/* GET /v1/doctor: what can only be looked at from inside. Each check says whether it is
+ * well, what was found, and what to do if not. The slow ones (the store, the logs' folder)
+ * run on the reader's thread. */
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/mem.h"
+
+#define DISK_LOW    (UINT64_C(64) << 20)
+#define YEAR_2024   (INT64_C(1704067200) * ER_USEC_PER_SEC)
+#define FDS_OF_TASK 6 /* descriptors that the worker needs for one */
+#define FDS_BESIDE  64
+#define LOGS_LOOKED 1000000 /* files; what is beyond is not counted */
+
+struct doctor {
+    struct er_query q;
+    struct er_call *call;
+    struct er_err store;
+    int store_rc;
+    int64_t store_bytes; /* with its journal; -1 = unknown */
+    struct statvfs disk;
+    int disk_rc;
+    int64_t log_bytes, log_files;
+};
+
+/* ---- the reader's thread ---- */
+
+/* nftw has no context; one doctor looks at a time, all on the reader's thread. */
+static int64_t walk_bytes, walk_files;
+
+static int
+on_file(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)path;
+    (void)ftw;
+    if (kind == FTW_F) {
+        walk_bytes += (int64_t)st->st_blocks * 512;
+        walk_files++;
+    }
+    return walk_files >= LOGS_LOOKED;
+}
+
+static int64_t
+size_of(const char *path, const char *suffix)
+{
+    struct stat st;
+    char *name = er_xasprintf("%s%s", path, suffix);
+    int rc = stat(name, &st);
+    er_free(name);
+    return rc == 0 ? (int64_t)st.st_size : -1;
+}
+
+static void
+run_doctor(struct er_query *q, struct er_store_reader *r)
+{
+    struct doctor *d = (struct doctor *)(void *)q;
+    const struct er_places *p = d->call->api->places;
+    d->store_rc = er_store_check(r, &d->store);
+    d->disk_rc = statvfs(p->state_dir, &d->disk);
+    d->store_bytes = size_of(p->store, "");
+    int64_t wal = size_of(p->store, "-wal");
+    d->store_bytes += wal > 0 ? wal : 0;
+    walk_bytes = walk_files = 0;
+    (void)nftw(p->logs, on_file, 16, FTW_PHYS);
+    d->log_bytes = walk_bytes;
+    d->log_files = walk_files;
+}
+
+/* ---- checks ---- */
+
+static void
+add_check(struct er_buf *b, const char *name, bool ok, const char *detail,
+          const char *advice)
+{
+    er_buf_add_str(b, b->data[b->len - 1] == '[' ? "{\"name\":" : ",{\"name\":");
+    er_buf_add_json_str(b, name);
+    er_buf_addf(b, ",\"ok\":%s,\"detail\":", ok ? "true" : "false");
+    er_buf_add_json_str(b, detail);
+    er_buf_add_str(b, ",\"advice\":");
+    er_buf_add_json_str(b, ok ? NULL : advice);
+    er_buf_add_char(b, '}');
+}
+
+static void
+check_store(const struct doctor *d, struct er_buf *b)
+{
+    const struct er_api *s = d->call->api;
+    struct er_engine_stats st;
+    char text[600];
+    er_engine_stats(s->engine, &st);
+    (void)snprintf(text, sizeof text, "whole, %lld KiB: %.400s",
+                   (long long)(d->store_bytes >> 10), s->places->store);
+    add_check(b, "store", d->store_rc == 0, d->store_rc ? d->store.text : text,
+              "stop the daemon, keep a copy of the store, restore the last backup");
+    add_check(b, "store-writes", !st.sick,
+              st.sick ? er_error_meaning(st.sick_code) : "accepted",
+              "free disk space or mend the disk; the daemon tries again every second");
+}
+
+static void
+check_disk(const struct doctor *d, struct er_buf *b)
+{
+    const struct er_api *s = d->call->api;
+    uint64_t left = d->disk_rc ? 0 : (uint64_t)d->disk.f_bavail * d->disk.f_frsize;
+    int64_t bound = s->config.retention.log_bytes;
+    char text[600];
+    (void)snprintf(text, sizeof text, "%llu MiB free for %.400s",
+                   (unsigned long long)(left >> 20), s->places->state_dir);
+    add_check(b, "disk-space", left >= DISK_LOW, text,
+              "free disk space: errand clean removes finished tasks and their output");
+    bool fits = d->disk_rc || bound == 0 || bound <= d->log_bytes ||
+                (uint64_t)(bound - d->log_bytes) <= left;
+    (void)snprintf(
+        text, sizeof text, "%lld MiB in %lld files, bound (logs_max) %lld MiB%s",
+        (long long)(d->log_bytes >> 20), (long long)d->log_files,
+        (long long)(bound >> 20), fits ? "" : ", which is more than the disk has left");
+    add_check(b, "logs", true, text, NULL);
+}
+
+/* The wall clock against the one that nobody sets. */
+static void
+check_clock(const struct doctor *d, struct er_buf *b)
+{
+    const struct er_api *s = d->call->api;
+    const struct er_clock *c = er_clock_system();
+    er_usec wall = er_clock_wall(c);
+    er_usec jump = wall - er_clock_boot(c) - s->clock_offset;
+    char at[ER_RFC3339_SIZE], text[200];
+    er_time_format(wall, at);
+    if (jump > ER_USEC_PER_SEC || jump < -ER_USEC_PER_SEC) {
+        (void)snprintf(text, sizeof text,
+                       "%s; it was set by %+.1f s since the daemon's start (delays and "
+                       "backoffs moved with it)",
+                       at, (double)jump / 1e6);
+    } else {
+        (void)snprintf(text, sizeof text, "%s, and it was not set since the start", at);
+    }
+    add_check(b, "clock", wall >= YEAR_2024, text,
+              "set the clock (timedatectl set-ntp true): times of tasks are wrong");
+}
+
+static void
+check_limits(const struct doctor *d, struct er_buf *b)
+{
+    int slots = d->call->api->config.concurrency;
+    struct rlimit fds, procs;
+    char text[200];
+    rlim_t need = (rlim_t)slots * FDS_OF_TASK + FDS_BESIDE;
+    if (getrlimit(RLIMIT_NOFILE, &fds) == 0) {
+        (void)snprintf(text, sizeof text,
+                       "%llu open files (at most %llu); %d tasks at once need %llu",
+                       (unsigned long long)fds.rlim_cur, (unsigned long long)fds.rlim_max,
+                       slots, (unsigned long long)need);
+        add_check(
+            b, "open-files", fds.rlim_max >= need, text,
+            "raise the hard limit (ulimit -Hn, LimitNOFILE=), or lower concurrency");
+    }
+    if (getrlimit(RLIMIT_NPROC, &procs) == 0) {
+        bool none = procs.rlim_cur == RLIM_INFINITY;
+        if (none) {
+            (void)snprintf(text, sizeof text, "no limit");
+        } else {
+            (void)snprintf(text, sizeof text, "%llu processes of this user",
+                           (unsigned long long)procs.rlim_cur);
+        }
+        add_check(b, "processes", none || procs.rlim_cur >= (rlim_t)slots * 4 + 32, text,
+                  "raise the limit (ulimit -u, TasksMax=), or lower concurrency");
+    }
+}
+
+static void
+check_socket(const struct doctor *d, struct er_buf *b)
+{
+    const struct er_api *s = d->call->api;
+    struct stat st;
+    char text[600];
+    if (stat(s->places->socket, &st) != 0) {
+        add_check(b, "socket", false, "it is gone",
+                  "the daemon makes it again; see its log");
+        return;
+    }
+    unsigned mode = (unsigned)(st.st_mode & 0777);
+    (void)snprintf(text, sizeof text, "%.400s, mode %03o", s->places->socket, mode);
+    add_check(b, "socket", (mode & ~s->config.socket_mode) == 0, text,
+              "chmod 600 it: others may ask the daemon");
+}
+
+struct views {
+    const struct er_api *api;
+    struct er_buf text;
+    bool other; /* one of another version */
+};
+
+static void
+on_view(void *ctx, const struct er_session_view *v)
+{
+    struct views *vs = ctx;
+    const char *version = vs->api->keeper->version(vs->api->keeper, v->id);
+    if (v->connected) {
+        er_buf_addf(&vs->text, "%s%s (pid %d, version %s)", vs->text.len ? ", " : "",
+                    v->worker, v->pid, version ? version : "?");
+        vs->other = vs->other || (version && strcmp(version, ER_VERSION) != 0);
+    }
+}
+
+static void
+check_workers(const struct doctor *d, struct er_buf *b)
+{
+    const struct er_api *s = d->call->api;
+    struct er_engine_stats st;
+    struct views vs = {.api = s};
+    er_engine_stats(s->engine, &st);
+    er_buf_init(&vs.text, 0);
+    er_engine_sessions(s->engine, on_view, &vs);
+    if (vs.other) {
+        er_buf_addf(&vs.text,
+                    "; what is not of version %s takes no more work and ends "
+                    "with its last task",
+                    ER_VERSION);
+    }
+    add_check(b, "worker", st.has_worker,
+              vs.text.len ? vs.text.data : "none is connected",
+              "look into the daemon's log for why the worker does not start");
+    er_buf_fini(&vs.text);
+}
+
+static void
+done_doctor(struct er_query *q)
+{
+    struct doctor *d = (struct doctor *)(void *)q;
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_buf_add_str(&b, "{\"checks\":[");
+    check_store(d, &b);
+    check_disk(d, &b);
+    check_workers(d, &b);
+    check_clock(d, &b);
+    check_limits(d, &b);
+    check_socket(d, &b);
+    er_buf_add_str(&b, "]}");
+    er_call_json(d->call, 200, &b);
+    er_call_release(d->call);
+    er_arena_free(&q->arena);
+    er_free(d);
+}
+
+void
+er_api_doctor(struct er_call *call)
+{
+    struct doctor *d = er_xzalloc(sizeof *d);
+    d->q.run = run_doctor;
+    d->q.done = done_doctor;
+    d->call = call;
+    er_call_hold(call);
+    er_engine_query(call->api->engine, &d->q);
+}

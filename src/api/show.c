@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/* One task: read on the reader's thread, shown with what only memory knows (progress, pid,
+ * why it waits), now or when it has come as far as the caller wants. */
+#include <stdio.h>
+#include <string.h>
+#include <uv.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "api/tasks.h"
+#include "base/mem.h"
+#include "wire/task_json.h"
+
+/* ---- encoding ---- */
+
+void
+er_task_view(struct er_api *s, const struct er_task *t, const struct er_show *show,
+             struct er_buf *out)
+{
+    struct er_task_json_after shown[ER_AFTER_SHOWN];
+    struct er_task_json_more m = {.after = shown};
+    struct er_task copy = *t;
+    struct er_live live;
+    struct er_buf why;
+    er_buf_init(&why, 4096);
+    if (t->session != 0 && er_engine_live(s->engine, t->id, &live) &&
+        live.attempt == t->attempt) {
+        m.progress_json = live.progress_json;
+        m.pid = live.pid;
+        m.pause_requested = live.pausing;
+        copy.started_at = live.started_at != ER_NEVER ? live.started_at : t->started_at;
+    }
+    if (show) {
+        m.has_after = m.with_checkpoint = true;
+        m.after_more = show->n_after > ER_AFTER_SHOWN;
+        m.n_after = m.after_more ? ER_AFTER_SHOWN : show->n_after;
+    }
+    for (size_t i = 0; i < m.n_after; i++) {
+        const struct er_after *a = &show->after[i];
+        shown[i] = (struct er_task_json_after){a->id, a->when, a->state};
+    }
+    if (!er_task_state_is_final(t->state) && t->state != ER_TASK_RUNNING) {
+        er_why(s->engine, t, show ? show->open : NULL, show ? show->n_open : 0,
+               er_clock_wall(er_clock_system()), &why);
+    }
+    m.waiting_for = why.len ? why.data : NULL;
+    er_task_json(out, &copy, &m);
+    er_buf_fini(&why);
+}
+
+static uint64_t
+mix(uint64_t h, const void *p, size_t n)
+{
+    return XXH3_64bits_withSeed(p, n, h);
+}
+
+static uint64_t
+mix_text(uint64_t h, const char *text)
+{
+    return text ? mix(h, text, strlen(text)) : mix(h, "\xff", 1);
+}
+
+/* What an edit can change, and what decides whether one is possible. */
+void
+er_show_etag(const struct er_show *show, char out[ER_ETAG_SIZE])
+{
+    const struct er_task *t = &show->task;
+    const int64_t numbers[] = {
+        t->id,        t->run,     (int64_t)t->state,   t->held,
+        t->priority,  t->cost,    t->attempt,          t->failures,
+        t->losses,    t->retries, t->backoff_for,      t->timeout_for,
+        t->grace_for, t->run_at,  t->heartbeat_for,    t->expires_at,
+        t->session,   t->waiting, (int64_t)t->on_lost,
+    };
+    uint64_t h = mix(0, numbers, sizeof numbers);
+    h = mix_text(mix_text(mix_text(h, t->name), t->queue), t->limit_key);
+    for (size_t i = 0; i < show->n_after; i++) {
+        const int64_t after[] = {show->after[i].id, (int64_t)show->after[i].when};
+        h = mix(h, after, sizeof after);
+    }
+    (void)snprintf(out, ER_ETAG_SIZE, "\"%016llx\"", (unsigned long long)h);
+}
+
+/* ---- reading ---- */
+
+static void
+run_show(struct er_query *q, struct er_store_reader *r)
+{
+    struct er_show *show = (struct er_show *)(void *)q;
+    q->rc = er_store_get(r, show->id, true, &q->arena, &show->task);
+    if (q->rc == 0) {
+        q->rc = er_store_after(r, show->id, false, 0, ER_AFTER_SHOWN + 1, &q->arena,
+                               &show->after, &show->n_after);
+    } else if (q->rc == ER_ENOTFOUND) {
+        show->has_tombstone = er_store_get_tombstone(r, show->id, &show->tombstone) == 0;
+    }
+    if (q->rc == 0 && show->task.state == ER_TASK_BLOCKED) {
+        q->rc = er_store_after(r, show->id, true, 0, ER_WHY_NAMED, &q->arena, &show->open,
+                               &show->n_open);
+    }
+}
+
+static void
+answer_missing(const struct er_show *show)
+{
+    long long id = (long long)show->id;
+    if (show->q.rc != ER_ENOTFOUND) {
+        er_call_problem(show->call, show->q.rc, NULL, "cannot read task %lld: %s", id,
+                        er_error_meaning(show->q.rc));
+        return;
+    }
+    if (!show->has_tombstone) {
+        er_call_problem(show->call, ER_ENOTFOUND, NULL, "there is no task %lld", id);
+        return;
+    }
+    const struct er_tombstone *t = &show->tombstone;
+    char at[ER_RFC3339_SIZE], code[16] = "null", extra[256];
+    er_time_format(t->finished_at, at);
+    if (t->has_exit_code) {
+        (void)snprintf(code, sizeof code, "%d", t->exit_code);
+    }
+    (void)snprintf(
+        extra, sizeof extra,
+        "\"tombstone\":{\"id\":%lld,\"run\":%d,\"state\":\"%s\",\"exit_code\":%s,"
+        "\"finished_at\":\"%s\"}",
+        (long long)t->id, t->run, er_task_state_word(t->state), code, at);
+    er_call_problem_extra(show->call, ER_ENOTFOUND, NULL, extra,
+                          "task %lld was removed; it had %s", id,
+                          er_task_state_word(t->state));
+}
+
+void
+er_show_answer(struct er_show *show)
+{
+    struct er_call *call = show->call;
+    struct er_buf b;
+    char etag[ER_ETAG_SIZE], where[40];
+    if (show->q.rc) {
+        answer_missing(show);
+        return;
+    }
+    if (!call->req || call->answered) {
+        return;
+    }
+    if (show->location) {
+        (void)snprintf(where, sizeof where, "/v1/tasks/%lld", (long long)show->id);
+        er_request_add_header(call->req, "Location", where);
+    }
+    er_show_etag(show, etag);
+    er_request_add_header(call->req, "ETag", etag);
+    er_buf_init(&b, 0);
+    er_task_view(call->api, &show->task, show, &b);
+    if (show->extra && b.len > 0) {
+        b.data[--b.len] = '\0'; /* the closing brace */
+        er_buf_addf(&b, ",%s}", show->extra);
+    }
+    er_call_json(call, show->status, &b);
+}
+
+static void
+done_show(struct er_query *q)
+{
+    struct er_show *show = (struct er_show *)(void *)q;
+    show->then(show);
+    er_call_release(show->call);
+    er_arena_free(&q->arena);
+    er_free(show);
+}
+
+struct er_show *
+er_show_new(struct er_call *call, er_task_id id, void (*then)(struct er_show *show))
+{
+    struct er_show *show = er_xzalloc(sizeof *show);
+    show->q.run = run_show;
+    show->q.done = done_show;
+    show->call = call;
+    show->id = id;
+    show->status = 200;
+    show->then = then ? then : er_show_answer;
+    return show;
+}
+
+void
+er_show_start(struct er_show *show)
+{
+    er_call_hold(show->call);
+    er_engine_query(show->call->api->engine, &show->q);
+}
+
+void
+er_call_task(struct er_call *call, er_task_id id, int status, bool location)
+{
+    struct er_show *show = er_show_new(call, id, NULL);
+    show->status = status;
+    show->location = location;
+    er_show_start(show);
+}
+
+/* ---- waiting for a task ---- */
+
+struct waiter {
+    struct er_call *call;
+    er_task_id id;
+    enum er_wait_until until;
+    bool over;   /* time is up: answer with what there is */
+    bool asking; /* a query is under way */
+    bool again;  /* something happened meanwhile */
+    struct er_watch *watch;
+    uv_timer_t timer;
+};
+
+static void
+free_waiter(uv_handle_t *h)
+{
+    er_free(h->data);
+}
+
+static void
+waiter_end(struct er_call *call)
+{
+    struct waiter *w = call->state;
+    if (w) {
+        call->state = NULL;
+        er_engine_unwatch(w->watch);
+        uv_close((uv_handle_t *)&w->timer, free_waiter);
+    }
+}
+
+static bool
+has_come(const struct waiter *w, const struct er_task *t)
+{
+    switch (w->until) {
+    case ER_WAIT_FINAL:
+        return er_task_state_is_final(t->state);
+    case ER_WAIT_STARTED:
+        return er_task_state_is_final(t->state) || t->state == ER_TASK_RUNNING ||
+               t->state == ER_TASK_PAUSED;
+    case ER_WAIT_PAUSED:
+        return t->state != ER_TASK_RUNNING;
+    case ER_WAIT_RESUMED:
+        return er_task_shown_state(t) != ER_TASK_PAUSED;
+    }
+    return true;
+}
+
+static void ask(struct waiter *w);
+
+static void
+on_asked(struct er_show *show)
+{
+    struct waiter *w = show->call->state;
+    if (!w) {
+        return; /* the caller has gone */
+    }
+    w->asking = false;
+    if (show->q.rc || w->over || has_come(w, &show->task)) {
+        waiter_end(show->call);
+        er_show_answer(show);
+    } else if (w->again) {
+        ask(w);
+    }
+}
+
+static void
+ask(struct waiter *w)
+{
+    if (w->asking) {
+        w->again = true;
+        return;
+    }
+    w->asking = true;
+    w->again = false;
+    er_show_start(er_show_new(w->call, w->id, on_asked));
+}
+
+static void
+on_watched(void *ctx, enum er_event event)
+{
+    struct waiter *w = ctx;
+    if (er_event_is_fact(event)) {
+        ask(w);
+    }
+}
+
+static void
+on_waited(uv_timer_t *t)
+{
+    struct waiter *w = t->data;
+    w->over = true;
+    ask(w);
+}
+
+void
+er_wait_start(struct er_call *call, er_task_id id, uint64_t ms, enum er_wait_until until)
+{
+    struct waiter *w = er_xzalloc(sizeof *w);
+    w->call = call;
+    w->id = id;
+    w->until = until;
+    w->watch = er_engine_watch(call->api->engine, id, on_watched, w);
+    call->state = w;
+    call->gone = waiter_end;
+    (void)uv_timer_init(er_loop_uv(call->api->loop), &w->timer);
+    w->timer.data = w;
+    (void)uv_timer_start(&w->timer, on_waited, ms, 0);
+    ask(w);
+}
+
+void
+er_api_show(struct er_call *call)
+{
+    uint64_t wait;
+    const char *until = er_request_query(call->req, "until");
+    if (!er_call_seconds(call, "wait", &wait)) {
+        return;
+    }
+    if (until && strcmp(until, "final") != 0 && strcmp(until, "started") != 0) {
+        er_call_problem(call, ER_EINVALID, "until",
+                        "until is final or started, not '%.50s'", until);
+        return;
+    }
+    if (wait == 0) {
+        er_call_task(call, call->id, 200, false);
+    } else {
+        er_wait_start(call, call->id, wait,
+                      until && strcmp(until, "started") == 0 ? ER_WAIT_STARTED
+                                                             : ER_WAIT_FINAL);
+    }
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* One function a state. What stands in the way of a task that is queued only the engine
+ * knows (er_engine_why_queued); all else is in the task's row and in the live view. */
+#include "api/why.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/duration.h"
+
+/* "until 2026-01-31T09:30:00.000Z, in 45s", or "... which has come". */
+static void
+add_moment(struct er_buf *b, const char *before, er_usec at, er_usec now)
+{
+    char text[ER_RFC3339_SIZE], left[ER_DURATION_SIZE];
+    er_time_format(at, text);
+    er_buf_addf(b, "%s%s", before, text);
+    if (at > now) {
+        er_duration_format(at - now, left);
+        er_buf_addf(b, ", in %s", left);
+    } else {
+        er_buf_add_str(b, ", which has just come");
+    }
+}
+
+/* Adds what an error says: its message, or its code. */
+static void
+add_error(struct er_buf *b, const char *error_json, bool with_advice)
+{
+    json_error_t why;
+    json_t *o = error_json ? json_loads(error_json, 0, &why) : NULL;
+    const char *text = json_string_value(json_object_get(o, "message"));
+    const char *advice = json_string_value(json_object_get(o, "suggested_action"));
+    text = text ? text : json_string_value(json_object_get(o, "code"));
+    if (text) {
+        er_buf_addf(b, ": %.300s", text);
+    }
+    if (with_advice && advice) {
+        er_buf_addf(b, " (%.300s)", advice);
+    }
+    json_decref(o);
+}
+
+/* ---- waiting ---- */
+
+static void
+add_scheduled(const struct er_task *t, er_usec now, struct er_buf *b)
+{
+    if (t->failures == 0) {
+        add_moment(b, "it is not to start before ", t->run_at, now);
+        return;
+    }
+    er_buf_addf(b, "it has failed %d time%s", t->failures, t->failures == 1 ? "" : "s");
+    add_error(b, t->error_json, false);
+    add_moment(b, "; the next attempt is at ", t->run_at, now);
+    int left = t->retries - t->failures;
+    if (left >= 0) {
+        er_buf_addf(b, " (retry %d of %d)", t->failures, t->retries);
+    }
+}
+
+static const char *
+wish(enum er_after_when when)
+{
+    switch (when) {
+    case ER_AFTER_OK:
+        return "to complete";
+    case ER_AFTER_ANY:
+        return "to end";
+    case ER_AFTER_FAIL:
+        return "to fail";
+    }
+    return "to end";
+}
+
+static void
+add_blocked(const struct er_task *t, const struct er_after *open, size_t n,
+            struct er_buf *b)
+{
+    size_t shown = 0;
+    er_buf_add_str(b, "it waits for ");
+    for (size_t i = 0; i < n && shown < ER_WHY_NAMED; i++) {
+        const struct er_after *a = &open[i];
+        bool last = i + 1 == n || shown + 1 == ER_WHY_NAMED;
+        er_buf_addf(b, "%s%lld (%s) %s",
+                    shown == 0 ? "task "
+                    : last     ? " and "
+                               : ", ",
+                    (long long)a->id,
+                    a->state < 0 ? "removed"
+                                 : er_task_state_word((enum er_task_state)a->state),
+                    wish(a->when));
+        shown++;
+    }
+    if (shown == 0) {
+        er_buf_addf(b, "%d other task%s", t->waiting, t->waiting == 1 ? "" : "s");
+    } else if ((size_t)t->waiting > shown) {
+        er_buf_addf(b, ", and for %zu more", (size_t)t->waiting - shown);
+    }
+}
+
+/* What is underneath the hold, where that is something else than being queued. */
+static void
+add_held(const struct er_task *t, er_usec now, struct er_buf *b)
+{
+    er_buf_addf(b, "it is paused by request until 'errand resume %lld'",
+                (long long)t->id);
+    if (t->state == ER_TASK_SCHEDULED && t->run_at > now) {
+        add_moment(b, ", and is not to start before ", t->run_at, now);
+    } else if (t->state == ER_TASK_BLOCKED) {
+        er_buf_addf(b, ", and waits for %d other task%s", t->waiting,
+                    t->waiting == 1 ? "" : "s");
+    }
+}
+
+static void
+add_paused(struct er_engine *e, const struct er_task *t, er_usec now, struct er_buf *b)
+{
+    struct er_live live;
+    long long id = (long long)t->id;
+    if (t->session == 0 && t->resumes_at != ER_NEVER) {
+        er_buf_add_str(b, "it is paused by a rate limit");
+        add_error(b, t->error_json, false);
+        add_moment(b, "; it goes on at ", t->resumes_at, now);
+        er_buf_addf(b, " (errand resume %lld: now)", id);
+        return;
+    }
+    if (t->session == 0) {
+        er_buf_addf(b, "it is paused until 'errand resume %lld'", id);
+    } else if (er_engine_live(e, t->id, &live) && live.resuming) {
+        er_buf_add_str(b, "its processes are being let go on");
+    } else {
+        er_buf_addf(b,
+                    "it is paused where it was, with its processes stopped, until "
+                    "'errand resume %lld'",
+                    id);
+    }
+    if (er_engine_all_paused(e)) {
+        er_buf_add_str(b, " (everything is paused)");
+    }
+}
+
+/* ---- running, ended ---- */
+
+static void
+add_running(struct er_engine *e, const struct er_task *t, er_usec now, struct er_buf *b)
+{
+    struct er_live live = {.started_at = ER_NEVER};
+    char since[ER_DURATION_SIZE];
+    bool known = er_engine_live(e, t->id, &live) && live.attempt == t->attempt;
+    if (t->cancel_requested) {
+        er_buf_add_str(b, "it is being cancelled: its processes are being ended");
+    } else if (known && live.pausing) {
+        er_buf_add_str(b, "it is being paused: its processes are being stopped");
+    } else if (known && live.ending) {
+        er_buf_add_str(b, "it has ended, and its end is being written");
+    } else if (known && live.started_at == ER_NEVER) {
+        er_buf_addf(b, "it is about to be started by worker %s",
+                    live.worker ? live.worker : "?");
+    } else {
+        er_usec at = known ? live.started_at : t->started_at;
+        er_buf_addf(b, "it runs: attempt %d", t->attempt);
+        if (at != ER_NEVER && at <= now) {
+            er_duration_format(now - at, since);
+            er_buf_addf(b, ", for %s", since);
+        }
+        if (known && live.pid > 0) {
+            er_buf_addf(b, ", pid %d", live.pid);
+        }
+    }
+}
+
+static void
+add_final(const struct er_task *t, struct er_buf *b)
+{
+    char at[ER_RFC3339_SIZE];
+    er_buf_addf(b, "it %s%s", t->state == ER_TASK_CANCELLED ? "was " : "",
+                er_task_state_word(t->state));
+    if (t->finished_at != ER_NEVER) {
+        er_time_format(t->finished_at, at);
+        er_buf_addf(b, " at %s", at);
+    }
+    if (t->state == ER_TASK_COMPLETED) {
+        return;
+    }
+    add_error(b, t->error_json, true);
+    er_buf_addf(b, "; 'errand retry %lld' runs it again", (long long)t->id);
+}
+
+void
+er_why(struct er_engine *e, const struct er_task *t, const struct er_after *open,
+       size_t n_open, er_usec now, struct er_buf *b)
+{
+    if (er_task_state_is_final(t->state)) {
+        add_final(t, b);
+    } else if (t->state == ER_TASK_RUNNING) {
+        add_running(e, t, now, b);
+    } else if (t->state == ER_TASK_PAUSED) {
+        add_paused(e, t, now, b);
+    } else if (t->held) {
+        add_held(t, now, b);
+    } else if (t->state == ER_TASK_SCHEDULED) {
+        add_scheduled(t, now, b);
+    } else if (t->state == ER_TASK_BLOCKED) {
+        add_blocked(t, open, n_open, b);
+    } else {
+        er_engine_why_queued(e, t, b);
+    }
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* Why a task is as it is, in one true sentence. */
+#ifndef ER_API_WHY_H
+#define ER_API_WHY_H
+
+#include "engine/engine.h"
+
+/* How many of the tasks that one waits for are named. */
+#define ER_WHY_NAMED ((size_t)5)
+
+/* Adds a sentence, without a capital and a full stop, for a task in any state: what exactly
+ * it waits for and until when if that is known; where it runs; how it ended. `open`: the
+ * first of those that it still waits for (NULL = not read). `now` is of the wall clock. */
+void er_why(struct er_engine *e, const struct er_task *t, const struct er_after *open,
+            size_t n_open, er_usec now, struct er_buf *b);
+
+#endif
