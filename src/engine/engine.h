@@ -27,6 +27,14 @@ struct er_engine_options {
     int max_losses;      /* losses in a row after which a task fails */
     er_usec backoff_cap; /* longest wait between two attempts */
     er_usec ageing;      /* what a priority is worth; 0 = ER_AGEING */
+    /* No threads: the store's operations run on the loop's thread at the end of each turn,
+     * in one transaction as ever, and reads right after them. For stores in memory, where no
+     * sync is waited for. */
+    bool inline_store;
+    /* A task could run now whose type no connected session serves (NULL = nobody asks): once
+     * for a type until a session that serves it has come and gone. Loop thread. */
+    void (*on_unserved)(void *ctx, const char *type);
+    void *unserved_ctx;
 };
 /* Opens the store, loads what was going on, starts the threads. Sessions that were open
  * are waiting then: see er_engine_sessions. */
@@ -215,6 +223,12 @@ struct er_hello {
     size_t n_held;
     const struct er_held *owed;
     size_t n_owed;
+    /* What it can execute: types by name, whose handlers are in that process (attempts of a
+     * handler cannot be stopped in place: a pause puts them back held, at their checkpoint).
+     * None = every type that is executed by a process: `shell`, and those with `command` or
+     * `program` in their definition. Copied. */
+    const char *const *types;
+    size_t n_types;
 };
 /* How lines reach the worker: the engine adds them to `out` and calls wake. */
 struct er_link {
@@ -240,6 +254,11 @@ void er_engine_session_dead(struct er_engine *e, int64_t session, bool lost);
 /* No further work for that session ("drain"), or put all back ("stop"). */
 void er_engine_session_drain(struct er_engine *e, int64_t session, bool stop);
 void er_engine_set_slots(struct er_engine *e, int64_t session, int slots);
+/* A session of handlers serves these types from now on (what runs goes on). */
+void er_engine_set_types(struct er_engine *e, int64_t session, const char *const *types,
+                         size_t n);
+/* Whether a connected session serves the type now. */
+bool er_engine_is_served(const struct er_engine *e, const char *type);
 
 /* Reports of a session. Lines are added one by one, then sent; `done` gets the code and the
  * attempts that were not its own any more. Alone among the `done`s it may be called from
@@ -263,6 +282,11 @@ int er_engine_tell(struct er_engine *e, er_task_id id, const char *json) ER_MUST
 int er_engine_input(struct er_engine *e, er_task_id id, const void *p, size_t n,
                     bool eof) ER_MUSTCHECK;
 
+/* ---- a program's own events ---------------------------------------------------------------------- */
+
+/* Hands a sample with a topic of a program's to those who subscribe. Copied. */
+void er_engine_topic(struct er_engine *e, const struct er_topic *topic);
+
 /* ---- observing ---------------------------------------------------------------------------------- */
 
 struct er_sub_filter {
@@ -270,6 +294,11 @@ struct er_sub_filter {
     const char *correlation; /* NULL = any; copied */
     uint64_t facts;          /* bits 1 << event for facts; 0 = all */
     bool progress, output;   /* samples wanted */
+    /* Topics: these names, or all that begin so where one ends with '*'; none = every topic
+     * (ER_EVENT_TOPIC among `facts` counts as well, and `topics` samples). Copied. */
+    const char *const *names;
+    size_t n_names;
+    bool topics; /* samples of topics wanted */
 };
 struct er_sub;
 /* Subscribes. since >= 0: facts behind that number first; -1: only what comes. `wake` is

@@ -76,6 +76,7 @@ bool er_after_is_met(enum er_after_when when, enum er_task_state state);
 #define ER_MAX_RATES      4 /* rates of one queue or limit key that hold at once */
 #define ER_MAX_CHECKPOINT (64 << 10) /* bytes of a checkpoint as JSON */
 #define ER_MAX_RESULT     (16 << 20) /* bytes of a result */
+#define ER_MAX_PARAMS     100        /* parameters of one type */
 #define ER_MAX_LOSSES     3          /* losses in a row after which a task fails */
 
 /* How much longer waiting one more of priority is worth, where nothing else is set; strict
@@ -144,6 +145,18 @@ struct er_fact {
     int run, attempt;
     const char *type, *queue, *correlation; /* NULL when about no task */
     const char *data_json;                  /* an object; "{}" at least */
+    const char *topic;                      /* ER_EVENT_TOPIC: its name; else NULL */
+};
+
+/* A program's own event, on its way. Texts are borrowed for the call. */
+#define ER_MAX_TOPIC_DATA (1 << 20) /* bytes of its payload */
+struct er_topic {
+    const char *name;        /* with a dot in it: "import.page" */
+    er_task_id task;         /* 0 = of no task */
+    const char *correlation; /* NULL = the task's, or none */
+    const char *data_json;   /* any JSON value; NULL = null */
+    int64_t seq;             /* out, when it was stored */
+    int status;              /* out */
 };
 
 #endif

@@ -7,6 +7,7 @@
 #define ER_MODEL_TYPE_H
 
 #include "base/clock.h"
+#include "model/param.h"
 #include "model/task.h"
 
 /* What an exit code says about an attempt that reported nothing itself. */
@@ -37,6 +38,23 @@ struct er_type {
     int success_percent;   /* of its items that must complete; below it the task fails */
     er_usec rate_limit_for;
     unsigned char exits[256]; /* enum er_exit_means by exit code */
+    bool has_on_lost;
+    enum er_on_lost on_lost; /* default of its tasks */
+    bool idempotent;         /* running it twice does no harm: told, not acted upon */
+    er_usec expected_for; /* how long it takes, until it is known better; 0 = unknown */
+    bool has_params;      /* its arguments are checked; else any object will do */
+    struct er_param *params;
+    size_t n_params;
+    /* How it is executed: at most one of these three. None of them: by `shell`'s own rules
+     * (that type alone), or not at all until a definition says how. */
+    const char *
+        *command; /* an argument vector; {NAME} in a word stands for an argument */
+    size_t n_command;
+    const char
+        *command_stdin;   /* with command: its standard input, likewise; NULL = none */
+    const char **program; /* speaks the handlers' protocol; `run TYPE` is added */
+    size_t n_program;
+    bool handler; /* by sessions that say that they serve it */
 };
 
 /* A type without a definition: no limits, ER_EX_TEMPFAIL is retryable. `name` is borrowed. */

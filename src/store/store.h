@@ -386,6 +386,20 @@ int er_store_type_put(struct er_store *s, er_usec now,
                       const struct er_type_row *type) ER_MUSTCHECK;
 int er_store_type_remove(struct er_store *s, er_usec now, const char *name) ER_MUSTCHECK;
 
+/* ---- a program's own facts, and named cursors ---------------------------------------------- */
+
+/* Writes facts with names of their own (event ER_EVENT_TOPIC, its `topic` is the name). Each
+ * row gets its `seq`. ER_EINVALID: a name without a dot, with control bytes, or that of one
+ * of our events; ER_ETOOBIG: data of more than ER_MAX_TOPIC_DATA; ER_ENOTFOUND: no such
+ * task. */
+int er_store_topic_put(struct er_store *s, er_usec now, struct er_topic *rows,
+                       size_t n) ER_MUSTCHECK;
+/* Keeps, under a name, up to which fact somebody has seen all. Needs no fact. Remove:
+ * ER_ENOTFOUND, which leaves the transaction good. */
+int er_store_cursor_put(struct er_store *s, er_usec now, const char *name,
+                        int64_t seq) ER_MUSTCHECK;
+int er_store_cursor_remove(struct er_store *s, const char *name) ER_MUSTCHECK;
+
 /* ---- retention ---------------------------------------------------------------------------- */
 
 struct er_retention {
@@ -530,6 +544,7 @@ int er_store_types(struct er_store_reader *r, struct er_arena *arena,
 
 struct er_fact_filter {
     int64_t since;           /* facts with a greater number */
+    int64_t until;           /* and none greater than this; 0 = no end */
     er_task_id task;         /* 0 = any */
     const char *correlation; /* NULL = any */
     uint64_t events;         /* bits 1 << event; 0 = any */
@@ -541,6 +556,13 @@ struct er_fact_filter {
 int er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
                    struct er_arena *arena, struct er_fact **out, size_t *out_n,
                    int64_t *out_last) ER_MUSTCHECK;
+/* ER_ENOTFOUND: no such cursor. */
+int er_store_cursor(struct er_store_reader *r, const char *name,
+                    int64_t *out_seq) ER_MUSTCHECK;
+/* How long completed attempts of a type take, whatever their arguments: a mean in which the
+ * latest weigh most; 0 = unknown. */
+int er_store_type_takes(struct er_store_reader *r, const char *type,
+                        er_usec *out_for) ER_MUSTCHECK;
 /* The smallest and greatest number that are kept (0, 0 in a new store). */
 int er_store_fact_bounds(struct er_store_reader *r, int64_t *out_first,
                          int64_t *out_last) ER_MUSTCHECK;

@@ -4,7 +4,13 @@
  *
  *   {"help": "fetches a page", "concurrency": 4, "retries": 2, "backoff_s": 1,
  *    "timeout_s": 60, "heartbeat_s": 10, "success_percent": 95, "rate_limit_s": 60,
- *    "exit_codes": {"75": "retryable", "3": "fatal", "24": "completed"}}
+ *    "exit_codes": {"75": "retryable", "3": "fatal", "24": "completed"},
+ *    "on_lost": "run", "idempotent": true, "expected_s": 1.5,
+ *    "parameters": [{"name": "url", "kind": "url", "required": true}],   (wire/params.h)
+ *    and one of
+ *    "command": ["curl", "-sS", "{url}"], "stdin": "{body}"
+ *    "program": ["/usr/lib/app/worker"]
+ *    "handler": true }
  *
  *   {"n": 60, "per_s": 60, "burst": 1, "counts": "cost" or "starts"}     a rate
  *   60/1m   90000/1m:starts   5000/1h:burst=100                          the same as text */

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* Asking: a request to the API, of a daemon (over its socket) or of the engine inside; who
+ * asks need not know which. Loop thread, but for er_ask_wait.
+ *
+ *     ask = er_ask_new(e, "GET", "/v1/tasks/42");
+ *     ask->done = on_answer;
+ *     er_ask_send(ask);
+ *
+ * A daemon that is gone is connected to again (and started, when the handle may) before an
+ * ask is sent; an ask whose answer was lost is sent again when that does no harm: GET, PUT,
+ * DELETE, and a POST with a key (er_ask_header "Idempotency-Key"). Otherwise it ends with
+ * ER_ENODAEMON. */
+#ifndef ER_LIB_ASK_H
+#define ER_LIB_ASK_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+
+struct errand;
+struct er_ask;
+
+/* The end: status is that of the answer (200 ...), or a negative code and `body` has words
+ * for people. body: borrowed. The ask is freed afterwards. */
+typedef void er_ask_done_fn(struct er_ask *ask, int status, const struct er_buf *body);
+/* A piece of a streamed answer; the status is known by then (ask->status). Lines are not
+ * kept together. Makes `done`'s body empty. */
+typedef void er_ask_data_fn(struct er_ask *ask, const char *data, size_t len);
+
+struct er_ask {
+    /* the asker's */
+    er_ask_done_fn *done; /* never NULL; called once, never from inside er_ask_send */
+    er_ask_data_fn *data; /* NULL: the answer is collected, at most 64 MiB */
+    void *ctx;
+    struct er_buf body; /* to be sent */
+    const char *type;   /* of the body; NULL = application/json */
+    er_usec bound;      /* longest wait for the whole answer; 0 = none */
+    bool alone;         /* a connection of its own: for what stays open or waits long */
+    /* for reading */
+    int status;
+    /* the rest is ask.c's and the transports' */
+    struct errand *e;
+    const char *method;
+    char *target;
+    struct er_buf headers; /* {name NUL value NUL}... */
+    struct er_ask *next;
+    void *way; /* the transport's own, while it is under way */
+};
+/* NULL never: no memory ends the process (er_x...). */
+struct er_ask *er_ask_new(struct errand *e, const char *method, const char *target_fmt,
+                          ...) ER_PRINTF(3, 4);
+void er_ask_header(struct er_ask *ask, const char *name, const char *value);
+void er_ask_send(struct er_ask *ask);
+/* Ends it early: done is not called any more, the ask is freed. A request that was sent may
+ * have been done. Fine from inside `data`, not from inside `done`. */
+void er_ask_cancel(struct er_ask *ask);
+
+#endif
