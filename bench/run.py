@@ -339,7 +339,7 @@ class Bench:
             self.submit_chain(instance, n)
             began = time.monotonic()
             self.put_queue(instance, "bench", {"paused": False})
-            instance.get(f"/v1/tasks/{n}?wait=600&until=final")
+            instance.get(f"/v1/tasks/{n}?wait=600&until=final", timeout=620)
             rates["true"].append(n / (time.monotonic() - began))
             instance.close()
         for executor, reach in (("nobody", 1500), ("true", 400)):

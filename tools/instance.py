@@ -115,9 +115,9 @@ class Instance:
     def connect(self, timeout=10.0):
         return Connection(self.socket, timeout)
 
-    def get(self, target):
+    def get(self, target, timeout=10.0):
         """One GET on a connection of its own, the JSON of the answer."""
-        connection = self.connect()
+        connection = self.connect(timeout)
         try:
             status, body = connection.request("GET", target)
         finally:
