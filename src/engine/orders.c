@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What goes out to a worker for a run: the environment when its link has not seen it, the
  * texts that the attempt finds in files (what it has done already, what its dependencies
- * came to), then the run line.
+ * came to), then the run line, which says how the task's type is executed.
  *
  * Happy path: all is known -> the line goes out at once. Else a query reads it (on the
  * reader's thread) and all goes out together, in order, when it is back.
@@ -37,7 +37,28 @@ add_span(struct er_buf *b, const char *name, er_usec span)
 }
 
 static void
-add_run_line(struct er_buf *b, const struct er_task *t, er_usec expected_for)
+add_texts(struct er_buf *b, const char *const *texts, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        er_buf_add_char(b, i == 0 ? '[' : ',');
+        er_buf_add_json_str(b, texts[i]);
+    }
+    er_buf_add_str(b, n == 0 ? "[]" : "]");
+}
+
+static void
+add_how(struct er_buf *b, const struct er_type *type)
+{
+    if (type->n_program > 0) {
+        er_buf_add_str(b, ",\"how\":{\"program\":");
+        add_texts(b, type->program, type->n_program);
+        er_buf_add_char(b, '}');
+    }
+}
+
+static void
+add_run_line(struct er_buf *b, const struct er_engine *e, const struct er_task *t,
+             er_usec expected_for)
 {
     er_buf_addf(b, "{\"run\":{\"task\":%lld,\"attempt\":%d,\"run\":%d,\"type\":",
                 (long long)t->id, t->attempt, t->run);
@@ -57,6 +78,7 @@ add_run_line(struct er_buf *b, const struct er_task *t, er_usec expected_for)
     add_span(b, "expected_s", expected_for);
     er_buf_add_str(b, ",\"checkpoint\":");
     er_buf_add_str(b, t->checkpoint_json ? t->checkpoint_json : "null");
+    add_how(b, er_engine_type(e, t->type));
     er_buf_add_str(b, "}}\n");
 }
 
@@ -322,7 +344,7 @@ er_orders_send(struct er_engine *e, struct er_run *run, const struct er_task *ta
     }
     bool needs_env = !env_is_sent(s, task->env);
     if (!needs_env && task->items_completed == 0 && !task->has_after) {
-        add_run_line(&s->link->out, task, expected_for);
+        add_run_line(&s->link->out, e, task, expected_for);
         told(run);
         return;
     }
@@ -337,7 +359,7 @@ er_orders_send(struct er_engine *e, struct er_run *run, const struct er_task *ta
     o->needs_results = task->has_after;
     er_buf_init(&o->given, (size_t)1 << 30);
     er_buf_init(&o->line, 0);
-    add_run_line(&o->line, task, expected_for);
+    add_run_line(&o->line, e, task, expected_for);
     o->q.run = run_order;
     o->q.done = done_order;
     er_engine_query(e, &o->q);
