@@ -9,16 +9,19 @@
  * Failure modes: what fails before the spawn ends the attempt with `spawned` false and an
  * error. A leader that leaves processes behind, a cancel and a timeout all take the same
  * way: TERM to the whole tree, the grace, KILL until it is verified gone, for at most 5
- * s. What can't be killed is named in a warning. A sweep of a pause that is under way is
+ * s. What can't be killed is named in a warning. A program that is asked to stop and does
+ * not has the grace for it, and its tree a second more (TERM_FOR). A sweep of a pause that is under way is
  * waited for (a fifth of a second at most) before one that ends the tree begins.
  *
  * Freeing: a done attempt stays in memory until its jobs on other threads are back. */
 #include "work/attempt.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -28,6 +31,7 @@
 #define GIVE_UP_FOR (5 * ER_USEC_PER_SEC)
 #define REST_FOR    (100 * ER_USEC_PER_MS)
 #define GRACE       (5 * ER_USEC_PER_SEC)
+#define TERM_FOR    ER_USEC_PER_SEC /* TERM to KILL of what had its grace before */
 
 static er_usec
 mono(const struct er_attempt *a)
@@ -85,11 +89,13 @@ er_attempt_new(struct er_worker *w, json_t *run)
     a->log.head_fd = a->log.tail_fd = -1;
     a->sample.attempt = a;
     a->input.attempt = a;
+    a->is_program = er_command_is_program(run);
     a->input.wanted =
+        !json_object_get(run, "how") &&
         json_is_true(json_object_get(json_object_get(run, "args"), "input"));
     a->retry_after_s = -1.0;
     a->fault.exit_code = -1;
-    er_buf_init(&a->input.queue, 2 * ER_INPUT_MAX);
+    er_buf_init(&a->input.queue, a->is_program ? 0 : 2 * ER_INPUT_MAX);
     er_buf_init(&a->result, ER_MAX_RESULT);
     er_buf_init(&a->warnings, 0);
     return a;
@@ -254,14 +260,12 @@ prepare(struct er_attempt *a)
     struct er_err err = {0};
     char *checkpoint = dump_checkpoint(a);
     const struct er_command_order order = {
-        .type = json_string_value(json_object_get(a->order, "type")),
-        .args = json_object_get(a->order, "args"),
-        .cwd = json_string_value(json_object_get(a->order, "cwd")),
+        .run = a->order,
         .env = er_worker_find_env(w, json_object_get(a->order, "env")),
         .task = a->task,
         .attempt = a->attempt,
-        .correlation_id = json_string_value(json_object_get(a->order, "correlation_id")),
         .socket_path = w->socket_path,
+        .beside = w->beside,
         .token = w->token,
         .checkpoint = checkpoint,
         .given = a->given,
@@ -352,15 +356,57 @@ er_attempt_on_exit(struct er_attempt *a, int status, const struct rusage *usage)
     a->look_again = true;
     a->status = status;
     a->usage = *usage;
+    if (a->state == ER_ATTEMPT_ASKED && a->why == ER_WHY_REQUEUE && WIFEXITED(status) &&
+        WEXITSTATUS(status) == 0) {
+        a->why =
+            ER_WHY_NONE; /* it has done its work rather than stop: not to be repeated */
+    }
     er_clocks_end(a);
 }
 
 static void
-begin_ending(struct er_attempt *a)
+begin_ending(struct er_attempt *a, er_usec grace_for)
 {
     a->state = ER_ATTEMPT_ENDING;
     a->look_again = false;
+    a->grace_over = false;
     er_kill_sweep(a, ER_SWEEP_TERM);
+    er_timer_start(&a->worker->timers, &a->end_timer, mono(a) + grace_for, on_grace_over);
+}
+
+static const char *
+stop_word(const struct er_attempt *a)
+{
+    switch (a->why) {
+    case ER_WHY_NONE:
+    case ER_WHY_CANCEL:
+        break;
+    case ER_WHY_REQUEUE:
+        return a->to_pause ? "pause" : "requeue";
+    case ER_WHY_TIMEOUT:
+        return "timeout";
+    case ER_WHY_HEARTBEAT:
+        return "heartbeat";
+    }
+    return "cancel";
+}
+
+/* Only the leader is told: what it has started is its own business as long as it has its
+ * grace. One that is stopped (a pause of before) goes on, to be able to hear it. */
+static void
+begin_asking(struct er_attempt *a)
+{
+    char line[80];
+    int n = snprintf(line, sizeof line, "{\"stop\":{\"why\":\"%s\",\"grace_s\":%.6g}}",
+                     stop_word(a), (double)a->grace_for / 1e6);
+    a->state = ER_ATTEMPT_ASKED;
+    er_stdin_tell(a, line, (size_t)n);
+    (void)kill(a->pid, SIGTERM);
+    if (a->pause.state == ER_PAUSE_GOING) {
+        (void)kill(a->pid, SIGCONT);
+    } else {
+        er_kill_sweep(a, ER_SWEEP_CONT);
+    }
     er_timer_start(&a->worker->timers, &a->end_timer, mono(a) + a->grace_for,
                    on_grace_over);
 }
@@ -446,9 +492,29 @@ advance_running(struct er_attempt *a)
         if (a->sweep.busy) {
             return false; /* one of a pause */
         }
-        begin_ending(a);
+        if (a->is_program && !a->leader_gone) {
+            begin_asking(a);
+        } else {
+            begin_ending(a, a->grace_for);
+        }
     } else {
         er_pause_advance(a);
+        return false;
+    }
+    return true;
+}
+
+static bool
+advance_asked(struct er_attempt *a)
+{
+    if (a->leader_gone && er_reap_is_alone(&a->worker->reap, a)) {
+        finish(a);
+    } else if (a->kill_wanted) {
+        begin_killing(a);
+    } else if ((a->leader_gone || a->grace_over) && !a->sweep.busy) {
+        bool had_grace = !a->leader_gone && a->grace_for > TERM_FOR;
+        begin_ending(a, had_grace ? TERM_FOR : a->grace_for);
+    } else {
         return false;
     }
     return true;
@@ -522,6 +588,8 @@ advance_once(struct er_attempt *a)
         return advance_spawning(a);
     case ER_ATTEMPT_RUNNING:
         return advance_running(a);
+    case ER_ATTEMPT_ASKED:
+        return advance_asked(a);
     case ER_ATTEMPT_ENDING:
         return advance_ending(a);
     case ER_ATTEMPT_KILLING:

@@ -9,6 +9,10 @@
  *     done         done       ending ─────────────▶ killing ─────┘ 5 s are over
  *                    (TERM to the tree)   (KILL to the tree)
  *
+ * A program with the handlers' protocol is asked first when it is to end: running ──▶ asked
+ * (the word to stop, TERM to the leader alone), and when the grace is over or the leader has
+ * left something behind ──▶ ending. It can report where it is meanwhile.
+ *
  * While it runs it may be paused (pause.h): a state beside these, which any end ends.
  *
  * Callbacks store what happened in the attempt and call er_attempt_advance, the only
@@ -46,6 +50,7 @@ enum er_attempt_state {
     ER_ATTEMPT_WAITING,
     ER_ATTEMPT_SPAWNING,
     ER_ATTEMPT_RUNNING,
+    ER_ATTEMPT_ASKED,
     ER_ATTEMPT_ENDING,
     ER_ATTEMPT_KILLING,
     ER_ATTEMPT_DONE,
@@ -72,8 +77,9 @@ struct er_attempt {
     TAILQ_ENTRY(er_attempt) link; /* worker->attempts, in the order they came */
     struct er_worker *worker;
     enum er_attempt_state state;
-    bool advancing; /* er_attempt_advance is on the stack */
-    bool has_slot;  /* it was started: counts against the worker's slots */
+    bool advancing;  /* er_attempt_advance is on the stack */
+    bool is_program; /* it speaks the handlers' protocol */
+    bool has_slot;   /* it was started: counts against the worker's slots */
 
     /* what was ordered */
     er_task_id task;
@@ -102,6 +108,7 @@ struct er_attempt {
 
     /* its end by us */
     enum er_attempt_why why;
+    bool to_pause;    /* it is put back for a pause, as a program is told */
     bool dropped;     /* nobody wants to hear of it */
     bool end_wanted;  /* TERM, grace, KILL */
     bool kill_wanted; /* KILL at once */

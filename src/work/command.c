@@ -2,6 +2,7 @@
 #include "work/command.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base64.h"
@@ -128,8 +129,10 @@ make_envp(struct er_command *c, struct er_arena *arena, const struct er_command_
     (void)snprintf(attempt, sizeof attempt, "%d", o->attempt);
     (void)snprintf(fd, sizeof fd, "%d", ER_PROGRESS_CHILD_FD);
     /* in the order of our_names: the cookie first, where it is found soonest */
-    const char *values[OUR_NAMES] = {
-        cookie, task, attempt, o->socket_path, fd, o->correlation_id, o->checkpoint};
+    const char *correlation_id =
+        json_string_value(json_object_get(o->run, "correlation_id"));
+    const char *values[OUR_NAMES] = {cookie, task,           attempt,      o->socket_path,
+                                     fd,     correlation_id, o->checkpoint};
     size_t n = o->env ? o->env->n : 0, at = 0, given = 0;
     for (const struct er_given *g = o->given; g; g = g->next) {
         given++;
@@ -174,19 +177,21 @@ make_shell_line(struct er_command *c, struct er_arena *arena, const char *line)
     return c->argv[0] && c->argv[1] && c->argv[2] ? 0 : ER_ENOMEM;
 }
 
+/* argv of an array of strings, which is called `name` in the order, with room for `more`
+ * words. */
 static int
 make_argv(struct er_command *c, struct er_arena *arena, const json_t *argv,
-          struct er_err *err)
+          const char *name, size_t more, struct er_err *err)
 {
     size_t n = json_array_size(argv);
-    c->argv = er_arena_alloc(arena, (n + 1) * sizeof(char *));
+    c->argv = er_arena_alloc(arena, (n + more + 1) * sizeof(char *));
     if (!c->argv) {
         return ER_ENOMEM;
     }
     for (size_t i = 0; i < n; i++) {
         const char *word = json_string_value(json_array_get(argv, i));
         if (!word) {
-            return er_fail(err, ER_EINVALID, "args.argv[%zu] is not a string", i);
+            return er_fail(err, ER_EINVALID, "%s[%zu] is not a string", name, i);
         }
         c->argv[i] = er_arena_strdup(arena, word);
         if (!c->argv[i]) {
@@ -194,8 +199,8 @@ make_argv(struct er_command *c, struct er_arena *arena, const json_t *argv,
         }
     }
     if (n == 0 || c->argv[0][0] == '\0') {
-        return er_fail(err, ER_EINVALID,
-                       "args.argv names no command: give at least one word");
+        return er_fail(err, ER_EINVALID, "%s names no command: give at least one word",
+                       name);
     }
     return 0;
 }
@@ -245,31 +250,147 @@ make_stdin(struct er_command *c, struct er_arena *arena, const json_t *args,
     return 0;
 }
 
+/* ---- by `how` ---- */
+
+/* What the program gets as its first line. */
+static char *
+dump_order(json_t *run)
+{
+    static const char *const names[] = {"task",      "attempt",   "run",
+                                        "type",      "args",      "correlation_id",
+                                        "timeout_s", "checkpoint"};
+    json_t *order = json_object(), *line = json_object();
+    int rc = order && line ? 0 : -1;
+    for (size_t i = 0; rc == 0 && i < sizeof names / sizeof *names; i++) {
+        json_t *v = json_object_get(run, names[i]);
+        rc = json_object_set_new(order, names[i], v ? json_incref(v) : json_null());
+    }
+    rc = rc ? rc : json_object_set(line, "run", order);
+    char *text = rc == 0 ? json_dumps(line, JSON_COMPACT) : NULL;
+    json_decref(order);
+    json_decref(line);
+    return text;
+}
+
+static int
+make_program(struct er_command *c, struct er_arena *arena, json_t *run, const char *type,
+             struct er_err *err)
+{
+    const json_t *program = json_object_get(json_object_get(run, "how"), "program");
+    int rc = make_argv(c, arena, program, "how.program", 2, err);
+    if (rc) {
+        return rc;
+    }
+    size_t n = json_array_size(program);
+    char *text = dump_order(run);
+    c->argv[n] = er_arena_strdup(arena, "run");
+    c->argv[n + 1] = er_arena_strdup(arena, type);
+    c->argv[n + 2] = NULL;
+    c->stdin_kind = ER_STDIN_ORDER;
+    c->stdin_data = text ? er_arena_strdup(arena, text) : NULL;
+    c->stdin_len = text ? strlen(text) : 0;
+    free(text);
+    return c->argv[n] && c->argv[n + 1] && c->stdin_data ? 0 : ER_ENOMEM;
+}
+
+static int
+make_command(struct er_command *c, struct er_arena *arena, const json_t *how,
+             struct er_err *err)
+{
+    const json_t *text = json_object_get(how, "stdin");
+    int rc = make_argv(c, arena, json_object_get(how, "argv"), "how.argv", 0, err);
+    if (rc == 0 && json_is_string(text)) {
+        c->stdin_kind = ER_STDIN_DATA;
+        c->stdin_len = json_string_length(text);
+        c->stdin_data = er_arena_memdup(arena, json_string_value(text), c->stdin_len);
+        rc = c->stdin_data ? 0 : ER_ENOMEM;
+    }
+    return rc;
+}
+
+bool
+er_command_is_program(const json_t *run)
+{
+    return json_is_array(json_object_get(json_object_get(run, "how"), "program"));
+}
+
+static int
+make_by_how(struct er_command *c, struct er_arena *arena, json_t *run, const char *type,
+            struct er_err *err)
+{
+    const json_t *how = json_object_get(run, "how");
+    if (er_command_is_program(run)) {
+        return make_program(c, arena, run, type, err);
+    }
+    if (json_is_array(json_object_get(how, "argv"))) {
+        return make_command(c, arena, how, err);
+    }
+    const char *words = json_string_value(json_object_get(how, "error"));
+    return words ? er_fail(err, ER_EINVALID, "%.400s", words)
+                 : er_fail(err, ER_EINVALID,
+                           "this worker does not know how to execute "
+                           "type '%.100s': end it, so that the daemon "
+                           "starts one of its own version",
+                           type);
+}
+
+/* ---- shell ---- */
+
+static int
+make_shell(struct er_command *c, struct er_arena *arena, const json_t *args,
+           struct er_err *err)
+{
+    const json_t *argv = json_object_get(args, "argv");
+    const char *line = json_string_value(json_object_get(args, "command"));
+    int rc = json_is_array(argv) ? make_argv(c, arena, argv, "args.argv", 0, err)
+             : line              ? make_shell_line(c, arena, line)
+                                 : er_fail(err, ER_EINVALID,
+                                           "args need `argv` (array of strings) or `command` (text)");
+    return rc ? rc : make_stdin(c, arena, args, err);
+}
+
+/* Where its program is looked for: one that speaks the protocol beside ours first. */
+static const char *
+find_search(const struct er_command *c, struct er_arena *arena,
+            const struct er_command_order *o)
+{
+    const char *path = o->env && o->env->path ? o->env->path : DEFAULT_SEARCH;
+    if (c->stdin_kind != ER_STDIN_ORDER || !o->beside) {
+        return path;
+    }
+    size_t n = strlen(o->beside), m = strlen(path);
+    char *both = er_arena_alloc(arena, n + m + 2);
+    if (both) {
+        memcpy(both, o->beside, n);
+        both[n] = ':';
+        memcpy(both + n + 1, path, m + 1);
+    }
+    return both;
+}
+
 int
 er_command_make(struct er_command *out, struct er_arena *arena,
                 const struct er_command_order *order, struct er_err *err)
 {
+    const char *type = json_string_value(json_object_get(order->run, "type"));
+    const char *cwd = json_string_value(json_object_get(order->run, "cwd"));
+    int rc;
     *out = (struct er_command){0};
-    if (!order->type || strcmp(order->type, "shell") != 0) {
+    if (json_is_object(json_object_get(order->run, "how"))) {
+        rc = make_by_how(out, arena, order->run, type ? type : "", err);
+    } else if (type && strcmp(type, "shell") == 0) {
+        rc = make_shell(out, arena, json_object_get(order->run, "args"), err);
+    } else {
         return er_fail(err, ER_ENOTFOUND, "this worker has no handler for type '%.100s'",
-                       order->type ? order->type : "");
-    }
-    const json_t *argv = json_object_get(order->args, "argv");
-    const char *line = json_string_value(json_object_get(order->args, "command"));
-    int rc = json_is_array(argv) ? make_argv(out, arena, argv, err)
-             : line              ? make_shell_line(out, arena, line)
-                                 : er_fail(err, ER_EINVALID,
-                                           "args need `argv` (array of strings) or `command` (text)");
-    if (rc == 0) {
-        rc = make_stdin(out, arena, order->args, err);
+                       type ? type : "");
     }
     if (rc == 0) {
         rc = make_envp(out, arena, order);
     }
     if (rc == 0) {
-        out->cwd = er_arena_strdup(arena, order->cwd ? order->cwd : "/");
-        out->search = order->env && order->env->path ? order->env->path : DEFAULT_SEARCH;
-        rc = out->cwd ? 0 : ER_ENOMEM;
+        out->cwd = er_arena_strdup(arena, cwd ? cwd : "/");
+        out->search = find_search(out, arena, order);
+        rc = out->cwd && out->search ? 0 : ER_ENOMEM;
     }
     return rc == ER_ENOMEM ? er_fail(err, rc, "out of memory") : rc;
 }

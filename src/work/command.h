@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What an attempt executes, worked out of the `run` order: arguments, environment,
- * working directory, and where standard input comes from. Nothing is opened here. Loop
- * thread. */
+ * working directory, and where standard input comes from. By the order's `how` that is a
+ * command of the daemon's making, or a program that gets the order itself on its standard
+ * input (docs/PROTOCOL.md, "What a handler's process sees"); without it `shell`'s own rules
+ * hold. Nothing is opened here. Loop thread. */
 #ifndef ER_WORK_COMMAND_H
 #define ER_WORK_COMMAND_H
 
@@ -35,6 +37,7 @@ enum er_stdin_kind {
     ER_STDIN_DATA,  /* bytes that came with the task */
     ER_STDIN_FILE,  /* a file, by its path */
     ER_STDIN_INPUT, /* a pipe that `errand send` feeds */
+    ER_STDIN_ORDER, /* a pipe that begins with the order */
 };
 
 /* All memory is an arena's; the environment must outlive it. */
@@ -45,23 +48,23 @@ struct er_command {
     const char *search; /* the folders to search, as in PATH */
     enum er_stdin_kind stdin_kind;
     const char *stdin_path;
-    const char *stdin_data;
+    const char *stdin_data; /* DATA and ORDER */
     size_t stdin_len;
 };
 
 struct er_command_order {
-    const char *type;
-    const json_t *args;
-    const char *cwd;          /* NULL = "/" */
+    json_t *run;              /* the whole `run` object */
     const struct er_env *env; /* NULL = empty */
     er_task_id task;
     int attempt;
-    const char *correlation_id; /* may be NULL */
     const char *socket_path;
+    const char *beside;           /* folders that come before PATH for a program */
     const char *token;            /* of the session, for the cookie */
     const char *checkpoint;       /* JSON; NULL = none */
     const struct er_given *given; /* files it finds under variables; NULL = none */
 };
+/* Whether the order is for a program with the handlers' protocol. */
+bool er_command_is_program(const json_t *run);
 /* 0, or ER_EINVALID / ER_ENOTFOUND (the type) / ER_ENOMEM with words for a person. */
 int er_command_make(struct er_command *out, struct er_arena *arena,
                     const struct er_command_order *order,

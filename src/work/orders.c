@@ -48,6 +48,8 @@ take_cancel(struct er_worker *w, json_t *v)
         word && strcmp(word, "requeue") == 0 ? ER_WHY_REQUEUE : ER_WHY_CANCEL;
     double s = json_number_value(grace);
     bool given = json_is_number(grace) && s >= 0.0 && s < 1e9;
+    const char *stop = json_string_value(json_object_get(v, "stop"));
+    a->to_pause = a->to_pause || (!a->end_wanted && stop && strcmp(stop, "pause") == 0);
     er_attempt_end(a, why, given ? (er_usec)(s * 1e6) : a->grace_for);
 }
 

@@ -29,6 +29,7 @@ er_pause_order(struct er_attempt *a)
         a->pause.answer = false;
         er_attempt_advance(a);
         return;
+    case ER_ATTEMPT_ASKED:
     case ER_ATTEMPT_ENDING:
     case ER_ATTEMPT_KILLING:
     case ER_ATTEMPT_DONE:

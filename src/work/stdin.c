@@ -106,6 +106,14 @@ er_stdin_open(struct er_attempt *a, int *out_child_fd)
         return *out_child_fd < 0 ? ER_EIO : 0;
     case ER_STDIN_INPUT:
         return open_input(a, out_child_fd);
+    case ER_STDIN_ORDER:
+        er_buf_add(&a->input.queue, c->stdin_data, c->stdin_len);
+        er_buf_add_char(&a->input.queue, '\n');
+        if (a->input.queue.failed) {
+            errno = ENOMEM;
+            return ER_ENOMEM;
+        }
+        return open_input(a, out_child_fd);
     case ER_STDIN_FILE:
         *out_child_fd = -1;
         return 0;
@@ -143,6 +151,17 @@ er_stdin_send(struct er_attempt *a, const void *p, size_t n, bool eof)
 }
 
 void
+er_stdin_tell(struct er_attempt *a, const char *line, size_t n)
+{
+    struct er_input *in = &a->input;
+    if (a->is_program && in->fd >= 0) {
+        er_buf_add(&in->queue, line, n);
+        er_buf_add_char(&in->queue, '\n');
+        flush(in);
+    }
+}
+
+void
 er_stdin_close(struct er_attempt *a)
 {
     struct er_input *in = &a->input;
@@ -155,8 +174,9 @@ er_stdin_close(struct er_attempt *a)
     }
     if (in->refused) {
         er_attempt_warn(a, "input was sent, but standard input %s",
-                        in->wanted ? "was closed by then"
-                                   : "is not open: submit with `input`: true");
+                        in->wanted      ? "was closed by then"
+                        : a->is_program ? "is not for it: it is a type's program"
+                                        : "is not open: submit with `input`: true");
     }
     in->dropped = 0;
     in->refused = false;

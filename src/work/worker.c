@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -412,6 +413,27 @@ on_prepare(uv_prepare_t *p)
 
 /* ---- the whole ---- */
 
+/* The folder of this program, as PATH has it; in a build folder also where the built-in
+ * programs are built. NULL when it can't be had, or has a colon in it. */
+static char *
+find_beside(void)
+{
+    static const char built[] = "/src/work";
+    char *path = realpath("/proc/self/exe", NULL);
+    char *slash = path ? strrchr(path, '/') : NULL;
+    if (!slash || slash == path || strchr(path, ':')) {
+        free(path);
+        return NULL;
+    }
+    *slash = '\0';
+    size_t n = strlen(path), m = sizeof built - 1;
+    bool in_build = n > m && strcmp(path + n - m, built) == 0;
+    char *beside = in_build ? er_xasprintf("%s:%.*s/src/types", path, (int)(n - m), path)
+                            : er_xstrdup(path);
+    free(path);
+    return beside;
+}
+
 int
 er_worker_init(struct er_worker *w, const struct er_worker_options *options,
                struct er_err *err)
@@ -423,6 +445,7 @@ er_worker_init(struct er_worker *w, const struct er_worker_options *options,
     w->backlog_for = options->backlog_for;
     w->slots = options->slots;
     w->socket_path = er_xstrdup(options->socket_path);
+    w->beside = find_beside();
     w->progress_interval = PROGRESS_DEFAULT;
     TAILQ_INIT(&w->attempts);
     if (w->null_fd < 0) {
@@ -476,6 +499,7 @@ er_worker_fini(struct er_worker *w)
     free_envs(w);
     er_given_end(&w->given);
     er_free(w->socket_path);
+    er_free(w->beside);
     er_free(w->logs);
     er_close(&w->lock_fd);
     er_close(&w->null_fd);

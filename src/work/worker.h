@@ -53,7 +53,8 @@ struct er_worker {
     struct er_report report;
 
     char *socket_path;
-    int null_fd; /* /dev/null, read-only: standard input of most commands */
+    char *beside; /* where programs of types lie: our own folder; NULL = unknown */
+    int null_fd;  /* /dev/null, read-only: standard input of most commands */
     enum er_worker_phase phase;
     bool stop_after_loss; /* lost while it was draining or stopping */
     er_usec linger_for, backlog_for;
