@@ -2,7 +2,7 @@
 /* One uv_async carries the letters, one uv_prepare the end of a turn, one timerfd the alarm.
  * The prepare handle runs right before the loop goes to sleep, so the hook sees all that a
  * wake-up and the timers brought. It was started first, hence libuv runs it last: what
- * another prepare handle causes is seen too. */
+ * another prepare handle causes is seen too. On virtual time there is no timerfd. */
 #include "engine/loop.h"
 
 #include <errno.h>
@@ -26,7 +26,8 @@ struct er_loop {
     uv_prepare_t turn;
     uv_poll_t alarm;
     int alarm_fd;
-    er_usec alarm_at; /* what the timerfd is set to */
+    er_usec alarm_at;             /* what the timerfd is set to */
+    const struct er_clock *clock; /* virtual time; NULL = the alarm is a timerfd */
     struct er_mailbox *inbox;
     void (*on_turn)(void *ctx);
     void *turn_ctx;
@@ -48,9 +49,28 @@ on_async(uv_async_t *h)
 }
 
 static void
+ring(struct er_loop *loop)
+{
+    loop->alarm_at = NOT_SET;
+    if (loop->on_alarm) {
+        loop->on_alarm(loop->alarm_ctx);
+    }
+}
+
+/* Virtual time only. */
+static bool
+is_due(const struct er_loop *loop)
+{
+    return loop->clock && er_loop_alarm_at(loop) <= er_clock_wall(loop->clock);
+}
+
+static void
 on_prepare(uv_prepare_t *h)
 {
     struct er_loop *loop = h->data;
+    if (is_due(loop)) {
+        ring(loop);
+    }
     if (loop->on_turn) {
         loop->on_turn(loop->turn_ctx);
     }
@@ -68,10 +88,7 @@ on_alarm_poll(uv_poll_t *h, int status, int events)
     if (n < 0 && errno == EAGAIN) {
         return;
     }
-    loop->alarm_at = NOT_SET;
-    if (loop->on_alarm) {
-        loop->on_alarm(loop->alarm_ctx);
-    }
+    ring(loop);
 }
 
 static void
@@ -81,33 +98,63 @@ wake(void *ctx)
     (void)uv_async_send(&loop->async);
 }
 
+static int
+start_alarm(struct er_loop *loop)
+{
+    loop->alarm_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (loop->alarm_fd < 0 ||
+        uv_poll_init(&loop->uv, &loop->alarm, loop->alarm_fd) != 0) {
+        return ER_EIO;
+    }
+    ER_ASSERT(uv_poll_start(&loop->alarm, UV_READABLE, on_alarm_poll) == 0);
+    uv_unref((uv_handle_t *)&loop->alarm);
+    return 0;
+}
+
+/* What needs closing then is er_loop_free's, also when this fails halfway. */
+static int
+start_handles(struct er_loop *loop)
+{
+    loop->async.data = loop->turn.data = loop->alarm.data = loop;
+    if (uv_async_init(&loop->uv, &loop->async, on_async) != 0) {
+        return ER_EIO;
+    }
+    ER_ASSERT(uv_prepare_init(&loop->uv, &loop->turn) == 0);
+    ER_ASSERT(uv_prepare_start(&loop->turn, on_prepare) == 0);
+    uv_unref((uv_handle_t *)&loop->turn);
+    return loop->clock ? 0 : start_alarm(loop);
+}
+
 int
-er_loop_new(struct er_loop **out, struct er_err *err)
+er_loop_new_virtual(const struct er_clock *clock, struct er_loop **out,
+                    struct er_err *err)
 {
     struct er_loop *loop = er_zalloc(sizeof *loop);
     if (!loop) {
         return ER_ENOMEM;
     }
     loop->alarm_at = NOT_SET;
-    loop->alarm_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    loop->alarm_fd = -1;
+    loop->clock = clock;
     loop->inbox = er_mailbox_new(wake, loop);
-    if (loop->alarm_fd < 0 || !loop->inbox || uv_loop_init(&loop->uv) != 0) {
-        int code = errno;
+    if (!loop->inbox || uv_loop_init(&loop->uv) != 0) {
         er_mailbox_free(loop->inbox);
-        er_close(&loop->alarm_fd);
         er_free(loop);
+        return er_fail(err, ER_EIO, "cannot make an event loop");
+    }
+    if (start_handles(loop)) {
+        int code = errno;
+        er_loop_free(loop);
         return er_fail(err, ER_EIO, "cannot make an event loop: %s", strerror(code));
     }
-    loop->async.data = loop->turn.data = loop->alarm.data = loop;
-    ER_ASSERT(uv_async_init(&loop->uv, &loop->async, on_async) == 0);
-    ER_ASSERT(uv_prepare_init(&loop->uv, &loop->turn) == 0);
-    ER_ASSERT(uv_prepare_start(&loop->turn, on_prepare) == 0);
-    uv_unref((uv_handle_t *)&loop->turn);
-    ER_ASSERT(uv_poll_init(&loop->uv, &loop->alarm, loop->alarm_fd) == 0);
-    ER_ASSERT(uv_poll_start(&loop->alarm, UV_READABLE, on_alarm_poll) == 0);
-    uv_unref((uv_handle_t *)&loop->alarm);
     *out = loop;
     return 0;
+}
+
+int
+er_loop_new(struct er_loop **out, struct er_err *err)
+{
+    return er_loop_new_virtual(NULL, out, err);
 }
 
 static void
@@ -167,12 +214,35 @@ er_loop_set_alarm(struct er_loop *loop, er_usec wall_at)
         return;
     }
     loop->alarm_at = wall_at;
+    if (loop->clock) {
+        if (is_due(loop)) {
+            (void)uv_async_send(&loop->async); /* rings in the next turn */
+        }
+        return;
+    }
     er_usec at = wall_at < 1 ? 1 : wall_at > FAR ? FAR : wall_at;
     struct itimerspec when = {
         .it_value = {.tv_sec = (time_t)(at / ER_USEC_PER_SEC),
                      .tv_nsec = (long)(at % ER_USEC_PER_SEC) * 1000}};
     (void)timerfd_settime(loop->alarm_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET,
                           &when, NULL);
+}
+
+er_usec
+er_loop_alarm_at(const struct er_loop *loop)
+{
+    return loop->alarm_at == NOT_SET ? ER_NEVER : loop->alarm_at;
+}
+
+bool
+er_loop_ring_if_due(struct er_loop *loop)
+{
+    if (!is_due(loop)) {
+        return false;
+    }
+    ring(loop);
+    (void)uv_async_send(&loop->async); /* the next turn comes at once */
+    return true;
 }
 
 /* ---- crews ---- */

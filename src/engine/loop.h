@@ -19,6 +19,26 @@ struct er_letter {
 };
 
 int er_loop_new(struct er_loop **out, struct er_err *err) ER_MUSTCHECK;
+/* A loop on virtual time: its alarm is no timer, but rings from inside er_loop_ring_if_due
+ * (and at the end of a turn, when it was set to a moment that has come already). Who moves
+ * the clock goes from moment to moment, so that things happen in order:
+ *
+ *     while (er_loop_alarm_at(loop) <= target) {
+ *         clock = max(clock, er_loop_alarm_at(loop));
+ *         er_loop_ring_if_due(loop);
+ *         run the uv loop until nothing is under way
+ *     }
+ *     clock = target;
+ *
+ * wall and boot of that clock move together. The clock outlives the loop. */
+int er_loop_new_virtual(const struct er_clock *clock, struct er_loop **out,
+                        struct er_err *err) ER_MUSTCHECK;
+/* Rings (once) when the clock has reached what the alarm is set to, and returns whether it
+ * did. Loops with a clock of their own only; loop thread. What follows from it happens in
+ * the next turn, which does not sleep before. */
+bool er_loop_ring_if_due(struct er_loop *loop);
+/* What the alarm is set to (wall); ER_NEVER = it will not ring. Any kind of loop. */
+er_usec er_loop_alarm_at(const struct er_loop *loop);
 void
 er_loop_free(struct er_loop *loop); /* closes what is its own; the loop must be idle */
 struct uv_loop_s *er_loop_uv(struct er_loop *loop);
