@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* POST /v1/tasks: one task, or one a line. A document becomes a row of the store's submit;
  * which member goes where stands in one table. Many lines without names for each other go
- * in groups of GROUP, so that a long request does not hold up other people's commits; once a
- * `ref` is seen the rest stays together, since names may point forward.
+ * in groups of GROUP: the store writes one while the next is read, and a long request does
+ * not hold up other people's commits. Once a `ref` is seen the rest stays together, since
+ * names may point forward.
  *
  * Nothing is answered before all of it is on disk (or refused). */
 #include <stdio.h>
@@ -14,7 +15,7 @@
 #include "wire/problem.h"
 
 #define LINES_MAX 100000
-#define GROUP     ((size_t)1000)
+#define GROUP     ((size_t)250)
 #define BYTES_MAX ((size_t)256 << 20) /* of all lines of a request */
 
 /* ---- groups ---- */
@@ -23,7 +24,7 @@ static struct er_result *
 add_result(struct er_submission *s)
 {
     if (s->n == s->size) {
-        s->size = s->size ? s->size * 2 : 1;
+        s->size = s->size ? s->size * 2 : s->many ? 64 : 1;
         s->results = er_xrealloc_array(s->results, s->size, sizeof *s->results);
     }
     struct er_result *r = &s->results[s->n++];
@@ -41,7 +42,7 @@ get_group(struct er_submission *s)
     }
     struct er_group *g = s->group;
     if (g->submit->n == g->size) {
-        g->size = g->size ? g->size * 2 : 1;
+        g->size = g->size ? g->size * 2 : s->many ? 64 : 1;
         g->submit->rows =
             er_xrealloc_array(g->submit->rows, g->size, sizeof *g->submit->rows);
         g->lines = er_xrealloc_array(g->lines, g->size, sizeof *g->lines);
@@ -234,6 +235,7 @@ add_document(struct er_submission *s, const char *text, size_t len,
     g->submit->n++;
     if (!s->atomic && !g->named && g->submit->n >= GROUP) {
         send_group(s);
+        er_engine_flush(s->call->api->engine);
     }
 }
 

@@ -47,6 +47,12 @@ er_engine_submit(struct er_engine *e, struct er_submit *sub)
     er_ferry_post(e->ferry, &sub->op);
 }
 
+void
+er_engine_flush(struct er_engine *e)
+{
+    er_ferry_flush(e->ferry);
+}
+
 /* ---- changes ---- */
 
 static int

@@ -63,6 +63,9 @@ struct er_submit {
 };
 /* Rows get status ER_EFULL (their queue is full) here, the rest by the store. */
 void er_engine_submit(struct er_engine *e, struct er_submit *s);
+/* What was posted so far goes to the store now, not at the end of the loop's turn: it works
+ * on the first part of a long request while the loop reads the next. */
+void er_engine_flush(struct er_engine *e);
 
 /* ---- changes by request ---------------------------------------------------------------- */
 
@@ -314,6 +317,8 @@ struct er_watch;
 typedef void er_watch_fn(void *ctx, enum er_event event);
 struct er_watch *er_engine_watch(struct er_engine *e, er_task_id id, er_watch_fn *fn,
                                  void *ctx);
+/* From inside fn: the fact that it is called for, NULL for a sample. */
+const struct er_fact *er_engine_told(const struct er_engine *e);
 void er_engine_unwatch(struct er_watch *w);
 
 #endif
