@@ -30,6 +30,7 @@ AT_HOME = {
     "uv.h": ["src/engine/", "src/api/", "src/serve/", "src/work/", "src/lib/"],
     "microhttpd.h": ["src/serve/"],
     "yaml.h": ["src/wire/config"],
+    "pcre2.h": ["src/wire/params"],
     "jansson.h": ["src/wire/", "src/engine/", "src/api/", "src/serve/", "src/work/", "src/app/", "src/lib/"],
     "utf8proc.h": ["src/base/utf8.c", "src/app/"],
     "xxhash.h": ["src/base/", "src/store/", "src/engine/", "src/wire/", "src/api/"],

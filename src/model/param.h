@@ -30,10 +30,11 @@ struct er_param {
     bool required;
     const char *default_json; /* NULL = none */
     bool has_min, has_max;
-    double min,
-        max; /* of numbers and durations (seconds); of the length of strings, bytes */
-    const char *pattern;  /* a regular expression, as in JSON Schema: matches somewhere */
-    const char **choices; /* the only strings that are allowed; NULL = any */
+    double min, max;     /* of numbers and durations (seconds); of the length of texts, in
+                      * characters as JSON Schema counts them; of how many strings */
+    const char *pattern; /* of texts, and of each of strings: a regular expression, as in
+                           * JSON Schema: matches somewhere */
+    const char **choices; /* likewise, the only ones that are allowed; NULL = any */
     size_t n_choices;
     bool secret; /* shown as "***" */
     const char *help;

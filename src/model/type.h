@@ -7,6 +7,7 @@
 #define ER_MODEL_TYPE_H
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "model/param.h"
 #include "model/task.h"
 
@@ -57,8 +58,19 @@ struct er_type {
     bool handler; /* by sessions that say that they serve it */
 };
 
+/* What holds for a type that says how it is executed and nothing else about these. */
+#define ER_TYPE_RETRIES     2
+#define ER_TYPE_TIMEOUT_FOR (1800 * ER_USEC_PER_SEC)
+
 /* A type without a definition: no limits, ER_EX_TEMPFAIL is retryable. `name` is borrowed. */
 void er_type_init(struct er_type *t, const char *name);
+/* Whether it says how it is executed: by command, program or handler. */
+bool er_type_is_executed(const struct er_type *t);
+/* A copy of all that it points to, in the arena. ER_ENOMEM. */
+int er_type_copy(const struct er_type *t, struct er_arena *arena,
+                 struct er_type *out) ER_MUSTCHECK;
+/* The parameter of that name, or NULL. */
+const struct er_param *er_type_param(const struct er_type *t, const char *name);
 /* What an exit code means for that type; never ER_EXIT_DEFAULT. */
 enum er_exit_means er_type_exit(const struct er_type *t, int exit_code);
 

@@ -16,6 +16,8 @@
 #include "base/mem.h"
 #include "model/param.h"
 
+#define ER_PARAMS_MAX 100 /* of one type */
+
 /* Where something was wrong: "params.depth.min", "depth". */
 struct er_params_fault {
     char field[128];
@@ -52,5 +54,14 @@ json_t *er_params_mask(const struct er_param *params, size_t n, const json_t *ar
 int er_params_expand(const char *const *words, size_t n_words, const json_t *args,
                      struct er_arena *arena, char ***out, size_t *out_n,
                      struct er_err *err) ER_MUSTCHECK;
+/* Whether a word of a command may stand so in the definition of a type with these
+ * parameters: each {NAME} is one of them and fits there for all arguments that are allowed.
+ * must_be: the word must never be left out nor become several (the program's name).
+ * ER_EINVALID. */
+int er_params_check_word(const struct er_param *params, size_t n, const char *word,
+                         bool must_be, struct er_err *err) ER_MUSTCHECK;
+/* The same for the text of a standard input, which may be nothing but not several. */
+int er_params_check_stdin(const struct er_param *params, size_t n, const char *text,
+                          struct er_err *err) ER_MUSTCHECK;
 
 #endif

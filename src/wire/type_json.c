@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A definition is read by a table of its members (wire/json.h); the map of exit codes and
- * the rates by hand. What is equal to the default is left out when it is written. */
+/* A definition is read by a table of its members (wire/json.h); the map of exit codes, the
+ * parameters, commands and the rates by hand. What is equal to the default is left out when
+ * it is written. The words of a refusal begin with the member that is wrong: "retries is -1",
+ * "command: ...", "params.depth.min: ...". */
 #include "wire/type_json.h"
 
 #include <stdio.h>
@@ -8,9 +10,12 @@
 #include <string.h>
 
 #include "wire/json.h"
+#include "wire/params.h"
 
-#define SPAN_MAX INT64_C(1000000000) /* seconds, as for tasks */
-#define HELP_MAX 1000
+#define WORDS_MAX 1000 /* of a command */
+#define WORD_MAX  ((size_t)100000)
+#define SPAN_MAX  INT64_C(1000000000) /* seconds, as for tasks */
+#define HELP_MAX  1000
 
 /* ---- exit codes ---- */
 
@@ -66,13 +71,64 @@ add_exits(const struct er_type *t, const struct er_type *plain, struct er_buf *b
     }
 }
 
+/* ---- how it is executed ---- */
+
+/* An array of texts, the first one not empty. */
+static int
+read_words(const char *member, const json_t *array, struct er_arena *arena,
+           const char ***out, size_t *out_n, struct er_err *err)
+{
+    size_t n = json_array_size(array);
+    const char **words = er_arena_alloc(arena, (n + 1) * sizeof *words);
+    if (!words) {
+        return er_fail(err, ER_ENOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const json_t *v = json_array_get(array, i);
+        if (!json_is_string(v) || strlen(json_string_value(v)) != json_string_length(v) ||
+            json_string_length(v) > WORD_MAX) {
+            return er_fail(err, ER_EINVALID,
+                           "%s: word %zu must be a string of at most %zu bytes", member,
+                           i + 1, WORD_MAX);
+        }
+        words[i] = er_arena_strdup(arena, json_string_value(v));
+        if (!words[i]) {
+            return er_fail(err, ER_ENOMEM, "out of memory");
+        }
+    }
+    if (words[0][0] == '\0') {
+        return er_fail(err, ER_EINVALID, "%s: the name of the program is empty", member);
+    }
+    *out = words;
+    *out_n = n;
+    return 0;
+}
+
+/* The templates against the parameters. */
+static int
+check_templates(const struct er_type *t, struct er_err *err)
+{
+    for (size_t i = 0; i < t->n_command; i++) {
+        int rc = er_params_check_word(t->params, t->n_params, t->command[i], i == 0, err);
+        if (rc) {
+            return er_fail_prefix(err, rc, "command: word %zu", i + 1);
+        }
+    }
+    int rc = t->command_stdin
+                 ? er_params_check_stdin(t->params, t->n_params, t->command_stdin, err)
+                 : 0;
+    return rc ? er_fail_prefix(err, rc, "stdin") : 0;
+}
+
 /* ---- definitions ---- */
 
 struct definition {
-    const char *help;
+    const char *help, *stdin_text;
     int64_t concurrency, retries, success;
-    er_usec backoff_for, timeout_for, heartbeat_for, rate_limit_for;
-    const json_t *exits;
+    er_usec backoff_for, timeout_for, heartbeat_for, rate_limit_for, expected_for;
+    int on_lost;
+    bool idempotent, handler;
+    const json_t *exits, *params, *command, *program;
 };
 #define AT(member) offsetof(struct definition, member)
 static const struct er_json_field fields[] = {
@@ -85,8 +141,81 @@ static const struct er_json_field fields[] = {
     {"success_percent", ER_JSON_INT, false, 0, 100, AT(success), NULL, NULL},
     {"rate_limit_s", ER_JSON_SPAN, false, 0, SPAN_MAX, AT(rate_limit_for), NULL, NULL},
     {"exit_codes", ER_JSON_OBJECT, false, 0, 0, AT(exits), NULL, NULL},
+    {"on_lost", ER_JSON_WORD, false, 0, 0, AT(on_lost), er_on_lost_find,
+     "run, fail or hold"},
+    {"idempotent", ER_JSON_BOOL, false, 0, 0, AT(idempotent), NULL, NULL},
+    {"expected_s", ER_JSON_SPAN, false, 0, SPAN_MAX, AT(expected_for), NULL, NULL},
+    {"parameters", ER_JSON_ARRAY, false, 0, ER_PARAMS_MAX, AT(params), NULL, NULL},
+    {"command", ER_JSON_ARRAY, false, 1, WORDS_MAX, AT(command), NULL, NULL},
+    {"stdin", ER_JSON_STRING, false, 0, 0, AT(stdin_text), NULL, NULL},
+    {"program", ER_JSON_ARRAY, false, 1, WORDS_MAX, AT(program), NULL, NULL},
+    {"handler", ER_JSON_BOOL, false, 0, 0, AT(handler), NULL, NULL},
 };
-static const struct er_json_form form = {fields, sizeof fields / sizeof *fields, false};
+#define N_FIELDS (sizeof fields / sizeof *fields)
+static const struct er_json_form form = {fields, N_FIELDS, false};
+
+const char *
+er_type_json_member(size_t i)
+{
+    return i < N_FIELDS ? fields[i].name : NULL;
+}
+
+/* The words that begin a refusal name at most one of the ways. */
+static int
+check_ways(const struct definition *d, struct er_err *err)
+{
+    const char *first = d->command ? "command" : d->program ? "program" : NULL;
+    const char *second = d->handler                 ? "handler"
+                         : d->command && d->program ? "program"
+                                                    : NULL;
+    if (first && second) {
+        return er_fail(err, ER_EINVALID,
+                       "%s: a type is executed by one of command, program and handler, "
+                       "and there is %s already",
+                       second, first);
+    }
+    if (d->stdin_text && !d->command) {
+        return er_fail(err, ER_EINVALID, "stdin goes with command only");
+    }
+    return 0;
+}
+
+static int
+read_params(const json_t *array, struct er_arena *arena, struct er_type *t,
+            struct er_err *err)
+{
+    struct er_params_fault fault;
+    int rc = er_params_read(array, arena, &t->params, &t->n_params, &fault);
+    t->has_params = true;
+    return rc ? er_fail(err, rc, "%s%s%s", fault.field, *fault.field ? ": " : "",
+                        fault.err.text)
+              : 0;
+}
+
+/* What has texts and arrays of its own. */
+static int
+read_parts(const struct definition *d, struct er_arena *arena, struct er_type *t,
+           struct er_err *err)
+{
+    int rc = d->exits ? read_exits(d->exits, t, err) : 0;
+    if (rc == 0 && d->params) {
+        rc = read_params(d->params, arena, t, err);
+    }
+    if (rc == 0 && d->command) {
+        rc = read_words("command", d->command, arena, &t->command, &t->n_command, err);
+    }
+    if (rc == 0 && d->program) {
+        rc = read_words("program", d->program, arena, &t->program, &t->n_program, err);
+    }
+    t->help = er_arena_strdup(arena, d->help);
+    t->command_stdin = er_arena_strdup(arena, d->stdin_text);
+    if ((d->help && !t->help) || (d->stdin_text && !t->command_stdin)) {
+        return er_fail(err, ER_ENOMEM, "out of memory");
+    }
+    return rc ? rc : check_templates(t, err);
+}
+
+#define UNSAID (-1)
 
 int
 er_type_json_read(const char *name, const json_t *o, struct er_arena *arena,
@@ -96,28 +225,37 @@ er_type_json_read(const char *name, const json_t *o, struct er_arena *arena,
     struct er_type t;
     er_type_init(&t, name);
     struct definition d = {.concurrency = t.concurrency,
-                           .retries = t.retries,
+                           .retries = UNSAID,
                            .success = t.success_percent,
                            .backoff_for = t.backoff_for,
-                           .timeout_for = t.timeout_for,
+                           .timeout_for = UNSAID,
                            .heartbeat_for = t.heartbeat_for,
-                           .rate_limit_for = t.rate_limit_for};
+                           .rate_limit_for = t.rate_limit_for,
+                           .on_lost = UNSAID};
     int rc = er_json_read(o, &form, &d, NULL, &fault);
     if (rc) {
         return er_fail(err, rc, "%s", fault.err.text);
     }
+    rc = check_ways(&d, err);
+    if (rc) {
+        return rc;
+    }
+    bool executed = d.command || d.program || d.handler;
     t.concurrency = (int)d.concurrency;
-    t.retries = (int)d.retries;
+    t.retries = d.retries >= 0 ? (int)d.retries : executed ? ER_TYPE_RETRIES : t.retries;
     t.success_percent = (int)d.success;
     t.backoff_for = d.backoff_for;
-    t.timeout_for = d.timeout_for;
+    t.timeout_for = d.timeout_for >= 0 ? d.timeout_for
+                    : executed         ? ER_TYPE_TIMEOUT_FOR
+                                       : t.timeout_for;
     t.heartbeat_for = d.heartbeat_for;
     t.rate_limit_for = d.rate_limit_for;
-    rc = d.exits ? read_exits(d.exits, &t, err) : 0;
-    if (rc == 0 && d.help) {
-        t.help = er_arena_strdup(arena, d.help);
-        rc = t.help ? 0 : er_fail(err, ER_ENOMEM, "out of memory");
-    }
+    t.has_on_lost = d.on_lost >= 0;
+    t.on_lost = t.has_on_lost ? (enum er_on_lost)d.on_lost : t.on_lost;
+    t.idempotent = d.idempotent;
+    t.expected_for = d.expected_for;
+    t.handler = d.handler;
+    rc = read_parts(&d, arena, &t, err);
     if (rc == 0) {
         *out = t;
     }
@@ -169,12 +307,51 @@ add_int(struct er_buf *b, const char *name, int v, int plain)
     }
 }
 
+static void
+add_words(struct er_buf *b, const char *name, const char *const *words, size_t n)
+{
+    if (words) {
+        er_buf_addf(b, ",\"%s\":[", name);
+        for (size_t i = 0; i < n; i++) {
+            er_buf_add_str(b, i ? "," : "");
+            er_buf_add_json_str(b, words[i]);
+        }
+        er_buf_add_char(b, ']');
+    }
+}
+
+/* What it takes and how it is executed. */
+static void
+add_parts(const struct er_type *t, struct er_buf *b)
+{
+    if (t->has_on_lost) {
+        er_buf_addf(b, ",\"on_lost\":\"%s\"", er_on_lost_word(t->on_lost));
+    }
+    er_buf_add_str(b, t->idempotent ? ",\"idempotent\":true" : "");
+    add_span(b, "expected_s", t->expected_for, 0);
+    if (t->has_params) {
+        er_buf_add_str(b, ",\"parameters\":");
+        er_params_add(t->params, t->n_params, b);
+    }
+    add_words(b, "command", t->command, t->n_command);
+    if (t->command_stdin) {
+        er_buf_add_str(b, ",\"stdin\":");
+        er_buf_add_json_str(b, t->command_stdin);
+    }
+    add_words(b, "program", t->program, t->n_program);
+    er_buf_add_str(b, t->handler ? ",\"handler\":true" : "");
+}
+
 void
 er_type_json_add(const struct er_type *t, struct er_buf *b)
 {
     struct er_type plain;
     struct er_buf members; /* each begins with a comma */
     er_type_init(&plain, t->name);
+    if (er_type_is_executed(t)) {
+        plain.retries = ER_TYPE_RETRIES;
+        plain.timeout_for = ER_TYPE_TIMEOUT_FOR;
+    }
     er_buf_init(&members, 0);
     if (t->help) {
         er_buf_add_str(&members, ",\"help\":");
@@ -188,6 +365,7 @@ er_type_json_add(const struct er_type *t, struct er_buf *b)
     add_int(&members, "success_percent", t->success_percent, plain.success_percent);
     add_span(&members, "rate_limit_s", t->rate_limit_for, plain.rate_limit_for);
     add_exits(t, &plain, &members);
+    add_parts(t, &members);
     er_buf_add_char(b, '{');
     if (members.len > 0) {
         er_buf_add(b, members.data + 1, members.len - 1);
