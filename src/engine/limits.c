@@ -11,7 +11,7 @@
 #include "wire/type_json.h"
 
 struct er_type_def {
-    char *name;
+    struct er_arena arena; /* of the type's texts */
     struct er_type type;
     UT_hash_handle hh;
 };
@@ -54,8 +54,7 @@ forget_def(struct er_engine *e, const char *name)
     HASH_FIND_STR(e->type_defs, name, def);
     if (def) {
         HASH_DEL(e->type_defs, def);
-        er_free(def->name);
-        er_free((void *)(uintptr_t)def->type.help);
+        er_arena_free(&def->arena);
         er_free(def);
     }
 }
@@ -64,13 +63,13 @@ void
 er_engine_type_changed(struct er_engine *e, const struct er_type *type)
 {
     struct er_type_def *def = er_xzalloc(sizeof *def);
-    def->type = *type; /* before the old one goes: it may be that one */
-    def->type.name = def->name = er_xstrdup(type->name);
-    def->type.help = er_xstrdup(type->help);
-    forget_def(e, def->name);
-    HASH_ADD_KEYPTR(hh, e->type_defs, def->name, strlen(def->name), def);
-    er_gates_set(e, er_gates_limit(e, ER_GATE_TYPE, def->name), def->type.concurrency,
-                 NULL, 0);
+    int rc = er_type_copy(type, &def->arena, &def->type);
+    ER_ASSERT(rc == 0); /* it is on disk: no way back for want of some bytes */
+    const char *name = def->type.name;
+    forget_def(e, name); /* after the copy: `type` may be that one */
+    HASH_ADD_KEYPTR(hh, e->type_defs, name, strlen(name), def);
+    er_gates_set(e, er_gates_limit(e, ER_GATE_TYPE, name), def->type.concurrency, NULL,
+                 0);
 }
 
 void
@@ -146,7 +145,7 @@ er_limits_fini(struct er_engine *e)
 {
     struct er_type_def *def, *next;
     HASH_ITER (hh, e->type_defs, def, next) {
-        forget_def(e, def->name);
+        forget_def(e, def->type.name);
     }
     er_free(e->type_asked);
 }
