@@ -95,17 +95,13 @@ extern "C" {
 #define ERRAND_VERSION 100
 
 /* struct errand_options o = ERRAND_INIT(errand_options); */
+/* clang-format off */
 #ifdef __cplusplus
-#define ERRAND_INIT(type)                                                                \
-    {                                                                                    \
-        sizeof(struct type)                                                              \
-    }
+#define ERRAND_INIT(type) {sizeof(struct type)}
 #else
-#define ERRAND_INIT(type)                                                                \
-    {                                                                                    \
-        .size = sizeof(struct type)                                                      \
-    }
+#define ERRAND_INIT(type) {.size = sizeof(struct type)}
 #endif
+/* clang-format on */
 
 /* ---- codes and errors ----------------------------------------------------------------- */
 
@@ -289,7 +285,7 @@ ERRAND_API const char *errand_state_word(int state);
 ERRAND_API int errand_get(errand *e, int64_t id, char **out_json, errand_error *error);
 /* Its state, a positive number or 0, of enum errand_state. */
 ERRAND_API int errand_state(errand *e, int64_t id, errand_error *error);
-/* The result's own bytes; *out ends with a NUL that *out_len does not count.
+/* The result's own bytes; *out ends with a NUL that *out_len (or NULL) does not count.
  * ERRAND_ENOTFOUND: no such task, or it has no result. */
 ERRAND_API int errand_result(errand *e, int64_t id, char **out, size_t *out_len,
                              errand_error *error);
@@ -637,12 +633,14 @@ ERRAND_API void errand_bus_metrics(errand *e, const errand_subscription *sub,
 
 /* memory: with options.test. */
 enum errand_test_mode {
-    ERRAND_TEST_CLOCK = 1, /* time stands still, and moves by errand_test_advance only:
-                             * delays, backoffs, rates, timeouts, errand_sleep */
-    ERRAND_TEST_INLINE =
-        2, /* a submit runs its handler at once, on the caller's thread, and
-                             * returns when the task is final or waits for something */
-    ERRAND_TEST_HOLD = 4, /* nothing is run: for tests of what was submitted */
+    /* Time stands still, and moves by errand_test_advance only: delays, backoffs, rates,
+     * timeouts, errand_sleep. */
+    ERRAND_TEST_CLOCK = 1,
+    /* A submit runs its handler at once, on the caller's thread, and returns when the task is
+     * final or waits for something. */
+    ERRAND_TEST_INLINE = 2,
+    /* Nothing is run: for tests of what was submitted. */
+    ERRAND_TEST_HOLD = 4,
 };
 /* Moves the clock; what becomes due has run when it returns, in the order of time. */
 ERRAND_API int errand_test_advance(errand *e, int64_t ms, errand_error *error);
