@@ -14,13 +14,13 @@ COMMON = {"help", "no-autostart"}
 
 
 def read_sections(text):
-    """The part of the page about each command; the shared options under 'add' and 'submit';
-    several commands may share one part."""
+    """The part of the page about each command; the shared options under 'add', 'submit' and
+    'call'; several commands may share one part."""
     parts, names, shared = {}, [], False
     for line in text.splitlines():
         if line.startswith("#"):
             shared = line == "# OPTIONS OF A TASK"
-            names = ["add", "submit"] if shared else []
+            names = ["add", "submit", "call"] if shared else []
         elif found := re.findall(r"\*errand ([a-z]+)\*", line) if re.match(r"\*errand [a-z]", line) else []:
             names = found
         for name in names:

@@ -17,7 +17,7 @@
 
 /* clang-format off */
 const struct er_cmd *const er_commands[] = {
-    &er_cmd_add, &er_cmd_submit,
+    &er_cmd_add, &er_cmd_submit, &er_cmd_call,
     &er_cmd_tasks, &er_cmd_show, &er_cmd_why, &er_cmd_log, &er_cmd_result, &er_cmd_events,
     &er_cmd_wait, &er_cmd_stats,
     &er_cmd_cancel, &er_cmd_pause, &er_cmd_resume, &er_cmd_retry, &er_cmd_requeue, &er_cmd_edit,

@@ -24,6 +24,7 @@ struct er_app {
     struct er_client *client; /* NULL = not connected */
     json_t *problem;          /* the last answer that was an error, or NULL */
     const struct er_cmd *cmd;
+    int rest; /* operands of the command before `--`; -1 = there was none */
 };
 
 #define ER_CMD_TABLES 3 /* option tables of one command, for the same data */

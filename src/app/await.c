@@ -115,6 +115,15 @@ is_to_be_told(const json_t *task)
 }
 
 int
+er_await_end(const json_t *task)
+{
+    if (is_to_be_told(task)) {
+        er_await_complain(task);
+    }
+    return er_await_exit_code(task);
+}
+
+int
 er_await_command(struct er_app *app, er_task_id id, bool follow, bool json)
 {
     struct er_err err;
@@ -130,10 +139,7 @@ er_await_command(struct er_app *app, er_task_id id, bool follow, bool json)
     if (rc) {
         return er_app_fail(rc, &err);
     }
-    if (is_to_be_told(task)) {
-        er_await_complain(task);
-    }
-    int code = er_await_exit_code(task);
+    int code = er_await_end(task);
     if (json) {
         int failed = er_show_json(task);
         code = failed ? failed : code;

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* errand add, errand submit: queue a command, or a task of any type. */
-#include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "app/api.h"
+#include "app/args.h"
 #include "app/cmd.h"
 #include "app/submit.h"
-#include "base/mem.h"
-#include "model/duration.h"
 
 static int
 add_exec(struct er_app *app, void *data, int n, char **args)
@@ -62,70 +57,22 @@ static const struct er_opt submit_opts[] = {
     ER_OPT_END,
 };
 
-/* Adds `"args":{...}` from KEY=VALUE (a text) and KEY:=JSON arguments, or one JSON
- * object. */
-static int
-add_args(int n, char **args, struct er_buf *b, struct er_err *err)
-{
-    json_t *o = json_object();
-    json_error_t why;
-    int rc = 0;
-    if (n == 1 && args[0][0] == '{') {
-        json_decref(o);
-        o = json_loads(args[0], JSON_REJECT_DUPLICATES, &why);
-        rc = o ? 0
-               : er_fail(err, ER_EINVALID,
-                         "the arguments are not a JSON object: %s (at "
-                         "character %d)",
-                         why.text, why.position);
-        n = 0;
-    }
-    for (int i = 0; !rc && i < n; i++) {
-        char *equals = strchr(args[i], '=');
-        bool raw = equals && equals > args[i] && equals[-1] == ':';
-        if (!equals || equals - raw == args[i]) {
-            rc =
-                er_fail(err, ER_EINVALID,
-                        "'%.100s' is no argument: write KEY=TEXT, KEY:=JSON, or one JSON "
-                        "object",
-                        args[i]);
-            break;
-        }
-        json_t *v =
-            raw ? json_loads(equals + 1, JSON_DECODE_ANY, &why) : json_string(equals + 1);
-        char *key = er_xstrndup(args[i], (size_t)(equals - args[i]) - raw);
-        if (!v) {
-            rc = er_fail(err, ER_EINVALID, "the value of '%.60s' is not %s", key,
-                         raw ? "JSON" : "UTF-8");
-        } else if (json_object_set_new(o, key, v)) {
-            rc = er_fail(err, ER_EINVALID, "the name '%.60s' is not UTF-8", key);
-        }
-        er_free(key);
-    }
-    char *text = rc ? NULL : json_dumps(o, JSON_COMPACT);
-    if (text) {
-        er_buf_add_str(b, "\"args\":");
-        er_buf_add_str(b, text);
-    }
-    free(text);
-    json_decref(o);
-    return rc;
-}
-
 static int
 submit_one(struct er_app *app, const struct submit *s, const char *type, int n,
            char **args)
 {
     struct er_buf b;
     struct er_err err;
+    json_t *known = NULL;
     er_buf_init(&b, 0);
     er_buf_add_str(&b, "{\"type\":");
     er_buf_add_json_str(&b, type);
     er_buf_add_char(&b, ',');
-    int rc = add_args(n, args, &b, &err);
+    int rc = er_args_add(app, type, &known, n, args, &b, &err);
     rc = rc ? rc : er_submit_members(app, &s->task, &b, &err);
     er_buf_add_char(&b, '}');
     rc = rc ? er_app_fail(rc, &err) : er_submit_send(app, &s->task, &b);
+    json_decref(known);
     er_buf_fini(&b);
     return rc;
 }
@@ -140,7 +87,7 @@ submit_exec(struct er_app *app, void *data, int n, char **args)
     int rc = er_submit_check(&s->task, &err);
     if (!rc && (s->task.standard_input || s->task.input)) {
         rc = er_fail(&err, ER_EINVALID,
-                     "--stdin and --input are for errand add: with submit "
+                     "--stdin and --input are for errand add: here "
                      "they are arguments (errand types %.60s)",
                      whole ? "shell" : args[0]);
     }
@@ -169,11 +116,19 @@ const struct er_cmd er_cmd_submit = {
     .name = "submit",
     .operands = "TYPE [KEY=VALUE...|JSON|-] | -",
     .summary = "queue a task of any registered type",
-    .text = "KEY=VALUE is a text, KEY:=JSON any other value. TYPE - reads the arguments "
-            "of many\n"
-            "tasks from standard input, one JSON object a line; - alone reads whole "
-            "tasks, as\n"
-            "POST /v1/tasks takes them. Prints the ids, one a line, in the order given.",
+    .text =
+        "A VALUE is read as the type wants it: 3, yes, 1h30m, a,b (errand types TYPE "
+        "shows its\n"
+        "parameters); KEY:=JSON gives any JSON value. @FILE in the place of a value "
+        "reads it from\n"
+        "a file (@- from standard input), @@ stands for one @. Where a type requires "
+        "one\n"
+        "parameter only, its name can be left out: errand submit sleep 3s.\n"
+        "TYPE - reads the arguments of many tasks from standard input, one JSON object "
+        "a line;\n"
+        "- alone reads whole tasks, as POST /v1/tasks takes them. Prints the ids, one "
+        "a line, in\n"
+        "the order given.",
     .opts = {submit_opts, er_submit_change_opts, er_submit_opts},
     .data_size = sizeof(struct submit),
     .min = 1,

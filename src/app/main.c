@@ -38,7 +38,8 @@ run(struct er_app *app, const struct er_cmd *cmd, int argc, char **argv)
     }
     (void)snprintf(what, sizeof what, "errand %s", cmd->name);
     int code;
-    int n = er_options_parse(targets, n_targets, what, cmd->stop_early, argc, argv, &err);
+    int n = er_options_parse(targets, n_targets, what, cmd->stop_early, argc, argv,
+                             &app->rest, &err);
     app->cmd = cmd;
     app->no_autostart = app->no_autostart || common.no_autostart;
     if (common.help) {

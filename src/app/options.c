@@ -252,14 +252,16 @@ parse_short(struct parse *p, const char *text)
 
 int
 er_options_parse(const struct er_opt_target *targets, size_t n, const char *what,
-                 bool stop_early, int argc, char **argv, struct er_err *err)
+                 bool stop_early, int argc, char **argv, int *out_rest,
+                 struct er_err *err)
 {
     struct parse p = {targets, n, what, argc, 0, argv, err};
-    int operands = 0;
+    int operands = 0, rest = -1;
     for (; p.at < argc; p.at++) {
         char *arg = argv[p.at];
         bool ends = strcmp(arg, "--") == 0;
         if (ends || (stop_early && (arg[0] != '-' || !arg[1]))) {
+            rest = ends ? operands : -1;
             for (p.at += ends; p.at < argc; p.at++) {
                 argv[operands++] = argv[p.at];
             }
@@ -273,6 +275,9 @@ er_options_parse(const struct er_opt_target *targets, size_t n, const char *what
         if (rc) {
             return rc;
         }
+    }
+    if (out_rest) {
+        *out_rest = rest;
     }
     return operands;
 }

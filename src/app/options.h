@@ -58,9 +58,10 @@ struct er_opt_target { /* a table and the struct it fills */
 };
 /* Parses argv[0..argc) into the targets. Operands are moved to the front of argv, in
  * their order; returns how many there are, or ER_EINVALID with words. `what` names the
- * command in messages ("errand add"). stop_early: the first operand ends the options. */
+ * command in messages ("errand add"). stop_early: the first operand ends the options.
+ * *out_rest (may be NULL) is how many operands stood before `--`; -1: there was none. */
 int er_options_parse(const struct er_opt_target *targets, size_t n, const char *what,
-                     bool stop_early, int argc, char **argv,
+                     bool stop_early, int argc, char **argv, int *out_rest,
                      struct er_err *err) ER_MUSTCHECK;
 /* Frees the lists. */
 void er_options_fini(const struct er_opt_target *targets, size_t n);

@@ -583,6 +583,18 @@ find_id(const struct er_buf *body)
     return id;
 }
 
+int
+er_submit_print_id(er_task_id id)
+{
+    struct er_buf b;
+    er_buf_init(&b, 64);
+    er_buf_add_i64(&b, id);
+    er_buf_add_char(&b, '\n');
+    int rc = er_app_out(&b);
+    er_buf_fini(&b);
+    return rc;
+}
+
 /* Prints the id, or the task; with --follow standard output is the command's. */
 static int
 print_task(const struct er_submit *s, er_task_id id, const struct er_buf *body)
@@ -594,31 +606,21 @@ print_task(const struct er_submit *s, er_task_id id, const struct er_buf *body)
         er_app_note("task %" PRId64, id);
         return 0;
     }
-    if (s->json) {
-        return er_app_out(body);
-    }
-    struct er_buf b;
-    er_buf_init(&b, 64);
-    er_buf_add_i64(&b, id);
-    er_buf_add_char(&b, '\n');
-    int rc = er_app_out(&b);
-    er_buf_fini(&b);
-    return rc;
+    return s->json ? er_app_out(body) : er_submit_print_id(id);
 }
 
 int
-er_submit_send(struct er_app *app, const struct er_submit *s, const struct er_buf *body)
+er_submit_store(struct er_app *app, const struct er_submit *s, const struct er_buf *body,
+                er_task_id *out, struct er_response *answer, struct er_err *err)
 {
-    struct er_err err;
-    struct er_response r;
     char uuid[ER_UUID_SIZE], header[64 + ER_UUID_SIZE] = "";
     if (!s->key) {
         er_uuid7(er_clock_wall(er_clock_system()), uuid);
         (void)snprintf(header, sizeof header, "Idempotency-Key: %s\r\n", uuid);
     }
     if (body->failed) {
-        return er_app_failf(body->failed, "the task is too large: %s",
-                            er_error_meaning(body->failed));
+        return er_fail(err, body->failed, "the task is too large: %s",
+                       er_error_meaning(body->failed));
     }
     struct er_request request = {
         .method = "POST",
@@ -626,14 +628,27 @@ er_submit_send(struct er_app *app, const struct er_submit *s, const struct er_bu
         .body = body,
         .headers = header,
     };
-    int rc = er_api_call(app, &request, &r, &err);
+    int rc = er_api_call(app, &request, answer, err);
+    if (rc) {
+        return rc;
+    }
+    *out = find_id(&answer->body);
+    if (*out <= 0) {
+        er_response_fini(answer);
+        return er_fail(err, ER_EIO, "the daemon's answer to a submit has no id");
+    }
+    return 0;
+}
+
+int
+er_submit_send(struct er_app *app, const struct er_submit *s, const struct er_buf *body)
+{
+    struct er_err err;
+    struct er_response r;
+    er_task_id id;
+    int rc = er_submit_store(app, s, body, &id, &r, &err);
     if (rc) {
         return er_app_fail(rc, &err);
-    }
-    er_task_id id = find_id(&r.body);
-    if (id <= 0) {
-        er_response_fini(&r);
-        return er_app_failf(ER_EIO, "the daemon's answer to a submit has no id");
     }
     rc = print_task(s, id, &r.body);
     er_response_fini(&r);

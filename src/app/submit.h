@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The options that add, submit (and later call) share, and the JSON they become. The text
+/* The options that add, submit and call share, and the JSON they become. The text
  * is built by hand: `errand add` is to take about a millisecond. */
 #ifndef ER_APP_SUBMIT_H
 #define ER_APP_SUBMIT_H
 
 #include "app/app.h"
 #include "base/rand.h"
+#include "model/task.h"
 
 struct er_submit {
     const char *name, *queue, *on_lost, *key, *limit_key, *correlation, *cwd,
@@ -33,6 +34,13 @@ int er_submit_changes(struct er_app *app, const struct er_submit *s, struct er_b
  * folder and the environment. Asks the daemon what `@last` is when it is named. */
 int er_submit_members(struct er_app *app, const struct er_submit *s, struct er_buf *b,
                       struct er_err *err) ER_MUSTCHECK;
+/* Sends one task: its id, and in *answer (which the caller ends) the daemon's answer, short
+ * or, with --json, the whole task. */
+int er_submit_store(struct er_app *app, const struct er_submit *s,
+                    const struct er_buf *body, er_task_id *out,
+                    struct er_response *answer, struct er_err *err) ER_MUSTCHECK;
+/* Prints an id on a line of its own: 0 or the exit code. */
+int er_submit_print_id(er_task_id id);
 /* Sends one task and prints its id, or with --json all of it; then waits or follows when
  * the options say so. The exit code. */
 int er_submit_send(struct er_app *app, const struct er_submit *s,

@@ -8,9 +8,11 @@ import json
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 from fake_daemon import Break, FakeDaemon, problem, task
 from harness import ERRAND, NO_COUNTS, accept_all, expect, has, main, same, test
@@ -213,17 +215,94 @@ def add__follow_keeps_the_streams_apart(c):
 # ---- submit -----------------------------------------------------------------------------------
 
 
+PARAMETERS = {
+    "sleep": [{"name": "for", "kind": "duration", "required": True}],
+    "two": [{"name": "a", "kind": "string", "required": True},
+            {"name": "b", "kind": "integer", "required": True}],
+    "some": [{"name": "list", "kind": "strings"}, {"name": "n", "kind": "integer"}],
+    "none": [],
+}
+
+
+def know_types(request):
+    """A daemon that knows these types, and one named `any` that takes anything."""
+    name = request.path.removeprefix("/v1/types/")
+    if request.method == "GET" and name in [*PARAMETERS, "any"]:
+        return 200, {"name": name, "parameters": PARAMETERS.get(name)}
+    if request.method == "GET":
+        return problem(404, "not-found", f"unknown type '{name}' (did you mean none?)")
+    return accept_all(request)
+
+
 @test
-def submit__takes_pairs_and_json(c):
-    d = c.daemon(accept_all)
-    expect(c.run("submit", "shell", "command=a=b", "n:=5", "l:=[1, 2]", "--tag", "x"), 0, "7\n")
-    same(d.requests[0].json["args"], {"command": "a=b", "n": 5, "l": [1, 2]})
-    same(d.requests[0].json["tags"], ["x"])
+def submit__pairs_are_texts_and_json_is_json(c):
+    d = c.daemon(know_types)
+    expect(c.run("submit", "some", "n=3", "list=a,b=c", "e=", "--tag", "x"), 0, "7\n")
+    same(d.requests[-1].json["args_text"], {"n": "3", "list": "a,b=c", "e": ""})
+    same(("args" in d.requests[-1].json, d.requests[-1].json["tags"]), (False, ["x"]))
     expect(c.run("submit", "file.hash", '{"path": "/x"}'), 0, "7\n")
-    same((d.requests[1].json["type"], d.requests[1].json["args"]), ("file.hash", {"path": "/x"}))
-    expect(c.run("submit", "x", "n:=[1"), 2, "", "errand: the value of 'n' is not JSON\n")
-    has(expect(c.run("submit", "x", "nothing"), 2).stderr, "write KEY=TEXT, KEY:=JSON")
-    has(expect(c.run("submit", "x", '{"a":1,"a":2}'), 2).stderr, "not a JSON object: duplicate")
+    same((d.requests[-1].json["type"], d.requests[-1].json["args"]), ("file.hash", {"path": "/x"}))
+    expect(c.run("submit", "some", "n:=5", "list:=[1, 2]"), 0, "7\n")
+    same(d.requests[-1].json["args"], {"n": 5, "list": [1, 2]})
+    expect(c.run("submit", "none"), 0, "7\n")
+    same((d.requests[-1].json["args"], len(d.requests)), ({}, 4))  # nothing was asked before
+    # mixed: texts for a type with parameters, values for one that takes anything
+    expect(c.run("submit", "some", "n=5", 'list:=["a,b", "c"]', "x:=null", "y:=true"), 0, "7\n")
+    same(d.requests[-1].json["args_text"], {"n": "5", "list": '["a,b","c"]', "y": "true"})
+    expect(c.run("submit", "any", "n=5", "m:=5"), 0, "7\n")
+    same(d.requests[-1].json["args"], {"n": "5", "m": 5})
+
+
+@test
+def submit__one_word_is_the_required_parameter(c):
+    d = c.daemon(know_types)
+    expect(c.run("submit", "sleep", "3s", "-n", "nap"), 0, "7\n")
+    same(d.requests[-1].json["args_text"], {"for": "3s"})
+    expect(c.run("submit", "sleep", "https://x.org/?a=b"), 0, "7\n")  # no name before the =
+    same(d.requests[-1].json["args_text"], {"for": "https://x.org/?a=b"})
+    asked = len([r for r in d.requests if r.method == "POST"])
+    for args, words in [
+            (["sleep", "3s", "4s"], "'3s' and '4s': only one argument can be without its name"),
+            (["sleep", "for=1s", "3s"], "the argument 'for' is given twice"),
+            (["two", "x"], "'x' is no argument: write KEY=TEXT or KEY:=JSON (type 'two' requires a, b)"),
+            (["some", "x"], "'x' is no argument: write KEY=TEXT or KEY:=JSON (type 'some' takes list, n)"),
+            (["none", "x"], "'x' is too much: type 'none' takes no arguments"),
+            (["any", "x"], "'x' is no argument: write KEY=TEXT, KEY:=JSON, or one JSON object")]:
+        expect(c.run("submit", *args), 2, "", f"errand: {words}\n")
+    expect(c.run("submit", "non", "x"), 3, "", "errand: unknown type 'non' (did you mean none?)\n")
+    same(len([r for r in d.requests if r.method == "POST"]), asked)
+
+
+@test
+def submit__values_come_from_files(c):
+    d = c.daemon(know_types)
+    for name, data in {"text": b"a\n=b\n", "json": b'{"a": [1]}', "bad": b"\xff", "big": b"x" * (1 << 20)}.items():
+        with open(os.path.join(c.home, name), "wb") as f:
+            f.write(data)
+    expect(c.run("submit", "any", "a=@text", "b=@@x", "c=x@y", "d=@-", input="ü".encode()), 0, "7\n")
+    same(d.requests[-1].json["args_text"], {"a": "a\n=b\n", "b": "@x", "c": "x@y", "d": "ü"})
+    expect(c.run("submit", "any", "a:=@json"), 0, "7\n")
+    same(d.requests[-1].json["args"], {"a": {"a": [1]}})
+    expect(c.run("submit", "sleep", "@text"), 0, "7\n")
+    same(d.requests[-1].json["args_text"], {"for": "a\n=b\n"})
+    expect(c.run("submit", "any", "a=@none"), 3, "",
+           "errand: cannot open 'none': No such file or directory\n")
+    expect(c.run("submit", "any", "a=@bad"), 2, "", "errand: the value of 'a' is not UTF-8\n")
+    has(expect(c.run("submit", "any", "a=@"), 2, "").stderr, "'@' names no file: write @FILE, or @@")
+    with open(os.path.join(c.home, "big"), "ab") as f:
+        f.write(b"x")
+    expect(c.run("submit", "any", "a=@big"), 2, "", "errand: 'big' is larger than 1 MiB\n")
+    expect(c.run("submit", "any", "n:=[1"), 2, "", "errand: the value of 'n' is not JSON\n")
+    expect(c.run("submit", "any", "n=1", "n:=1"), 2, "", "errand: the argument 'n' is given twice\n")
+    has(expect(c.run("submit", "any", '{"a":1,"a":2}'), 2).stderr, "not a JSON object: duplicate")
+
+
+@test
+def submit__says_what_the_daemon_refused(c):
+    c.daemon(lambda request: problem(404, "not-found", "unknown type 'htp.request' (did you mean http.request?)",
+                                     field="type"))
+    expect(c.run("submit", "htp.request", "url=x"), 3, "",
+           "errand: unknown type 'htp.request' (did you mean http.request?)\n")
 
 
 @test
@@ -255,6 +334,158 @@ def submit__many_from_standard_input(c):
     same([(line["queue"], line["args"]) for line in seen], [("own", {"x": 1}), ("mine", {})])
     same((seen[1]["env"], seen[1]["ref"]), ({}, "r"))
     same(seen[0]["cwd"], os.path.realpath(c.home))
+
+
+# ---- call -------------------------------------------------------------------------------------
+
+
+def callable_daemon(c, end, result=None, log=(), **known):
+    """A daemon whose task 7 is `end` at once, or (None) runs until the budget is used up."""
+    def handle(request):
+        if request.path.startswith("/v1/types/"):
+            return 200, {"name": "t", "takes_s": None, **known}
+        if request.method == "POST":
+            return accept_all(request)
+        if request.path == "/v1/tasks/7/result":
+            return (200, result) if result is not None else problem(404, "not-found", "it has no result")
+        if request.path == "/v1/tasks/7/log":
+            same(request.query.get("format"), "ndjson")
+            return 200, (json.dumps(o) + "\n" for o in log)
+        same((request.path, request.query["until"]), ("/v1/tasks/7", "final"))
+        waits.append(float(request.query["wait"]))
+        if end:
+            return 200, task(7, **end)
+        time.sleep(waits[-1])
+        return 200, task(7, "running", attempt=1)
+    waits = []
+    d = c.daemon(handle)
+    d.waits = waits
+    return d
+
+
+@test
+def call__gives_the_result_of_a_type(c):
+    d = callable_daemon(c, {"state": "completed", "exit_code": 0}, result=b"\0the bytes\n")
+    expect(c.run("call", "t", "url=x", "-q", "fast", "--budget", "90s"), 0, "\0the bytes\n", "")
+    same([(r.method, r.path) for r in d.requests],
+         [("GET", "/v1/types/t"), ("POST", "/v1/tasks"), ("GET", "/v1/tasks/7"), ("GET", "/v1/tasks/7/result")])
+    sent = d.requests[1].json
+    same((sent["type"], sent["args_text"], sent["queue"]), ("t", {"url": "x"}, "fast"))
+    same(sent["cwd"], os.path.realpath(c.home))
+    assert "idempotency-key" in d.requests[1].headers
+    assert 60 < d.waits[0] <= 90, d.waits
+    r = expect(c.run("call", "t", "--json"), 0, None, "")
+    same((json.loads(r.stdout)["id"], json.loads(r.stdout)["state"]), (7, "completed"))
+    expect(c.run("call", "t", "--wait"), 0, "\0the bytes\n", "")
+    assert d.waits[-1] > 1000, d.waits
+
+
+@test
+def call__without_a_result_prints_nothing(c):
+    callable_daemon(c, {"state": "completed"})
+    expect(c.run("call", "t"), 0, "", "")
+
+
+@test
+def call__that_fails_says_why_and_what_to_do(c):
+    error = {"class": "user-actionable", "code": "auth", "message": "the token is old",
+             "suggested_action": "get a new one"}
+    callable_daemon(c, {"state": "failed", "exit_code": 3, "error": error}, program=["x"])
+    r = expect(c.run("call", "t"), 1, "")
+    has(r.stderr, "errand: task 7 ")
+    has(r.stderr, "the token is old (get a new one)")
+
+
+@test
+def call__over_the_budget_prints_the_id(c):
+    d = callable_daemon(c, None)
+    r = expect(c.run("call", "t", "--budget", "10ms"), 6, "7\n",
+               "errand: task 7 goes on in the background (errand wait 7 && errand result 7)\n")
+    r = expect(c.run("call", "t", "--budget", "10ms", "--json"), 6)
+    same(json.loads(r.stdout)["state"], "running")
+    waited = len(d.waits)
+    expect(c.run("call", "--background", "t", "a=b"), 6, "7\n")
+    same((len(d.waits), d.requests[-1].json["args_text"]), (waited, {"a": "b"}))
+    r = expect(c.run("call", "--budget", "10ms", "--", "make", "--json"), 6, "7\n",
+               "errand: task 7 goes on in the background (errand wait 7 && errand log 7)\n")
+    same(d.requests[-2].json["args"], {"argv": ["make", "--json"]})
+
+
+@test
+def call__known_to_take_longer_is_not_waited_for(c):
+    d = callable_daemon(c, {"state": "completed"}, result=b"r", takes_s=12.0)
+    expect(c.run("call", "t"), 6, "7\n", "errand: task 7 goes on in the background: t takes about 12.0s "
+           "(errand wait 7; --wait-anyway uses the budget all the same)\n")
+    same(d.waits, [])
+    expect(c.run("call", "t", "--wait-anyway"), 0, "r", "")
+    expect(c.run("call", "t", "--budget", "1m"), 0, "r", "")
+    expect(c.run("call", "t", "--wait"), 0, "r", "")
+
+
+@test
+def call__of_a_command_is_its_output_and_code(c):
+    out = [{"stream": "stdout", "data": "out\n"}, {"stream": "stderr", "data": "err\n"},
+           {"stream": "stdout", "base64": "/wA="}]
+    d = callable_daemon(c, {"state": "failed", "exit_code": 9, "attempt": 1,
+                            "error": {"code": "exit", "message": "exit code 9"}}, log=out, command=["x"])
+    for args in (["--", "make -j8"], ["t", "a=b"]):  # a type that is a command is the same
+        r = c.run("call", *args)
+        same((r.returncode, r.stdout, r.stderr), (9, b"out\n\xff\x00", b"err\n"))
+    same([r.path for r in d.requests[:3]], ["/v1/tasks", "/v1/tasks/7", "/v1/tasks/7/log"])
+    same((d.requests[0].json["type"], d.requests[0].json["args"]), ("shell", {"command": "make -j8"}))
+    same(d.requests[0].query, {"brief": "1"})
+
+
+@test
+def call__of_a_command_ended_by_a_signal_or_not_found(c):
+    d = callable_daemon(c, {"state": "failed", "signal": 11, "attempt": 1,
+                            "error": {"code": "signal", "message": "SIGSEGV"}})
+    expect(c.run("call", "--", "x"), 139, "", "")
+    d.close()
+    callable_daemon(c, {"state": "failed", "exit_code": 127, "attempt": 1,
+                        "error": {"code": "not-found", "message": "there is no program 'x'"}})
+    r = expect(c.run("call", "--", "x"), 127, "")
+    has(r.stderr, "there is no program 'x'")
+
+
+@test
+def call__that_is_interrupted_prints_the_id(c):
+    for args, out in [(["t"], b"7\n"), (["--json", "--", "x"], b'{"id":7}\n')]:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            waiting, go_on = threading.Event(), threading.Event()
+
+            def handle(request):
+                if request.method == "POST":
+                    return accept_all(request)
+                if request.path == "/v1/types/t":
+                    return 200, {"name": "t"}
+                waiting.set()
+                go_on.wait(60)
+                raise Break
+            d = c.daemon(handle)
+            p = c.start("call", "--budget", "1h", *args)
+            assert waiting.wait(60)
+            p.send_signal(number)
+            got = p.communicate(timeout=60)
+            same((p.returncode, got[0]), (6, out))
+            has(got[1], "errand: task 7 goes on in the background (errand wait 7; errand cancel 7)")
+            go_on.set()
+            d.close()
+
+
+@test
+def call__refuses_what_makes_no_sense(c):
+    d = c.daemon(know_types)
+    for args, words in [
+            (["--background", "--budget", "1s", "t"], "--background waits for nothing"),
+            (["--background", "--wait", "t"], "--wait waits for the end however long it takes"),
+            (["--follow", "--budget", "1s", "t"], "--follow waits for the end however long it takes"),
+            (["--stdin", "x", "t"], "--stdin and --input are for commands: here they are arguments (errand types t)"),
+            (["--budget", "soon", "t"], "--budget: invalid duration"),
+            ([], "something is missing: errand call TYPE")]:
+        has(expect(c.run("call", *args), 2, "").stderr, words)
+    expect(c.run("call", "non"), 3, "", "errand: unknown type 'non' (did you mean none?)\n")
+    same([r.method for r in d.requests if r.method != "GET"], [])
 
 
 # ---- lists ---------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ static const struct er_opt opts[] = {
 static struct data data;
 static struct er_err err;
 static char *argv[16];
+static int rest;
 
 /* Parses words (ended by NULL); *out_n gets what er_options_parse returns. */
 static int
@@ -46,7 +47,7 @@ parse(bool stop_early, const char *const *words)
     er_options_fini(&target, 1);
     data = (struct data){0};
     err.text[0] = '\0';
-    return er_options_parse(&target, 1, "errand test", stop_early, n, argv, &err);
+    return er_options_parse(&target, 1, "errand test", stop_early, n, argv, &rest, &err);
 }
 #define PARSE(stop, ...) parse(stop, (const char *const[]){__VA_ARGS__, NULL})
 
@@ -91,13 +92,16 @@ operands__stand_anywhere_unless_the_first_ends_the_options(void **state)
     assert_string_equal(argv[1], "2");
     assert_string_equal(argv[2], "-");
     assert_string_equal(argv[3], "-x");
+    assert_int_equal(rest, 3);
     assert_true(data.follow);
     assert_int_equal(PARSE(true, "-n", "3", "make", "-f", "--", "x"), 4);
     assert_string_equal(argv[0], "make");
     assert_string_equal(argv[2], "--");
+    assert_int_equal(rest, -1);
     assert_false(data.follow);
     assert_int_equal(PARSE(true, "--", "-f"), 1);
     assert_string_equal(argv[0], "-f");
+    assert_int_equal(rest, 0);
 }
 
 static void
