@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "wire/params.h"
 #include "wire/task_json.h"
 
 #define GIVEN_PART ((size_t)32 << 10) /* of a text in a line; escaped at most 192 KiB */
@@ -46,10 +47,61 @@ add_texts(struct er_buf *b, const char *const *texts, size_t n)
     er_buf_add_str(b, n == 0 ? "[]" : "]");
 }
 
+/* The standard input of a command: null when there is none, and when it was an argument that
+ * is not there; an array's texts are lines. */
 static void
-add_how(struct er_buf *b, const struct er_type *type)
+add_stdin(struct er_buf *b, char *const *texts, size_t n)
 {
-    if (type->n_program > 0) {
+    struct er_buf all;
+    if (n == 0) {
+        er_buf_add_str(b, "null");
+        return;
+    }
+    er_buf_init(&all, 0);
+    for (size_t i = 0; i < n; i++) {
+        er_buf_add_str(&all, i == 0 ? "" : "\n");
+        er_buf_add_str(&all, texts[i]);
+    }
+    er_buf_add_json(b, all.data ? all.data : "", all.len);
+    er_buf_fini(&all);
+}
+
+/* A command's words with the task's arguments in them. Those were checked when it was
+ * submitted; but the definition may be another since. */
+static void
+add_command(struct er_buf *b, const struct er_type *type, const char *args_json)
+{
+    struct er_arena arena = {0};
+    struct er_err err = {0};
+    char **argv = NULL, **in = NULL;
+    size_t n = 0, n_in = 0;
+    json_t *args = json_loads(args_json, 0, NULL);
+    int rc = args ? er_params_expand(type->command, type->n_command, args, &arena, &argv,
+                                     &n, &err)
+                  : er_fail(&err, ER_ECORRUPT, "its arguments cannot be read");
+    if (rc == 0 && type->command_stdin) {
+        rc = er_params_expand(&type->command_stdin, 1, args, &arena, &in, &n_in, &err);
+    }
+    if (rc == 0) {
+        er_buf_add_str(b, ",\"how\":{\"argv\":");
+        add_texts(b, (const char *const *)argv, n);
+        er_buf_add_str(b, ",\"stdin\":");
+        add_stdin(b, in, n_in);
+    } else {
+        er_buf_add_str(b, ",\"how\":{\"error\":");
+        er_buf_add_json_str(b, err.text[0] ? err.text : er_error_meaning(rc));
+    }
+    er_buf_add_char(b, '}');
+    json_decref(args);
+    er_arena_free(&arena);
+}
+
+static void
+add_how(struct er_buf *b, const struct er_type *type, const char *args_json)
+{
+    if (type->n_command > 0) {
+        add_command(b, type, args_json);
+    } else if (type->n_program > 0) {
         er_buf_add_str(b, ",\"how\":{\"program\":");
         add_texts(b, type->program, type->n_program);
         er_buf_add_char(b, '}');
@@ -78,7 +130,7 @@ add_run_line(struct er_buf *b, const struct er_engine *e, const struct er_task *
     add_span(b, "expected_s", expected_for);
     er_buf_add_str(b, ",\"checkpoint\":");
     er_buf_add_str(b, t->checkpoint_json ? t->checkpoint_json : "null");
-    add_how(b, er_engine_type(e, t->type));
+    add_how(b, er_engine_type(e, t->type), t->args_json);
     er_buf_add_str(b, "}}\n");
 }
 
