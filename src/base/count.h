@@ -54,6 +54,14 @@ er_count_raise(struct er_count *c, int64_t above, int64_t to)
     return false;
 }
 
+/* Puts `to` in its place and returns what was there. Sequentially consistent: what a thread
+ * did before it put a value in is seen by who takes that out. */
+static inline int64_t
+er_count_swap(struct er_count *c, int64_t to)
+{
+    return atomic_exchange(&c->n, to);
+}
+
 static inline int64_t
 er_count_see(const struct er_count *c)
 {

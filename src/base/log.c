@@ -6,9 +6,26 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/count.h"
 
 static const char *const words[] = {"error", "warn", "info", "debug"};
 static enum er_log_level least = ER_LOG_INFO; /* set once, before threads start */
+static struct er_count quiet;                 /* nothing is written any more */
+static _Thread_local er_log_sink_fn *sink;
+static _Thread_local void *sink_ctx;
+
+void
+er_log_set_quiet(void)
+{
+    er_count_set(&quiet, 1);
+}
+
+void
+er_log_sink(er_log_sink_fn *fn, void *ctx)
+{
+    sink = fn;
+    sink_ctx = ctx;
+}
 
 void
 er_log_set_level(enum er_log_level level)
@@ -30,7 +47,7 @@ er_log_find_level(const char *word)
 void
 er_log(enum er_log_level level, const char *src, const char *fmt, ...)
 {
-    if (level > least) {
+    if (level > least || (!sink && er_count_get(&quiet))) {
         return;
     }
     char text[1024], line[2400], at[ER_RFC3339_SIZE];
@@ -38,6 +55,10 @@ er_log(enum er_log_level level, const char *src, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    if (sink) {
+        sink(sink_ctx, level, src, text);
+        return;
+    }
     er_time_format(er_clock_wall(er_clock_system()), at);
     int n =
         snprintf(line, sizeof line, "%s level=%s src=%s msg=\"", at, words[level], src);

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "base/count.h"
 
 /* The fault countdown; only tests set it, before they start threads. */
 static _Thread_local long fault_countdown;
@@ -95,44 +98,86 @@ er_free(void *p)
     free(p);
 }
 
-static void *
-must(void *p)
+/* ---- memory that must be there ---- */
+
+#define PATIENCE_MS 5000 /* in a library: how long memory is waited for */
+#define PAUSE_NS    10000000L
+
+static struct er_count reserve; /* its address; 0 = none */
+static struct er_count hosted;  /* this is a library in somebody's process */
+
+void
+er_mem_reserve(size_t size)
 {
-    if (!p) {
-        (void)fputs("errand: out of memory\n", stderr);
-        _Exit(1);
+    er_count_set(&hosted, 1);
+    if (er_count_get(&reserve) == 0) {
+        free((void *)(intptr_t)er_count_swap(&reserve, (int64_t)(intptr_t)malloc(size)));
     }
-    return p;
+}
+
+/* Memory is out, for the n-th time in a row: makes room or waits a moment, so that it may be
+ * tried again. Ends the process when there is no hope. */
+static void
+try_again(int n)
+{
+    struct timespec pause = {0, PAUSE_NS};
+    void *kept = (void *)(intptr_t)er_count_swap(&reserve, 0);
+    if (kept) {
+        free(kept);
+        return;
+    }
+    if (er_count_get(&hosted) && (long)n * (PAUSE_NS / 1000000) < PATIENCE_MS) {
+        (void)nanosleep(&pause, NULL);
+        return;
+    }
+    (void)fputs("errand: out of memory\n", stderr);
+    _Exit(1);
 }
 
 void *
 er_xalloc(size_t size)
 {
-    return must(er_alloc(size));
+    void *p;
+    for (int n = 0; (p = er_alloc(size)) == NULL; n++) {
+        try_again(n);
+    }
+    return p;
 }
 
 void *
 er_xzalloc(size_t size)
 {
-    return must(er_zalloc(size));
+    void *p;
+    for (int n = 0; (p = er_zalloc(size)) == NULL; n++) {
+        try_again(n);
+    }
+    return p;
 }
 
 void *
-er_xrealloc_array(void *old, size_t n, size_t size)
+er_xrealloc_array(void *old, size_t count, size_t size)
 {
-    return must(er_realloc_array(old, n, size));
+    void *p;
+    for (int n = 0; (p = er_realloc_array(old, count, size)) == NULL; n++) {
+        try_again(n);
+    }
+    return p;
 }
 
 char *
 er_xstrdup(const char *s)
 {
-    return s ? must(er_strdup(s)) : NULL;
+    return s ? er_xstrndup(s, strlen(s)) : NULL;
 }
 
 char *
 er_xstrndup(const char *s, size_t n)
 {
-    return must(er_strndup(s, n));
+    size_t len = strnlen(s, n);
+    char *copy = er_xalloc(len + 1);
+    memcpy(copy, s, len);
+    copy[len] = '\0';
+    return copy;
 }
 
 char *

@@ -26,6 +26,11 @@ char *er_xstrdup(const char *s);
 char *er_xstrndup(const char *s, size_t n);
 char *er_xasprintf(const char *fmt, ...) ER_PRINTF(1, 2);
 
+/* For the library, which lives in somebody else's process: keeps `size` bytes (again, when
+ * they were used up) that the er_x* forms give up when memory is out before they try again;
+ * and from now on these wait some seconds for memory before they end the process. */
+void er_mem_reserve(size_t size);
+
 /* For tests: the n-th allocation from now fails (1 = the next), and when `persist` is not
  * 0 all after it too; 0 switches it off. er_mem_fault_hit tells whether it has struck. */
 void er_mem_fault_set(long n, int persist);

@@ -201,6 +201,14 @@ er_loop_on_turn(struct er_loop *loop, void (*fn)(void *ctx), void *ctx)
 }
 
 void
+er_loop_settle(struct er_loop *loop)
+{
+    if (loop->on_turn) {
+        loop->on_turn(loop->turn_ctx);
+    }
+}
+
+void
 er_loop_on_alarm(struct er_loop *loop, void (*fn)(void *ctx), void *ctx)
 {
     loop->on_alarm = fn;

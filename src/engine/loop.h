@@ -47,6 +47,9 @@ struct uv_loop_s *er_loop_uv(struct er_loop *loop);
 void er_loop_post(struct er_loop *loop, struct er_letter *letter);
 /* `fn` is called at the end of each turn of the loop, before it sleeps. */
 void er_loop_on_turn(struct er_loop *loop, void (*fn)(void *ctx), void *ctx);
+/* Calls it now: for who turns the loop in pieces (uv_run without waiting) and will not turn
+ * it again before something happens. */
+void er_loop_settle(struct er_loop *loop);
 /* `fn` is called when the wall clock has reached `at`, also after it was set (timerfd with
  * TFD_TIMER_CANCEL_ON_SET); one alarm a loop. With ER_NEVER, which is how it begins once it
  * was set, it rings when the clock is set only. */
