@@ -146,7 +146,12 @@ struct er_fact {
     const char *type, *queue, *correlation; /* NULL when about no task */
     const char *data_json;                  /* an object; "{}" at least */
     const char *topic;                      /* ER_EVENT_TOPIC: its name; else NULL */
+    /* task-completed, among the effects of its transaction only: the result's own bytes;
+     * NULL = it has none, or one of more than ER_FACT_RESULT bytes. Its length in any case. */
+    const void *result;
+    size_t result_len;
 };
+#define ER_FACT_RESULT 4096
 
 /* A program's own event, on its way. Texts are borrowed for the call. */
 #define ER_MAX_TOPIC_DATA (1 << 20) /* bytes of its payload */

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* How long attempts of one signature (type and command) took: a mean in which the latest
- * weigh most. Remembered in memory while in use; what was learnt is written once a
- * commit. */
+/* How long attempts of one signature took: a mean in which the latest weigh most. Each is
+ * learnt from twice: under the signature of its type and command, and under that of its type
+ * alone. Remembered in memory while in use; what was learnt is written once a commit. */
 #include "store/sqlite_priv.h"
+
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #define WEIGHT     8    /* the mean is that of about so many latest durations */
 #define REMEMBERED 1024 /* after more than these, all are forgotten at a commit */
@@ -41,6 +45,29 @@ find(struct er_store *s, int64_t signature, struct er_duration **out)
     }
     *out = d;
     return 0;
+}
+
+int64_t
+er_sqlite_type_signature(const char *type)
+{
+    static const char what[] = "the type alone"; /* seeds are few, texts are not */
+    uint64_t seed = XXH3_64bits(what, sizeof what);
+    uint64_t h = XXH3_64bits_withSeed(type, strlen(type), seed);
+    return h != 0 ? (int64_t)h : 1;
+}
+
+int
+er_store_type_takes(struct er_store_reader *r, const char *type, er_usec *out_for)
+{
+    struct er_stmt q;
+    er_stmt_begin(&q, er_sqlite_reader(r), ER_SQL_DURATION_GET);
+    er_stmt_i64(&q, er_sqlite_type_signature(type));
+    int rc = er_stmt_step(&q);
+    if (rc >= 0) {
+        *out_for = rc == 1 ? er_col_i64(&q, 1) : 0;
+    }
+    er_stmt_end(&q);
+    return rc < 0 ? rc : 0;
 }
 
 int

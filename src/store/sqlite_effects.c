@@ -35,22 +35,24 @@ store_fact(struct er_store *s, const struct er_fact *f, int64_t lane)
     er_stmt_i64(&q, lane);
     er_stmt_text(&q, f->correlation);
     er_stmt_text(&q, f->data_json);
+    er_stmt_text(&q, f->topic);
     return er_stmt_run(&q);
 }
 
-int
-er_sqlite_fact(struct er_store *s, er_usec now, enum er_event event,
-               const struct er_brief *t, int attempt, const char *data)
+/* Numbers a fact, stores it and puts it among the effects. Its texts live as long as those
+ * (a correlation id of its own wins over the task's). */
+static int
+add_fact(struct er_store *s, struct er_fact fact, const struct er_brief *t, int attempt)
 {
     struct er_fact *facts = er_sqlite_grow(&s->fx.arena, s->fx.facts, s->fx.n_facts,
                                            &s->facts_size, sizeof *facts);
-    if (!facts || !data) {
+    if (!facts || !fact.data_json) {
         return er_sqlite_no_memory(&s->c);
     }
     s->fx.facts = facts;
     struct er_fact *f = &facts[s->fx.n_facts];
-    *f = (struct er_fact){
-        .seq = s->last_seq + 1, .event = event, .at = now, .data_json = data};
+    *f = fact;
+    f->seq = s->last_seq + 1;
     if (t) {
         int rc = copy_lane_names(s, t->lane);
         if (rc) {
@@ -61,7 +63,7 @@ er_sqlite_fact(struct er_store *s, er_usec now, enum er_event event,
         f->attempt = attempt;
         f->queue = t->lane->fx_queue;
         f->type = t->lane->fx_type;
-        f->correlation = t->correlation;
+        f->correlation = f->correlation ? f->correlation : t->correlation;
     }
     int rc = store_fact(s, f, t ? t->lane->id : 0);
     if (rc == 0) {
@@ -69,6 +71,41 @@ er_sqlite_fact(struct er_store *s, er_usec now, enum er_event event,
         s->last_seq++;
     }
     return rc;
+}
+
+int
+er_sqlite_fact(struct er_store *s, er_usec now, enum er_event event,
+               const struct er_brief *t, int attempt, const char *data)
+{
+    return add_fact(s, (struct er_fact){.event = event, .at = now, .data_json = data}, t,
+                    attempt);
+}
+
+int
+er_sqlite_fact_topic(struct er_store *s, er_usec now, const struct er_topic *topic,
+                     const struct er_brief *t)
+{
+    struct er_arena *arena = &s->fx.arena;
+    struct er_fact f = {.event = ER_EVENT_TOPIC, .at = now};
+    f.data_json = er_arena_strdup(arena, topic->data_json ? topic->data_json : "null");
+    f.topic = er_arena_strdup(arena, topic->name);
+    f.correlation = er_arena_strdup(arena, topic->correlation);
+    if (!f.topic || (topic->correlation && !f.correlation)) {
+        return er_sqlite_no_memory(&s->c);
+    }
+    return add_fact(s, f, t, t ? t->attempt : 0);
+}
+
+int
+er_sqlite_fact_result(struct er_store *s, const void *result, size_t len)
+{
+    struct er_fact *f = &s->fx.facts[s->fx.n_facts - 1];
+    f->result_len = result ? len : 0;
+    if (result && len <= ER_FACT_RESULT) {
+        f->result = er_arena_memdup(&s->fx.arena, result, len);
+        return f->result ? 0 : er_sqlite_no_memory(&s->c);
+    }
+    return 0;
 }
 
 const char *

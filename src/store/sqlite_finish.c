@@ -90,12 +90,13 @@ static int
 learn(struct er_store *s, er_usec now, const struct er_finish *row,
       const struct er_brief *t)
 {
-    if (t->signature == 0 || row->state != ER_TASK_COMPLETED ||
-        row->started_at == ER_NEVER || row->finished_at == ER_NEVER ||
-        row->finished_at < row->started_at) {
+    if (row->state != ER_TASK_COMPLETED || row->started_at == ER_NEVER ||
+        row->finished_at == ER_NEVER || row->finished_at < row->started_at) {
         return 0;
     }
-    return er_sqlite_learn(s, now, t->signature, row->finished_at - row->started_at);
+    er_usec took = row->finished_at - row->started_at;
+    int rc = er_sqlite_learn(s, now, t->lane->type_signature, took);
+    return rc || t->signature == 0 ? rc : er_sqlite_learn(s, now, t->signature, took);
 }
 
 /* What the new state means for others. */
@@ -124,7 +125,9 @@ record(struct er_store *s, er_usec now, const struct er_finish *row,
 {
     er_buf_clear(&s->buf);
     er_buf_add_str(&s->buf, row->event_data_json ? row->event_data_json : "{}");
-    return er_sqlite_fact(s, now, row->event, t, row->attempt, er_sqlite_data(s));
+    int rc = er_sqlite_fact(s, now, row->event, t, row->attempt, er_sqlite_data(s));
+    return rc || !row->result ? rc
+                              : er_sqlite_fact_result(s, row->result, row->result_len);
 }
 
 static int

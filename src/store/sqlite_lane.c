@@ -80,6 +80,7 @@ remember_lane(struct er_store *s, int64_t id, const char *key, size_t key_len)
     lane->type = lane->queue + strlen(lane->queue) + 1;
     lane->limit_key = lane->type + strlen(lane->type) + 1;
     lane->sum = sum;
+    lane->type_signature = er_sqlite_type_signature(lane->type);
     HASH_ADD_KEYPTR(by_key, s->lanes_by_key, lane->key, lane->key_len, lane);
     if (lane->by_key.tbl) {
         HASH_ADD(by_id, s->lanes_by_id, id, sizeof lane->id, lane);

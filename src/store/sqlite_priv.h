@@ -9,6 +9,7 @@
  *   sqlite_task.c       reading tasks; the short form that changes need
  *   sqlite_plan.c       checks a batch of submits and decides every row's fate
  *   sqlite_submit.c     writes it
+ *   sqlite_topic.c      a program's own facts, named cursors
  *   sqlite_tag.c        reads tags
  *   sqlite_claim.c, sqlite_finish.c, sqlite_item.c, sqlite_change.c, sqlite_edit.c,
  *   sqlite_due.c, sqlite_session.c, sqlite_settings.c, sqlite_retention.c, sqlite_load.c:
@@ -134,6 +135,7 @@ struct er_lane_entry {
     size_t key_len;
     struct er_queue_sum *sum;
     struct er_lane_entry *next_new; /* made in this transaction */
+    int64_t type_signature;         /* of its type alone, for the expected duration */
     const char *fx_queue, *fx_type; /* copies in the effects of transaction fx_turn */
     uint64_t fx_turn;
     UT_hash_handle by_key, by_id;
@@ -258,6 +260,12 @@ int er_sqlite_prepare_end(struct er_sqlite *c) ER_MUSTCHECK;
  * as long as the effects (er_sqlite_data). */
 int er_sqlite_fact(struct er_store *s, er_usec now, enum er_event event,
                    const struct er_brief *t, int attempt, const char *data) ER_MUSTCHECK;
+/* A program's own, about a task or (t NULL) none. `correlation` NULL: the task's. */
+int er_sqlite_fact_topic(struct er_store *s, er_usec now, const struct er_topic *topic,
+                         const struct er_brief *t) ER_MUSTCHECK;
+/* The latest fact is about the end of an attempt with this result. */
+int er_sqlite_fact_result(struct er_store *s, const void *result,
+                          size_t len) ER_MUSTCHECK;
 /* What stands in s->buf, copied into the effects; NULL when memory is out. */
 const char *er_sqlite_data(struct er_store *s);
 int er_sqlite_ready(struct er_store *s, const struct er_brief *t) ER_MUSTCHECK;
@@ -294,6 +302,8 @@ int er_sqlite_session(struct er_store *s, int64_t session) ER_MUSTCHECK;
 
 /* The expected duration of a signature; 0 = unknown. */
 int er_sqlite_expected(struct er_store *s, int64_t signature, er_usec *out) ER_MUSTCHECK;
+/* The signature under which a type's own durations are kept, whatever the arguments. */
+int64_t er_sqlite_type_signature(const char *type);
 /* One more attempt took that long. */
 int er_sqlite_learn(struct er_store *s, er_usec now, int64_t signature,
                     er_usec took) ER_MUSTCHECK;

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "model/topic.h"
+
 /* Facts that one call looks at, at most: bounds its time when a filter lets few pass. */
 #define FACTS_LOOKED_AT 50000
 
@@ -266,6 +268,7 @@ read_fact(struct er_stmt *q, struct er_arena *arena, struct er_fact *f)
         .data_json = er_col_text(q, 7, arena, &failed),
         .queue = er_col_text(q, 8, arena, &failed),
         .type = er_col_text(q, 9, arena, &failed),
+        .topic = er_col_text(q, 10, arena, &failed),
     };
     return failed ? er_sqlite_no_memory(q->c) : 0;
 }
@@ -280,6 +283,12 @@ passes(struct er_stmt *q, const struct er_fact_filter *f)
     }
     if (f->events != 0 && (event < 0 || event > 63 || (f->events >> event & 1) == 0)) {
         return false;
+    }
+    if (event == ER_EVENT_TOPIC && f->n_names > 0) {
+        const char *topic = (const char *)sqlite3_column_text(q->st, 10);
+        if (!topic || !er_topic_fits_any(f->names, f->n_names, topic)) {
+            return false;
+        }
     }
     if (!f->correlation) {
         return true;
@@ -296,18 +305,22 @@ read_facts(struct er_store_reader *r, const struct er_fact_filter *f,
 {
     struct er_stmt q;
     struct er_fact *list = NULL;
-    size_t n = 0, size = 0, looked = 0;
+    size_t n = 0, size = 0, looked = 0, bytes = 0;
+    size_t max_bytes = f->max_bytes ? f->max_bytes : SIZE_MAX;
     int rc = 1;
     er_stmt_begin(&q, r->c, f->task ? ER_SQL_EVENTS_OF_TASK : ER_SQL_EVENTS);
     er_stmt_i64(&q, f->since);
+    er_stmt_i64(&q, f->until > 0 ? f->until : INT64_MAX);
     if (f->task) {
         er_stmt_i64(&q, f->task);
     }
-    while (n < f->limit && looked++ < FACTS_LOOKED_AT && (rc = er_stmt_step(&q)) == 1) {
+    while (n < f->limit && bytes < max_bytes && looked++ < FACTS_LOOKED_AT &&
+           (rc = er_stmt_step(&q)) == 1) {
         *last = er_col_i64(&q, 0);
         if (!passes(&q, f)) {
             continue;
         }
+        bytes += (size_t)sqlite3_column_bytes(q.st, 7);
         struct er_fact *more = er_sqlite_grow(arena, list, n, &size, sizeof *list);
         list = more ? more : list;
         rc = more ? read_fact(&q, arena, &list[n++]) : er_sqlite_no_memory(r->c);
@@ -355,6 +368,7 @@ er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
     rc = read_facts(r, f, arena, &list, &n, &last, &end);
     if (rc == 0 && end) {
         rc = er_sqlite_fact_bounds(r->c, &first, &greatest);
+        greatest = f->until > 0 && f->until < greatest ? f->until : greatest;
     }
     int ended = er_sqlite_snapshot(r, false);
     rc = rc ? rc : ended;

@@ -187,6 +187,16 @@ submit_row(struct er_store *s, er_usec now, struct er_new_task *row,
     return rc ? rc : announce(s, &t);
 }
 
+/* How long tasks of its type take, for whom it is worth a look. */
+static int
+tell_takes(struct er_store *s, struct er_new_task *row)
+{
+    row->type_takes = 0;
+    return row->ask_takes ? er_sqlite_expected(s, er_sqlite_type_signature(row->type),
+                                               &row->type_takes)
+                          : 0;
+}
+
 static int
 submit_rows(struct er_store *s, er_usec now, struct er_plan *p)
 {
@@ -203,6 +213,9 @@ submit_rows(struct er_store *s, er_usec now, struct er_plan *p)
             row->rank = p->rows[plan->alias].rank;
         } else if (!row->existing) {
             rc = submit_row(s, now, row, plan);
+        }
+        if (rc == 0) {
+            rc = tell_takes(s, row);
         }
     }
     return rc;

@@ -82,6 +82,8 @@ static const struct invariant invariants[] = {
     {"facts have a hole before",
      "SELECT seq FROM event WHERE seq > (SELECT min(seq) FROM event)"
      " AND seq - 1 NOT IN (SELECT seq FROM event)"},
+    {"a fact has a name of a program's, or none, against its kind: fact",
+     "SELECT seq FROM event WHERE (event = 18) <> (topic IS NOT NULL)"},
     {"a run has more than one final fact: task",
      "SELECT task FROM event WHERE event IN (8, 9, 10) GROUP BY task, run HAVING count(*) > 1"},
     {"a run has a final fact, but not its state: task",

@@ -125,6 +125,7 @@ struct er_new_task {
     bool held;
     const struct er_new_after *after;
     size_t n_after;
+    bool ask_takes; /* type_takes is wanted */
     /* out */
     int status;    /* 0; EXISTS: key used with another body (id = its task); NOTFOUND: a
                    dependency that never was (bad_after; one of which nothing is left has
@@ -140,6 +141,7 @@ struct er_new_task {
     int64_t lane, rank;
     enum er_task_state state; /* queued, scheduled, blocked; cancelled when a dependency
                                  can no longer be met */
+    er_usec type_takes;       /* with ask_takes, as er_store_type_takes tells it */
 };
 /* Adds n tasks, in order. `atomic`: all or none (then every row has a status other than 0
  * when one failed). Facts: task-queued, -scheduled or -blocked for each; then -paused when it
@@ -389,12 +391,11 @@ int er_store_type_remove(struct er_store *s, er_usec now, const char *name) ER_M
 /* ---- a program's own facts, and named cursors ---------------------------------------------- */
 
 /* Writes facts with names of their own (event ER_EVENT_TOPIC, its `topic` is the name). Each
- * row gets its `seq`. ER_EINVALID: a name without a dot, with control bytes, or that of one
- * of our events; ER_ETOOBIG: data of more than ER_MAX_TOPIC_DATA; ER_ENOTFOUND: no such
- * task. */
+ * row gets its `seq`. ER_EINVALID: not such a name (model/topic.h); ER_ETOOBIG: data of more
+ * than ER_MAX_TOPIC_DATA; ER_ENOTFOUND: no such task. */
 int er_store_topic_put(struct er_store *s, er_usec now, struct er_topic *rows,
                        size_t n) ER_MUSTCHECK;
-/* Keeps, under a name, up to which fact somebody has seen all. Needs no fact. Remove:
+/* Keeps, under a name, up to which fact somebody has seen all; no fact. Remove:
  * ER_ENOTFOUND, which leaves the transaction good. */
 int er_store_cursor_put(struct er_store *s, er_usec now, const char *name,
                         int64_t seq) ER_MUSTCHECK;
@@ -548,11 +549,16 @@ struct er_fact_filter {
     er_task_id task;         /* 0 = any */
     const char *correlation; /* NULL = any */
     uint64_t events;         /* bits 1 << event; 0 = any */
+    /* Of a program's own (ER_EVENT_TOPIC) only those that fit one of these patterns
+     * (model/topic.h); none = all of them. */
+    const char *const *names;
+    size_t n_names;
     size_t limit;
+    size_t max_bytes; /* ends behind the fact whose data reaches this; 0 = no bound */
 };
 /* Facts in order of number. One call looks at 50,000 at most. *out_last = the greatest number
  * looked at, from which to go on; all has been read when it comes back as the greatest that
- * is kept (or as `since`). */
+ * is kept, as `until`, or as `since`. */
 int er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
                    struct er_arena *arena, struct er_fact **out, size_t *out_n,
                    int64_t *out_last) ER_MUSTCHECK;

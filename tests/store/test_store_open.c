@@ -68,7 +68,7 @@ a_newer_store_is_refused_untouched(void **state)
     er_buf_init(&after, 0);
     assert_int_equal(er_read_file(f->path, &before, NULL), 0);
     must_refuse(f, ER_ESCHEMA, "schema 99");
-    must_refuse(f, ER_ESCHEMA, "up to 1");
+    must_refuse(f, ER_ESCHEMA, "up to 2");
     assert_int_equal(er_read_file(f->path, &after, NULL), 0);
     assert_int_equal(before.len, after.len);
     assert_memory_equal(before.data, after.data, after.len);
@@ -365,8 +365,10 @@ verify__finds_what_is_wrong(void **state)
         "DELETE FROM event WHERE seq = 3",
         "DELETE FROM event WHERE event = 8",
         "UPDATE event SET event = 9 WHERE event = 8",
+        "UPDATE event SET topic = 'a.b' WHERE event = 8",
+        "UPDATE event SET event = 18 WHERE event = 1",
         "INSERT INTO event SELECT 100, event, at, task, run, attempt, lane, correlation, "
-        "data"
+        "data, topic"
         " FROM event WHERE event = 8",
         "INSERT INTO tag (tag, task) VALUES ('a', 77)",
         "INSERT INTO item (task, name, failed, attempt, at) VALUES (77, 'a', 0, 1, 0)",
