@@ -160,6 +160,7 @@ struct er_ring_fact {
     enum er_event event;
     er_task_id task;
     char *correlation;
+    char *topic; /* ER_EVENT_TOPIC: its name */
     char *frame; /* the whole server-sent event */
     size_t len;
 };
@@ -210,6 +211,7 @@ struct er_engine {
     TAILQ_HEAD(er_sub_list, er_sub) subs;
     size_t n_subs;
     struct er_watch_list *watches; /* by task */
+    const struct er_fact *told;    /* to watches, at this moment; NULL = none */
     struct er_engine_stats stats;
 };
 

@@ -2,8 +2,8 @@
 /* Who wants to know? Facts are published here after their commit, in order. The newest
  * ER_RING of them stay in memory as ready-made frames; a subscriber that is further behind
  * reads from the store, a page at a time, until it has caught up. Samples are kept per
- * subscriber, the latest of each (task, kind), until it pulls. So a slow subscriber costs
- * the publisher nothing and holds at most ER_RING frames of memory that it shares.
+ * subscriber (samples.h) until it pulls. So a slow subscriber costs the publisher nothing and
+ * holds at most ER_RING frames of memory that it shares, and some samples.
  *
  * Order: a subscriber gets its samples before the facts that are published after them, so
  * the last progress comes before the final event. */
@@ -12,29 +12,24 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "engine/samples.h"
+#include "model/topic.h"
 #include "wire/task_json.h"
 
-#define PAGE        200   /* facts read from the store at a time */
-#define SAMPLES_MAX 1024u /* samples that wait for one subscriber; the oldest go */
+#define PAGE       200               /* facts read from the store at a time */
+#define PAGE_BYTES ((size_t)1 << 20) /* and of their data, but for the last one */
 
-struct sample {
-    struct {
-        er_task_id task;
-        int64_t event; /* enum er_event, wide: no padding in a hash key */
-    } key;
-    char *frame;
-    UT_hash_handle hh; /* in order of insertion */
-};
 struct er_sub {
     struct er_engine *engine;
     struct er_sub_filter filter;
     char *correlation;
+    const char **names; /* the filter's, our own */
     int64_t next;       /* number of the next fact to look at */
     bool reading;       /* a page is being read */
     bool checked;       /* the gap at the start has been looked at */
     bool closed;        /* unsubscribed while reading */
     struct er_buf page; /* frames that were read and not pulled yet */
-    struct sample *samples;
+    struct er_samples samples;
     void (*wake)(void *ctx);
     void *ctx;
     TAILQ_ENTRY(er_sub) in_engine;
@@ -104,6 +99,12 @@ er_engine_unwatch(struct er_watch *w)
     }
 }
 
+const struct er_fact *
+er_engine_told(const struct er_engine *e)
+{
+    return e->told;
+}
+
 static void
 tell_watches(struct er_engine *e, er_task_id id, enum er_event event)
 {
@@ -139,6 +140,7 @@ ring_clear(struct er_ring_fact *r)
 {
     er_free(r->frame);
     er_free(r->correlation);
+    er_free(r->topic);
     *r = (struct er_ring_fact){0};
 }
 
@@ -151,11 +153,18 @@ er_observe_fini(struct er_engine *e)
     er_free(e->ring);
 }
 
+/* A fact, or a sample when it has no number. */
 static void
 add_frame(struct er_buf *b, const struct er_fact *f)
 {
-    er_buf_addf(b, "id: %lld\nevent: %s\ndata: ", (long long)f->seq,
-                er_event_word(f->event));
+    if (f->seq > 0) {
+        er_buf_add_str(b, "id: ");
+        er_buf_add_i64(b, f->seq);
+        er_buf_add_char(b, '\n');
+    }
+    er_buf_add_str(b, "event: ");
+    er_buf_add_str(b, f->topic ? f->topic : er_event_word(f->event));
+    er_buf_add_str(b, "\ndata: ");
     er_fact_json(b, f);
     er_buf_add_str(b, "\n\n");
 }
@@ -174,6 +183,7 @@ ring_add(struct er_engine *e, const struct er_fact *f)
     r->event = f->event;
     r->task = f->task;
     r->correlation = er_xstrdup(f->correlation);
+    r->topic = er_xstrdup(f->topic);
 }
 
 static void
@@ -211,13 +221,35 @@ er_observe_publish(struct er_engine *e, const struct er_fact *facts, size_t n)
     }
     for (size_t i = 0; i < n; i++) {
         if (e->watches) {
+            e->told = &facts[i];
             tell_watches(e, facts[i].task, facts[i].event);
+            e->told = NULL;
         }
     }
     wake_subs(e);
 }
 
 /* ---- subscribers ---- */
+
+static void
+copy_names(struct er_sub *s)
+{
+    size_t n = s->filter.n_names;
+    s->names = n > 0 ? er_xrealloc_array(NULL, n, sizeof *s->names) : NULL;
+    for (size_t i = 0; i < n; i++) {
+        s->names[i] = er_xstrdup(s->filter.names[i]);
+    }
+    s->filter.names = s->names;
+}
+
+static void
+free_names(struct er_sub *s)
+{
+    for (size_t i = 0; i < s->filter.n_names; i++) {
+        er_free((void *)(uintptr_t)s->names[i]);
+    }
+    er_free(s->names);
+}
 
 struct er_sub *
 er_engine_subscribe(struct er_engine *e, const struct er_sub_filter *f, int64_t since,
@@ -228,12 +260,14 @@ er_engine_subscribe(struct er_engine *e, const struct er_sub_filter *f, int64_t 
     s->filter = *f;
     s->correlation = er_xstrdup(f->correlation);
     s->filter.correlation = s->correlation;
+    copy_names(s);
     /* a number that was not given yet is one of another store: go on from here */
     s->next = since < 0 || since > e->last_seq ? e->last_seq + 1 : since + 1;
     s->checked = since < 0;
     s->wake = wake;
     s->ctx = ctx;
     er_buf_init(&s->page, 0);
+    er_samples_init(&s->samples);
     if (e->n_subs == 0) {
         e->ring_first = e->last_seq + 1;
     }
@@ -245,13 +279,9 @@ er_engine_subscribe(struct er_engine *e, const struct er_sub_filter *f, int64_t 
 static void
 sub_free(struct er_sub *s)
 {
-    struct sample *p, *next;
-    HASH_ITER (hh, s->samples, p, next) {
-        HASH_DEL(s->samples, p);
-        er_free(p->frame);
-        er_free(p);
-    }
+    er_samples_fini(&s->samples);
     er_buf_fini(&s->page);
+    free_names(s);
     er_free(s->correlation);
     er_free(s);
 }
@@ -275,6 +305,7 @@ sub_wants(const struct er_sub *s, const struct er_ring_fact *r)
     const struct er_sub_filter *f = &s->filter;
     return (f->task == 0 || f->task == r->task) &&
            (f->facts == 0 || (f->facts & (1ull << r->event)) != 0) &&
+           (!r->topic || er_topic_fits_any(f->names, f->n_names, r->topic)) &&
            (!f->correlation ||
             (r->correlation && strcmp(f->correlation, r->correlation) == 0));
 }
@@ -358,96 +389,117 @@ read_page(struct er_sub *s)
                                         .task = s->filter.task,
                                         .correlation = s->correlation,
                                         .events = s->filter.facts,
-                                        .limit = PAGE};
+                                        .names = s->filter.names,
+                                        .n_names = s->filter.n_names,
+                                        .limit = PAGE,
+                                        .max_bytes = PAGE_BYTES};
     s->reading = true;
     er_engine_query(s->engine, &p->q);
 }
 
 /* ---- samples ---- */
 
-static char *
-sample_frame(const struct er_engine *e, const struct er_run *run, enum er_event event)
+/* What a subscriber gets of a sample, made when the first one wants it. */
+struct news {
+    struct er_fact fact;
+    struct er_frame *frame;
+};
+
+static struct er_frame *
+news_frame(struct news *news)
 {
-    struct er_buf b;
-    er_buf_init(&b, 0);
-    er_buf_addf(&b, "event: %s\ndata: {\"seq\":null,\"event\":\"%s\",\"time\":",
-                er_event_word(event), er_event_word(event));
-    char at[ER_RFC3339_SIZE];
-    er_time_format(er_clock_wall(e->options.clock), at);
-    er_buf_addf(&b, "\"%s\",\"task\":%lld,\"run\":%d,\"type\":", at, (long long)run->id,
-                run->run);
-    er_buf_add_json_str(&b, run->lane->type->name);
-    er_buf_add_str(&b, ",\"queue\":");
-    er_buf_add_json_str(&b, run->lane->queue->limit.name);
-    er_buf_add_str(&b, ",\"correlation_id\":");
-    er_buf_add_json_str(&b, run->correlation);
-    er_buf_addf(&b, ",\"attempt\":%d,\"data\":", run->attempt);
-    if (event == ER_EVENT_TASK_PROGRESS) {
-        er_buf_add_str(&b, run->progress ? run->progress : "null");
-    } else {
-        er_buf_addf(&b, "{\"bytes\":%llu}", (unsigned long long)run->output_bytes);
+    if (!news->frame) {
+        struct er_buf b;
+        er_buf_init(&b, 0);
+        add_frame(&b, &news->fact);
+        news->frame = er_frame_new(b.data ? b.data : "", b.failed ? 0 : b.len);
+        er_buf_fini(&b);
     }
-    er_buf_add_str(&b, "}\n\n");
-    return er_buf_take(&b);
+    return news->frame;
+}
+
+static bool
+sub_wants_sample(const struct er_sub *s, const struct er_fact *f)
+{
+    const struct er_sub_filter *want = &s->filter;
+    bool kind =
+        f->topic ? want->topics && er_topic_fits_any(want->names, want->n_names, f->topic)
+        : f->event == ER_EVENT_TASK_PROGRESS ? want->progress
+                                             : want->output;
+    return kind && (want->task == 0 || want->task == f->task) &&
+           (!s->correlation ||
+            (f->correlation && strcmp(s->correlation, f->correlation) == 0));
 }
 
 static void
-sub_sample(struct er_sub *s, const struct er_run *run, enum er_event event)
+hand_out(struct er_engine *e, const struct er_fact *fact)
 {
-    struct sample key = {.key = {run->id, event}}, *p;
-    HASH_FIND(hh, s->samples, &key.key, sizeof key.key, p);
-    if (!p) {
-        if (HASH_COUNT(s->samples) >= SAMPLES_MAX) {
-            struct sample *oldest = s->samples;
-            HASH_DEL(s->samples, oldest);
-            er_free(oldest->frame);
-            er_free(oldest);
+    struct news news = {.fact = *fact};
+    struct er_sub *s, *following;
+    for (s = TAILQ_FIRST(&e->subs); s; s = following) {
+        following = TAILQ_NEXT(s, in_engine);
+        if (sub_wants_sample(s, fact)) {
+            er_samples_put(&s->samples, fact->task, fact->event, fact->topic,
+                           news_frame(&news));
+            s->wake(s->ctx);
         }
-        p = er_xzalloc(sizeof *p);
-        p->key = key.key;
-        HASH_ADD(hh, s->samples, key, sizeof p->key, p);
     }
-    er_free(p->frame);
-    p->frame = sample_frame(s->engine, run, event);
-    s->wake(s->ctx);
+    er_frame_drop(news.frame);
+}
+
+/* The sample as far as the run knows it. */
+static struct er_fact
+fact_of_run(const struct er_engine *e, const struct er_run *run, enum er_event event)
+{
+    return (struct er_fact){
+        .event = event,
+        .at = er_clock_wall(e->options.clock),
+        .task = run->id,
+        .run = run->run,
+        .attempt = run->attempt,
+        .type = run->lane->type->name,
+        .queue = run->lane->queue->limit.name,
+        .correlation = run->correlation,
+    };
 }
 
 void
 er_observe_sample(struct er_engine *e, struct er_run *run, enum er_event event)
 {
-    struct er_sub *s, *following;
-    for (s = TAILQ_FIRST(&e->subs); s; s = following) {
-        following = TAILQ_NEXT(s, in_engine);
-        bool wanted =
-            event == ER_EVENT_TASK_PROGRESS ? s->filter.progress : s->filter.output;
-        if (wanted && (s->filter.task == 0 || s->filter.task == run->id) &&
-            (!s->correlation ||
-             (run->correlation && strcmp(s->correlation, run->correlation) == 0))) {
-            sub_sample(s, run, event);
-        }
+    char bytes[40];
+    if (e->n_subs > 0) {
+        struct er_fact f = fact_of_run(e, run, event);
+        (void)snprintf(bytes, sizeof bytes, "{\"bytes\":%llu}",
+                       (unsigned long long)run->output_bytes);
+        f.data_json = event == ER_EVENT_TASK_OUTPUT ? bytes
+                      : run->progress               ? run->progress
+                                                    : "null";
+        hand_out(e, &f);
     }
     tell_watches(e, run->id, event);
 }
 
-static void
-pull_samples(struct er_sub *s, struct er_buf *out)
+void
+er_engine_topic(struct er_engine *e, const struct er_topic *topic)
 {
-    struct sample *p, *next;
-    HASH_ITER (hh, s->samples, p, next) {
-        HASH_DEL(s->samples, p);
-        if (p->frame) {
-            er_buf_add_str(out, p->frame);
-        }
-        er_free(p->frame);
-        er_free(p);
+    const struct er_run *run = topic->task != 0 ? er_run_find(e, topic->task) : NULL;
+    struct er_fact f = {.event = ER_EVENT_TOPIC,
+                        .at = er_clock_wall(e->options.clock),
+                        .task = topic->task};
+    if (run) {
+        f = fact_of_run(e, run, ER_EVENT_TOPIC);
     }
+    f.topic = topic->name;
+    f.correlation = topic->correlation ? topic->correlation : f.correlation;
+    f.data_json = topic->data_json ? topic->data_json : "null";
+    hand_out(e, &f);
 }
 
 void
 er_sub_pull(struct er_sub *s, struct er_buf *out, size_t room)
 {
     struct er_engine *e = s->engine;
-    pull_samples(s, out);
+    er_samples_pull(&s->samples, out);
     if (s->page.len > 0) {
         er_buf_add(out, s->page.data, s->page.len);
         er_buf_fini(&s->page);

@@ -358,7 +358,7 @@ er_fact_json(struct er_buf *b, const struct er_fact *f)
     } else {
         er_buf_add_str(b, "null");
     }
-    add_text(b, "event", er_event_word(f->event));
+    add_text(b, "event", f->topic ? f->topic : er_event_word(f->event));
     add_time(b, "time", f->at);
     add_known(b, "task", f->task);
     add_known(b, "run", f->run);
