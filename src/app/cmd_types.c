@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /* errand types: what kinds of tasks there are, and what is the same for all of one kind.
  *
- * A definition is changed by reading it, putting the changes in, and writing it back as a
- * whole: what was not said stays. */
+ * Only what was said is sent; the daemon leaves the rest of a definition as it is. Exit
+ * codes are one member: they are read first, and written back with what was given. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "app/api.h"
 #include "app/cmd.h"
 #include "app/show.h"
-#include "base/mem.h"
+#include "app/show_type.h"
+#include "base/io.h"
 #include "model/duration.h"
 #include "model/type.h"
 
 struct types {
     bool remove, json;
-    const char *describe, *concurrency, *timeout, *heartbeat;
+    const char *describe, *define, *concurrency, *timeout, *heartbeat;
     struct er_opt_int retries, success;
     struct er_opt_span backoff, rate_limit;
     struct er_opt_list exits;
@@ -47,6 +46,8 @@ static const struct er_opt types_opts[] = {
      "the wait after an exit code that means rate-limit (1m)", 0, 0, NULL},
     {0, "describe", "TEXT", ER_OPT_TEXT, AT(describe), "what it does, in a line", 0,
      ER_MAX_NAME, NULL},
+    {0, "define", "FILE|-", ER_OPT_TEXT, AT(define),
+     "all of its definition, a JSON object (YAML: types.d)", 0, 0, NULL},
     {0, "remove", NULL, ER_OPT_FLAG, AT(remove), "forget its definition", 0, 0, NULL},
     {0, "json", NULL, ER_OPT_FLAG, AT(json), "as JSON", 0, 0, NULL},
     ER_OPT_END,
@@ -55,108 +56,9 @@ static const struct er_opt types_opts[] = {
 
 /* ---- showing ---- */
 
-static const char *
-name_of(const json_t *type)
-{
-    const char *name = er_json_text(type, "name");
-    return name ? name : "?";
-}
-
-static const char *
-help_of(const json_t *type)
-{
-    const char *help = er_json_text(type, "help");
-    return help ? help : er_json_text(type, "description");
-}
-
-/* The object with its settings: its definition where that is told apart. */
-static const json_t *
-definition_of(const json_t *type)
-{
-    const json_t *definition = json_object_get(type, "definition");
-    return json_is_object(definition) ? definition : type;
-}
-
-/* Adds "Label:       1m00s", or nothing when the span is unknown. */
-static void
-add_seconds(const json_t *d, const char *name, const char *label, struct er_buf *b)
-{
-    double v = er_json_number(d, name, -1.0);
-    if (v > 0.0) {
-        er_buf_addf(b, "%-13s", label);
-        er_show_add_seconds(b, "", v, "\n");
-    }
-}
-
-static void
-add_count(const json_t *d, const char *name, const char *label, const char *after,
-          struct er_buf *b)
-{
-    int64_t v = er_json_int(d, name, -1);
-    if (v >= 0) {
-        er_buf_addf(b, "%-13s%" PRId64 "%s\n", label, v, after);
-    }
-}
-
-static void
-add_exits(const json_t *d, struct er_buf *b)
-{
-    json_t *exits = json_object_get(d, "exit_codes");
-    const char *sep = "Exit codes:  ";
-    for (void *it = json_object_iter(exits); it; it = json_object_iter_next(exits, it)) {
-        const char *means = json_string_value(json_object_iter_value(it));
-        er_buf_addf(b, "%s%s = %s", sep, json_object_iter_key(it), means ? means : "?");
-        sep = ", ";
-    }
-    er_buf_add_str(b, json_object_size(exits) > 0 ? "\n" : "");
-}
-
-/* Adds a member as indented JSON under a heading. */
-static void
-add_json(const json_t *type, const char *name, const char *label, struct er_buf *b)
-{
-    const json_t *v = json_object_get(type, name);
-    char *text = json_is_null(v) ? NULL : json_dumps(v, JSON_INDENT(2) | JSON_ENCODE_ANY);
-    if (v && text) {
-        er_buf_addf(b, "%s\n%s\n", label, text);
-    }
-    free(text);
-}
-
-/* One type in full: its limits and defaults, its parameters, an example. */
-static int
-print_type(const json_t *type)
-{
-    struct er_buf b;
-    struct er_term t;
-    const char *help = help_of(type);
-    const json_t *d = definition_of(type);
-    er_buf_init(&b, 0);
-    er_term_init(&t, STDOUT_FILENO);
-    (void)er_term_text(&t, &b, name_of(type), strlen(name_of(type)), 0);
-    er_buf_add_str(&b, help ? ": " : "");
-    (void)er_term_text(&t, &b, help ? help : "", help ? strlen(help) : 0, 0);
-    er_buf_add_char(&b, '\n');
-    add_count(d, "concurrency", "At once:", "", &b);
-    add_count(d, "running", "Running:", "", &b);
-    add_count(d, "retries", "Retries:", "", &b);
-    add_seconds(d, "backoff_s", "Backoff:", &b);
-    add_seconds(d, "timeout_s", "Timeout:", &b);
-    add_seconds(d, "heartbeat_s", "Heartbeat:", &b);
-    add_count(d, "success_percent", "Success:", "% of its items", &b);
-    add_seconds(d, "rate_limit_s", "Rate limit:", &b);
-    add_exits(d, &b);
-    add_json(type, "parameters", "Parameters:", &b);
-    add_json(type, "example", "Example:", &b);
-    int rc = er_app_out(&b);
-    er_buf_fini(&b);
-    return rc;
-}
-
 static int
 list_types(struct er_app *app, bool json)
 {
-    static const enum er_align align[] = {ER_ALIGN_LEFT, ER_ALIGN_FLEX};
     struct er_err err;
     json_t *all;
     size_t i;
@@ -165,14 +67,13 @@ list_types(struct er_app *app, bool json)
     if (rc) {
         return er_app_fail(rc, &err);
     }
-    struct er_table *table = er_table_new(align, 2);
+    struct er_table *table = er_show_type_table();
     json_array_foreach(json_object_get(all, "types"), i, type)
     {
         if (json) {
             rc = rc ? rc : er_show_json(type);
         } else {
-            er_table_add(table, ER_STYLE_BOLD, name_of(type));
-            er_table_add(table, ER_STYLE_PLAIN, help_of(type));
+            er_show_type_row(table, type);
         }
     }
     int printed = er_show_table_end(table);
@@ -182,7 +83,7 @@ list_types(struct er_app *app, bool json)
 
 /* ---- changing ---- */
 
-/* Puts a whole number or a span in seconds into the definition; "none" takes it out. */
+/* Puts a whole number or a span in seconds into the changes; "none" takes it away. */
 static int
 set_or_none(json_t *d, const char *member, const char *option, const char *text,
             bool span, struct er_err *err)
@@ -193,8 +94,7 @@ set_or_none(json_t *d, const char *member, const char *option, const char *text,
         return 0;
     }
     if (strcmp(text, "none") == 0) {
-        (void)json_object_del(d, member);
-        return 0;
+        return json_object_set_new(d, member, json_null());
     }
     if (span) {
         rc = er_duration_parse(text, &v, err);
@@ -211,10 +111,11 @@ set_or_none(json_t *d, const char *member, const char *option, const char *text,
     return json_object_set_new(d, member, json_integer(v));
 }
 
+/* Puts all exit codes into the changes: those that are known (which it takes), with what
+ * was given. */
 static int
-set_exits(json_t *d, const struct er_opt_list *exits, struct er_err *err)
+set_exits(json_t *d, json_t *codes, const struct er_opt_list *exits, struct er_err *err)
 {
-    json_t *codes = json_deep_copy(json_object_get(d, "exit_codes"));
     codes = codes ? codes : json_object();
     for (size_t i = 0; i < exits->n; i++) {
         int64_t code;
@@ -240,14 +141,13 @@ set_exits(json_t *d, const struct er_opt_list *exits, struct er_err *err)
     return json_object_set_new(d, "exit_codes", codes);
 }
 
-/* Puts all changes into a definition. */
+/* Puts all changes but the exit codes into an object. */
 static int
 set_all(json_t *d, const struct types *o, struct er_err *err)
 {
     int rc = set_or_none(d, "concurrency", "concurrency", o->concurrency, false, err);
     rc = rc ? rc : set_or_none(d, "timeout_s", "timeout", o->timeout, true, err);
     rc = rc ? rc : set_or_none(d, "heartbeat_s", "heartbeat", o->heartbeat, true, err);
-    rc = rc || o->exits.n == 0 ? rc : set_exits(d, &o->exits, err);
     if (!rc && o->describe) {
         rc = json_object_set_new(d, "help", json_string(o->describe))
                  ? er_fail(err, ER_EINVALID, "the value of --describe is not UTF-8")
@@ -270,41 +170,58 @@ set_all(json_t *d, const struct types *o, struct er_err *err)
     return rc;
 }
 
-/* What a PUT may say, taken out of an answer; what is null there is left out. */
-static json_t *
-copy_definition(const json_t *type)
+/* The exit codes that the definition has now: one that is not known yet has none. */
+static int
+get_exits(struct er_app *app, const char *target, json_t **out, struct er_err *err)
 {
-    static const char *const members[] = {
-        "help",        "concurrency",     "retries",      "backoff_s", "timeout_s",
-        "heartbeat_s", "success_percent", "rate_limit_s", "exit_codes"};
-    const json_t *from = definition_of(type);
-    json_t *d = json_object();
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
-        json_t *v = json_object_get(from, members[i]);
-        if (v && !json_is_null(v)) {
-            (void)json_object_set(d, members[i], v);
-        }
-    }
-    return d;
+    json_t *now = NULL;
+    int rc = er_api_get(app, target, &now, err);
+    *out = json_deep_copy(json_object_get(now, "exit_codes"));
+    json_decref(now);
+    return rc == ER_ENOTFOUND ? 0 : rc;
 }
 
+/* Sends what was said; the daemon leaves the rest as it is. */
 static int
 change_type(struct er_app *app, const char *target, const struct types *o, json_t **out,
             struct er_err *err)
 {
-    json_t *now = NULL;
-    int rc = er_api_get(app, target, &now, err);
-    if (rc && rc != ER_ENOTFOUND) { /* one that is not known is made by this */
-        return rc;
-    }
-    json_t *d = copy_definition(now);
-    json_decref(now);
-    rc = set_all(d, o, err);
+    json_t *d = json_object(), *exits = NULL;
+    int rc = set_all(d, o, err);
+    rc = rc || o->exits.n == 0 ? rc : get_exits(app, target, &exits, err);
+    rc = rc || o->exits.n == 0 ? rc : set_exits(d, exits, &o->exits, err);
     if (rc) {
         json_decref(d);
         return rc;
     }
     return er_api_json(app, NULL, target, d, out, err);
+}
+
+/* Takes the whole definition from a file. */
+static int
+define_type(struct er_app *app, const char *target, const char *path, json_t **out,
+            struct er_err *err)
+{
+    struct er_buf b, whole;
+    json_error_t why;
+    er_buf_init(&b, ER_MAX_ARGS);
+    int rc = er_read_file(strcmp(path, "-") == 0 ? "/dev/stdin" : path, &b, err);
+    json_t *d =
+        rc ? NULL : json_loadb(b.data ? b.data : "", b.len, JSON_REJECT_DUPLICATES, &why);
+    er_buf_fini(&b);
+    if (!rc && !json_is_object(d)) {
+        rc = er_fail(err, ER_EINVALID, "%.300s, line %d: %s", path, d ? 1 : why.line,
+                     d ? "a definition is one JSON object" : why.text);
+    }
+    if (rc) {
+        json_decref(d);
+        return rc;
+    }
+    er_buf_init(&whole, 0);
+    er_buf_addf(&whole, "%s?merge=0", target);
+    rc = er_api_json(app, NULL, whole.data, d, out, err);
+    er_buf_fini(&whole);
+    return rc;
 }
 
 static int
@@ -318,24 +235,28 @@ types_exec(struct er_app *app, void *data, int n, char **args)
                   o->retries.set || o->success.set || o->backoff.set ||
                   o->rate_limit.set || o->exits.n > 0;
     if (n == 0) {
-        return change || o->remove
+        return change || o->remove || o->define
                    ? er_app_failf(ER_EINVALID, "which type? errand types NAME")
                    : list_types(app, o->json);
     }
-    if (o->remove && change) {
-        return er_app_failf(ER_EINVALID, "--remove goes with no other setting");
+    if (o->remove + (o->define != NULL) + change > 1) {
+        return er_app_failf(ER_EINVALID, "--%s goes with no other setting",
+                            o->remove ? "remove" : "define");
     }
     er_buf_init(&target, 0);
     er_buf_add_str(&target, "/v1/types/");
     er_api_segment(&target, args[0]);
-    int rc = o->remove ? er_api_post(app, "DELETE", target.data, NULL, NULL, &err)
-             : change  ? change_type(app, target.data, o, &type, &err)
-                       : er_api_get(app, target.data, &type, &err);
+    int rc = o->remove   ? er_api_post(app, "DELETE", target.data, NULL, NULL, &err)
+             : o->define ? define_type(app, target.data, o->define, &type, &err)
+             : change    ? change_type(app, target.data, o, &type, &err)
+                         : er_api_get(app, target.data, &type, &err);
     er_buf_fini(&target);
     if (rc) {
         return er_app_fail(rc, &err);
     }
-    rc = type && o->json ? er_show_json(type) : type && !change ? print_type(type) : 0;
+    rc = type && o->json                 ? er_show_json(type)
+         : type && !change && !o->define ? er_show_type(type)
+                                         : 0;
     json_decref(type);
     return rc;
 }
@@ -345,9 +266,10 @@ const struct er_cmd er_cmd_types = {
     .operands = "[NAME]",
     .summary = "types of tasks; one in full, or change its limits and defaults",
     .text =
-        "What is not given stays as it is. Exit codes that are not named mean what they "
-        "do in a\n"
-        "shell: 0 completed, any other retryable.",
+        "A type in full has its parameters, its limits and an example. What is not "
+        "given\n"
+        "stays as it is. Exit codes that are not named mean what they do in a shell: 0\n"
+        "completed, any other retryable.",
     .opts = {types_opts},
     .data_size = sizeof(struct types),
     .max = 1,

@@ -1093,6 +1093,12 @@ def completions__are_right_for_their_shells(c):
          'echo "${COMPREPLY[@]}"'],
         env={**c.env, "PATH": os.path.dirname(ERRAND) + ":" + c.env["PATH"]}, capture_output=True)
     same(done.stdout.decode().split(), ["hold", "resume", "--timeout"])
+    c.daemon(lambda request: (200, {"types": [{"name": n} for n in ("shell", "sh", "http.request")]}))
+    done = subprocess.run(
+        ["bash", "-c", 'eval "$(errand completions bash)"; COMP_WORDS=(errand call s); COMP_CWORD=2; '
+         '_errand; echo "${COMPREPLY[@]}"'],
+        env={**c.env, "PATH": os.path.dirname(ERRAND) + ":" + c.env["PATH"]}, capture_output=True)
+    same(done.stdout.decode().split(), ["shell", "sh"])
 
 
 @test

@@ -339,37 +339,40 @@ def limit__is_for_keys(c):
     same((d.requests[-1].method, d.requests[-1].path), ("DELETE", "/v1/limits/k"))
 
 
-@test
-def types__are_read_merged_and_written(c):
-    known = {"name": "fetch", "help": "fetches a page", "concurrency": 4, "retries": 2,
-             "exit_codes": {"3": "fatal", "75": "retryable"}, "timeout_s": 60, "running": 1,
-             "parameters": {"type": "object"}, "example": {"url": "x"}, "heartbeat_s": None}
+FETCH = {
+    "name": "fetch", "help": "fetches a page", "concurrency": 4, "retries": 2, "running": 1,
+    "exit_codes": {"3": "fatal", "75": "retryable"}, "timeout_s": 60, "heartbeat_s": None,
+    "command": ["curl", "-sS", "{url}"], "origin": "file", "served": True, "takes_s": 3.2,
+    "on_lost": "fail", "idempotent": True, "parameters": [
+        {"name": "url", "kind": "url", "required": True, "help": "the page"},
+        {"name": "depth", "kind": "integer", "default": 3, "min": 0, "max": 10},
+        {"name": "every", "kind": "duration", "default": 90, "min": 0.5},
+        {"name": "mode", "kind": "string", "choices": ["fast", "good"], "default": "fast"},
+        {"name": "token", "kind": "string", "secret": True, "pattern": "^[a-z]+$", "max": 9}],
+    "schema": {"type": "object"},
+    "example": {"url": "https://x.org/?a=b c", "depth": 2, "names": ["a", "b"], "more": ["a,b"],
+                "at": "@x", "force": True, "o": {"k": 1}}}
 
+
+@test
+def types__are_changed_by_what_was_said(c):
     def handle(request):
-        if request.path == "/v1/types":
-            return 200, {"types": [{"name": "shell", "description": "runs a command"}, known]}
         if request.path != "/v1/types/fetch" and request.method == "GET":
             return problem(404, "not-found", "unknown type 'new'")
-        return 200, known
+        return 200, FETCH
     d = c.daemon(handle)
     expect(c.run("types", "fetch", "--concurrency", "none", "--exit-code", "24=completed",
                  "--exit-code", "3=default", "--heartbeat", "10s", "--success", "90",
                  "--rate-limit", "2m", "--retries", "5"), 0, "", "")
-    same((d.requests[-1].method, d.requests[-1].path), ("PUT", "/v1/types/fetch"))
+    same((d.requests[-1].method, d.requests[-1].target), ("PUT", "/v1/types/fetch"))
     same(d.requests[-1].json, {
-        "help": "fetches a page", "retries": 5, "timeout_s": 60, "heartbeat_s": 10.0,
-        "success_percent": 90, "rate_limit_s": 120.0,
-        "exit_codes": {"24": "completed", "75": "retryable"}})
+        "concurrency": None, "retries": 5, "heartbeat_s": 10.0, "success_percent": 90,
+        "rate_limit_s": 120.0, "exit_codes": {"24": "completed", "75": "retryable"}})
     expect(c.run("types", "new", "--timeout", "1m", "--describe", "it is new"), 0, "", "")
-    same(d.requests[-1].json, {"timeout_s": 60.0, "help": "it is new"})
+    same((len(d.requests), d.requests[-1].json), (3, {"timeout_s": 60.0, "help": "it is new"}))
+    expect(c.run("types", "new", "--exit-code", "3=fatal"), 0, "", "")
+    same(d.requests[-1].json, {"exit_codes": {"3": "fatal"}})
     expect(c.run("types", "new"), 3, "", "errand: unknown type 'new'\n")
-    out = expect(c.run("types", "fetch"), 0).stdout
-    for part in ["fetch: fetches a page\n", "At once:     4\n", "Retries:     2\n",
-                 "Timeout:     1m00s\n", "Exit codes:  3 = fatal, 75 = retryable\n",
-                 "Parameters:\n{\n", "Example:\n{\n"]:
-        has(out, part)
-    same(expect(c.run("types"), 0).stdout.decode().splitlines(),
-         ["shell  runs a command", "fetch  fetches a page"])
     expect(c.run("types", "fetch", "--remove"), 0, "", "")
     same(d.requests[-1].method, "DELETE")
     for bad in ["3", "=fatal", "256=fatal", "3=bad", "-1=fatal", "1000000003=fatal"]:
@@ -380,10 +383,73 @@ def types__are_read_merged_and_written(c):
 
 
 @test
-def types__definition_may_stand_apart(c):
-    d = c.daemon(lambda request: (200, {"name": "t", "description": "d", "definition": {"retries": 2}}))
-    expect(c.run("types", "t", "--concurrency", "3"), 0, "", "")
-    same(d.requests[-1].json, {"retries": 2, "concurrency": 3})
+def types__are_defined_from_a_file(c):
+    d = c.daemon(lambda request: (200, FETCH))
+    definition = {"help": "x", "command": ["x", "{a}"], "parameters": []}
+    with open(os.path.join(c.home, "x.json"), "w", encoding="utf-8") as f:
+        json.dump(definition, f)
+    expect(c.run("types", "x", "--define", "x.json"), 0, "", "")
+    same((d.requests[-1].method, d.requests[-1].target, d.requests[-1].json),
+         ("PUT", "/v1/types/x?merge=0", definition))
+    same(json.loads(expect(c.run("types", "x", "--define", "-", "--json", input=b"{}"), 0).stdout), FETCH)
+    expect(c.run("types", "x", "--define", "-", input=b"[]"), 2, "",
+           "errand: -, line 1: a definition is one JSON object\n")
+    has(expect(c.run("types", "x", "--define", "-", input=b'{\n"a":}'), 2, "").stderr, "errand: -, line 2: ")
+    has(expect(c.run("types", "x", "--define", "none"), 3, "").stderr, "cannot open 'none'")
+    for other in (["--remove"], ["--retries", "1"]):
+        expect(c.run("types", "x", "--define", "x.json", *other), 2, "")
+    expect(c.run("types", "--define", "x.json"), 2, "")
+
+
+@test
+def types__one_in_full(c):
+    c.daemon(lambda request: (200, FETCH))
+    same(expect(c.run("types", "fetch"), 0).stdout.decode().splitlines(), [
+        "fetch: fetches a page",
+        "Executed by: command: curl -sS '{url}' (file)",
+        "At once:     4",
+        "Running:     1",
+        "Takes:       3.2s",
+        "Retries:     2",
+        "Timeout:     1m00s",
+        "When lost:   fail",
+        "Idempotent:  yes",
+        "Exit codes:  3 = fatal, 75 = retryable",
+        "Parameters:",
+        "  url    url       required                                             the page",
+        "  depth  integer   default 3      0 to 10",
+        "  every  duration  default 1m30s  from 500ms",
+        "  mode   string    default fast   fast|good",
+        "  token  string                   up to 9 bytes, like ^[a-z]+$, secret",
+        "Example:",
+        "  errand submit fetch 'url=https://x.org/?a=b c' depth=2 names=a,b 'more:=[\"a,b\"]' at=@@x force=true"
+        " 'o:={\"k\":1}'"])
+    same(json.loads(expect(c.run("types", "fetch", "--json"), 0).stdout), FETCH)
+
+
+@test
+def types__of_every_kind(c):
+    types = [{"name": "shell", "help": "runs a command", "running": 2, "takes_s": None},
+             FETCH,
+             {"name": "h", "handler": True, "served": False, "parameters": [], "example": {}},
+             {"name": "p", "program": ["x", "y"], "parameters": [
+                 {"name": "a", "kind": "path", "required": True}, {"name": "b", "kind": "string"}]},
+             {"name": "later", "example": {"n": 5}}]
+
+    def handle(request):
+        name = request.path.removeprefix("/v1/types/")
+        return (200, {"types": types}) if name == request.path else (200, next(t for t in types if t["name"] == name))
+    c.daemon(handle)
+    same([line.split() for line in expect(c.run("types"), 0).stdout.decode().splitlines()], [
+        "shell runs a command command 2 running".split(),
+        "fetch fetches a page command 1 running takes 3.2s".split(),
+        "h handler, not connected".split(), "p program".split(), "later nothing yet".split()])
+    same([json.loads(line) for line in expect(c.run("types", "--json"), 0).stdout.splitlines()], types)
+    for name, parameters, example in [("h", "Parameters:  none\n", "h"), ("p", "  a  path    required\n", "p a=PATH"),
+                                      ("later", "Parameters:  any\n", "later n:=5")]:
+        out = expect(c.run("types", name), 0).stdout
+        has(out, parameters)
+        has(out, f"Example:\n  errand submit {example}\n")
 
 
 @test
