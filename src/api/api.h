@@ -140,6 +140,11 @@ er_route_fn er_api_delete, er_api_action, er_api_actions, er_api_clean;
 /* api_live.c */
 er_route_fn er_api_input, er_api_progress;
 er_route_fn er_api_log, er_api_events;
+/* api_publish.c, api_cursors.c, api_call.c */
+er_route_fn er_api_publish;
+void er_api_publish_line(struct er_call *call, const char *line, size_t len);
+er_route_fn er_api_cursor_get, er_api_cursor_put, er_api_cursor_delete;
+er_route_fn er_api_call;
 /* api_work.c */
 er_route_fn er_api_claim, er_api_report;
 void er_api_report_line(struct er_call *call, const char *line, size_t len);

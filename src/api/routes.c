@@ -19,6 +19,7 @@
 /* clang-format off */
 const struct er_route er_routes[] = {
     {"POST", "/v1/tasks", true, DOC, er_api_submit, er_api_submit_line, "submit tasks", "atomic brief"},
+    {"POST", "/v1/call/{name}", false, DOC, er_api_call, NULL, "submit, and wait for the result", "queue priority key correlation parent text"},
     {"GET", "/v1/tasks", false, 0, er_api_list, NULL, "list tasks", "state queue type tag correlation limit cursor view"},
     {"GET", "/v1/tasks/{id}", false, 0, er_api_show, NULL, "one task", "wait until"},
     {"PATCH", "/v1/tasks/{id}", false, DOC, er_api_edit, NULL, "edit a waiting task", ""},
@@ -34,7 +35,11 @@ const struct er_route er_routes[] = {
     {"POST", "/v1/tasks/{id}/{name}", false, SMALL, er_api_action, NULL, "cancel, pause, resume, retry, requeue", "wait"},
     {"POST", "/v1/actions/{name}", false, DOC, er_api_actions, NULL, "the same for many", ""},
     {"POST", "/v1/clean", false, SMALL, er_api_clean, NULL, "remove finished tasks", ""},
-    {"GET", "/v1/events", false, 0, er_api_events, NULL, "server-sent events", "since task correlation event"},
+    {"GET", "/v1/events", false, 0, er_api_events, NULL, "server-sent events, or a page of facts", "since task correlation event cursor format until limit"},
+    {"POST", "/v1/events", true, DOC, er_api_publish, er_api_publish_line, "a program's own events", ""},
+    {"GET", "/v1/cursors/{name}", false, 0, er_api_cursor_get, NULL, "where a reader of facts has got to", ""},
+    {"PUT", "/v1/cursors/{name}", false, SMALL, er_api_cursor_put, NULL, "keep it", ""},
+    {"DELETE", "/v1/cursors/{name}", false, SMALL, er_api_cursor_delete, NULL, "forget it", ""},
     {"GET", "/v1/queues", false, 0, er_api_queues, NULL, "queues", ""},
     {"GET", "/v1/queues/{name}", false, 0, er_api_queue_get, NULL, "one queue", ""},
     {"PUT", "/v1/queues/{name}", false, SMALL, er_api_queue_put, NULL, "set a queue's limits", ""},

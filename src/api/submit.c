@@ -69,50 +69,55 @@ group_free(struct er_group *g)
 
 static void answer(struct er_submission *s);
 
-static void
-store_row_result(struct er_result *r, const struct er_new_task *row)
+const char *
+er_submit_refusal(const struct er_new_task *row, char *words, size_t size)
 {
-    r->id = row->id;
-    r->state = row->state;
-    r->existing = row->existing;
-    char words[256] = "";
     const char *field = NULL;
     switch (row->status) {
-    case 0:
-        return;
     case ER_EEXISTS:
         field = "key";
-        (void)snprintf(words, sizeof words,
+        (void)snprintf(words, size,
                        "key '%.100s' was used for task %lld with another "
                        "body",
                        row->key, (long long)row->id);
         break;
     case ER_ENOTFOUND:
         field = row->bad_after < 0 ? "parent" : "after";
-        (void)snprintf(words, sizeof words, "there is no task %lld",
+        (void)snprintf(words, size, "there is no task %lld",
                        (long long)(row->bad_after < 0 ? row->parent
                                                       : row->after[row->bad_after].id));
         break;
     case ER_EINVALID:
         field = "after";
-        (void)snprintf(words, sizeof words,
-                       "these tasks wait for each other in a circle");
+        (void)snprintf(words, size, "these tasks wait for each other in a circle");
         break;
     case ER_EFULL:
         field = "queue";
-        (void)snprintf(words, sizeof words,
+        (void)snprintf(words, size,
                        "queue '%.100s' is full: %lld queued tasks (max: "
                        "%lld)",
                        row->queue, (long long)row->waiting, (long long)row->queue_size);
         break;
     case ER_ECANCELLED:
-        (void)snprintf(words, sizeof words,
-                       "not stored: another task of the request failed");
+        (void)snprintf(words, size, "not stored: another task of the request failed");
         break;
     default:
-        (void)snprintf(words, sizeof words, "%s", er_error_meaning(row->status));
+        (void)snprintf(words, size, "%s", er_error_meaning(row->status));
     }
-    er_submit_fail(r, row->status, field, words);
+    return field;
+}
+
+static void
+store_row_result(struct er_result *r, const struct er_new_task *row)
+{
+    char words[256];
+    r->id = row->id;
+    r->state = row->state;
+    r->existing = row->existing;
+    if (row->status) {
+        const char *field = er_submit_refusal(row, words, sizeof words);
+        er_submit_fail(r, row->status, field, words);
+    }
 }
 
 struct group_done {

@@ -44,6 +44,9 @@ struct er_submission {
     er_usec now;
 };
 
+/* Why the store has refused a row (its status is not 0), in words; returns the member that
+ * is wrong, or NULL. */
+const char *er_submit_refusal(const struct er_new_task *row, char *words, size_t size);
 /* Notes what is wrong with a line. */
 void er_submit_fail(struct er_result *r, int status, const char *field,
                     const char *words);
