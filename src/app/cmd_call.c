@@ -27,6 +27,7 @@
 
 #define BUDGET          (2 * ER_USEC_PER_SEC)
 #define EXIT_BACKGROUND 6
+#define OUTPUT_KEPT_MIN 8192 /* of an output that is shorter nothing is ever left out */
 
 struct call {
     struct er_submit task; /* first: the shared table fills it */
@@ -111,14 +112,41 @@ unwatch_signals(void)
 
 /* ---- the answer ---- */
 
+/* Says when the middle of a long output was not kept. */
+static void
+note_omitted(const struct calling *c, uint64_t written)
+{
+    char target[64];
+    struct er_err err;
+    json_t *all = NULL;
+    (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "/attempts", c->id);
+    if (written >= OUTPUT_KEPT_MIN && er_api_get(c->app, target, &all, &err) == 0) {
+        const json_t *attempts = json_object_get(all, "attempts");
+        size_t n = json_array_size(attempts);
+        const json_t *last = n > 0 ? json_array_get(attempts, n - 1) : NULL;
+        int64_t bytes = er_json_int(last, "output_bytes", 0);
+        if (bytes > (int64_t)written) {
+            er_app_note("%" PRId64 " bytes in the middle of its output were not kept "
+                        "(errand config: output_head, output_tail)",
+                        bytes - (int64_t)written);
+        }
+    }
+    json_decref(all);
+}
+
 /* What it wrote, each stream on its own. One that never ran has written nothing. */
 static int
 print_output(const struct calling *c)
 {
     struct er_err err;
-    struct er_output_options o = {.split = true, .tail = -1};
+    uint64_t written = 0;
+    struct er_output_options o = {.split = true, .tail = -1, .written = &written};
     int rc = er_output_run(c->app, c->id, &o, &err);
-    return rc && rc != ER_ENOTFOUND ? er_app_fail(rc, &err) : 0;
+    if (rc && rc != ER_ENOTFOUND) {
+        return er_app_fail(rc, &err);
+    }
+    note_omitted(c, written);
+    return 0;
 }
 
 /* The bytes of the result; *found is false when there is none. */
@@ -266,6 +294,12 @@ static int
 build(struct calling *c, int n, char **args, struct er_buf *b, struct er_err *err)
 {
     int rc = c->type ? er_args_type(c->app, c->type, &c->known, err) : 0;
+    if (rc == ER_ENOTFOUND && !strstr(err->text, "did you mean")) {
+        struct er_err why = *err;
+        return er_fail(err, rc,
+                       "%s (errand types lists them; a command: errand call -- %.60s)",
+                       why.text, c->type);
+    }
     if (rc) {
         return rc;
     }

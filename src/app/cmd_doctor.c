@@ -98,7 +98,7 @@ check_program(struct er_doctor *d, const char *name)
     struct er_err err;
     char *path;
     char version[200];
-    if (er_autostart_find(name, &path, &err)) {
+    if (er_autostart_find(name, NULL, &path, &err)) {
         er_doctor_note(d, name, false, "install errand again (./dev install)", "%s",
                        err.text);
         return;
@@ -125,7 +125,7 @@ check_config(struct er_doctor *d, const char *file)
                        "no file %.300s; all settings have their defaults", file);
         return;
     }
-    if (er_autostart_find("errandd", &path, NULL)) {
+    if (er_autostart_find("errandd", NULL, &path, NULL)) {
         return;
     }
     char print[] = "--print-config", check[] = "--check";

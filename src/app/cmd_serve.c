@@ -17,7 +17,7 @@ become(const char *program, const char *const *options, int n, char **args)
 {
     struct er_err err;
     char *path;
-    int rc = er_autostart_find(program, &path, &err);
+    int rc = er_autostart_find(program, NULL, &path, &err);
     if (rc) {
         return er_app_fail(rc, &err);
     }

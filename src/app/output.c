@@ -233,6 +233,9 @@ er_output_run(struct er_app *app, er_task_id id, const struct er_output_options 
         .o = o, .attempt = o->attempt, .tail = o->tail, .pieces = o->split || o->colour};
     er_buf_init(&out.line, 0);
     int rc = o->follow ? follow(app, id, &out, err) : run_attempt(app, id, &out, err);
+    if (o->written) {
+        *o->written = out.written;
+    }
     er_buf_fini(&out.line);
     return rc;
 }

@@ -14,8 +14,9 @@ struct er_output_options {
     int64_t attempt;    /* 0 = the latest */
     const char *stream; /* "stdout", "stderr"; NULL = both */
     bool timestamps;
-    bool split;  /* standard error to our standard error */
-    bool colour; /* marks lines of standard error */
+    bool split;        /* standard error to our standard error */
+    bool colour;       /* marks lines of standard error */
+    uint64_t *written; /* NULL, or where to put how many bytes were written */
 };
 /* Writes it. ER_ENOTFOUND when there is no such task or it has no output. */
 int er_output_run(struct er_app *app, er_task_id id, const struct er_output_options *o,

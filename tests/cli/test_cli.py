@@ -437,6 +437,21 @@ def call__of_a_command_is_its_output_and_code(c):
 
 
 @test
+def call__says_when_output_was_not_kept(c):
+    def handle(request):
+        if request.method == "POST":
+            return accept_all(request)
+        if request.path.endswith("/log"):
+            return 200, iter([json.dumps({"stream": "stdout", "data": "x" * 9000}) + "\n"])
+        if request.path.endswith("/attempts"):
+            return 200, {"attempts": [{"attempt": 1, "output_bytes": 0}, {"attempt": 2, "output_bytes": 9123}]}
+        return 200, task(7, "completed", attempt=2, exit_code=0)
+    c.daemon(handle)
+    expect(c.run("call", "--", "x"), 0, "x" * 9000, "errand: 123 bytes in the middle of its output were "
+           "not kept (errand config: output_head, output_tail)\n")
+
+
+@test
 def call__of_a_command_ended_by_a_signal_or_not_found(c):
     d = callable_daemon(c, {"state": "failed", "signal": 11, "attempt": 1,
                             "error": {"code": "signal", "message": "SIGSEGV"}})
@@ -485,6 +500,10 @@ def call__refuses_what_makes_no_sense(c):
             ([], "something is missing: errand call TYPE")]:
         has(expect(c.run("call", *args), 2, "").stderr, words)
     expect(c.run("call", "non"), 3, "", "errand: unknown type 'non' (did you mean none?)\n")
+    d.close()
+    c.daemon(lambda request: problem(404, "not-found", "unknown type 'ls'"))
+    expect(c.run("call", "ls"), 3, "", "errand: unknown type 'ls' (errand types lists them; a command: "
+           "errand call -- ls)\n")
     same([r.method for r in d.requests if r.method != "GET"], [])
 
 
