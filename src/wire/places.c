@@ -186,6 +186,13 @@ er_places_init(struct er_places *p, bool system, struct er_err *err)
 }
 
 void
+er_places_init_home(struct er_places *p, const char *home)
+{
+    *p = (struct er_places){0};
+    set_paths(p, home, home, home);
+}
+
+void
 er_places_fini(struct er_places *p)
 {
     er_free(p->config);

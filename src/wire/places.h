@@ -24,6 +24,8 @@ struct er_places {
  * `errandd --system`. ERRAND_SOCKET overrides the socket alone. ER_EINVALID: no home is
  * known, or a folder would be world-writable. */
 int er_places_init(struct er_places *p, bool system, struct er_err *err) ER_MUSTCHECK;
+/* The places of ERRAND_HOME=home, whatever the environment says. Makes and checks nothing. */
+void er_places_init_home(struct er_places *p, const char *home);
 void er_places_fini(struct er_places *p);
 /* Makes the folders (0700; for a system instance 0750), checks owner and mode. */
 int er_places_make(const struct er_places *p, struct er_err *err) ER_MUSTCHECK;

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+/* Happy path: make the folders, open the daemon's log, start errandd as nobody's child with
+ * one end of a pipe, read one byte from the other: it accepts.
+ *
+ * Failure modes: the program is not there; the daemon ends before it accepts, and has
+ * written '!' and its reason into the pipe, or nothing at all (then its log may tell). */
+#include "wire/autostart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+#include "base/orphan.h"
+
+#define READY_FD 3
+#define PAUSE_NS 10000000L
+#define OTHERS   10 /* looks for a daemon that somebody else has started */
+
+/* ---- programs ---- */
+
+/* The folder of the running program, without a slash at the end; NULL when unknown. */
+static char *
+own_folder(void)
+{
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0) {
+        return NULL;
+    }
+    path[n] = '\0';
+    char *slash = strrchr(path, '/');
+    return slash ? er_xstrndup(path, (size_t)(slash - path)) : NULL;
+}
+
+static bool
+look_from(const char *folder, const char *program, char **out)
+{
+    /* installed: bin or lib (of an architecture, perhaps) beside libexec; else a build folder:
+     * src/app, src/lib or tests/... beside src/serve */
+    static const char *const folders[] = {".",
+                                          "../libexec/errand",
+                                          "../libexec",
+                                          "../../libexec/errand",
+                                          "../../libexec",
+                                          "../serve",
+                                          "../work",
+                                          "../src/serve",
+                                          "../src/work",
+                                          "../../src/serve",
+                                          "../../src/work"};
+    for (size_t i = 0; folder && i < sizeof folders / sizeof folders[0]; i++) {
+        char *path = er_xasprintf("%s/%s/%s", folder, folders[i], program);
+        if (access(path, X_OK) == 0) {
+            *out = path;
+            return true;
+        }
+        er_free(path);
+    }
+    return false;
+}
+
+int
+er_autostart_find(const char *program, const char *beside, char **out, struct er_err *err)
+{
+    char *own = own_folder();
+    int rc = 0;
+    if (!look_from(own, program, out) && !look_from(beside, program, out) &&
+        !look_from(ER_LIBEXEC, program, out)) {
+        rc =
+            er_fail(err, ER_ENOTFOUND,
+                    "cannot find the program %s (looked in %.300s, ../libexec/errand and "
+                    "../libexec)",
+                    program, own ? own : "/proc/self/exe");
+    }
+    er_free(own);
+    return rc;
+}
+
+/* ---- starting ---- */
+
+int
+er_autostart_owner(const struct er_places *places, int *out_pid, char **out_socket)
+{
+    struct er_buf b;
+    er_buf_init(&b, 16384);
+    int rc = er_read_file(places->lock, &b, NULL);
+    if (rc || b.len == 0) {
+        er_buf_fini(&b);
+        return ER_ENOTFOUND;
+    }
+    char *second = strchr(b.data, '\n');
+    *out_pid = atoi(b.data);
+    *out_socket = NULL;
+    if (second && second[1] == '/') {
+        *out_socket = er_xstrndup(second + 1, strcspn(second + 1, "\n"));
+    }
+    er_buf_fini(&b);
+    return 0;
+}
+
+/* Waits for the daemon's word: a byte, or '!' and its reason, or the end. */
+static int
+await_ready(int fd, const char *log, struct er_err *err)
+{
+    struct er_buf b;
+    char chunk[512];
+    ssize_t n;
+    er_buf_init(&b, 4096);
+    while ((n = read(fd, chunk, sizeof chunk)) > 0 || (n < 0 && errno == EINTR)) {
+        if (n > 0) {
+            er_buf_add(&b, chunk, (size_t)n);
+            if (b.len > 0 && b.data[0] != '!') {
+                break;
+            }
+        }
+    }
+    int rc = 0;
+    if (b.len == 0) {
+        rc = er_fail(err, ER_ENODAEMON,
+                     "the daemon ended before it was ready: see %.300s", log);
+    } else if (b.data[0] == '!') {
+        size_t len = strlen(b.data);
+        while (len > 0 && (b.data[len - 1] == '\n' || b.data[len - 1] == ' ')) {
+            b.data[--len] = '\0';
+        }
+        rc = er_fail(err, ER_ENODAEMON, "cannot start the daemon: %.400s",
+                     len > 1 ? b.data + 1 : "it gave no reason");
+    }
+    er_buf_fini(&b);
+    return rc;
+}
+
+static bool
+is_alive(int pid)
+{
+    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
+/* Why it has ended at its start: because the store has an owner? */
+static int
+code_of_end(const struct er_places *places)
+{
+    char *path = NULL;
+    int pid = 0;
+    int rc = er_autostart_owner(places, &pid, &path);
+    er_free(path);
+    return rc == 0 && is_alive(pid) ? ER_EBUSY : ER_ENODAEMON;
+}
+
+/* This process's environment with another ERRAND_HOME, and no ERRAND_SOCKET. The array and
+ * its last entry are the caller's. */
+static char **
+make_env(const char *home)
+{
+    size_t n = 0, k = 0;
+    while (environ[n]) {
+        n++;
+    }
+    char **env = er_xrealloc_array(NULL, n + 2, sizeof *env);
+    for (size_t i = 0; i < n; i++) {
+        if (strncmp(environ[i], "ERRAND_HOME=", 12) != 0 &&
+            strncmp(environ[i], "ERRAND_SOCKET=", 14) != 0) {
+            env[k++] = environ[i];
+        }
+    }
+    env[k++] = er_xasprintf("ERRAND_HOME=%s", home);
+    env[k] = NULL;
+    return env;
+}
+
+static int
+start(const char *program, const char *home, int log_fd, int ready_fd, struct er_err *err)
+{
+    char number[] = {'0' + READY_FD, '\0'};
+    char *path = er_xstrdup(program);
+    char ready[] = "--ready-fd";
+    char *argv[] = {path, ready, number, NULL};
+    char **env = home ? make_env(home) : NULL;
+    struct er_orphan o = {path, argv, env, {-1, log_fd, log_fd, ready_fd}};
+    pid_t pid;
+    int rc = er_orphan_start(&o, &pid, NULL, err) ? ER_ENODAEMON : 0;
+    for (size_t i = 0; env && env[i]; i++) {
+        if (!env[i + 1]) {
+            er_free(env[i]);
+        }
+    }
+    er_free(env);
+    er_free(path);
+    return rc;
+}
+
+int
+er_autostart_run_at(const struct er_places *places, const char *home, const char *beside,
+                    struct er_err *err)
+{
+    char *program;
+    int ends[2] = {-1, -1};
+    int rc = er_places_make(places, err);
+    if (rc) {
+        return rc;
+    }
+    rc = er_autostart_find("errandd", beside, &program, err);
+    if (rc) {
+        return rc == ER_ENOTFOUND ? ER_ENODAEMON : rc;
+    }
+    int log_fd =
+        open(places->daemon_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (log_fd < 0) {
+        int code = errno;
+        rc = er_fail(err, er_error_from_errno(code), "cannot open %.400s: %s",
+                     places->daemon_log, strerror(code));
+    } else if (pipe2(ends, O_CLOEXEC) != 0) {
+        rc = er_fail(err, ER_EIO, "cannot make a pipe: %s", strerror(errno));
+    } else {
+        rc = start(program, home, log_fd, ends[1], err);
+        er_close(&ends[1]);
+        if (rc == 0 && await_ready(ends[0], places->daemon_log, err)) {
+            rc = code_of_end(places);
+        }
+    }
+    er_close(&ends[0]);
+    er_close(&ends[1]);
+    er_close(&log_fd);
+    er_free(program);
+    return rc;
+}
+
+int
+er_autostart_run(const struct er_places *places, struct er_err *err)
+{
+    return er_autostart_run_at(places, NULL, NULL, err);
+}
+
+/* ---- reaching ---- */
+
+static void
+sleep_shortly(void)
+{
+    struct timespec ts = {0, PAUSE_NS};
+    (void)nanosleep(&ts, NULL);
+}
+
+struct reaching {
+    const struct er_reach *r;
+    struct er_places places;
+    char *home; /* of a daemon that is not the user's own; NULL = it is */
+    bool may_start;
+};
+
+/* Connects at the place, or (the user's own) at the one that the owner says. */
+static int
+connect_any(const struct reaching *g, struct er_err *err)
+{
+    const char *at = g->r->socket_path ? g->r->socket_path : g->places.socket;
+    int pid, fd = er_places_connect(at, err);
+    char *other = NULL;
+    if (fd != ER_ENODAEMON || g->r->socket_path || getenv("ERRAND_SOCKET") ||
+        er_autostart_owner(&g->places, &pid, &other)) {
+        return fd;
+    }
+    if (other && strcmp(other, at) != 0) {
+        int second = er_places_connect(other, NULL);
+        fd = second >= 0 ? second : fd;
+    }
+    er_free(other);
+    return fd;
+}
+
+/* Works out whose daemon that path would be. */
+static int
+find_places(struct reaching *g, struct er_err *err)
+{
+    const char *path = g->r->socket_path;
+    int rc = er_places_init(&g->places, false, path ? NULL : err);
+    g->may_start = g->r->may_start && rc == 0;
+    if (!path || (rc == 0 && strcmp(path, g->places.socket) == 0)) {
+        return path ? 0 : rc;
+    }
+    const char *slash = strrchr(path, '/');
+    g->may_start = g->r->may_start && slash && strcmp(slash, "/errand.sock") == 0;
+    if (g->may_start) {
+        er_places_fini(&g->places);
+        g->home = er_xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
+        er_places_init_home(&g->places, g->home);
+    }
+    return 0;
+}
+
+/* Starts one, and connects. When the store has an owner (somebody else was faster, or a daemon
+ * that was killed is not quite gone) that one is tried, then a start again. */
+static int
+start_and_connect(const struct reaching *g, er_usec until, struct er_err *err)
+{
+    for (;;) {
+        struct er_err why = {""};
+        int rc = er_autostart_run_at(&g->places, g->home, g->r->beside, &why);
+        int fd = rc == 0 || rc == ER_EBUSY ? connect_any(g, err) : ER_ENODAEMON;
+        for (int i = 0; i < OTHERS && rc == ER_EBUSY && fd == ER_ENODAEMON; i++) {
+            sleep_shortly();
+            fd = connect_any(g, err);
+        }
+        if (fd != ER_ENODAEMON) {
+            return fd;
+        }
+        if (rc != ER_EBUSY || er_clock_mono(er_clock_system()) > until) {
+            return rc ? er_fail(err, ER_ENODAEMON, "%s", why.text) : fd;
+        }
+    }
+}
+
+int
+er_autostart_reach(const struct er_reach *r, struct er_err *err)
+{
+    struct reaching g = {.r = r};
+    er_usec until = er_clock_mono(er_clock_system()) + r->patience;
+    int fd = find_places(&g, err);
+    if (fd == 0) {
+        fd = connect_any(&g, err);
+        if (fd == ER_ENODAEMON && g.may_start && getenv("ERRAND_TASK_ID")) {
+            fd = er_fail(err, fd,
+                         "no daemon answers at %.300s, and none is started from "
+                         "inside a task",
+                         r->socket_path ? r->socket_path : g.places.socket);
+        } else if (fd == ER_ENODAEMON && g.may_start) {
+            fd = start_and_connect(&g, until, err);
+        }
+    }
+    er_places_fini(&g.places);
+    er_free(g.home);
+    return fd;
+}
