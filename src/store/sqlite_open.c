@@ -32,7 +32,7 @@ connect(struct er_sqlite *c, const char *path, int flags, struct er_err *err)
     int rc = sqlite3_open_v2(path, &c->db,
                              flags | SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
                                  SQLITE_OPEN_EXRESCODE,
-                             NULL);
+                             er_sqlite_vfs());
     if (rc != SQLITE_OK) {
         int code = er_sqlite_failed(c, rc);
         return code == ER_ENOTFOUND ? er_fail(err, code, "its folder does not exist")

@@ -118,6 +118,12 @@ int er_col_int(struct er_stmt *q, int col);
 /* A text copied into the arena; NULL for NULL. Sets *failed when memory is out. */
 const char *er_col_text(struct er_stmt *q, int col, struct er_arena *arena, bool *failed);
 
+/* ---- sqlite_wal.c ---- */
+
+/* The name of a VFS as the default one is, which writes the log in larger pieces; NULL (the
+ * default one) when memory is out. Any thread. */
+const char *er_sqlite_vfs(void);
+
 /* ---- sqlite_lane.c: what is known of lanes, queues and environments -----------------
  */
 

@@ -16,6 +16,7 @@ static sqlite3_io_methods faulty_methods;
 static _Atomic(enum fault_vfs_kind) broken_kind;
 static _Atomic long countdown; /* 0 = whole */
 static _Atomic bool broken, hit;
+static _Atomic long writes;
 
 void
 fault_vfs_break(enum fault_vfs_kind kind, long n)
@@ -30,6 +31,12 @@ fault_vfs_mend(void)
 {
     countdown = 0;
     broken = false;
+}
+
+long
+fault_vfs_writes(void)
+{
+    return writes;
 }
 
 bool
@@ -61,6 +68,7 @@ real(sqlite3_file *file)
 static int
 on_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 at)
 {
+    writes++;
     if (fails(false)) {
         return broken_kind == FAULT_VFS_FULL ? SQLITE_FULL : SQLITE_IOERR_WRITE;
     }

@@ -19,6 +19,7 @@ fault_vfs_install(void); /* again after sqlite3_shutdown: it is no longer the de
 void fault_vfs_break(enum fault_vfs_kind kind,
                      long n); /* the n-th from now fails (1 = next) */
 void fault_vfs_mend(void);
-bool fault_vfs_hit(void); /* whether something has failed since fault_vfs_break */
+long fault_vfs_writes(void); /* writes so far, of all files */
+bool fault_vfs_hit(void);    /* whether something has failed since fault_vfs_break */
 
 #endif
