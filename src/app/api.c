@@ -15,8 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "app/autostart.h"
 #include "base/mem.h"
+#include "wire/autostart.h"
 
 #define REQUEST_TRIES 5
 #define PAUSE_NS      10000000L

@@ -67,23 +67,45 @@ now_mono(void)
 /* ---- when the caller is ended ---- */
 
 static char farewell_out[64], farewell_err[160];
+static volatile sig_atomic_t is_stored, is_interrupted;
 
+/* Before the id is known the first signal waits for it, which is soon; a second one ends it
+ * as usual. */
 static void
-on_signal(int signal)
+on_signal(int number)
 {
-    (void)signal;
-    (void)!write(STDOUT_FILENO, farewell_out, strlen(farewell_out));
-    (void)!write(STDERR_FILENO, farewell_err, strlen(farewell_err));
-    _exit(EXIT_BACKGROUND);
+    if (is_stored) {
+        (void)!write(STDOUT_FILENO, farewell_out, strlen(farewell_out));
+        (void)!write(STDERR_FILENO, farewell_err, strlen(farewell_err));
+        _exit(EXIT_BACKGROUND);
+    }
+    if (is_interrupted) {
+        (void)signal(number, SIG_DFL);
+        (void)raise(number);
+    }
+    is_interrupted = 1;
 }
 
-/* From now on SIGINT and SIGTERM end the waiting with the id. */
+static const int signals[] = {SIGINT, SIGTERM};
+#define N_SIGNALS (sizeof signals / sizeof signals[0])
+
+/* From now on SIGINT and SIGTERM end the call with the id of what goes on. */
 static void
-watch_signals(er_task_id id, bool json)
+watch_signals(void)
 {
-    struct sigaction act = {.sa_handler = on_signal};
+    struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     struct sigaction was;
-    static const int signals[] = {SIGINT, SIGTERM};
+    for (size_t i = 0; i < N_SIGNALS; i++) {
+        if (sigaction(signals[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN) {
+            (void)sigaction(signals[i], &act, NULL);
+        }
+    }
+}
+
+/* The task is on disk: prepares what is said if a signal comes. */
+static void
+set_farewell(er_task_id id, bool json)
+{
     (void)snprintf(farewell_out, sizeof farewell_out,
                    json ? "{\"id\":%" PRId64 "}\n" : "%" PRId64 "\n", id);
     (void)snprintf(farewell_err, sizeof farewell_err,
@@ -91,19 +113,18 @@ watch_signals(er_task_id id, bool json)
                    " goes on in the background (errand wait %" PRId64
                    "; errand cancel %" PRId64 ")\n",
                    id, id, id);
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-        if (sigaction(signals[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN) {
-            (void)sigaction(signals[i], &act, NULL);
-        }
+    is_stored = 1;
+    if (is_interrupted) {
+        on_signal(SIGINT);
     }
 }
 
+/* From now on signals do what they did before: there is an answer to be printed. */
 static void
 unwatch_signals(void)
 {
     struct sigaction was;
-    static const int signals[] = {SIGINT, SIGTERM};
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+    for (size_t i = 0; i < N_SIGNALS; i++) {
         if (sigaction(signals[i], NULL, &was) == 0 && was.sa_handler == on_signal) {
             (void)signal(signals[i], SIG_DFL);
         }
@@ -195,11 +216,17 @@ print_end(const struct calling *c, const json_t *task)
 
 /* ---- in the background ---- */
 
-/* How long the type takes, in seconds; below zero = unknown. Of a command nothing is known:
- * no two of them are alike. */
+/* How long the type takes, in seconds; below zero = unknown. Of commands and scripts nothing
+ * is known: no two of them are alike. */
 static double
 expected(const struct calling *c)
 {
+    static const char *const any[] = {"shell", "sh", "bash"};
+    for (size_t i = 0; i < sizeof any / sizeof any[0]; i++) {
+        if (!c->type || strcmp(c->type, any[i]) == 0) {
+            return -1.0;
+        }
+    }
     double takes = er_json_number(c->known, "takes_s", -1.0);
     return takes >= 0.0 ? takes : er_json_number(c->known, "expected_s", -1.0);
 }
@@ -208,7 +235,7 @@ expected(const struct calling *c)
 static bool
 is_too_long(const struct calling *c)
 {
-    return !c->o->wait_anyway && c->deadline != ER_NEVER && !c->shows_output &&
+    return !c->o->wait_anyway && c->deadline != ER_NEVER &&
            expected(c) * 1e6 > (double)(c->deadline - now_mono());
 }
 
@@ -249,7 +276,6 @@ wait_for_end(const struct calling *c, const struct er_response *submitted)
 {
     struct er_err err;
     json_t *task = NULL;
-    watch_signals(c->id, c->o->task.json);
     int rc = er_await_task(c->app, c->id, "final", c->deadline, &task, &err);
     unwatch_signals();
     if (rc == ER_ETIMEOUT) {
@@ -268,14 +294,19 @@ static int
 go_on(const struct calling *c, const struct er_response *submitted)
 {
     const struct er_submit *s = &c->o->task;
-    if (c->o->background) {
-        return leave(c, submitted, NULL, false);
+    bool too_long = is_too_long(c);
+    set_farewell(c->id, s->json);
+    if (c->o->background || too_long || s->follow) {
+        unwatch_signals();
+    }
+    if (c->o->background || (too_long && !s->follow)) {
+        return leave(c, submitted, NULL, too_long && !c->o->background);
     }
     if (s->follow) {
         er_app_note("task %" PRId64, c->id);
         return er_await_command(c->app, c->id, true, s->json);
     }
-    return is_too_long(c) ? leave(c, submitted, NULL, true) : wait_for_end(c, submitted);
+    return wait_for_end(c, submitted);
 }
 
 /* ---- submitting ---- */
@@ -356,6 +387,7 @@ call_exec(struct er_app *app, void *data, int n, char **args)
     c.deadline =
         o->task.wait ? ER_NEVER : now_mono() + (o->budget.set ? o->budget.value : BUDGET);
     er_buf_init(&b, 0);
+    watch_signals();
     rc = build(&c, command ? n : n - 1, command ? args : args + 1, &b, &err);
     rc = rc ? rc : er_submit_store(app, &o->task, &b, &c.id, &submitted, &err);
     er_buf_fini(&b);

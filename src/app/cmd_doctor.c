@@ -14,13 +14,13 @@
 #include <unistd.h>
 
 #include "app/api.h"
-#include "app/autostart.h"
 #include "app/cmd.h"
 #include "app/doctor.h"
 #include "app/show.h"
 #include "base/io.h"
 #include "base/mem.h"
 #include "model/text.h"
+#include "wire/autostart.h"
 
 struct doctor {
     bool json;

@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "app/api.h"
-#include "app/autostart.h"
 #include "app/cmd.h"
 #include "base/mem.h"
+#include "wire/autostart.h"
 
 /* Becomes one of the other programs; returns only when that fails. */
 static int

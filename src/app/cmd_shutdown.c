@@ -13,11 +13,11 @@
 #include <unistd.h>
 
 #include "app/api.h"
-#include "app/autostart.h"
 #include "app/cmd.h"
 #include "base/io.h"
 #include "base/mem.h"
 #include "model/duration.h"
+#include "wire/autostart.h"
 
 #define SHUTDOWN_FOR (120 * ER_USEC_PER_SEC)
 

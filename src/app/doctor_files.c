@@ -11,11 +11,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "app/autostart.h"
 #include "app/doctor.h"
 #include "base/io.h"
 #include "base/mem.h"
 #include "model/duration.h"
+#include "wire/autostart.h"
 
 #define DISK_LOW ((uint64_t)256 << 20)
 #define LOG_BIG  ((int64_t)256 << 20)

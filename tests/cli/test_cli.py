@@ -408,7 +408,7 @@ def call__over_the_budget_prints_the_id(c):
     same((len(d.waits), d.requests[-1].json["args_text"]), (waited, {"a": "b"}))
     r = expect(c.run("call", "--budget", "10ms", "--", "make", "--json"), 6, "7\n",
                "errand: task 7 goes on in the background (errand wait 7 && errand log 7)\n")
-    same(d.requests[-2].json["args"], {"argv": ["make", "--json"]})
+    same([r for r in d.requests if r.method == "POST"][-1].json["args"], {"argv": ["make", "--json"]})
 
 
 @test
@@ -420,6 +420,8 @@ def call__known_to_take_longer_is_not_waited_for(c):
     expect(c.run("call", "t", "--wait-anyway"), 0, "r", "")
     expect(c.run("call", "t", "--budget", "1m"), 0, "r", "")
     expect(c.run("call", "t", "--wait"), 0, "r", "")
+    for args in (["sh", "x=y"], ["--", "x"]):  # no two scripts are alike
+        expect(c.run("call", *args), 0)
 
 
 @test
@@ -486,6 +488,35 @@ def call__that_is_interrupted_prints_the_id(c):
             has(got[1], "errand: task 7 goes on in the background (errand wait 7; errand cancel 7)")
             go_on.set()
             d.close()
+
+
+@test
+def call__that_is_interrupted_while_it_submits_prints_the_id(c):
+    asked, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def handle(request):
+        if request.method == "POST":
+            asked.set()
+            go_on.wait(60)
+            return accept_all(request)
+        ended.wait(60)
+        raise Break
+    c.daemon(handle)
+    p = c.start("call", "--budget", "1h", "--", "x")
+    assert asked.wait(60)
+    p.send_signal(signal.SIGINT)
+    go_on.set()
+    same((p.communicate(timeout=60)[0], p.returncode), (b"7\n", 6))
+    go_on.clear()
+    asked.clear()
+    p = c.start("call", "--budget", "1h", "--", "x")  # where no answer comes, two will do
+    assert asked.wait(60)
+    while p.poll() is None:
+        p.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+    same((p.communicate()[0], p.returncode), (b"", -signal.SIGTERM))
+    go_on.set()
+    ended.set()
 
 
 @test
