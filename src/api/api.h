@@ -126,6 +126,10 @@ json_t *er_call_object(struct er_call *call);
 bool er_call_known(struct er_call *call, const json_t *o, const char *const *names,
                    size_t n);
 
+/* Whether there is no If-Match, or it names what is so tagged ("" = there is no such thing
+ * yet). Only while the call has its request. */
+bool er_call_matches(const struct er_call *call, const char *etag);
+
 /* Reads the task and answers with it, or with 404. With `location`: 201 and Location. */
 void er_call_task(struct er_call *call, er_task_id id, int status, bool location);
 

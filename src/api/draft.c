@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "api/registry.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "model/suggest.h"
@@ -153,10 +154,26 @@ member_ref(struct er_draft *d, const char *name, const json_t *v)
 static int
 member_args(struct er_draft *d, const char *name, const json_t *v)
 {
+    d->args = v;
+    return json_is_object(v) ? 0 : er_draft_bad(d, name, "args is not an object");
+}
+
+static int
+member_args_text(struct er_draft *d, const char *name, const json_t *v)
+{
+    const char *key;
+    json_t *text;
+    d->args_text = v;
     if (!json_is_object(v)) {
-        return er_draft_bad(d, name, "args is not an object");
+        return er_draft_bad(d, name, "args_text is not an object of texts");
     }
-    return dump(d, name, v, ER_MAX_ARGS, &d->row->args_json);
+    json_object_foreach((json_t *)(uintptr_t)v, key, text)
+    {
+        if (!json_is_string(text)) {
+            return er_draft_bad(d, name, "args_text: '%.60s' is not a text", key);
+        }
+    }
+    return 0;
 }
 
 /* An object of strings that a process could have as its environment. */
@@ -300,6 +317,7 @@ member_on_lost(struct er_draft *d, const char *name, const json_t *v)
         return er_draft_bad(d, name, "on_lost is not one of run, fail, hold");
     }
     d->row->on_lost = (enum er_on_lost)found;
+    d->has_on_lost = true;
     return 0;
 }
 
@@ -414,6 +432,7 @@ static const struct member {
 } members[] = {
     {"type", member_type},
     {"args", member_args},
+    {"args_text", member_args_text},
     {"cwd", member_cwd},
     {"env", member_env},
     {"env_set", member_env_set},
@@ -524,6 +543,7 @@ fill_defaults(struct er_draft *d)
     row->timeout_for = row->timeout_for < 0 ? t->timeout_for : row->timeout_for;
     row->heartbeat_for = row->heartbeat_for < 0 ? t->heartbeat_for : row->heartbeat_for;
     row->grace_for = row->grace_for < 0 ? c->grace_for : row->grace_for;
+    row->on_lost = !d->has_on_lost && t->has_on_lost ? t->on_lost : row->on_lost;
 }
 
 int
@@ -566,24 +586,14 @@ add_correlation(struct er_draft *d)
 }
 
 static int
-finish(struct er_draft *d, const json_t *o)
+finish(struct er_draft *d)
 {
     struct er_new_task *row = d->row;
-    const json_t *args = json_object_get(o, "args");
-    if (strcmp(row->type, "shell") != 0) {
-        static const char *const types[] = {"shell"};
+    if (!er_engine_has_type(d->api->engine, row->type)) {
         (void)snprintf(d->field, sizeof d->field, "type");
-        return er_suggest_fail(&d->err, ER_EINVALID, "type", row->type, types, 1);
+        return er_registry_fail_unknown(d->api, row->type, &d->err);
     }
-    if (!row->args_json) {
-        return er_draft_bad(d, "args",
-                            "args is missing: {\"argv\": [\"make\"]} or {\"command\": "
-                            "\"make\"}");
-    }
-    int rc = er_draft_check_shell(d, args);
-    if (rc == 0 && (!row->name || !*row->name)) {
-        rc = er_draft_name_shell(d, args);
-    }
+    int rc = er_draft_read_args(d, er_engine_type(d->api->engine, row->type));
     if (rc == 0) {
         rc = er_draft_moment(d);
     }
@@ -593,8 +603,10 @@ finish(struct er_draft *d, const json_t *o)
     if (rc == 0) {
         rc = add_correlation(d);
     }
-    fill_defaults(d);
-    add_hashes(row);
+    if (rc == 0) {
+        fill_defaults(d);
+        add_hashes(row);
+    }
     return rc;
 }
 
@@ -611,7 +623,7 @@ er_draft_read(struct er_draft *d, const char *text, size_t len)
         rc = read_members(d, o);
     }
     if (rc == 0) {
-        rc = finish(d, o);
+        rc = finish(d);
     }
     json_decref(o);
     return rc;

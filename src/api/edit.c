@@ -260,20 +260,6 @@ send_edit(struct edit *e)
     er_engine_change(e->call->api->engine, c);
 }
 
-/* Whether If-Match names the task as it is. */
-static bool
-matches(const char *wanted, const char *etag)
-{
-    size_t n = strlen(etag);
-    for (const char *p = wanted; *p; p += strcspn(p, ","), p += *p == ',') {
-        p += strspn(p, " ");
-        if (*p == '*' || strncmp(p, etag, n) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void
 on_compared(struct er_show *show)
 {
@@ -286,7 +272,7 @@ on_compared(struct er_show *show)
         return;
     }
     er_show_etag(show, etag);
-    if (!call->req || !matches(er_request_header(call->req, "If-Match"), etag)) {
+    if (!call->req || !er_call_matches(call, etag)) {
         er_call_problem_status(call, 412, ER_ESTATE, "If-Match",
                                "task %lld has changed since: read it again",
                                (long long)call->id);

@@ -52,7 +52,7 @@ const struct er_route er_routes[] = {
     {"DELETE", "/v1/limits/{name}", false, SMALL, er_api_limit_delete, NULL, "remove them", ""},
     {"GET", "/v1/types", false, 0, er_api_types, NULL, "registered types", ""},
     {"GET", "/v1/types/{name}", false, 0, er_api_types, NULL, "one type", ""},
-    {"PUT", "/v1/types/{name}", false, SMALL, er_api_type_put, NULL, "define a type", ""},
+    {"PUT", "/v1/types/{name}", false, DOC, er_api_type_put, NULL, "define a type", "merge"},
     {"DELETE", "/v1/types/{name}", false, SMALL, er_api_type_delete, NULL, "forget its definition", ""},
     {"GET", "/v1/stats", false, 0, er_api_stats, NULL, "counts, workers, the daemon", ""},
     {"GET", "/v1/doctor", false, 0, er_api_doctor, NULL, "checks", ""},
@@ -238,6 +238,23 @@ er_call_known(struct er_call *call, const json_t *o, const char *const *names, s
         }
     }
     return true;
+}
+
+bool
+er_call_matches(const struct er_call *call, const char *etag)
+{
+    const char *wanted = er_request_header(call->req, "If-Match");
+    size_t n = strlen(etag);
+    if (!wanted) {
+        return true;
+    }
+    for (const char *p = wanted; *p && n > 0; p += strcspn(p, ","), p += *p == ',') {
+        p += strspn(p, " ");
+        if (*p == '*' || strncmp(p, etag, n) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- from the server ---- */

@@ -44,6 +44,10 @@ er_task_view(struct er_api *s, const struct er_task *t, const struct er_show *sh
                er_clock_wall(er_clock_system()), &why);
     }
     m.waiting_for = why.len ? why.data : NULL;
+    const struct er_type *type = er_engine_type(s->engine, t->type);
+    m.params = type->params;
+    m.n_params = type->n_params;
+    m.hide_args = !er_engine_has_type(s->engine, t->type);
     er_task_json(out, &copy, &m);
     er_buf_fini(&why);
 }

@@ -1,32 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* Types: what there is to submit, and the definition of each (wire/type_json.h). */
+/* Types: what there is to submit, and the definition of each (wire/type_json.h). What is
+ * shown is what the engine goes by; the store is asked how long each takes. A PUT is merged
+ * into what there is (`?merge=0`: stands alone) and written in its normal form. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
+#include "api/builtin.h"
+#include "api/registry.h"
 #include "api/settings.h"
 #include "base/heap.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "model/suggest.h"
+#include "wire/params.h"
 #include "wire/type_json.h"
 
-#define TYPES_SHOWN ((size_t)200) /* of which a name may be a typing error */
+#define NAMES_MAX ((size_t)200) /* of which a name may be a typing error */
+#define ETAG_SIZE 20
 
-static const char shell_about[] =
-    ",\"description\":\"runs a command\",\"parameters\":{\"$schema\":"
-    "\"https://json-schema.org/draft/2020-12/"
-    "schema\",\"type\":\"object\",\"properties\":{"
+static const char shell_schema[] =
+    "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"type\":\"object\","
+    "\"properties\":{"
     "\"argv\":{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"minItems\":1},"
     "\"command\":{\"type\":\"string\",\"minLength\":1},\"stdin\":{\"type\":\"string\"},"
     "\"stdin_base64\":{\"type\":\"string\"},\"stdin_file\":{\"type\":\"string\"},"
     "\"input\":{\"type\":\"boolean\"}},\"oneOf\":[{\"required\":[\"argv\"]},"
-    "{\"required\":[\"command\"]}],\"additionalProperties\":false},"
-    "\"example\":{\"argv\":[\"make\",\"-j8\"]}";
-
-struct list {
-    struct er_query q;
-    struct er_call *call;
-    struct er_type_row *rows;
-    size_t n;
-};
+    "{\"required\":[\"command\"]}],\"additionalProperties\":false}";
+static const char any_schema[] =
+    "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"type\":\"object\"}";
 
 static bool
 is_shell(const char *name)
@@ -34,87 +38,291 @@ is_shell(const char *name)
     return strcmp(name, "shell") == 0;
 }
 
-/* Name, what it takes, the members of its definition, and how many run. */
-static void
-add_type(struct er_buf *b, struct er_engine *e, const char *name, const char *definition)
+/* Until the engine tells itself: whatever a process executes, when there is a worker. */
+bool __attribute__((weak)) er_engine_is_served(const struct er_engine *e, const char *type)
 {
-    struct er_gate_view view = {0};
-    size_t len = definition ? strlen(definition) : 0;
-    er_buf_add_str(b, "{\"name\":");
-    er_buf_add_json_str(b, name);
-    er_buf_add_str(b, is_shell(name) ? shell_about : "");
-    if (len > 2) { /* without its braces */
-        er_buf_add_char(b, ',');
-        er_buf_add(b, definition + 1, len - 2);
-    }
-    (void)er_engine_gate(e, ER_GATE_TYPE, name, &view);
-    er_buf_addf(b, ",\"running\":%d}", view.running);
+    struct er_engine_stats stats;
+    const struct er_type *t = er_engine_type(e, type);
+    er_engine_stats(e, &stats);
+    return stats.has_worker && (is_shell(type) || t->command || t->program);
 }
 
-static const char *const members[] = {
-    "help",        "concurrency",     "retries",      "backoff_s",  "timeout_s",
-    "heartbeat_s", "success_percent", "rate_limit_s", "exit_codes",
-};
-#define N_MEMBERS (sizeof members / sizeof members[0])
+/* ---- which there are ---- */
 
-/* The member with which the words of a refusal begin, or NULL. */
-static const char *
-member_of(const char *words)
+struct names {
+    struct er_arena *arena;
+    const char **all; /* in the arena */
+    size_t n, size;
+};
+
+static void
+add_name(struct names *l, const char *name)
 {
-    size_t n = strcspn(words, " :");
-    for (size_t i = 0; i < N_MEMBERS; i++) {
-        if (strlen(members[i]) == n && strncmp(members[i], words, n) == 0) {
-            return members[i];
+    if (l->n == l->size) {
+        l->size = l->size ? 2 * l->size : 32;
+        const char **more = er_arena_alloc(l->arena, l->size * sizeof *more);
+        ER_ASSERT(more != NULL);
+        if (l->n > 0) {
+            memcpy(more, l->all, l->n * sizeof *more);
+        }
+        l->all = more;
+    }
+    l->all[l->n] = er_arena_strdup(l->arena, name);
+    l->n += l->all[l->n] != NULL;
+}
+
+static void
+add_other(void *ctx, const struct er_type *t)
+{
+    if (!er_builtin_definition(t->name)) {
+        add_name(ctx, t->name);
+    }
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The built-in ones first, the others by name. */
+static void
+list_names(const struct er_engine *e, struct names *l)
+{
+    for (size_t i = 0; er_builtin_name(i); i++) {
+        add_name(l, er_builtin_name(i));
+    }
+    size_t first = l->n;
+    er_engine_each_type(e, add_other, l);
+    if (l->n > first) {
+        qsort(l->all + first, l->n - first, sizeof *l->all, compare_names);
+    }
+}
+
+int
+er_registry_fail_unknown(const struct er_api *api, const char *name, struct er_err *err)
+{
+    struct er_arena arena = {0};
+    struct names l = {.arena = &arena};
+    list_names(api->engine, &l);
+    int rc = er_suggest_fail(err, ER_ENOTFOUND, "type", name, l.all,
+                             l.n < NAMES_MAX ? l.n : NAMES_MAX);
+    er_arena_free(&arena);
+    return rc;
+}
+
+/* ---- showing ---- */
+
+/* A value that fits the parameter, as far as one can be made up. */
+static json_t *
+example_of(const struct er_param *p)
+{
+    json_error_t why;
+    double least = p->has_min && p->min > 1   ? p->min
+                   : p->has_max && p->max < 1 ? p->max
+                                              : 1;
+    if (p->default_json) {
+        return json_loads(p->default_json, JSON_DECODE_ANY, &why);
+    }
+    if (p->choices && p->kind != ER_PARAM_STRINGS) {
+        return json_string(p->choices[0]);
+    }
+    switch (p->kind) {
+    case ER_PARAM_STRING:
+        return json_string("text");
+    case ER_PARAM_INTEGER:
+        return json_integer((json_int_t)least);
+    case ER_PARAM_NUMBER:
+        return json_real(least);
+    case ER_PARAM_BOOLEAN:
+        return json_true();
+    case ER_PARAM_PATH:
+        return json_string("/path/to/it");
+    case ER_PARAM_URL:
+        return json_string("https://example.org/");
+    case ER_PARAM_DURATION:
+        return p->has_min || p->has_max ? json_integer((json_int_t)least)
+                                        : json_string("1m30s");
+    case ER_PARAM_STRINGS:
+        return json_pack("[s]", p->choices ? p->choices[0] : "text");
+    case ER_PARAM_OBJECT:
+        break;
+    }
+    return json_object();
+}
+
+/* What is required; or when nothing is, the first one. */
+static void
+add_example(struct er_buf *b, const struct er_type *t)
+{
+    json_t *o = json_object();
+    for (size_t i = 0; i < t->n_params; i++) {
+        if (t->params[i].required) {
+            (void)json_object_set_new(o, t->params[i].name, example_of(&t->params[i]));
         }
     }
-    return NULL;
+    if (t->n_params > 0 && json_object_size(o) == 0) {
+        (void)json_object_set_new(o, t->params[0].name, example_of(&t->params[0]));
+    }
+    char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(15));
+    er_buf_add_str(b, ",\"example\":");
+    er_buf_add_str(b, is_shell(t->name) ? "{\"argv\":[\"make\",\"-j8\"]}"
+                      : text            ? text
+                                        : "{}");
+    free(text);
+    json_decref(o);
 }
+
+static void
+add_schema(struct er_buf *b, const struct er_type *t)
+{
+    er_buf_add_str(b, ",\"schema\":");
+    if (is_shell(t->name)) {
+        er_buf_add_str(b, shell_schema);
+    } else if (t->has_params) {
+        er_params_schema_add(t->params, t->n_params, b);
+    } else {
+        er_buf_add_str(b, any_schema);
+    }
+}
+
+/* As it was defined, in its normal form and without where it comes from. */
+static void
+add_definition(struct er_buf *b, const struct er_type *t)
+{
+    struct er_type shown = *t;
+    shown.from_file = false;
+    er_type_json_add(&shown, b);
+}
+
+static bool
+is_as_built_in(const struct er_type *t)
+{
+    const char *definition = er_builtin_definition(t->name);
+    struct er_arena arena = {0};
+    struct er_type plain;
+    bool same = false;
+    if (definition && !er_type_json_parse(t->name, definition, &arena, &plain, NULL)) {
+        struct er_buf a, b;
+        er_buf_init(&a, 0);
+        er_buf_init(&b, 0);
+        er_type_json_add(&plain, &a);
+        er_type_json_add(t, &b);
+        same = !a.failed && !b.failed && strcmp(a.data, b.data) == 0;
+        er_buf_fini(&a);
+        er_buf_fini(&b);
+    }
+    er_arena_free(&arena);
+    return same;
+}
+
+static const char *
+origin_of(const struct er_type *t)
+{
+    return t->from_file ? "file" : is_as_built_in(t) ? "built-in" : "program";
+}
+
+/* Name, the members of its definition, and what is so now. */
+static void
+add_type(struct er_buf *b, struct er_engine *e, const struct er_type *t, er_usec takes)
+{
+    struct er_gate_view view = {0};
+    struct er_buf d;
+    er_buf_init(&d, 0);
+    add_definition(&d, t);
+    er_buf_add_str(b, "{\"name\":");
+    er_buf_add_json_str(b, t->name);
+    if (d.len > 2) { /* without its braces */
+        er_buf_add_char(b, ',');
+        er_buf_add(b, d.data + 1, d.len - 2);
+    }
+    er_buf_fini(&d);
+    (void)er_engine_gate(e, ER_GATE_TYPE, t->name, &view);
+    er_buf_addf(b, ",\"running\":%d,\"served\":%s,\"takes_s\":", view.running,
+                er_engine_is_served(e, t->name) ? "true" : "false");
+    if (takes > 0) {
+        er_buf_addf(b, "%.6g", (double)takes / (double)ER_USEC_PER_SEC);
+    } else {
+        er_buf_add_str(b, "null");
+    }
+    er_buf_addf(b, ",\"origin\":\"%s\"", origin_of(t));
+    add_schema(b, t);
+    add_example(b, t);
+    er_buf_add_char(b, '}');
+}
+
+static void
+etag_of(const struct er_type *t, char out[ETAG_SIZE])
+{
+    struct er_buf d;
+    er_buf_init(&d, 0);
+    er_type_json_add(t, &d);
+    (void)snprintf(out, ETAG_SIZE, "\"%016llx\"",
+                   (unsigned long long)XXH3_64bits(d.data, d.len));
+    er_buf_fini(&d);
+}
+
+struct list {
+    struct er_query q;
+    struct er_call *call;
+    struct names names;
+    er_usec *takes; /* of each */
+};
 
 static void
 run_list(struct er_query *q, struct er_store_reader *r)
 {
     struct list *l = ER_CONTAINER(q, struct list, q);
-    q->rc = er_store_types(r, &q->arena, &l->rows, &l->n);
-}
-
-static const struct er_type_row *
-find(const struct list *l, const char *name)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        if (strcmp(l->rows[i].name, name) == 0) {
-            return &l->rows[i];
-        }
+    for (size_t i = 0; q->rc == 0 && i < l->names.n; i++) {
+        q->rc = er_store_type_takes(r, l->names.all[i], &l->takes[i]);
     }
-    return NULL;
 }
 
 static void
-answer_unknown(struct list *l)
-{
-    const char *names[TYPES_SHOWN + 1] = {"shell"};
-    size_t n = 1;
-    struct er_err err;
-    for (size_t i = 0; i < l->n && n < TYPES_SHOWN; i++) {
-        names[n++] = l->rows[i].name;
-    }
-    int rc = er_suggest_fail(&err, ER_ENOTFOUND, "type", l->call->name, names, n);
-    er_call_problem(l->call, rc, NULL, "%s", err.text);
-}
-
-static void
-add_all(const struct list *l, struct er_buf *b)
+answer_all(const struct list *l)
 {
     struct er_engine *e = l->call->api->engine;
-    const struct er_type_row *shell = find(l, "shell");
-    er_buf_add_str(b, "{\"types\":[");
-    add_type(b, e, "shell", shell ? shell->definition_json : NULL);
-    for (size_t i = 0; i < l->n; i++) {
-        if (!is_shell(l->rows[i].name)) {
-            er_buf_add_char(b, ',');
-            add_type(b, e, l->rows[i].name, l->rows[i].definition_json);
+    const char *sep = "";
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_buf_add_str(&b, "{\"types\":[");
+    for (size_t i = 0; i < l->names.n; i++) {
+        if (er_engine_has_type(e, l->names.all[i])) { /* not removed meanwhile */
+            er_buf_add_str(&b, sep);
+            add_type(&b, e, er_engine_type(e, l->names.all[i]), l->takes[i]);
+            sep = ",";
         }
     }
-    er_buf_add_str(b, "]}");
+    er_buf_add_str(&b, "]}");
+    er_call_json(l->call, 200, &b);
+}
+
+static void
+answer_unknown(struct er_call *call)
+{
+    struct er_err err;
+    int rc = er_registry_fail_unknown(call->api, call->name, &err);
+    er_call_problem(call, rc, NULL, "%s", err.text);
+}
+
+static void
+answer_one(const struct list *l)
+{
+    struct er_call *call = l->call;
+    const struct er_type *t = er_engine_type(call->api->engine, call->name);
+    char etag[ETAG_SIZE];
+    struct er_buf b;
+    if (!er_engine_has_type(call->api->engine, call->name)) {
+        answer_unknown(call);
+        return;
+    }
+    if (call->req && !call->answered) {
+        etag_of(t, etag);
+        er_request_add_header(call->req, "ETag", etag);
+    }
+    er_buf_init(&b, 0);
+    add_type(&b, call->api->engine, t, l->takes[0]);
+    er_call_json(call, 200, &b);
 }
 
 static void
@@ -122,24 +330,14 @@ done_list(struct er_query *q)
 {
     struct list *l = ER_CONTAINER(q, struct list, q);
     struct er_call *call = l->call;
-    struct er_buf b;
-    er_buf_init(&b, 0);
-    const struct er_type_row *row = call->name && !q->rc ? find(l, call->name) : NULL;
     if (q->rc) {
         er_call_problem(call, q->rc, NULL, "cannot read the types: %s",
                         er_error_meaning(q->rc));
-    } else if (call->name && !row && !is_shell(call->name)) {
-        answer_unknown(l);
+    } else if (call->name) {
+        answer_one(l);
     } else {
-        if (call->name) {
-            add_type(&b, call->api->engine, call->name,
-                     row ? row->definition_json : NULL);
-        } else {
-            add_all(l, &b);
-        }
-        er_call_json(call, 200, &b);
+        answer_all(l);
     }
-    er_buf_fini(&b);
     er_call_release(call);
     er_arena_free(&q->arena);
     er_free(l);
@@ -152,51 +350,121 @@ er_api_types(struct er_call *call)
     l->q.run = run_list;
     l->q.done = done_list;
     l->call = call;
+    l->names.arena = &l->q.arena;
+    if (call->name) {
+        add_name(&l->names, call->name);
+    } else {
+        list_names(call->api->engine, &l->names);
+    }
+    l->takes = er_arena_alloc(&l->q.arena, (l->names.n + 1) * sizeof *l->takes);
+    ER_ASSERT(l->takes != NULL);
     er_call_hold(call);
     er_engine_query(call->api->engine, &l->q);
 }
 
 /* ---- changing ---- */
 
+/* The normal form of a definition, in the arena; NULL = no memory. */
+static const char *
+text_of(const struct er_type *t, struct er_arena *arena)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_type_json_add(t, &b);
+    const char *text = b.failed ? NULL : er_arena_memdup(arena, b.data, b.len);
+    er_buf_fini(&b);
+    return text;
+}
+
 static int
 read_type(struct er_setting *s, struct er_store_reader *r)
 {
-    struct er_type_row *all;
-    size_t n;
-    int rc = er_store_types(r, &s->q.arena, &all, &n);
+    (void)r; /* the engine knows */
     s->row = (struct er_type_row){s->call->name, "{}"};
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (strcmp(all[i].name, s->call->name) == 0) {
-            s->row.definition_json = all[i].definition_json;
+    return 0;
+}
+
+/* The member with which the words of a refusal begin ("retries is -1", "params.a.min: ..."),
+ * or false. */
+static bool
+member_of(const char *words, char *out, size_t size)
+{
+    enum er_json_kind kind;
+    const char *member;
+    size_t n = strcspn(words, " :");
+    (void)snprintf(out, size, "%.*s", (int)n, words);
+    if (strncmp(out, "params", 6) == 0 && (out[6] == '.' || out[6] == '[')) {
+        return true;
+    }
+    for (size_t i = 0; (member = er_type_json_member(i, &kind)) != NULL; i++) {
+        if (strcmp(member, out) == 0) {
+            return true;
         }
     }
-    return rc;
+    return false;
+}
+
+/* Whether the body stands alone, by the query. */
+static bool
+is_whole(const struct er_call *call)
+{
+    const char *merge = call->req ? er_request_query(call->req, "merge") : NULL;
+    return merge && strcmp(merge, "0") == 0;
+}
+
+static bool
+if_match(struct er_setting *s)
+{
+    struct er_call *call = s->call;
+    char etag[ETAG_SIZE] = "";
+    if (!call->req) {
+        return true;
+    }
+    if (er_engine_has_type(call->api->engine, call->name)) {
+        etag_of(er_engine_type(call->api->engine, call->name), etag);
+    }
+    if (er_call_matches(call, etag)) {
+        return true;
+    }
+    er_call_problem_status(call, 412, ER_ESTATE, "If-Match",
+                           "type '%.100s' has changed since: read it again", call->name);
+    return false;
 }
 
 /* What the body leaves out stays, null takes it away. */
 static bool
 merge_type(struct er_setting *s, const json_t *body)
 {
+    struct er_engine *e = s->call->api->engine;
     json_error_t why;
     struct er_err err;
-    struct er_buf b;
-    json_t *o = json_loads(s->row.definition_json, 0, &why);
+    char member[128];
+    json_t *o = NULL;
+    if (!if_match(s)) {
+        return false;
+    }
+    if (!is_whole(s->call) && er_engine_has_type(e, s->row.name)) {
+        const char *text = text_of(er_engine_type(e, s->row.name), &s->q.arena);
+        o = text ? json_loads(text, 0, &why) : NULL;
+        (void)json_object_del(o, "origin");
+    }
     o = o ? o : json_object();
     int rc = json_object_update(o, (json_t *)(uintptr_t)body) ? ER_ENOMEM : 0;
     if (rc == 0) {
         rc = er_type_json_read(s->row.name, o, &s->q.arena, &s->type, &err);
     }
     json_decref(o);
-    if (rc) {
-        er_call_problem(s->call, rc, rc == ER_ENOMEM ? NULL : member_of(err.text), "%s",
-                        rc == ER_ENOMEM ? er_error_meaning(rc) : err.text);
-        return false;
+    if (rc == 0) {
+        s->row.definition_json = text_of(&s->type, &s->q.arena);
+        rc = s->row.definition_json ? 0 : ER_ENOMEM;
     }
-    er_buf_init(&b, 0);
-    er_type_json_add(&s->type, &b);
-    s->row.definition_json = er_arena_memdup(&s->q.arena, b.data, b.len);
-    er_buf_fini(&b);
-    return s->row.definition_json != NULL;
+    if (rc == ER_ENOMEM) {
+        er_call_problem(s->call, rc, NULL, "%s", er_error_meaning(rc));
+    } else if (rc) {
+        bool named = member_of(err.text, member, sizeof member);
+        er_call_problem(s->call, rc, named ? member : NULL, "%s", err.text);
+    }
+    return rc == 0;
 }
 
 static int
@@ -216,7 +484,7 @@ type_changed(struct er_setting *s, bool removed)
 {
     struct er_engine *e = s->call->api->engine;
     if (removed) {
-        er_engine_type_removed(e, s->row.name);
+        er_builtin_restore(e, s->row.name);
     } else {
         er_engine_type_changed(e, &s->type);
     }
@@ -229,11 +497,119 @@ static const struct er_setting_ops type_ops = {
 void
 er_api_type_put(struct er_call *call)
 {
-    er_setting_put(call, &type_ops, members, N_MEMBERS);
+    const char *members[64];
+    enum er_json_kind kind;
+    size_t n = 0;
+    while (n < 64 && (members[n] = er_type_json_member(n, &kind)) != NULL) {
+        n++;
+    }
+    if (!er_type_is_name(call->name)) {
+        er_call_problem(call, ER_EINVALID, "name",
+                        "'%.60s' cannot be the name of a type: at most %d letters, "
+                        "digits, '.', '_' and '-'",
+                        call->name, ER_PARAM_NAME_MAX);
+        return;
+    }
+    er_setting_put(call, &type_ops, members, n);
 }
 
 void
 er_api_type_delete(struct er_call *call)
 {
     er_setting_remove(call, &type_ops);
+}
+
+/* ---- from files ---- */
+
+struct filed {
+    struct er_serial_job job;
+    struct er_op op;
+    struct er_api *api;
+    struct er_arena arena;
+    struct er_type type;
+    struct er_type_row row;
+    bool removed;
+};
+
+static int
+run_filed(struct er_op *op, struct er_store *store, er_usec now)
+{
+    struct filed *f = ER_CONTAINER(op, struct filed, op);
+    return f->removed ? er_store_type_remove(store, now, f->row.name)
+                      : er_store_type_put(store, now, &f->row);
+}
+
+/* The engine's copy follows the store's, whatever else was written meanwhile. */
+static void
+apply_filed(struct filed *f)
+{
+    if (f->removed) {
+        er_builtin_restore(f->api->engine, f->row.name);
+    } else {
+        er_engine_type_changed(f->api->engine, &f->type);
+    }
+}
+
+static void
+done_filed(struct er_op *op, int rc)
+{
+    struct filed *f = ER_CONTAINER(op, struct filed, op);
+    if (rc && !(f->removed && rc == ER_ENOTFOUND)) {
+        er_log(ER_LOG_ERROR, "errandd", "cannot keep the definition of type '%s': %s",
+               f->row.name, er_error_meaning(rc));
+    } else {
+        apply_filed(f);
+    }
+    er_serial_next(&f->api->settings);
+    er_arena_free(&f->arena);
+    er_free(f);
+}
+
+static void
+start_filed(struct er_serial_job *job)
+{
+    struct filed *f = ER_CONTAINER(job, struct filed, job);
+    er_engine_post(f->api->engine, &f->op);
+}
+
+static struct filed *
+filed_new(struct er_api *api, const char *name)
+{
+    struct filed *f = er_xzalloc(sizeof *f);
+    f->job.start = start_filed;
+    f->op.run = run_filed;
+    f->op.done = done_filed;
+    f->api = api;
+    f->row.name = er_arena_strdup(&f->arena, name);
+    ER_ASSERT(f->row.name != NULL);
+    return f;
+}
+
+void
+er_registry_define(struct er_api *api, const struct er_type *type)
+{
+    struct filed *f = filed_new(api, type->name);
+    int rc = er_type_copy(type, &f->arena, &f->type);
+    f->type.from_file = true;
+    f->row.definition_json = rc ? NULL : text_of(&f->type, &f->arena);
+    ER_ASSERT(f->row.definition_json != NULL);
+    if (er_engine_has_type(api->engine, type->name)) {
+        const char *now = text_of(er_engine_type(api->engine, type->name), &f->arena);
+        if (now && strcmp(now, f->row.definition_json) == 0) {
+            er_arena_free(&f->arena);
+            er_free(f);
+            return;
+        }
+    }
+    apply_filed(f);
+    er_serial_post(&api->settings, &f->job);
+}
+
+void
+er_registry_forget(struct er_api *api, const char *name)
+{
+    struct filed *f = filed_new(api, name);
+    f->removed = true;
+    apply_filed(f);
+    er_serial_post(&api->settings, &f->job);
 }

@@ -126,6 +126,10 @@ void er_engine_type_removed(struct er_engine *e, const char *name);
 /* The definition of a type; the built-in defaults for one that has none (`shell`, too, until
  * it is given one). Borrowed until the next change. */
 const struct er_type *er_engine_type(const struct er_engine *e, const char *name);
+/* Whether it has a definition; fn gets each that there is, in no order. */
+bool er_engine_has_type(const struct er_engine *e, const char *name);
+void er_engine_each_type(const struct er_engine *e,
+                         void (*fn)(void *ctx, const struct er_type *type), void *ctx);
 
 /* What holds a queue, type or limit key back, as it is now. */
 enum er_gate_kind { ER_GATE_QUEUE, ER_GATE_TYPE, ER_GATE_KEY };

@@ -91,6 +91,24 @@ er_engine_type(const struct er_engine *e, const char *name)
     return e->type_asked;
 }
 
+bool
+er_engine_has_type(const struct er_engine *e, const char *name)
+{
+    struct er_type_def *def;
+    HASH_FIND_STR(e->type_defs, name, def);
+    return def != NULL;
+}
+
+void
+er_engine_each_type(const struct er_engine *e,
+                    void (*fn)(void *ctx, const struct er_type *type), void *ctx)
+{
+    struct er_type_def *def, *next;
+    HASH_ITER (hh, e->type_defs, def, next) {
+        fn(ctx, &def->type);
+    }
+}
+
 void
 er_limits_pause_all(struct er_engine *e, bool paused)
 {

@@ -55,7 +55,8 @@ struct er_type {
         *command_stdin;   /* with command: its standard input, likewise; NULL = none */
     const char **program; /* speaks the handlers' protocol; `run TYPE` is added */
     size_t n_program;
-    bool handler; /* by sessions that say that they serve it */
+    bool handler;   /* by sessions that say that they serve it */
+    bool from_file; /* it stands in types.d: goes when the file goes */
 };
 
 /* What holds for a type that says how it is executed and nothing else about these. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "serve/types_d.h"
 #include "wire/config.h"
 
 static int
@@ -93,6 +94,9 @@ er_server_config_print(bool system, const char *check, bool json)
     struct er_places places;
     struct er_config c;
     struct er_err err = {""};
+    if (check && er_types_d_is_file(check)) {
+        return er_types_d_check(check);
+    }
     if (check) {
         return check_file(check);
     }

@@ -21,11 +21,13 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "api/builtin.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "serve/config.h"
 #include "serve/server.h"
+#include "serve/types_d.h"
 
 #define CONNECTIONS_MAX 4000
 #define OLD_MAX         8
@@ -432,6 +434,7 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
         rc = open_engine(d, err);
     }
     if (rc == 0) {
+        er_builtin_load(api->engine);
         api->places = &d->places;
         api->default_env = default_env();
         api->started_at = er_clock_wall(er_clock_system());
@@ -439,6 +442,7 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
         er_serial_init(&api->settings);
         er_serial_init(&api->edits);
         api->on_shutdown = end;
+        er_types_d_read(api);
         rc = er_supervisor_start(api, &d->supervisor, err);
     }
     return rc ? rc : open_door(d, err);

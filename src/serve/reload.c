@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* SIGHUP: the configuration is read again. A new environment rule, a default or a bound holds
+/* SIGHUP: the configuration is read again, and the types' files. A new environment rule, a default or a bound holds
  * from the next task on; slots and retention at once. */
 #include "base/log.h"
 #include "serve/config.h"
+#include "serve/types_d.h"
 
 /* Says that a setting has changed, and what becomes of it. */
 static void
@@ -42,8 +43,8 @@ tell_all(const struct er_api_config *a, const struct er_api_config *b)
     tell_retention(&a->retention, &b->retention);
 }
 
-void
-er_server_reload(struct er_api *api, bool system)
+static void
+read_settings(struct er_api *api, bool system)
 {
     struct er_api_config fresh;
     struct er_env_rules rules;
@@ -66,4 +67,11 @@ er_server_reload(struct er_api *api, bool system)
                                                .max_losses = fresh.max_losses,
                                                .backoff_cap = fresh.backoff_cap});
     er_log(ER_LOG_INFO, "errandd", "the configuration was read again");
+}
+
+void
+er_server_reload(struct er_api *api, bool system)
+{
+    read_settings(api, system);
+    er_types_d_read(api);
 }

@@ -11,6 +11,7 @@
 #include "base/utf8.h"
 #include "model/mask.h"
 #include "wire/json_text.h"
+#include "wire/params.h"
 
 /* ---- members: all but the first of an object begin with a comma ---- */
 
@@ -165,17 +166,52 @@ masked(const json_t *v)
     return copy;
 }
 
+static bool
+has_secrets(const struct er_task_json_more *more)
+{
+    for (size_t i = 0; i < more->n_params; i++) {
+        if (more->params[i].secret) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Without what is secret: takes `args` and gives a new reference, or NULL. */
+static json_t *
+without_secrets(json_t *args, const struct er_task_json_more *more)
+{
+    const char *key;
+    json_t *value;
+    json_t *shown = more->hide_args ? json_copy(args)
+                                    : er_params_mask(more->params, more->n_params, args);
+    json_decref(args);
+    if (more->hide_args) {
+        json_object_foreach(shown, key, value)
+        {
+            (void)json_object_set_new(shown, key, json_string("***"));
+        }
+    }
+    return shown;
+}
+
 /* The arguments as others may see them. */
 static void
-add_args(struct er_buf *b, const char *args_json)
+add_args(struct er_buf *b, const char *args_json, const struct er_task_json_more *more)
 {
-    if (!args_json || !strstr(args_json, "://")) {
+    bool secret = more->hide_args || has_secrets(more);
+    bool links = args_json && strstr(args_json, "://");
+    if (!args_json || (!secret && !links)) {
         add_raw(b, "args", args_json, "{}");
         return;
     }
     json_error_t je;
-    json_t *args = json_loads(args_json, 0, &je), *shown = args ? masked(args) : NULL;
-    char *text = shown ? json_dumps(shown, JSON_COMPACT) : NULL;
+    json_t *args = json_loads(args_json, 0, &je);
+    if (args && secret) {
+        args = without_secrets(args, more);
+    }
+    json_t *shown = args && links ? masked(args) : json_incref(args);
+    char *text = shown ? json_dumps(shown, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     add_raw(b, "args", text, "{}");
     free(text);
     json_decref(shown);
@@ -199,7 +235,7 @@ add_definition(struct er_buf *b, const struct er_task *t,
     add_bool(b, "pause_requested", more->pause_requested);
     add_int(b, "priority", t->priority);
     add_int(b, "cost", t->cost);
-    add_args(b, t->args_json);
+    add_args(b, t->args_json, more);
     add_text(b, "cwd", t->cwd);
     add_int(b, "attempt", t->attempt);
     add_int(b, "attempts", t->attempt);

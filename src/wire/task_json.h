@@ -9,6 +9,7 @@
 #define ER_WIRE_TASK_JSON_H
 
 #include "base/buf.h"
+#include "model/param.h"
 #include "model/task.h"
 
 /* One dependency of a task. */
@@ -28,6 +29,11 @@ struct er_task_json_more {
     size_t n_after;
     bool after_more;      /* there are more than these */
     bool with_checkpoint; /* up to 64 KiB: for one task, not for lists */
+    /* Of its type: arguments of secret ones are shown as "***". hide_args: all of them,
+     * since nobody knows any more which are secret. */
+    const struct er_param *params;
+    size_t n_params;
+    bool hide_args;
 };
 /* Adds a task as INTERFACE describes it, and cwd, attempts, cancel_requested and
  * pause_requested, what was asked for it (cost, backoff_s, timeout_s, ...) and how many of

@@ -126,10 +126,16 @@ struct definition {
     const char *help, *stdin_text;
     int64_t concurrency, retries, success;
     er_usec backoff_for, timeout_for, heartbeat_for, rate_limit_for, expected_for;
-    int on_lost;
+    int on_lost, origin;
     bool idempotent, handler;
     const json_t *exits, *params, *command, *program;
 };
+static int
+find_origin(const char *word)
+{
+    return strcmp(word, "file") == 0 ? 1 : -1;
+}
+
 #define AT(member) offsetof(struct definition, member)
 static const struct er_json_field fields[] = {
     {"help", ER_JSON_STRING, false, 0, HELP_MAX, AT(help), NULL, NULL},
@@ -150,14 +156,20 @@ static const struct er_json_field fields[] = {
     {"stdin", ER_JSON_STRING, false, 0, 0, AT(stdin_text), NULL, NULL},
     {"program", ER_JSON_ARRAY, false, 1, WORDS_MAX, AT(program), NULL, NULL},
     {"handler", ER_JSON_BOOL, false, 0, 0, AT(handler), NULL, NULL},
+    /* the last: only we write it */
+    {"origin", ER_JSON_WORD, false, 0, 0, AT(origin), find_origin, "file"},
 };
 #define N_FIELDS (sizeof fields / sizeof *fields)
 static const struct er_json_form form = {fields, N_FIELDS, false};
 
 const char *
-er_type_json_member(size_t i)
+er_type_json_member(size_t i, enum er_json_kind *out_kind)
 {
-    return i < N_FIELDS ? fields[i].name : NULL;
+    if (i + 1 >= N_FIELDS) {
+        return NULL;
+    }
+    *out_kind = fields[i].kind;
+    return fields[i].name;
 }
 
 /* The words that begin a refusal name at most one of the ways. */
@@ -255,6 +267,7 @@ er_type_json_read(const char *name, const json_t *o, struct er_arena *arena,
     t.idempotent = d.idempotent;
     t.expected_for = d.expected_for;
     t.handler = d.handler;
+    t.from_file = d.origin == 1;
     rc = read_parts(&d, arena, &t, err);
     if (rc == 0) {
         *out = t;
@@ -340,6 +353,7 @@ add_parts(const struct er_type *t, struct er_buf *b)
     }
     add_words(b, "program", t->program, t->n_program);
     er_buf_add_str(b, t->handler ? ",\"handler\":true" : "");
+    er_buf_add_str(b, t->from_file ? ",\"origin\":\"file\"" : "");
 }
 
 void

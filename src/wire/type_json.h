@@ -22,6 +22,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "model/type.h"
+#include "wire/json.h"
 
 /* Reads a definition; texts go into the arena (the name is borrowed). What says how it is
  * executed and not how often or how long gets ER_TYPE_RETRIES and ER_TYPE_TIMEOUT_FOR.
@@ -32,8 +33,9 @@ int er_type_json_read(const char *name, const json_t *o, struct er_arena *arena,
 /* The same from text. */
 int er_type_json_parse(const char *name, const char *json, struct er_arena *arena,
                        struct er_type *out, struct er_err *err) ER_MUSTCHECK;
-/* The name of the i-th member that a definition may have, from 0; NULL behind the last. */
-const char *er_type_json_member(size_t i);
+/* The name and kind of the i-th member that a definition may have, from 0; NULL behind the
+ * last. `origin`, which is kept with definitions from files, is none of them. */
+const char *er_type_json_member(size_t i, enum er_json_kind *out_kind);
 /* Adds the definition's object: only what differs from a type without one. Equal types give
  * equal text. */
 void er_type_json_add(const struct er_type *t, struct er_buf *b);

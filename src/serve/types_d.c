@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/types_d.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/registry.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "wire/config_types.h"
+
+/* Names of files, or of types. */
+struct names {
+    struct er_arena arena;
+    const char **all;
+    size_t n;
+};
+
+static void
+add(struct names *l, const char *name)
+{
+    const char *copy = er_arena_strdup(&l->arena, name);
+    ER_ASSERT(copy != NULL);
+    l->all = er_xrealloc_array(l->all, l->n + 1, sizeof *l->all);
+    l->all[l->n++] = copy;
+}
+
+static bool
+has(const struct names *l, const char *name)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (strcmp(l->all[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+fini(struct names *l)
+{
+    er_arena_free(&l->arena);
+    er_free(l->all);
+}
+
+/* ---- the folder ---- */
+
+/* The types that have a file. False: the folder cannot be read, which is told. */
+static bool
+list_files(const char *folder, struct names *out)
+{
+    DIR *dir = opendir(folder);
+    if (!dir) {
+        if (errno != ENOENT) {
+            er_log(ER_LOG_ERROR, "errandd", "cannot read the folder '%s': %s", folder,
+                   strerror(errno));
+        }
+        return errno == ENOENT;
+    }
+    errno = 0;
+    for (struct dirent *one; (one = readdir(dir)) != NULL;) {
+        char name[ER_PARAM_NAME_MAX + 1];
+        const char *dot = strrchr(one->d_name, '.');
+        if (er_config_type_name(one->d_name, name)) {
+            add(out, name);
+        } else if (one->d_name[0] != '.' && dot &&
+                   (strcmp(dot, ".yml") == 0 || strcmp(dot, ".yaml") == 0)) {
+            er_log(ER_LOG_WARN, "errandd",
+                   "%s/%s is left out: the file of a type is called NAME.yml, with "
+                   "letters, digits, '.', '_' and '-' in the name",
+                   folder, one->d_name);
+        }
+    }
+    bool whole = errno == 0;
+    (void)closedir(dir);
+    return whole;
+}
+
+static void
+read_file(struct er_api *api, const char *name)
+{
+    struct er_arena arena = {0};
+    struct er_type type;
+    struct er_err err = {""};
+    char *path = er_xasprintf("%s/%s.yml", api->places->types, name);
+    if (er_config_type_read(path, &arena, &type, &err)) {
+        er_log(ER_LOG_ERROR, "errandd", "%s%s", err.text,
+               er_engine_has_type(api->engine, name) ? " (the type stays as it was)"
+                                                     : "");
+    } else {
+        er_registry_define(api, &type);
+    }
+    er_free(path);
+    er_arena_free(&arena);
+}
+
+static void
+add_filed(void *ctx, const struct er_type *t)
+{
+    if (t->from_file) {
+        add(ctx, t->name);
+    }
+}
+
+void
+er_types_d_read(struct er_api *api)
+{
+    struct names files = {.n = 0}, filed = {.n = 0};
+    if (list_files(api->places->types, &files)) {
+        for (size_t i = 0; i < files.n; i++) {
+            read_file(api, files.all[i]);
+        }
+        er_engine_each_type(api->engine, add_filed, &filed);
+        for (size_t i = 0; i < filed.n; i++) {
+            if (!has(&files, filed.all[i])) {
+                er_log(ER_LOG_INFO, "errandd", "type '%s' is gone, as its file is",
+                       filed.all[i]);
+                er_registry_forget(api, filed.all[i]);
+            }
+        }
+    }
+    fini(&files);
+    fini(&filed);
+}
+
+/* ---- checks ---- */
+
+bool
+er_types_d_is_file(const char *path)
+{
+    static const char folder[] = "types.d/";
+    const char *slash = strrchr(path, '/');
+    size_t n = sizeof folder - 1, at = slash ? (size_t)(slash - path) + 1 : 0;
+    return at >= n && strncmp(path + at - n, folder, n) == 0 &&
+           (at == n || path[at - n - 1] == '/');
+}
+
+int
+er_types_d_check(const char *path)
+{
+    struct er_arena arena = {0};
+    struct er_type type;
+    struct er_err err = {""};
+    int rc = er_config_type_read(path, &arena, &type, &err);
+    if (rc) {
+        (void)fprintf(stderr, "%s\n", err.text);
+    } else {
+        (void)printf("%s: ok\n", path);
+    }
+    er_arena_free(&arena);
+    return rc ? er_error_exit(rc) : 0;
+}
