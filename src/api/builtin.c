@@ -35,8 +35,8 @@ static const struct builtin {
              "\"max\":10000,\"help\":\"how often it tells its progress\"}],"
              "\"program\":[\"errand-types\"]}"},
     {"file.hash",
-     "{\"help\":\"SHA-256 of a file, or of each file of a folder\",\"idempotent\":true,"
-     "\"parameters\":["
+     "{\"help\":\"SHA-256 of a file, or of each file of a folder\","
+     "\"timeout_s\":0,\"idempotent\":true,\"parameters\":["
      "{\"name\":\"path\",\"kind\":\"path\",\"required\":true,"
      "\"help\":\"the file or folder\"},"
      "{\"name\":\"follow\",\"kind\":\"boolean\",\"default\":false,"

@@ -492,5 +492,6 @@ er_file_hash_type(struct errand_type *t)
     t->params = params;
     t->n_params = sizeof params / sizeof *params;
     t->handler = run;
+    t->timeout_ms = -1;
     t->idempotent = 1;
 }
