@@ -124,7 +124,7 @@ add_clean(const struct er_term *t, const struct er_buf *text, struct er_buf *b)
     (void)er_term_text(t, b, text->data ? text->data : "", text->len, 0);
 }
 
-/* Adds "Executed by: command: curl -sS '{url}' (built-in)". */
+/* Adds "Executed by: command: curl -sS '{url}'", and where the definition is from. */
 static void
 add_executed(const json_t *type, const struct er_term *t, struct er_buf *b)
 {
@@ -141,12 +141,13 @@ add_executed(const json_t *type, const struct er_term *t, struct er_buf *b)
         er_buf_add_str(&text, i == 0 ? ": " : " ");
         er_shell_words_add(&text, json_is_string(word) ? json_string_value(word) : "?");
     }
-    er_buf_addf(&text, "%s%s%s", origin ? " (" : "", origin ? origin : "",
-                origin ? ")" : "");
     er_buf_addf(b, "%-13s", "Executed by:");
     add_clean(t, &text, b);
     er_buf_add_char(b, '\n');
     er_buf_fini(&text);
+    if (origin) {
+        er_buf_addf(b, "%-13s%s\n", "Origin:", origin);
+    }
 }
 
 static void
@@ -202,6 +203,10 @@ add_range(const json_t *p, struct er_buf *b)
     bool number =
         kind == ER_PARAM_INTEGER || kind == ER_PARAM_NUMBER || kind == ER_PARAM_DURATION;
     if (!json_is_number(min) && !json_is_number(max)) {
+        return;
+    }
+    if (!number && !json_is_number(max) && json_number_value(min) == 1.0) {
+        er_buf_add_str(b, "not empty");
         return;
     }
     if (json_is_number(min)) {

@@ -406,7 +406,8 @@ def types__one_in_full(c):
     c.daemon(lambda request: (200, FETCH))
     same(expect(c.run("types", "fetch"), 0).stdout.decode().splitlines(), [
         "fetch: fetches a page",
-        "Executed by: command: curl -sS '{url}' (file)",
+        "Executed by: command: curl -sS '{url}'",
+        "Origin:      file",
         "At once:     4",
         "Running:     1",
         "Takes:       3.2s",
@@ -433,7 +434,7 @@ def types__of_every_kind(c):
              FETCH,
              {"name": "h", "handler": True, "served": False, "parameters": [], "example": {}},
              {"name": "p", "program": ["x", "y"], "parameters": [
-                 {"name": "a", "kind": "path", "required": True}, {"name": "b", "kind": "string"}]},
+                 {"name": "a", "kind": "path", "required": True, "min": 1}, {"name": "b", "kind": "string"}]},
              {"name": "later", "example": {"n": 5}}]
 
     def handle(request):
@@ -445,7 +446,7 @@ def types__of_every_kind(c):
         "fetch fetches a page command 1 running takes 3.2s".split(),
         "h handler, not connected".split(), "p program".split(), "later nothing yet".split()])
     same([json.loads(line) for line in expect(c.run("types", "--json"), 0).stdout.splitlines()], types)
-    for name, parameters, example in [("h", "Parameters:  none\n", "h"), ("p", "  a  path    required\n", "p a=PATH"),
+    for name, parameters, example in [("h", "Parameters:  none\n", "h"), ("p", "  a  path    required  not empty\n", "p a=PATH"),
                                       ("later", "Parameters:  any\n", "later n:=5")]:
         out = expect(c.run("types", name), 0).stdout
         has(out, parameters)
