@@ -68,6 +68,11 @@ static int
 start_threads(struct er_engine *e, struct er_err *err)
 {
     struct er_loop *loop = e->options.loop;
+    if (e->options.inline_store) {
+        int code =
+            er_ferry_start_inline(e->store, e->options.clock, on_effects, e, &e->ferry);
+        return code ? er_fail(err, code, "out of memory") : 0;
+    }
     int rc = er_ferry_start(loop, e->store, e->options.clock, on_effects, e, &e->ferry);
     if (rc == 0) {
         rc = er_crew_start(loop, e->reader, &e->read_crew);
@@ -131,6 +136,56 @@ er_engine_open(const struct er_engine_options *options, struct er_engine **out,
     return 0;
 }
 
+static void
+run_query(struct er_job *job, void *thread_ctx)
+{
+    struct er_query *q = (struct er_query *)(void *)job;
+    q->run(q, thread_ctx);
+}
+
+static void
+done_query(struct er_job *job)
+{
+    struct er_query *q = (struct er_query *)(void *)job;
+    q->done(q);
+}
+
+/* A job waits for the end of the turn. */
+static void
+post_inline(struct er_engine *e, struct er_job *job)
+{
+    job->letter.mail.next = NULL;
+    if (!e->jobs) {
+        e->jobs_end = &e->jobs;
+    }
+    *e->jobs_end = &job->letter.mail;
+    e->jobs_end = &job->letter.mail.next;
+}
+
+/* Runs what waits by now; false when nothing did. */
+static bool
+run_jobs(struct er_engine *e)
+{
+    struct er_mail *mail = e->jobs;
+    bool any = mail != NULL;
+    e->jobs = NULL;
+    while (mail) {
+        struct er_mail *next = mail->next;
+        struct er_job *job = (struct er_job *)(void *)mail;
+        job->run(job, job->run == run_query ? e->reader : NULL);
+        job->done(job);
+        mail = next;
+    }
+    return any;
+}
+
+bool
+er_engine_turn_inline(struct er_engine *e)
+{
+    bool crossed = er_ferry_cross(e->ferry);
+    return run_jobs(e) || crossed;
+}
+
 void
 er_engine_stop(struct er_engine *e)
 {
@@ -138,6 +193,9 @@ er_engine_stop(struct er_engine *e)
     e->stopping = true;
     er_loop_set_alarm(e->options.loop, ER_NEVER);
     er_ferry_stop(e->ferry);
+    while (run_jobs(e)) {
+        /* and what they have caused */
+    }
     er_crew_stop(e->read_crew);
     er_crew_stop(e->file_crew);
     e->read_crew = e->file_crew = NULL;
@@ -181,20 +239,6 @@ er_engine_post(struct er_engine *e, struct er_op *op)
     er_ferry_post(e->ferry, op);
 }
 
-static void
-run_query(struct er_job *job, void *thread_ctx)
-{
-    struct er_query *q = (struct er_query *)(void *)job;
-    q->run(q, thread_ctx);
-}
-
-static void
-done_query(struct er_job *job)
-{
-    struct er_query *q = (struct er_query *)(void *)job;
-    q->done(q);
-}
-
 void
 er_engine_query(struct er_engine *e, struct er_query *q)
 {
@@ -205,13 +249,19 @@ er_engine_query(struct er_engine *e, struct er_query *q)
         q->done(q);
         return;
     }
-    er_crew_post(e->read_crew, &q->job);
+    if (e->options.inline_store) {
+        post_inline(e, &q->job);
+    } else {
+        er_crew_post(e->read_crew, &q->job);
+    }
 }
 
 void
 er_engine_files(struct er_engine *e, struct er_job *job)
 {
-    if (!e->stopping) {
+    if (!e->stopping && e->options.inline_store) {
+        post_inline(e, job);
+    } else if (!e->stopping) {
         er_crew_post(e->file_crew, job);
     }
 }

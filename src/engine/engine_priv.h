@@ -172,7 +172,10 @@ struct er_engine {
     struct er_store *store;
     struct er_store_reader *reader;
     struct er_ferry *ferry;
-    struct er_crew *read_crew, *file_crew;
+    struct er_crew *read_crew, *file_crew; /* NULL without threads: */
+    struct er_mail *jobs, **jobs_end;      /* ... theirs, until the end of the turn */
+    struct er_letter again;                /* so that there is another turn at once */
+    bool again_posted;
     bool stopping;
 
     struct er_queue_live *queues;       /* by name */
@@ -394,6 +397,9 @@ void er_ballast_start(struct er_engine *e);
 void er_ballast_give_up(struct er_engine *e); /* a write found the disk full */
 void er_ballast_look(struct er_engine *e);    /* is there room again? */
 
+/* engine.c: without threads: what was posted by now crosses, and the jobs are run; false
+ * when there was nothing. */
+bool er_engine_turn_inline(struct er_engine *e);
 /* engine.c: deletes the logs of removed tasks on the file thread; takes the arena over. */
 void er_engine_delete_logs(struct er_engine *e, struct er_arena *arena,
                            const struct er_removed *removed, size_t n);

@@ -24,14 +24,15 @@ struct er_ferry {
     const struct er_clock *clock;
     er_ferry_effects_fn *on_effects;
     void *ctx;
+    bool is_inline;       /* no thread */
+    bool stopped;         /* er_ferry_stop */
     struct er_crew *crew; /* NULL after er_ferry_stop */
     struct cargo *pier;   /* what the next flush takes; NULL = empty */
 };
 
 static void
-deliver(struct er_letter *letter)
+deliver_cargo(struct cargo *c)
 {
-    struct cargo *c = (struct cargo *)(void *)letter;
     struct er_ferry *f = c->ferry;
     int rc = c->rc; /* c is the first of the parts that are freed below */
     if (rc == 0) {
@@ -48,6 +49,12 @@ deliver(struct er_letter *letter)
         er_free(part);
         part = more;
     }
+}
+
+static void
+deliver(struct er_letter *letter)
+{
+    deliver_cargo((struct cargo *)(void *)letter);
 }
 
 /* Whether a verb's failure spoils the transaction it stands in. */
@@ -73,7 +80,7 @@ run_all(struct er_ferry *f, struct cargo *first, er_usec now)
 }
 
 static void
-cross(struct er_ferry *f, struct cargo *first)
+transact(struct er_ferry *f, struct cargo *first)
 {
     er_usec now = er_clock_wall(f->clock);
     int rc = er_store_begin(f->store);
@@ -86,8 +93,6 @@ cross(struct er_ferry *f, struct cargo *first)
         }
     }
     first->rc = rc;
-    first->letter.deliver = deliver;
-    er_loop_post(f->loop, &first->letter);
 }
 
 static void
@@ -97,7 +102,10 @@ take(void *ctx, struct er_mail *mail)
     for (struct cargo *c = first; c; c = c->more) {
         c->more = (struct cargo *)(void *)c->letter.mail.next;
     }
-    cross(ctx, first);
+    struct er_ferry *f = ctx;
+    transact(f, first);
+    first->letter.deliver = deliver;
+    er_loop_post(f->loop, &first->letter);
 }
 
 int
@@ -122,10 +130,49 @@ er_ferry_start(struct er_loop *loop, struct er_store *store, const struct er_clo
     return 0;
 }
 
+int
+er_ferry_start_inline(struct er_store *store, const struct er_clock *clock,
+                      er_ferry_effects_fn *on_effects, void *ctx, struct er_ferry **out)
+{
+    struct er_ferry *f = er_zalloc(sizeof *f);
+    if (!f) {
+        return ER_ENOMEM;
+    }
+    f->is_inline = true;
+    f->store = store;
+    f->clock = clock;
+    f->on_effects = on_effects;
+    f->ctx = ctx;
+    *out = f;
+    return 0;
+}
+
+bool
+er_ferry_cross(struct er_ferry *f)
+{
+    struct cargo *c = f->pier;
+    f->pier = NULL;
+    if (c && f->stopped) {
+        c->rc = ER_ECLOSED;
+    } else if (c) {
+        transact(f, c);
+    }
+    if (c) {
+        deliver_cargo(c);
+    }
+    return c != NULL;
+}
+
 void
 er_ferry_stop(struct er_ferry *f)
 {
-    if (f) {
+    if (f && f->is_inline) {
+        (void)er_ferry_cross(f);
+        f->stopped = true;
+        while (er_ferry_cross(f)) {
+            /* what that caused is told that it is too late */
+        }
+    } else if (f) {
         er_ferry_flush(f);
         er_crew_stop(f->crew);
         f->crew = NULL;
@@ -155,7 +202,7 @@ er_ferry_post(struct er_ferry *f, struct er_op *op)
 void
 er_ferry_flush(struct er_ferry *f)
 {
-    if (f->pier) {
+    if (f->pier && !f->is_inline) {
         struct cargo *c = f->pier;
         f->pier = NULL;
         if (f->crew) {

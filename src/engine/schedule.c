@@ -12,6 +12,7 @@
 #define DUE_MAX     500             /* tasks moved by one look at what is due */
 #define SICK_RETRY  ER_USEC_PER_SEC /* pause between tries on a store that refuses */
 #define CLOCK_STEP  (500 * ER_USEC_PER_MS) /* from which on a clock was set, not trimmed */
+#define ROUNDS_MAX  32                     /* crossings in one turn, without threads */
 #define PRUNE_EVERY 200 /* finished tasks between two looks at retention */
 #define PRUNE_MAX   500 /* tasks removed in one transaction */
 
@@ -121,13 +122,47 @@ claim_some(struct er_engine *e)
     }
 }
 
+static void
+claim(struct er_engine *e)
+{
+    if (!e->sick && !e->tight && !e->stopping && !e->draining) {
+        claim_some(e);
+    }
+}
+
+static void
+on_again(struct er_letter *letter)
+{
+    ER_CONTAINER(letter, struct er_engine, again)->again_posted = false;
+}
+
+/* Without threads: one thing leads to another, a submit to its claim, that to its line; all
+ * of it in one turn, but a turn has an end. */
+static void
+turn_inline(struct er_engine *e)
+{
+    for (int i = 0; i < ROUNDS_MAX; i++) {
+        claim(e);
+        if (!er_engine_turn_inline(e)) {
+            return;
+        }
+    }
+    if (!e->again_posted) {
+        e->again_posted = true;
+        e->again.deliver = on_again;
+        er_loop_post(e->options.loop, &e->again);
+    }
+}
+
 void
 er_schedule_turn(void *engine)
 {
     struct er_engine *e = engine;
-    if (!e->sick && !e->tight && !e->stopping && !e->draining) {
-        claim_some(e);
+    if (e->options.inline_store) {
+        turn_inline(e);
+        return;
     }
+    claim(e);
     er_ferry_flush(e->ferry);
 }
 

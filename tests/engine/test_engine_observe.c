@@ -319,12 +319,12 @@ static void
 watch__is_called_at_facts_and_output_until_removed(void **state)
 {
     struct fixture *f = *state;
-    struct worker *w = w_new(f, 1);
     er_task_id id = f_add(f, f_new());
     struct seen_events a = {.n = 0}, b = {.leaves = true}, c = {.n = 0};
     struct er_watch *watch = er_engine_watch(f->e, id, on_event, &a);
     b.self = er_engine_watch(f->e, id, on_event, &b);
     b.other = er_engine_watch(f->e, id, on_event, &c);
+    struct worker *w = w_new(f, 1);
     struct er_held h = w_run(w);
     assert_int_equal(w_report(w, "{\"output\":{\"task\":%lld,\"attempt\":1,\"bytes\":1}}",
                               (long long)id),
