@@ -4,8 +4,10 @@
  * __WCLONE) can wait for it; the program, which exec gives SIGCHLD back, is by then an orphan.
  * A single process without an exit signal would not do: exec sets it to SIGCHLD.
  *
- * Between clone and exec only system calls are made. All signals are blocked in the caller
- * meanwhile, so that no handler of the host runs in a process that shares its memory. */
+ * Between clone and exec only system calls are made, and both end by returning (clone then
+ * exits): at an _exit a sanitizer would look at the stack, which is not the one it knows. All
+ * signals are blocked in the caller meanwhile, so that no handler of the host runs in a process
+ * that shares its memory. */
 #include "base/orphan.h"
 
 #include <errno.h>
@@ -74,11 +76,11 @@ child_main(void *arg)
     reset_signals();
     if (setsid() < 0 || place_fds(b)) {
         b->failed = errno;
-        _exit(127);
+        return 127;
     }
     (void)execve(b->o->path, b->o->argv, b->envp);
     b->failed = errno;
-    _exit(127);
+    return 127;
 }
 
 static int
@@ -92,7 +94,7 @@ middle_main(void *arg)
     } else {
         b->pid = pid;
     }
-    _exit(0);
+    return 0;
 }
 
 static int
