@@ -318,8 +318,7 @@ void er_run_free(struct er_engine *e, struct er_run *run);
 /* orders.c */
 /* The run line, with what has to go before it, to the run's session: at once, or when it
  * has been read. */
-void er_orders_send(struct er_engine *e, struct er_run *run, const struct er_task *task,
-                    er_usec expected_for);
+void er_orders_send(struct er_engine *e, struct er_run *run, const struct er_claim *row);
 /* Environments are known to a worker for as long as its link. */
 void er_orders_forget_envs(struct er_session_live *s);
 

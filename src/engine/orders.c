@@ -3,8 +3,9 @@
  * texts that the attempt finds in files (what it has done already, what its dependencies
  * came to), then the run line, which says how the task's type is executed.
  *
- * Happy path: all is known -> the line goes out at once. Else a query reads it (on the
- * reader's thread) and all goes out together, in order, when it is back.
+ * Happy path: all is known, or came with the claim -> the line goes out at once. Else a
+ * query reads it (on the reader's thread) and all goes out together, in order, when it is
+ * back.
  * Failure modes: the run has ended or its session lost its link meanwhile: nothing is sent,
  * the next hello sorts it out. It cannot be read: the attempt fails, since without it it
  * would do something else. */
@@ -163,15 +164,16 @@ part_of(const char *text, size_t n)
 }
 
 static void
-add_given(struct order *o, const char *env, const struct er_buf *text)
+add_given(struct er_buf *out, er_task_id task, int attempt, const char *env,
+          const struct er_buf *text)
 {
     for (size_t at = 0; at < text->len;) {
         size_t n = part_of(text->data + at, text->len - at);
-        er_buf_addf(&o->given,
+        er_buf_addf(out,
                     "{\"given\":{\"task\":%lld,\"attempt\":%d,\"env\":\"%s\",\"text\":",
-                    (long long)o->task, o->attempt, env);
-        er_buf_add_json(&o->given, text->data + at, n);
-        er_buf_add_str(&o->given, "}}\n");
+                    (long long)task, attempt, env);
+        er_buf_add_json(out, text->data + at, n);
+        er_buf_add_str(out, "}}\n");
         at += n;
     }
 }
@@ -215,7 +217,7 @@ read_items(struct order *o, struct er_store_reader *r)
     er_arena_free(&page);
     rc = rc ? rc : names.failed;
     if (rc == 0) {
-        add_given(o, "ERRAND_ITEMS_DONE", &names);
+        add_given(&o->given, o->task, o->attempt, "ERRAND_ITEMS_DONE", &names);
     }
     er_buf_fini(&names);
     return rc;
@@ -249,16 +251,12 @@ add_after_result(struct er_buf *b, const struct er_after_result *a)
     }
 }
 
+/* Adds what the dependencies came to, for the attempt: 0 or ER_ENOMEM. */
 static int
-read_results(struct order *o, struct er_store_reader *r)
+add_results(struct er_buf *out, er_task_id task, int attempt,
+            struct er_after_result *list, size_t n)
 {
-    struct er_after_result *list;
-    size_t n;
     struct er_buf b;
-    int rc = er_store_after_results(r, o->task, RESULTS_MAX, &o->q.arena, &list, &n);
-    if (rc || n == 0) {
-        return rc;
-    }
     er_buf_init(&b, RESULTS_MAX * 8);
     qsort(list, n, sizeof *list, by_id);
     for (size_t i = 0; i < n; i++) {
@@ -268,12 +266,21 @@ read_results(struct order *o, struct er_store_reader *r)
         }
     }
     er_buf_add_str(&b, "}\n");
-    rc = b.failed;
+    int rc = b.failed;
     if (rc == 0) {
-        add_given(o, "ERRAND_AFTER_RESULTS", &b);
+        add_given(out, task, attempt, "ERRAND_AFTER_RESULTS", &b);
     }
     er_buf_fini(&b);
     return rc;
+}
+
+static int
+read_results(struct order *o, struct er_store_reader *r)
+{
+    struct er_after_result *list;
+    size_t n;
+    int rc = er_store_after_results(r, o->task, RESULTS_MAX, &o->q.arena, &list, &n);
+    return rc || n == 0 ? rc : add_results(&o->given, o->task, o->attempt, list, n);
 }
 
 static void
@@ -386,17 +393,27 @@ done_order(struct er_query *q)
     er_free(o);
 }
 
+/* Whether the claim has brought what the dependencies came to, which is then said. */
+static bool
+give_results(struct er_session_live *s, const struct er_run *run,
+             const struct er_claim *row)
+{
+    return row->after && add_results(&s->link->out, run->id, run->attempt, row->after,
+                                     row->n_after) == 0;
+}
+
 void
-er_orders_send(struct er_engine *e, struct er_run *run, const struct er_task *task,
-               er_usec expected_for)
+er_orders_send(struct er_engine *e, struct er_run *run, const struct er_claim *row)
 {
     struct er_session_live *s = run->session;
+    const struct er_task *task = row->task;
     if (!s->link) {
         return; /* the worker will not have it at its next hello: refunded then */
     }
     bool needs_env = !env_is_sent(s, task->env);
-    if (!needs_env && task->items_completed == 0 && !task->has_after) {
-        add_run_line(&s->link->out, e, task, expected_for);
+    if (!needs_env && task->items_completed == 0 &&
+        (!task->has_after || give_results(s, run, row))) {
+        add_run_line(&s->link->out, e, task, row->expected_for);
         told(run);
         return;
     }
@@ -411,7 +428,7 @@ er_orders_send(struct er_engine *e, struct er_run *run, const struct er_task *ta
     o->needs_results = task->has_after;
     er_buf_init(&o->given, (size_t)1 << 30);
     er_buf_init(&o->line, 0);
-    add_run_line(&o->line, e, task, expected_for);
+    add_run_line(&o->line, e, task, row->expected_for);
     o->q.run = run_order;
     o->q.done = done_order;
     er_engine_query(e, &o->q);

@@ -43,7 +43,7 @@ claimed(struct er_engine *e, struct er_claim *row, int rc)
         run->phase = ER_RUN_HELD;
         er_run_fill(run, row->task);
         e->stats.claims++;
-        er_orders_send(e, run, row->task, row->expected_for);
+        er_orders_send(e, run, row);
         return;
     }
     er_lanes_release(e, run->lane);

@@ -107,6 +107,8 @@ claim_row(struct er_store *s, er_usec now, struct er_claim *row, struct er_arena
     int64_t signature;
     row->task = NULL;
     row->expected_for = 0;
+    row->after = NULL;
+    row->n_after = 0;
     int rc = er_sqlite_session(s, row->session);
     if (rc <= 0) {
         row->status = ER_ELOST;
@@ -122,6 +124,9 @@ claim_row(struct er_store *s, er_usec now, struct er_claim *row, struct er_arena
     rc = give(s, now, row, t, arena);
     if (rc == 0) {
         rc = er_sqlite_expected(s, signature, &row->expected_for);
+    }
+    if (rc == 0 && t->has_after) {
+        rc = er_sqlite_after_few(&s->c, t->id, arena, &row->after, &row->n_after);
     }
     row->task = t;
     row->status = 0;

@@ -392,6 +392,12 @@ int er_sqlite_look(struct er_store *s, struct er_change *row,
 /* No attempt of it is open, and it has not ended. */
 bool er_sqlite_waits(const struct er_brief *t);
 
+/* ---- sqlite_read.c ---- */
+
+/* What the dependencies of a task came to, when they are few and small, else *out = NULL. */
+int er_sqlite_after_few(struct er_sqlite *c, er_task_id id, struct er_arena *arena,
+                        struct er_after_result **out, size_t *out_n) ER_MUSTCHECK;
+
 /* ---- sqlite_due.c ---- */
 
 /* The earliest run_at, resumes_at or expires_at of what waits; ER_NEVER. */

@@ -7,6 +7,10 @@
 
 #include "model/topic.h"
 
+/* Results that a claim reads by the way: a look of the reader costs each a turn of threads. */
+#define AFTER_FEW   ((size_t)16)
+#define AFTER_SMALL ((size_t)16 << 10)
+
 /* Facts that one call looks at, at most: bounds its time when a filter lets few pass. */
 #define FACTS_LOOKED_AT 50000
 
@@ -194,30 +198,32 @@ read_after_result(struct er_stmt *q, struct er_arena *arena, void *out)
 
 /* A result that is there, into the arena. */
 static int
-read_one_result(struct er_store_reader *r, struct er_arena *arena,
-                struct er_after_result *out)
+read_one_result(struct er_sqlite *c, struct er_arena *arena, struct er_after_result *out)
 {
     struct er_stmt q;
-    er_stmt_begin(&q, r->c, ER_SQL_RESULT_GET);
+    er_stmt_begin(&q, c, ER_SQL_RESULT_GET);
     er_stmt_i64(&q, out->id);
     int rc = er_stmt_step(&q);
     if (rc == 1) {
         const void *bytes = sqlite3_column_blob(q.st, 0);
         size_t n = (size_t)sqlite3_column_bytes(q.st, 0);
         out->result = bytes || n == 0 ? er_arena_memdup(arena, n ? bytes : "", n) : NULL;
-        rc = out->result ? 0 : er_sqlite_no_memory(r->c);
+        rc = out->result ? 0 : er_sqlite_no_memory(c);
     }
     er_stmt_end(&q);
     return rc;
 }
 
+/* The results of the first `most` dependencies (-1 = all); *out_left tells how many were left
+ * out. */
 static int
-after_results(struct er_store_reader *r, er_task_id id, size_t max_bytes,
-              struct er_arena *arena, struct er_sqlite_rows *out)
+after_results(struct er_sqlite *c, er_task_id id, int64_t most, size_t max_bytes,
+              struct er_arena *arena, struct er_sqlite_rows *out, size_t *out_left)
 {
     struct er_stmt q;
-    er_stmt_begin(&q, r->c, ER_SQL_AFTER_RESULTS);
+    er_stmt_begin(&q, c, ER_SQL_AFTER_RESULTS);
     er_stmt_i64(&q, id);
+    er_stmt_i64(&q, most);
     int rc = er_sqlite_load_rows(&q, arena, read_after_result,
                                  sizeof(struct er_after_result), out);
     struct er_after_result *list = out->data;
@@ -226,9 +232,24 @@ after_results(struct er_store_reader *r, er_task_id id, size_t max_bytes,
             list[i].result_len = 0;
         } else if (list[i].result_len <= max_bytes) {
             max_bytes -= list[i].result_len;
-            rc = read_one_result(r, arena, &list[i]);
+            rc = read_one_result(c, arena, &list[i]);
+        } else {
+            ++*out_left;
         }
     }
+    return rc;
+}
+
+int
+er_sqlite_after_few(struct er_sqlite *c, er_task_id id, struct er_arena *arena,
+                    struct er_after_result **out, size_t *out_n)
+{
+    struct er_sqlite_rows rows = {NULL, 0};
+    size_t left = 0;
+    int rc = after_results(c, id, AFTER_FEW + 1, AFTER_SMALL, arena, &rows, &left);
+    bool all = rc == 0 && left == 0 && rows.n <= AFTER_FEW;
+    *out = all ? rows.data : NULL;
+    *out_n = all ? rows.n : 0;
     return rc;
 }
 
@@ -238,12 +259,13 @@ er_store_after_results(struct er_store_reader *r, er_task_id id, size_t max_byte
                        size_t *out_n)
 {
     struct er_sqlite_rows rows = {NULL, 0};
+    size_t left = 0;
     (void)er_sqlite_reader(r);
     int rc = er_sqlite_snapshot(r, true);
     if (rc) {
         return rc;
     }
-    rc = after_results(r, id, max_bytes, arena, &rows);
+    rc = after_results(r->c, id, -1, max_bytes, arena, &rows, &left);
     int ended = er_sqlite_snapshot(r, false);
     rc = rc ? rc : ended;
     if (rc == 0) {

@@ -153,6 +153,7 @@ int er_store_submit(struct er_store *s, er_usec now, struct er_new_task *rows, s
 
 /* ---- claim and finish -------------------------------------------------------------- */
 
+struct er_after_result;
 struct er_claim {
     er_task_id id;      /* in */
     int64_t session;    /* in */
@@ -161,6 +162,10 @@ struct er_claim {
                           ER_ELOST: the session is not open */
     struct er_task *task; /* out: as it now is (running, attempt counted), in `arena` */
     er_usec expected_for; /* out: how long the same signature took before; 0 = unknown */
+    /* out, with task->has_after: as er_store_after_results tells, when they are few and
+     * small; else NULL */
+    struct er_after_result *after;
+    size_t n_after;
 };
 /* Gives queued tasks to sessions: queued -> running, attempt + 1, fact task-started with
  * data {"worker","attempt"}. Tasks are read into `arena`. */

@@ -386,6 +386,58 @@ after__results_come_in_order_and_within_a_bound(void **state)
     assert_true(!r[0].result && r[0].result_len == 0);
 }
 
+/* n completed tasks with results of that many bytes. */
+static void
+complete_some(struct fixture *f, struct er_new_after *on, size_t n, size_t bytes)
+{
+    static char result[20000];
+    memset(result, 'r', sizeof result);
+    for (size_t i = 0; i < n; i++) {
+        er_task_id id = f_add(f, f_new());
+        (void)f_claim(f, id);
+        struct er_finish end = f_ends(f, id, ER_TASK_COMPLETED);
+        end.result = result;
+        end.result_len = bytes;
+        f_finish(f, end);
+        on[i] = (struct er_new_after){.id = id, .ref = -1, .when = ER_AFTER_OK};
+    }
+}
+
+/* How many results the claim of a task behind those brings. */
+static size_t
+claim_behind(struct fixture *f, const struct er_new_after *on, size_t n)
+{
+    struct er_new_task row = f_new();
+    row.after = on;
+    row.n_after = n;
+    struct er_claim claim = {.id = f_add(f, row), .session = f->session};
+    f_begin(f);
+    assert_int_equal(er_store_claim(f->s, f->now, &claim, 1, &f->arena), 0);
+    f_commit(f);
+    assert_int_equal(claim.status, 0);
+    assert_int_equal(claim.task->has_after, n > 0);
+    assert_true(claim.n_after == 0 || claim.n_after == n);
+    for (size_t i = 0; i < claim.n_after; i++) {
+        assert_true(claim.after[i].id == on[i].id && claim.after[i].result);
+    }
+    return claim.n_after;
+}
+
+static void
+claim__brings_results_that_are_few_and_small(void **state)
+{
+    struct fixture *f = *state;
+    struct er_new_after on[17];
+    complete_some(f, on, 17, 100);
+    assert_int_equal(claim_behind(f, on, 0), 0);
+    assert_int_equal(claim_behind(f, on, 1), 1);
+    assert_int_equal(claim_behind(f, on, 16), 16);
+    assert_int_equal(claim_behind(f, on, 17), 0);
+    complete_some(f, on, 2, 10000);
+    assert_int_equal(claim_behind(f, on, 1), 1);
+    assert_int_equal(claim_behind(f, on, 2), 0);
+}
+
 static void
 retry__tells_how_many_stay_cancelled(void **state)
 {
@@ -465,6 +517,7 @@ main(void)
         BOTH(after__can_be_read_in_pages_and_only_what_is_open),
         BOTH(after__of_which_nothing_is_left_has_ended_as_asked_for),
         BOTH(after__results_come_in_order_and_within_a_bound),
+        BOTH(claim__brings_results_that_are_few_and_small),
         BOTH(retry__tells_how_many_stay_cancelled),
         BOTH(correlation__is_the_parents_where_that_is_wanted),
     };
