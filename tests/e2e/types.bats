@@ -175,7 +175,7 @@ YML
     exits 6 errand call --budget 100ms -- "echo early; $(until_file go); echo late"
     same "$output" 1
     has "$stderr" "errand wait 1"
-    state_is 1 running
+    eventually 20 state_is 1 running
     touch go
     exits 0 errand wait 1
     same "$(errand log 1)" $'early\nlate'
