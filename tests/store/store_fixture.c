@@ -2,12 +2,14 @@
 #include "store_fixture.h"
 
 #include <dirent.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/io.h"
 
 static void
 must(struct fixture *f, int rc, const char *what)
@@ -40,6 +42,29 @@ f_reopen(struct fixture *f)
 {
     f_close(f);
     f_open(f);
+}
+
+void
+f_make_schema_1(struct fixture *f)
+{
+    static const char ours[] = "PRAGMA application_id = 0x45525244;"
+                               "PRAGMA user_version = 1; PRAGMA journal_mode = WAL";
+    struct er_buf sql;
+    sqlite3 *db;
+    char *why = NULL;
+    const char *from = getenv("TEST_SCHEMA_1");
+    assert_non_null(from);
+    f_close(f);
+    (void)unlink(f->path);
+    er_buf_init(&sql, 0);
+    assert_int_equal(er_read_file(from, &sql, NULL), 0);
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql.data, NULL, NULL, &why) != SQLITE_OK ||
+        sqlite3_exec(db, ours, NULL, NULL, &why) != SQLITE_OK) {
+        fail_msg("%s", why);
+    }
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    er_buf_fini(&sql);
 }
 
 int

@@ -50,6 +50,7 @@ submit(struct scene *c)
         rows[i].after = i >= 1 && i <= 3 ? &after[i - 1] : NULL;
         rows[i].n_after = i >= 1 && i <= 3 ? 1 : 0;
         rows[i].signature = 7;
+        rows[i].ask_takes = true;
     }
     rows[4].env_json = "{\"A\":\"1\"}";
     rows[4].tags_json = "[\"a\",\"b\"]";
@@ -254,6 +255,22 @@ cancel(struct scene *c)
     return rc;
 }
 
+/* A program's own facts, and a cursor. */
+static int
+publish(struct scene *c)
+{
+    struct er_topic rows[] = {
+        {.name = "a.b", .task = 6, .data_json = "[1]"},
+        {.name = "a.c", .correlation = "c"},
+        {.name = "a.d", .task = 99},
+    };
+    int rc = er_store_topic_put(c->s, c->now, rows, 3);
+    assert_true(rc != 0 || (rows[1].seq == rows[0].seq + 1 && rows[2].status != 0));
+    rc = rc ? rc : er_store_cursor_put(c->s, c->now, "c", rows[0].seq);
+    rc = rc ? rc : er_store_cursor_put(c->s, c->now, "c", rows[1].seq);
+    return rc ? rc : er_store_cursor_remove(c->s, "c");
+}
+
 static int
 prune_by(struct scene *c, const struct er_retention *keep)
 {
@@ -290,14 +307,12 @@ close_session(struct scene *c)
 }
 
 static step_fn *const steps[] = {
-    open_session, submit,          submit_child,
-    put_settings, complete,        fail_with_dependents,
-    be_limited,   change,          edit_after,
-    come_due,     cancel,          prune_logs,
-    prune,        remove_settings, close_session,
+    open_session, submit, submit_child,    put_settings,  complete, fail_with_dependents,
+    be_limited,   change, edit_after,      come_due,      cancel,   publish,
+    prune_logs,   prune,  remove_settings, close_session,
 };
 #define STEPS (sizeof steps / sizeof steps[0])
-#define FACTS 47 /* that it records in all */
+#define FACTS 49 /* that it records in all */
 
 static int
 transact(struct scene *c, step_fn *step)
@@ -472,14 +487,24 @@ read_facts(struct fixture *f, struct er_arena *a)
     struct er_fact *facts;
     struct er_fact_filter all = {.limit = 100};
     struct er_fact_filter of_one = {.limit = 100, .task = 1};
+    const char *names[] = {"a.*"};
+    struct er_fact_filter of_names = {
+        .limit = 100, .events = 1ull << ER_EVENT_TOPIC, .names = names, .n_names = 1};
     size_t n;
-    int64_t first, last;
+    int64_t first, last, seq;
+    er_usec takes;
     int rc = er_store_facts(f->r, &all, a, &facts, &n, &last);
-    assert_true(rc != 0 || (n == 12 && last == 12));
+    assert_true(rc != 0 || (n == 13 && last == 13));
     rc = rc ? rc : er_store_facts(f->r, &of_one, a, &facts, &n, &last);
-    assert_true(rc != 0 || n == 3);
+    assert_true(rc != 0 || n == 4);
+    rc = rc ? rc : er_store_facts(f->r, &of_names, a, &facts, &n, &last);
+    assert_true(rc != 0 || (n == 1 && strcmp(facts[0].topic, "a.b") == 0));
     rc = rc ? rc : er_store_fact_bounds(f->r, &first, &last);
-    assert_true(rc != 0 || last == 12);
+    assert_true(rc != 0 || last == 13);
+    rc = rc ? rc : er_store_cursor(f->r, "c", &seq);
+    assert_true(rc != 0 || seq == 5);
+    rc = rc ? rc : er_store_type_takes(f->r, "shell", &takes);
+    assert_true(rc != 0 || takes > 0);
     return rc;
 }
 
@@ -507,7 +532,7 @@ read_state(struct fixture *f, struct er_arena *a)
 {
     struct er_store_state st;
     int rc = er_store_load(f->s, a, &st);
-    assert_true(rc != 0 || (st.n_running == 1 && st.n_limits == 1 && st.last_seq == 12));
+    assert_true(rc != 0 || (st.n_running == 1 && st.n_limits == 1 && st.last_seq == 13));
     return rc;
 }
 
@@ -559,6 +584,10 @@ fill(struct fixture *f)
     assert_int_equal(er_store_queue_put(f->s, f->now, &q), 0);
     assert_int_equal(er_store_limit_put(f->s, f->now, &limit), 0);
     assert_int_equal(er_store_type_put(f->s, f->now, &type), 0);
+    struct er_topic topic = {.name = "a.b", .task = id, .data_json = "1"};
+    assert_int_equal(er_store_topic_put(f->s, f->now, &topic, 1), 0);
+    assert_int_equal(topic.status, 0);
+    assert_int_equal(er_store_cursor_put(f->s, f->now, "c", 5), 0);
     f_commit(f);
     f_finish(f, end);
     (void)f_claim(f, f_add_after(f, id, ER_AFTER_OK));
@@ -926,6 +955,55 @@ disk__that_stays_full_refuses_each_time_and_recovers(void **state)
     assert_int_equal(f_add(f, f_new()), id + 1);
 }
 
+/* The version that a file of a store says it has. */
+static int
+version_of(const char *path)
+{
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &st, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    int version = sqlite3_column_int(st, 0);
+    (void)sqlite3_finalize(st);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return version;
+}
+
+static void
+disk__that_fails_during_an_upgrade_leaves_the_old_or_the_new(void **state)
+{
+    struct fixture *f = *state;
+    struct er_err err = {""};
+    bool old = false;
+    for (enum fault_vfs_kind kind = FAULT_VFS_FULL; kind <= FAULT_VFS_SYNC; kind++) {
+        bool struck = true;
+        for (long n = 1; struck; n++) {
+            f_make_schema_1(f);
+            fault_vfs_break(kind, n);
+            int rc = er_store_open(f->path, &f->s, &err);
+            if (rc == 0) {
+                er_store_close(f->s);
+            } else {
+                assert_true(rc == ER_EDISKFULL || rc == ER_EIO);
+            }
+            struck = fault_vfs_hit();
+            injected.disk += struck;
+            fault_vfs_mend();
+            int version = version_of(f->path);
+            assert_true(version == 2 || (version == 1 && rc != 0));
+            old = old || version == 1;
+            f_open(f);
+            verify(f->s);
+            assert_int_equal(f_get(f, 1).state, ER_TASK_COMPLETED);
+            assert_int_equal(f_get(f, 6).state, ER_TASK_BLOCKED);
+            er_arena_free(&f->arena);
+        }
+    }
+    assert_true(old);
+}
+
 /* A close writes what is in the log into the file: nothing is lost when it cannot. */
 static void
 disk__that_fails_at_the_close_loses_nothing(void **state)
@@ -1027,6 +1105,7 @@ main(void)
         BOTH(reading__fails_as_a_whole_and_works_again),
         ON_FILE(disk__may_fail_at_any_write),
         ON_FILE(disk__that_fails_while_a_store_is_made_leaves_none_or_all),
+        ON_FILE(disk__that_fails_during_an_upgrade_leaves_the_old_or_the_new),
         ON_FILE(disk__that_fails_at_the_close_loses_nothing),
         ON_FILE(disk__that_stays_full_refuses_each_time_and_recovers),
         ON_FILE(log__of_a_commit_is_written_in_one_piece),

@@ -346,6 +346,92 @@ an_older_schema_is_brought_up_in_one_transaction(void **state)
     er_sqlite_close(&c);
 }
 
+/* A number of the store's file, which nobody has open. */
+static int64_t
+look_into(struct fixture *f, const char *sql)
+{
+    struct er_sqlite c = {.db = NULL};
+    int64_t value;
+    assert_int_equal(sqlite3_open(f->path, &c.db), SQLITE_OK);
+    assert_int_equal(er_sqlite_number(&c, sql, -1, &value), 0);
+    er_sqlite_close(&c);
+    return value;
+}
+
+static void
+a_store_of_schema_1_goes_on_as_it_was(void **state)
+{
+    struct fixture *f = *state;
+    static const enum er_task_state states[] = {
+        ER_TASK_COMPLETED, ER_TASK_FAILED,  ER_TASK_FAILED,    ER_TASK_QUEUED,
+        ER_TASK_RUNNING,   ER_TASK_BLOCKED, ER_TASK_SCHEDULED, ER_TASK_QUEUED,
+    };
+    f_make_schema_1(f);
+    f_open(f);
+    f_verify(f);
+    for (er_task_id id = 1; id <= 8; id++) {
+        if (id != 4) {
+            assert_int_equal(f_get(f, id).state, states[id - 1]);
+        }
+    }
+    struct er_store_state st = f_load(f);
+    assert_true(st.n_running == 1 && st.n_sessions == 1 && st.n_types == 1);
+    struct er_fact_filter all = {.limit = 100};
+    struct er_fact *facts;
+    size_t n;
+    int64_t last, old = st.last_seq;
+    assert_int_equal(er_store_facts(f->r, &all, &f->arena, &facts, &n, &last), 0);
+    assert_true((int64_t)n == old && facts[0].topic == NULL);
+    er_usec takes;
+    assert_int_equal(er_store_type_takes(f->r, "shell", &takes), 0);
+    assert_int_equal(takes, 0); /* nobody had asked before */
+    f->session = st.sessions[0].id;
+    f->now = f_get(f, 5).started_at + SEC;
+    f_finish(f, f_ends(f, 5, ER_TASK_COMPLETED));
+    assert_string_equal(f_facts(f), "task-completed 5/1, task-queued 6");
+    struct er_topic topic = {.name = "a.b", .task = 6};
+    f_begin(f);
+    assert_int_equal(er_store_topic_put(f->s, f->now, &topic, 1), 0);
+    assert_int_equal(er_store_cursor_put(f->s, f->now, "c", old), 0);
+    f_commit(f);
+    assert_int_equal(topic.seq, old + 3);
+    f_close(f);
+    assert_int_equal(look_into(f, "PRAGMA user_version"), er_sqlite_schema_count);
+    f_open(f);
+}
+
+static void
+an_upgrade_that_fails_in_the_middle_leaves_the_store_untouched(void **state)
+{
+    struct fixture *f = *state;
+    struct er_sqlite c = {.db = NULL};
+    struct er_err err = {""};
+    struct er_buf bad, before, after;
+    f_make_schema_1(f);
+    er_buf_init(&bad, 0);
+    er_buf_init(&before, 0);
+    er_buf_init(&after, 0);
+    er_buf_addf(&bad, "%s; INSERT INTO nowhere VALUES (1);", er_sqlite_schema[1]);
+    const char *migrations[] = {er_sqlite_schema[0], bad.data};
+    assert_int_equal(er_read_file(f->path, &before, NULL), 0);
+    assert_int_equal(sqlite3_open(f->path, &c.db), SQLITE_OK);
+    assert_int_equal(er_sqlite_migrate(&c, migrations, 2, &err), ER_ECORRUPT);
+    assert_non_null(strstr(err.text, "upgrade to schema 2: no such table: nowhere"));
+    er_sqlite_close(&c);
+    assert_int_equal(er_read_file(f->path, &after, NULL), 0);
+    assert_int_equal(before.len, after.len);
+    assert_memory_equal(before.data, after.data, after.len);
+    assert_int_equal(look_into(f, "PRAGMA user_version"), 1);
+    assert_int_equal(look_into(f, "SELECT count(*) FROM pragma_table_info('event')"
+                                  " WHERE name = 'topic'"),
+                     0);
+    f_open(f); /* the right one works then */
+    f_verify(f);
+    er_buf_fini(&bad);
+    er_buf_fini(&before);
+    er_buf_fini(&after);
+}
+
 static void
 verify__finds_what_is_wrong(void **state)
 {
@@ -436,6 +522,8 @@ main(void)
         ON_FILE(the_reader_sees_only_what_is_committed_and_cannot_write),
         ON_FILE(the_settings_are_those_that_durability_needs),
         cmocka_unit_test(an_older_schema_is_brought_up_in_one_transaction),
+        ON_FILE(a_store_of_schema_1_goes_on_as_it_was),
+        ON_FILE(an_upgrade_that_fails_in_the_middle_leaves_the_store_untouched),
         BOTH(verify__finds_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
