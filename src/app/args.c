@@ -291,9 +291,11 @@ add_object(const char *text, struct er_buf *b, struct er_err *err)
     json_error_t why;
     json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, &why);
     if (!o) {
-        return er_fail(err, ER_EINVALID,
-                       "the arguments are not a JSON object: %s (at character %d)",
-                       why.text, why.position);
+        return er_fail(
+            err, ER_EINVALID,
+            "the arguments are not a JSON object: %s (at character %d; a text that "
+            "begins with { is written KEY=TEXT)",
+            why.text, why.position);
     }
     add_member(b, false, o);
     json_decref(o);
