@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Asking: a request to the API, of a daemon (over its socket) or of the engine inside; who
- * asks need not know which. Loop thread, but for er_ask_wait.
+ * asks need not know which. Loop thread.
  *
  *     ask = er_ask_new(e, "GET", "/v1/tasks/42");
  *     ask->done = on_answer;
@@ -13,6 +13,9 @@
 #ifndef ER_LIB_ASK_H
 #define ER_LIB_ASK_H
 
+#include <stdbool.h>
+#include <sys/queue.h>
+
 #include "base/buf.h"
 #include "base/clock.h"
 
@@ -20,10 +23,11 @@ struct errand;
 struct er_ask;
 
 /* The end: status is that of the answer (200 ...), or a negative code and `body` has words
- * for people. body: borrowed. The ask is freed afterwards. */
+ * for people. body: borrowed (er_ask_take takes it). The ask is freed afterwards. */
 typedef void er_ask_done_fn(struct er_ask *ask, int status, const struct er_buf *body);
-/* A piece of a streamed answer; the status is known by then (ask->status). Lines are not
- * kept together. Makes `done`'s body empty. */
+/* A piece of a streamed answer; the status is known by then (ask->status, always 2xx: the
+ * body of a refusal is collected for `done`). Lines are not kept together. Makes `done`'s
+ * body empty. */
 typedef void er_ask_data_fn(struct er_ask *ask, const char *data, size_t len);
 
 struct er_ask {
@@ -35,6 +39,9 @@ struct er_ask {
     const char *type;   /* of the body; NULL = application/json */
     er_usec bound;      /* longest wait for the whole answer; 0 = none */
     bool alone;         /* a connection of its own: for what stays open or waits long */
+    bool
+        caller; /* somebody outside waits for it: it is the first to end, with ER_ECLOSED,
+                  * when the handle begins to close; others go on while handlers end */
     /* for reading */
     int status;
     /* the rest is ask.c's and the transports' */
@@ -42,9 +49,14 @@ struct er_ask {
     const char *method;
     char *target;
     struct er_buf headers; /* {name NUL value NUL}... */
-    struct er_ask *next;
+    struct er_buf answer;
+    er_usec due; /* mono; ER_NEVER = no bound */
+    bool is_sent;
+    TAILQ_ENTRY(er_ask) in_all, in_wire;
     void *way; /* the transport's own, while it is under way */
 };
+TAILQ_HEAD(er_asks, er_ask);
+
 /* NULL never: no memory ends the process (er_x...). */
 struct er_ask *er_ask_new(struct errand *e, const char *method, const char *target_fmt,
                           ...) ER_PRINTF(3, 4);
@@ -53,5 +65,25 @@ void er_ask_send(struct er_ask *ask);
 /* Ends it early: done is not called any more, the ask is freed. A request that was sent may
  * have been done. Fine from inside `data`, not from inside `done`. */
 void er_ask_cancel(struct er_ask *ask);
+
+/* In `done` and `data`: a header of the answer, cut at size; false = there is none. */
+bool er_ask_got(const struct er_ask *ask, const char *name, char *out, size_t size);
+/* In `done`: moves the body into *out (which is overwritten); at least "". */
+void er_ask_take(struct er_ask *ask, struct er_buf *out);
+
+/* ---- for the transports and handle.c ---- */
+
+/* The value of a header of the request, or NULL. */
+const char *er_ask_find(const struct er_buf *headers, const char *name);
+/* The end: takes it off the list, calls done, frees it. */
+void er_ask_finish(struct er_ask *ask, int status);
+/* The same with a code and words. */
+void er_ask_fail(struct er_ask *ask, int code, const char *fmt, ...) ER_PRINTF(3, 4);
+/* Whether it may be sent again when its answer was lost. */
+bool er_ask_is_safe(const struct er_ask *ask);
+/* Ends those that are beyond their bound. Returns how many with a bound are left. */
+size_t er_ask_look(struct errand *e);
+/* Ends all (or only those of callers) with ER_ECLOSED. */
+void er_ask_end_all(struct errand *e, bool callers_only);
 
 #endif

@@ -375,25 +375,6 @@ watch_signals(struct daemon *d)
 
 /* ---- the start ---- */
 
-static char *
-default_env(void)
-{
-    static const char *const names[] = {"PATH", "HOME", "USER", "LANG", "SHELL", "TZ"};
-    struct er_buf b;
-    er_buf_init(&b, 0);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *value = getenv(names[i]);
-        if (value) {
-            er_buf_add_char(&b, b.len ? ',' : '{');
-            er_buf_add_json_str(&b, names[i]);
-            er_buf_add_char(&b, ':');
-            er_buf_add_json_str(&b, value);
-        }
-    }
-    er_buf_add_str(&b, b.len ? "}" : "{}");
-    return er_buf_take(&b);
-}
-
 static int
 open_engine(struct daemon *d, struct er_err *err)
 {
@@ -436,7 +417,7 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
     if (rc == 0) {
         er_builtin_load(api->engine);
         api->places = &d->places;
-        api->default_env = default_env();
+        api->default_env = er_server_default_env();
         api->started_at = er_clock_wall(er_clock_system());
         api->clock_offset = api->started_at - er_clock_boot(er_clock_system());
         er_serial_init(&api->settings);

@@ -2,7 +2,6 @@
 /* Where the local worker is, and how it is started: in a session of its own, with the log of
  * the daemon, and no signal blocked. */
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -11,33 +10,25 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/orphan.h"
 #include "serve/server.h"
+#include "wire/autostart.h"
 
 static char *
-find_worker(void)
+find_worker(const char *beside)
 {
-    static const char *const places[] = {"errand-worker", "../libexec/errand-worker",
-                                         "../libexec/errand/errand-worker",
-                                         "../work/errand-worker"};
-    char self[PATH_MAX];
     const char *named = getenv("ERRAND_WORKER");
+    char *path = NULL;
+    struct er_err err = {""};
     if (named && *named) {
         return er_xstrdup(named);
     }
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0) {
+    if (er_autostart_find("errand-worker", beside, &path, &err)) {
+        er_log(ER_LOG_ERROR, "supervise", "%s: install it, or name it in ERRAND_WORKER",
+               err.text);
         return NULL;
     }
-    self[n] = '\0';
-    *strrchr(self, '/') = '\0';
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        char *path = er_xasprintf("%s/%s", self, places[i]);
-        if (access(path, X_OK) == 0) {
-            return path;
-        }
-        er_free(path);
-    }
-    return NULL;
+    return path;
 }
 
 static int
@@ -74,12 +65,26 @@ spawn_worker(const char *path, const char *socket)
 int
 er_local_worker_start(const char *socket)
 {
-    char *path = find_worker();
+    char *path = find_worker(NULL);
     int pid = path ? spawn_worker(path, socket) : 0;
-    if (!path) {
-        er_log(ER_LOG_ERROR, "supervise",
-               "errand-worker is not beside errandd nor in "
-               "../libexec: install it, or name it in ERRAND_WORKER");
+    er_free(path);
+    return pid;
+}
+
+int
+er_local_worker_start_hidden(const char *program, const char *beside, const char *socket,
+                             int *out_pidfd)
+{
+    char *path = program ? er_xstrdup(program) : find_worker(beside);
+    struct er_err err = {""};
+    pid_t pid = 0;
+    char *const argv[] = {(char *)(uintptr_t) "errand-worker",
+                          (char *)(uintptr_t) "--socket", (char *)(uintptr_t)socket,
+                          NULL};
+    struct er_orphan o = {path, argv, NULL, {-1, -1, -1, -1}};
+    if (path && er_orphan_start(&o, &pid, out_pidfd, &err)) {
+        er_log(ER_LOG_ERROR, "supervise", "%s", err.text);
+        pid = 0;
     }
     er_free(path);
     return pid;

@@ -14,7 +14,11 @@
  * pause is 60 s: never given up, never a storm.
  *
  * The daemon is a subreaper: what a dead worker leaves behind becomes its child and is
- * found by the engine's autopsy; SIGCHLD reaps all of it. */
+ * found by the engine's autopsy; SIGCHLD reaps all of it.
+ *
+ * Hidden (the engine inside somebody else's program) it is none, and takes no signal: the
+ * worker is nobody's child, is started when it is first wanted, and is watched by a pidfd
+ * from its start on. What a dead worker leaves behind is found by its cookie. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -71,6 +75,11 @@ struct er_supervisor {
     uv_timer_t again; /* the pause before a restart */
     bool waiting;
     uv_signal_t sigchld;
+    bool hidden, wanted;
+    char *program;       /* hidden: the worker's path; NULL = to be looked for */
+    char *beside;        /* hidden: where to look, too */
+    struct birth *birth; /* hidden: of the child that was started last; NULL = none */
+    int open_handles;    /* in er_supervisor_free */
     bool stopping;
     enum er_end how;
     bool killed; /* what did not end in time */
@@ -254,13 +263,73 @@ add_guard(struct er_supervisor *v, int64_t session, const char *worker, int pid)
 
 /* ---- starting a worker ---- */
 
+/* A hidden child, from its start to its death, or until another one is started. */
+struct birth {
+    uv_poll_t poll;
+    struct er_supervisor *v;
+    int pidfd;
+};
+
+static void
+on_birth_closed(uv_handle_t *h)
+{
+    struct birth *b = h->data;
+    er_close(&b->pidfd);
+    er_free(b);
+}
+
+static void
+end_birth(struct er_supervisor *v)
+{
+    if (v->birth) {
+        uv_close((uv_handle_t *)&v->birth->poll, on_birth_closed);
+        v->birth = NULL;
+    }
+}
+
+static void
+on_birth_gone(uv_poll_t *h, int status, int events)
+{
+    struct birth *b = h->data;
+    struct er_supervisor *v = b->v;
+    (void)status;
+    (void)events;
+    end_birth(v);
+    if (v->child && !v->child_hello) {
+        /* it never came as far as a session: no guard tells */
+        er_log(v->stopping ? ER_LOG_INFO : ER_LOG_ERROR, "supervise",
+               "the worker ended at its start");
+        v->child = 0;
+        consider(v);
+    }
+}
+
+static int
+start_hidden(struct er_supervisor *v)
+{
+    struct birth *b = er_xzalloc(sizeof *b);
+    end_birth(v);
+    int pid = er_local_worker_start_hidden(v->program, v->beside, v->api->places->socket,
+                                           &b->pidfd);
+    if (pid == 0 || uv_poll_init(er_loop_uv(v->api->loop), &b->poll, b->pidfd) != 0) {
+        er_free(b);
+        return pid;
+    }
+    b->v = v;
+    b->poll.data = b;
+    v->birth = b;
+    (void)uv_poll_start(&b->poll, UV_READABLE, on_birth_gone);
+    return pid;
+}
+
 static void
 start_now(struct er_supervisor *v)
 {
     v->waiting = false;
     v->child_hello = false;
     v->child_at = er_clock_mono(er_clock_system());
-    v->child = er_local_worker_start(v->api->places->socket);
+    v->child =
+        v->hidden ? start_hidden(v) : er_local_worker_start(v->api->places->socket);
     if (v->child == 0) {
         consider(v);
     }
@@ -365,7 +434,7 @@ consider(struct er_supervisor *v)
             stopped(v);
         }
     }
-    if (v->stopping) {
+    if (v->stopping || (v->hidden && !v->wanted)) {
         return;
     }
     if (is_served(v) || v->child || v->waiting) {
@@ -591,18 +660,14 @@ adopt(void *ctx, const struct er_session_view *view)
                          g->gone ? LOOK_MS : HELLO_MS, 0);
 }
 
-int
-er_supervisor_start(struct er_api *api, struct er_supervisor **out, struct er_err *err)
+static struct er_supervisor *
+make(struct er_api *api)
 {
     struct er_supervisor *v = er_xzalloc(sizeof *v);
     uv_loop_t *loop = er_loop_uv(api->loop);
-    *out = v;
     v->api = api;
     v->keeper = keeper;
     api->keeper = &v->keeper;
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
-        return er_fail(err, ER_EIO, "cannot become a subreaper: %s", strerror(errno));
-    }
     (void)uv_timer_init(loop, &v->again);
     (void)uv_timer_init(loop, &v->stop_timer);
     (void)uv_signal_init(loop, &v->sigchld);
@@ -610,10 +675,40 @@ er_supervisor_start(struct er_api *api, struct er_supervisor **out, struct er_er
     (void)uv_timer_init(loop, &v->look);
     v->look.data = v;
     v->again.data = v->stop_timer.data = v->sigchld.data = v->later.data = v;
+    return v;
+}
+
+int
+er_supervisor_start(struct er_api *api, struct er_supervisor **out, struct er_err *err)
+{
+    struct er_supervisor *v = make(api);
+    *out = v;
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
+        return er_fail(err, ER_EIO, "cannot become a subreaper: %s", strerror(errno));
+    }
     (void)uv_signal_start(&v->sigchld, on_sigchld, SIGCHLD);
     er_engine_sessions(api->engine, adopt, v);
     consider(v);
     return 0;
+}
+
+void
+er_supervisor_start_hidden(struct er_api *api, const char *program, const char *beside,
+                           struct er_supervisor **out)
+{
+    struct er_supervisor *v = make(api);
+    *out = v;
+    v->hidden = true;
+    v->program = er_xstrdup(program);
+    v->beside = er_xstrdup(beside);
+    er_engine_sessions(api->engine, adopt, v);
+}
+
+void
+er_supervisor_want(struct er_supervisor *v)
+{
+    v->wanted = true;
+    consider(v);
 }
 
 /* What has not ended in time is killed; then there is a little time to put back what it
@@ -683,11 +778,35 @@ er_supervisor_stop(struct er_supervisor *v, enum er_end how, er_usec patience,
     (void)uv_timer_start(&v->look, on_look, 0, 0);
 }
 
+static void
+on_closed(uv_handle_t *h)
+{
+    struct er_supervisor *v = h->data;
+    if (--v->open_handles == 0) {
+        er_free(v->program);
+        er_free(v->beside);
+        er_free(v);
+    }
+}
+
 void
 er_supervisor_free(struct er_supervisor *v)
 {
+    if (!v) {
+        return;
+    }
     while (v->guards) {
         remove_guard(v->guards);
     }
-    /* its handles are closed with the loop; the memory goes with the process */
+    end_birth(v);
+    if (v->sub) {
+        er_engine_unsubscribe(v->sub);
+    }
+    uv_handle_t *const all[] = {(uv_handle_t *)&v->again, (uv_handle_t *)&v->stop_timer,
+                                (uv_handle_t *)&v->sigchld, (uv_handle_t *)&v->later,
+                                (uv_handle_t *)&v->look};
+    v->open_handles = (int)(sizeof all / sizeof all[0]);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        uv_close(all[i], on_closed);
+    }
 }

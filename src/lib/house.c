@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: MIT */
+/* Order at the start: places, the store's lock (one owner), engine, API, the keeper of
+ * workers; the door for workers and the worker itself only when a task wants them. At the end
+ * the reverse.
+ *
+ * The host's handlers hold a session like any worker's, but its process is this one: such a
+ * session is never watched, nor killed; when its link goes, it is over. */
+#include "lib/house.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "api/api.h"
+#include "api/builtin.h"
+#include "base/heap.h"
+#include "base/io.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "lib/handle.h"
+#include "lib/inside.h"
+#include "serve/server.h"
+
+#define CONNECTIONS_MAX 1000
+#define STOP_FOR        (7 * ER_USEC_PER_SEC) /* for commands to be ended and put back */
+#define LOCK_TRIES      200                   /* looks at a lock whose owner is dead */
+#define LOCK_PAUSE_US   5000
+#define ROUNDS          1000 /* of the loop, for what the engine has still to say */
+#define DAY             (86400 * ER_USEC_PER_SEC)
+
+struct er_house {
+    struct er_api api; /* first */
+    struct errand *e;
+    struct er_inside *in;
+    struct er_places places;
+    char *folder; /* of a store in memory; NULL = beside the store */
+    bool has_folders;
+    int lock_fd;
+    struct er_http *http; /* NULL = closed */
+    bool is_wanted;       /* a worker was asked for */
+    struct er_supervisor *supervisor;
+    struct er_keeper keeper; /* over the supervisor's, for sessions of this process */
+    struct er_keeper *below;
+    int64_t own; /* session of this process's handlers; 0 = none */
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+};
+
+struct er_api *
+er_house_api(struct er_house *h)
+{
+    return &h->api;
+}
+
+struct er_inside *
+er_house_inside(struct er_house *h)
+{
+    return h->in;
+}
+
+/* ---- one owner ---- */
+
+static const char *
+own_name(char *out, size_t size)
+{
+    ssize_t n = readlink("/proc/self/exe", out, size - 1);
+    out[n > 0 ? n : 0] = '\0';
+    const char *slash = strrchr(out, '/');
+    return slash ? slash + 1 : out;
+}
+
+struct owner {
+    int pid;
+    char text[4600];
+    const char *socket, *program; /* in text; "" = not said */
+};
+
+static void
+read_owner(int fd, struct owner *o)
+{
+    ssize_t n = pread(fd, o->text, sizeof o->text - 1, 0);
+    o->text[n > 0 ? n : 0] = '\0';
+    o->pid = atoi(o->text);
+    char *second = strchr(o->text, '\n');
+    char *third = second ? strchr(second + 1, '\n') : NULL;
+    o->socket = second ? second + 1 : "";
+    o->program = third ? third + 1 : "";
+    if (second) {
+        *second = '\0';
+    }
+    if (third) {
+        *third = '\0';
+        third[1 + strcspn(third + 1, "\n")] = '\0';
+    }
+}
+
+static int
+refuse_owned(const struct er_house *h, const struct owner *o, struct er_err *err)
+{
+    char name[64] = "", path[64];
+    const char *program = o->program[0] ? o->program : "errandd";
+    (void)snprintf(path, sizeof path, "/proc/%d/comm", o->pid);
+    int fd = o->program[0] ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t n = read(fd, name, sizeof name - 1);
+        name[n > 0 ? n : 0] = '\0';
+        name[strcspn(name, "\n")] = '\0';
+        program = name[0] ? name : program;
+        er_close(&fd);
+    }
+    if (o->socket[0]) {
+        return er_fail(err, ER_EBUSY,
+                       "the store '%.150s' belongs to %.60s, pid %d, which answers at "
+                       "unix:%.150s",
+                       h->places.store, program, o->pid, o->socket);
+    }
+    return er_fail(err, ER_EBUSY, "the store '%.200s' belongs to %.60s, pid %d",
+                   h->places.store, program, o->pid);
+}
+
+/* Free as soon as its owner is dead, but that a child of it which has not come to its exec
+ * may hold a copy for a moment. */
+static int
+take_lock(struct er_house *h, struct er_err *err)
+{
+    char text[4600], self[4096];
+    struct owner o;
+    h->lock_fd = open(h->places.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (h->lock_fd < 0) {
+        return er_fail(err, er_error_from_errno(errno), "cannot open '%.300s': %s",
+                       h->places.lock, strerror(errno));
+    }
+    for (int i = 0; flock(h->lock_fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        read_owner(h->lock_fd, &o);
+        if (o.pid <= 0 || kill(o.pid, 0) == 0 || errno != ESRCH || i == LOCK_TRIES) {
+            return refuse_owned(h, &o, err);
+        }
+        (void)usleep(LOCK_PAUSE_US);
+    }
+    const char *told = h->e->options.socket;
+    int n = snprintf(text, sizeof text, "%d\n%s\n%s\n", (int)getpid(), told ? told : "",
+                     own_name(self, sizeof self));
+    if (ftruncate(h->lock_fd, 0) != 0 || pwrite(h->lock_fd, text, (size_t)n, 0) != n) {
+        return er_fail(err, ER_EIO, "cannot write '%.300s': %s", h->places.lock,
+                       strerror(errno));
+    }
+    return 0;
+}
+
+/* ---- places ---- */
+
+static void
+set_places(struct er_house *h, const char *path)
+{
+    struct er_places *p = &h->places;
+    const char *base = path;
+    if (!path) {
+        uint64_t r[2];
+        const char *tmp = getenv("TMPDIR");
+        er_rand_bytes(r, sizeof r);
+        h->folder = er_xasprintf("%s/errand-%016llx%016llx", tmp && *tmp ? tmp : "/tmp",
+                                 (unsigned long long)r[0], (unsigned long long)r[1]);
+        base = h->folder;
+    }
+    p->store = er_xstrdup(path ? path : ":memory:");
+    p->state_dir = er_xstrdup(path ? path : h->folder);
+    char *slash = path ? strrchr(p->state_dir, '/') : NULL;
+    if (slash) {
+        slash[slash == p->state_dir] = '\0';
+    } else if (path) {
+        er_free(p->state_dir);
+        p->state_dir = er_xstrdup(".");
+    }
+    p->lock = er_xasprintf("%s.lock", base);
+    p->logs = er_xasprintf("%s%s", base, path ? ".logs" : "/logs");
+    p->workers = er_xasprintf("%s%s", base, path ? ".workers" : "/workers");
+    p->socket = h->e->options.socket ? er_xstrdup(h->e->options.socket)
+                                     : er_xasprintf("%s/door.sock", p->workers);
+}
+
+static int
+make_folders(struct er_house *h, struct er_err *err)
+{
+    if (h->has_folders) {
+        return 0;
+    }
+    int rc = h->folder ? er_mkdirs(h->folder, 0700, err) : 0;
+    rc = rc ? rc : er_mkdirs(h->places.logs, 0700, err);
+    rc = rc ? rc : er_mkdirs(h->places.workers, 0700, err);
+    h->has_folders = rc == 0;
+    return rc;
+}
+
+const char *
+er_house_logs(struct er_house *h)
+{
+    struct er_err err = {""};
+    if (make_folders(h, &err)) {
+        er_handle_log(h->e, ERRAND_LOG_ERROR, "%s", err.text);
+        return NULL;
+    }
+    return h->places.logs;
+}
+
+/* ---- the worker for commands ---- */
+
+static int
+open_door(struct er_house *h, struct er_err *err)
+{
+    if (h->http) {
+        return 0;
+    }
+    int rc = make_folders(h, err);
+    int fd = rc ? rc : er_places_listen(h->places.socket, 0600, err);
+    return fd < 0 ? fd
+                  : er_http_start(er_loop_uv(h->e->loop), fd, true, CONNECTIONS_MAX,
+                                  er_routes_ops(), &h->api, &h->http, err);
+}
+
+/* Whether tasks of that type are executed by processes. */
+static bool
+is_command(struct er_house *h, const char *name)
+{
+    const struct er_type *t = er_engine_type(h->api.engine, name);
+    return t && !t->handler && (er_type_is_executed(t) || strcmp(name, "shell") == 0);
+}
+
+static void
+on_unserved(void *ctx, const char *type)
+{
+    struct er_house *h = ctx;
+    struct er_err err = {""};
+    if (h->e->options.no_commands || h->api.stopping || !is_command(h, type)) {
+        return;
+    }
+    if (open_door(h, &err)) {
+        er_handle_log(h->e, ERRAND_LOG_ERROR, "no command can run: %s", err.text);
+        return;
+    }
+    h->is_wanted = true;
+    er_supervisor_want(h->supervisor);
+}
+
+/* ---- the keeper ---- */
+
+static struct er_house *
+of_keeper(const struct er_keeper *k)
+{
+    return ER_CONTAINER((struct er_keeper *)(uintptr_t)k, struct er_house, keeper);
+}
+
+static void
+keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *version)
+{
+    struct er_house *h = of_keeper(k);
+    if (pid == getpid()) {
+        h->own = session;
+    } else {
+        h->below->attached(h->below, session, pid, version);
+    }
+}
+
+static void
+keeper_detached(struct er_keeper *k, int64_t session)
+{
+    struct er_house *h = of_keeper(k);
+    if (session == h->own) {
+        h->own = 0;
+        er_engine_session_dead(h->api.engine, session, true);
+    } else {
+        h->below->detached(h->below, session);
+    }
+}
+
+static const char *
+keeper_version(const struct er_keeper *k, int64_t session)
+{
+    const struct er_house *h = of_keeper(k);
+    return session == h->own ? ER_VERSION : h->below->version(h->below, session);
+}
+
+static int
+keeper_slots(struct er_keeper *k)
+{
+    struct er_house *h = of_keeper(k);
+    return h->below->slots(h->below);
+}
+
+static void
+keeper_stats(const struct er_keeper *k, int64_t *out_restarts, bool *out_waiting)
+{
+    const struct er_house *h = of_keeper(k);
+    h->below->stats(h->below, out_restarts, out_waiting);
+}
+
+static const struct er_keeper keeper = {
+    .attached = keeper_attached,
+    .detached = keeper_detached,
+    .version = keeper_version,
+    .slots = keeper_slots,
+    .stats = keeper_stats,
+};
+
+/* ---- opening ---- */
+
+/* What a client of options.socket may ask, but only the program can do. */
+static void
+on_shutdown(struct er_api *api, enum er_end how)
+{
+    struct er_house *h = (struct er_house *)(void *)api;
+    (void)how;
+    er_handle_log(h->e, ERRAND_LOG_WARN,
+                  "a client has asked to shut down: this engine ends with its program");
+}
+
+/* As src/model/options.def has it for a daemon. A store in memory keeps less: what it keeps
+ * is the host's memory. */
+static void
+set_config(struct er_house *h)
+{
+    bool in_memory = h->folder != NULL;
+    h->api.config = (struct er_api_config){
+        .concurrency = h->e->options.concurrency,
+        .backoff_for = ER_USEC_PER_SEC,
+        .backoff_cap = 30 * ER_USEC_PER_SEC,
+        .grace_for = 5 * ER_USEC_PER_SEC,
+        .drain_for = 10 * ER_USEC_PER_SEC,
+        .ageing = 60 * ER_USEC_PER_SEC,
+        .output_head = 8 << 20,
+        .output_tail = 8 << 20,
+        .max_losses = 3,
+        .retention = {.keep = in_memory ? 10000 : 1000,
+                      .keep_for = in_memory ? 0 : 3600 * ER_USEC_PER_SEC,
+                      .tombstone_for = in_memory ? 60 * ER_USEC_PER_SEC : 30 * DAY,
+                      .facts = in_memory ? 10000 : 1000000,
+                      .facts_for = 7 * DAY,
+                      .log_bytes = INT64_C(10) << 30,
+                      .only_state = -1},
+        .socket_mode = 0600,
+    };
+}
+
+static int
+open_engine(struct er_house *h, struct er_err *err)
+{
+    const struct er_api_config *c = &h->api.config;
+    struct er_engine_options o = {.loop = h->e->loop,
+                                  .clock = er_handle_clock(h->e),
+                                  .store_path = h->places.store,
+                                  .logs = h->places.logs,
+                                  .retention = c->retention,
+                                  .max_losses = c->max_losses,
+                                  .backoff_cap = c->backoff_cap,
+                                  .ageing = c->ageing,
+                                  .inline_store = h->folder != NULL,
+                                  .on_unserved = on_unserved,
+                                  .unserved_ctx = h};
+    return er_engine_open(&o, &h->api.engine, err);
+}
+
+static int
+open_api(struct er_house *h, struct er_err *err)
+{
+    struct er_api *api = &h->api;
+    er_builtin_load(api->engine);
+    er_builtin_load(api->engine);
+    api->places = &h->places;
+    api->default_env = er_server_default_env();
+    api->started_at = er_clock_wall(er_handle_clock(h->e));
+    api->clock_offset = api->started_at - er_clock_boot(er_handle_clock(h->e));
+    er_serial_init(&api->settings);
+    er_serial_init(&api->edits);
+    api->on_shutdown = on_shutdown;
+    char folder[4096];
+    er_supervisor_start_hidden(api, h->e->options.worker,
+                               er_handle_folder(folder, sizeof folder), &h->supervisor);
+    h->below = api->keeper;
+    h->keeper = keeper;
+    api->keeper = &h->keeper;
+    if (h->e->options.test & ERRAND_TEST_HOLD) {
+        er_engine_set_draining(api->engine);
+    }
+    return h->e->options.socket ? open_door(h, err) : 0;
+}
+
+int
+er_house_open(struct errand *e, const char *path, struct er_house **out,
+              struct er_err *err)
+{
+    struct er_house *h = er_xzalloc(sizeof *h);
+    h->e = e;
+    h->lock_fd = -1;
+    h->api.loop = e->loop;
+    *out = h; /* also when it fails: the handle's closing clears up */
+    h->in = er_inside_new(e);
+    set_places(h, path);
+    set_config(h);
+    er_env_rules_init(&h->api.env_rules);
+    int rc = h->in ? 0 : er_fail(err, ER_ENOMEM, "out of memory");
+    rc = rc || !path ? rc : take_lock(h, err);
+    rc = rc ? rc : open_engine(h, err);
+    return rc ? rc : open_api(h, err);
+}
+
+/* ---- the end ---- */
+
+static void
+on_stopped(void *ctx)
+{
+    struct er_house *h = ctx;
+    if (h->http) {
+        (void)unlink(h->places.socket);
+        er_http_stop(h->http);
+        h->http = NULL;
+    }
+    h->stopped(h->stopped_ctx);
+}
+
+void
+er_house_stop(struct er_house *h, void (*done)(void *ctx), void *ctx)
+{
+    h->stopped = done;
+    h->stopped_ctx = ctx;
+    h->api.stopping = true;
+    if (!h->supervisor) { /* it never came to that */
+        on_stopped(h);
+        return;
+    }
+    er_engine_set_draining(h->api.engine);
+    er_supervisor_stop(h->supervisor, ER_END_NOW, STOP_FOR, on_stopped, h);
+}
+
+static int
+on_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st;
+    (void)kind;
+    (void)at;
+    (void)remove(path);
+    return 0;
+}
+
+static void
+remove_folder(struct er_house *h)
+{
+    if (h->folder && h->has_folders) {
+        (void)nftw(h->folder, on_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    }
+}
+
+void
+er_house_free(struct er_house *h)
+{
+    uv_loop_t *uv = er_loop_uv(h->e->loop);
+    if (h->api.engine) {
+        er_engine_stop(h->api.engine);
+    }
+    /* what the engine's threads have posted comes as letters, which may lead to others */
+    for (int i = 0; i < 3 || (i < ROUNDS && uv_backend_timeout(uv) == 0); i++) {
+        (void)uv_run(uv, UV_RUN_NOWAIT);
+    }
+    er_supervisor_free(h->supervisor);
+    if (h->api.engine) {
+        er_engine_free(h->api.engine);
+    }
+    h->e->house = NULL;
+    er_inside_free(h->in);
+    remove_folder(h);
+    er_close(&h->lock_fd);
+    er_places_fini(&h->places);
+    er_env_rules_fini(&h->api.env_rules);
+    er_free(h->api.default_env);
+    er_free(h->folder);
+    er_free(h);
+}

@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: MIT */
+/* Submitting: documents as POST /v1/tasks takes them, put together in one buffer on the
+ * caller's thread. Arguments that errand_args has made are an object with the one member
+ * "$text" (which no parameter can be called): they go as `args_text`. */
+#include "lib/submit.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/utf8.h"
+#include "lib/handle.h"
+#include "wire/json.h"
+
+#define TEXTS     "{\"$text\":"
+#define MANY_MAX  ((size_t)100000)
+#define MANY_BODY ((size_t)256 << 20)
+
+/* ---- arguments ---- */
+
+char *
+errand_args(const char *name, ...)
+{
+    struct er_buf b;
+    bool good = true;
+    va_list ap;
+    va_start(ap, name);
+    er_buf_init(&b, 0);
+    er_buf_add_str(&b, TEXTS "{");
+    for (bool first = true; name; name = va_arg(ap, const char *), first = false) {
+        const char *text = va_arg(ap, const char *);
+        good = good && text && er_utf8_is_valid(name, strlen(name)) &&
+               er_utf8_is_valid(text, strlen(text));
+        er_buf_add_str(&b, first ? "" : ",");
+        er_buf_add_json_str(&b, name);
+        er_buf_add_char(&b, ':');
+        er_buf_add_json_str(&b, text);
+    }
+    va_end(ap);
+    er_buf_add_str(&b, "}}");
+    if (!good || b.failed) {
+        er_buf_fini(&b);
+        return NULL;
+    }
+    return er_buf_take(&b);
+}
+
+int
+er_submit_add_args(struct er_buf *b, const char *args, bool member, bool *out_texts,
+                   errand_error *error)
+{
+    args = args ? args : "{}";
+    size_t n = strlen(args), skip = sizeof TEXTS - 1;
+    bool texts = strncmp(args, TEXTS, skip) == 0 && args[n - 1] == '}';
+    if (texts) {
+        args += skip;
+        n -= skip + 1;
+    }
+    if (member) {
+        er_buf_add_str(b, texts ? "\"args_text\":" : "\"args\":");
+    }
+    size_t at = b->len;
+    int rc = er_json_text_compact(b, args, n);
+    *out_texts = texts;
+    if (rc == 0 && b->data[at] != '{') {
+        rc = ER_EINVALID;
+    }
+    return rc == ER_EINVALID ? er_handle_fail(error, rc, "args",
+                                              "args is not a JSON object: %.100s", args)
+           : rc              ? er_handle_fail(error, rc, NULL, "%s", er_error_meaning(rc))
+                             : 0;
+}
+
+/* ---- options ---- */
+
+int
+er_submit_read_options(struct errand_submit_options *out,
+                       const struct errand_submit_options *given, errand_error *error)
+{
+    int rc = er_handle_read(out, sizeof *out, given, error);
+    const struct {
+        const char *name;
+        int64_t value;
+    } spans[] = {{"delay_ms", out->delay_ms},
+                 {"timeout_ms", out->timeout_ms},
+                 {"expires_ms", out->expires_ms},
+                 {"cost", out->cost},
+                 {"parent", out->parent}};
+    for (size_t i = 0; rc == 0 && i < sizeof spans / sizeof spans[0]; i++) {
+        if (spans[i].value < 0) {
+            rc = er_handle_fail(error, ER_EINVALID, spans[i].name, "%s is negative",
+                                spans[i].name);
+        }
+    }
+    if (rc == 0 && out->n_after > 0 && !out->after) {
+        rc = er_handle_fail(error, ER_EINVALID, "after", "after is NULL");
+    }
+    return rc;
+}
+
+static void
+add_name(struct er_buf *b, const char *name)
+{
+    er_buf_add_str(b, ",\"");
+    er_buf_add_str(b, name);
+    er_buf_add_str(b, "\":");
+}
+
+static void
+add_text(struct er_buf *b, const char *name, const char *value)
+{
+    if (value) {
+        add_name(b, name);
+        er_buf_add_json_str(b, value);
+    }
+}
+
+static void
+add_number(struct er_buf *b, const char *name, int64_t value, bool is_given)
+{
+    if (is_given) {
+        add_name(b, name);
+        er_buf_add_i64(b, value);
+    }
+}
+
+static void
+add_span(struct er_buf *b, const char *name, int64_t ms)
+{
+    if (ms > 0) {
+        add_name(b, name);
+        er_buf_addf(b, "%lld.%03d", (long long)(ms / 1000), (int)(ms % 1000));
+    }
+}
+
+/* Adds the members that options say, each with a comma before it. */
+static void
+add_options(struct er_buf *b, const struct errand_submit_options *o)
+{
+    add_text(b, "name", o->name);
+    add_text(b, "queue", o->queue);
+    add_text(b, "key", o->key);
+    add_text(b, "limit_key", o->limit_key);
+    add_text(b, "correlation_id", o->correlation);
+    add_number(b, "parent", o->parent, o->parent != 0);
+    add_number(b, "priority", o->priority, o->priority != 0);
+    add_number(b, "retries", o->retries, o->has_retries);
+    add_number(b, "cost", o->cost, o->cost != 0);
+    add_span(b, "delay_s", o->delay_ms);
+    add_span(b, "timeout_s", o->timeout_ms);
+    add_span(b, "expires_s", o->expires_ms);
+    if (o->held) {
+        er_buf_add_str(b, ",\"held\":true");
+    }
+    for (size_t i = 0; i < o->n_after; i++) {
+        er_buf_add_str(b, i == 0 ? ",\"after\":[" : ",");
+        er_buf_add_i64(b, o->after[i]);
+    }
+    er_buf_add_str(b, o->n_after > 0 ? "]" : "");
+    for (size_t i = 0; o->tags && o->tags[i]; i++) {
+        er_buf_add_str(b, i == 0 ? ",\"tags\":[" : ",");
+        er_buf_add_json_str(b, o->tags[i]);
+    }
+    er_buf_add_str(b, o->tags && o->tags[0] ? "]" : "");
+}
+
+/* Puts the members of `more` over those that are there. */
+static int
+add_more(struct er_buf *b, const char *more, errand_error *error)
+{
+    struct er_err err = {""};
+    json_t *o = NULL, *over = NULL;
+    if (!more) {
+        return 0;
+    }
+    int rc = er_json_parse(more, strlen(more), &over, &err);
+    if (rc == 0 && !json_is_object(over)) {
+        rc = er_fail(&err, ER_EINVALID, "it is not an object");
+    }
+    if (rc) {
+        json_decref(over);
+        return er_handle_fail(error, rc, "more", "more: %s", err.text);
+    }
+    o = json_loadb(b->data, b->len, 0, NULL);
+    char *text =
+        o && json_object_update(o, over) == 0 ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(over);
+    json_decref(o);
+    er_buf_clear(b);
+    if (!text) {
+        return er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
+    }
+    er_buf_add_str(b, text);
+    free(text);
+    return 0;
+}
+
+const char *
+er_submit_key(const struct errand *e, char out[ER_SUBMIT_KEY])
+{
+    if (e->house) {
+        return NULL; /* an answer cannot be lost inside */
+    }
+    er_uuid7(er_clock_wall(er_clock_system()), out);
+    return out;
+}
+
+/* ---- one task ---- */
+
+static int
+make_body(struct er_buf *b, const char *type, const char *args,
+          const struct errand_submit_options *given, errand_error *error)
+{
+    struct errand_submit_options o;
+    bool texts;
+    int rc = er_submit_read_options(&o, given, error);
+    if (rc) {
+        return rc;
+    }
+    er_buf_add_char(b, '{');
+    rc = er_submit_add_args(b, args, true, &texts, error);
+    if (rc) {
+        return rc;
+    }
+    add_text(b, "type", type);
+    add_options(b, &o);
+    er_buf_add_char(b, '}');
+    rc = add_more(b, o.more, error);
+    return rc ? rc
+           : b->failed
+               ? er_handle_fail(error, b->failed, NULL, "%s", er_error_meaning(b->failed))
+               : 0;
+}
+
+/* The id in a brief answer. */
+static int64_t
+id_of(const struct er_buf *b)
+{
+    return b->data && strncmp(b->data, "{\"id\":", 6) == 0
+               ? strtoll(b->data + 6, NULL, 10)
+               : 0;
+}
+
+static int
+send_body(errand *e, struct er_buf *body, int64_t *out_id, errand_error *error)
+{
+    char key[ER_SUBMIT_KEY];
+    struct er_buf answer;
+    struct er_sync_spec spec = {.method = "POST",
+                                .target = "/v1/tasks?brief=1",
+                                .key = er_submit_key(e, key),
+                                .body = *body};
+    int rc = er_sync_run(e, &spec, &answer, error);
+    if (rc == 0) {
+        int64_t id = id_of(&answer);
+        er_buf_fini(&answer);
+        if (out_id) {
+            *out_id = id;
+        }
+    }
+    return rc;
+}
+
+int
+errand_submit(errand *e, const char *type, const char *args,
+              const struct errand_submit_options *options, int64_t *out_id,
+              errand_error *error)
+{
+    struct er_buf body;
+    if (!e || !type) {
+        return er_handle_fail(error, ER_EINVALID, e ? "type" : "e", "%s is NULL",
+                              e ? "type" : "e");
+    }
+    er_buf_init(&body, 0);
+    int rc = make_body(&body, type, args, options, error);
+    if (rc) {
+        er_buf_fini(&body);
+        return rc;
+    }
+    return send_body(e, &body, out_id, error);
+}
+
+struct submitted {
+    errand_submitted_fn *done;
+    void *ctx;
+};
+
+static void
+on_submitted(void *ctx, int code, struct er_sync_answer *a, const errand_error *error)
+{
+    struct submitted *s = ctx;
+    errand_error refused = {0};
+    if (a && a->status >= 300) {
+        code = er_handle_problem(&refused, a->status, &a->body);
+        error = &refused;
+    }
+    s->done(s->ctx, code, a && code == 0 ? id_of(&a->body) : 0, error);
+    er_free(s);
+}
+
+int
+errand_submit_async(errand *e, const char *type, const char *args,
+                    const struct errand_submit_options *options,
+                    errand_submitted_fn *done, void *ctx, errand_error *error)
+{
+    char key[ER_SUBMIT_KEY];
+    struct er_sync_spec spec = {.method = "POST", .target = "/v1/tasks?brief=1"};
+    if (!e || !type || !done) {
+        const char *what = !e ? "e" : !type ? "type" : "done";
+        return er_handle_fail(error, ER_EINVALID, what, "%s is NULL", what);
+    }
+    struct submitted *s = er_alloc(sizeof *s);
+    int rc = s ? make_body(&spec.body, type, args, options, error)
+               : er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
+    if (rc == 0) {
+        *s = (struct submitted){done, ctx};
+        spec.key = er_submit_key(e, key);
+        rc = er_sync_start(e, &spec, on_submitted, s, error);
+    } else {
+        er_buf_fini(&spec.body);
+    }
+    if (rc) {
+        er_free(s);
+    }
+    return rc;
+}
+
+/* ---- a command ---- */
+
+static int
+add_valid(struct er_buf *b, const char *text, const char *field, errand_error *error)
+{
+    if (!er_utf8_is_valid(text, strlen(text))) {
+        return er_handle_fail(error, ER_EINVALID, field,
+                              "%s is not UTF-8 and cannot be passed on", field);
+    }
+    er_buf_add_json_str(b, text);
+    return 0;
+}
+
+static bool
+is_repeated(size_t at, size_t name_len)
+{
+    for (size_t i = 0; i < at; i++) {
+        if (strncmp(environ[i], environ[at], name_len + 1) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* This process's variables but ERRAND_*; the API leaves out what looks like a secret. */
+static void
+add_env(struct er_buf *b)
+{
+    bool first = true;
+    er_buf_add_str(b, ",\"env\":{");
+    for (size_t i = 0; environ && environ[i]; i++) {
+        const char *entry = environ[i], *equals = strchr(entry, '=');
+        if (!equals || equals == entry || strncmp(entry, "ERRAND_", 7) == 0 ||
+            !er_utf8_is_valid(entry, strlen(entry)) ||
+            is_repeated(i, (size_t)(equals - entry))) {
+            continue;
+        }
+        er_buf_add_str(b, first ? "" : ",");
+        first = false;
+        er_buf_add_json(b, entry, (size_t)(equals - entry));
+        er_buf_add_char(b, ':');
+        er_buf_add_json_str(b, equals + 1);
+    }
+    er_buf_add_char(b, '}');
+}
+
+static int
+make_command(struct er_buf *b, const char *const *argv, const char *cwd,
+             const struct errand_submit_options *given, errand_error *error)
+{
+    struct errand_submit_options o;
+    char here[PATH_MAX];
+    int rc = er_submit_read_options(&o, given, error);
+    if (rc == 0 && !cwd && !getcwd(here, sizeof here)) {
+        rc = er_handle_fail(error, ER_EIO, "cwd", "the current folder cannot be read: %s",
+                            strerror(errno));
+    }
+    er_buf_add_str(b, "{\"type\":\"shell\",\"args\":{\"argv\":[");
+    for (size_t i = 0; rc == 0 && argv[i]; i++) {
+        er_buf_add_str(b, i > 0 ? "," : "");
+        rc = add_valid(b, argv[i], "argv", error);
+    }
+    er_buf_add_str(b, "]},\"cwd\":");
+    rc = rc ? rc : add_valid(b, cwd ? cwd : here, "cwd", error);
+    add_env(b);
+    add_options(b, &o);
+    er_buf_add_char(b, '}');
+    return rc ? rc : add_more(b, o.more, error);
+}
+
+int
+errand_submit_command(errand *e, const char *const *argv, const char *cwd,
+                      const struct errand_submit_options *options, int64_t *out_id,
+                      errand_error *error)
+{
+    struct er_buf body;
+    if (!e || !argv || !argv[0]) {
+        return er_handle_fail(error, ER_EINVALID, e ? "argv" : "e",
+                              e ? "argv names no program" : "e is NULL");
+    }
+    er_buf_init(&body, 0);
+    int rc = make_command(&body, argv, cwd, options, error);
+    if (rc) {
+        er_buf_fini(&body);
+        return rc;
+    }
+    return send_body(e, &body, out_id, error);
+}
+
+/* ---- many ---- */
+
+/* Adds a document as one line; for a daemon with a key of its own, if it has none. */
+static int
+add_document(errand *e, struct er_buf *b, const char *document)
+{
+    char key[ER_SUBMIT_KEY];
+    size_t at = b->len;
+    int rc = er_json_text_compact(b, document, strlen(document));
+    if (rc || b->data[at] != '{') {
+        return rc ? rc : ER_EINVALID;
+    }
+    if (er_submit_key(e, key)) {
+        json_t *o = json_loadb(b->data + at, b->len - at, 0, NULL);
+        if (o && !json_object_get(o, "key")) {
+            bool is_empty = json_object_size(o) == 0;
+            b->len--;
+            er_buf_addf(b, "%s\"key\":\"%s\"}", is_empty ? "" : ",", key);
+        }
+        json_decref(o);
+    }
+    er_buf_add_char(b, '\n');
+    return b->failed;
+}
+
+/* Reads the answers, a line each. Returns the first code. */
+static int
+read_answers(const struct er_buf *b, size_t n, int64_t *ids, int *codes,
+             errand_error *error)
+{
+    const char *at = b->data ? b->data : "";
+    int first = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strcspn(at, "\n");
+        struct er_buf line = {.data = (char *)(uintptr_t)at, .len = len};
+        int64_t id = id_of(&line);
+        int code = 0;
+        if (id == 0) {
+            errand_error one = {0};
+            char *copy = er_strndup(at, len);
+            struct er_buf text = {.data = copy, .len = copy ? len : 0};
+            code = er_handle_problem(&one, 500, copy ? &text : NULL);
+            er_free(copy);
+            if (first == 0) {
+                first = er_handle_fail(error, code, one.field, "task %zu: %s", i,
+                                       one.message);
+            }
+        }
+        ids[i] = id;
+        if (codes) {
+            codes[i] = code;
+        }
+        at += len + (at[len] == '\n');
+    }
+    return first;
+}
+
+int
+errand_submit_many(errand *e, const char *const *documents, size_t n, int atomic,
+                   int64_t *ids, int *codes, errand_error *error)
+{
+    struct er_buf answer;
+    if (!e || (n > 0 && (!documents || !ids))) {
+        return er_handle_fail(error, ER_EINVALID, e ? "documents" : "e",
+                              "a pointer is NULL");
+    }
+    if (n == 0) {
+        return er_handle_fine(error);
+    }
+    if (n > MANY_MAX) {
+        return er_handle_fail(error, ER_ETOOBIG, "n", "%zu tasks: at most %zu at a time",
+                              n, MANY_MAX);
+    }
+    struct er_sync_spec spec = {.method = "POST",
+                                .target = atomic ? "/v1/tasks?brief=1&atomic=1"
+                                                 : "/v1/tasks?brief=1",
+                                .type = "application/x-ndjson",
+                                .bound = 10 * ER_SYNC_BOUND};
+    er_buf_init(&spec.body, MANY_BODY);
+    for (size_t i = 0; i < n; i++) {
+        int rc = documents[i] ? add_document(e, &spec.body, documents[i]) : ER_EINVALID;
+        if (rc) {
+            er_buf_fini(&spec.body);
+            return er_handle_fail(error, rc, "documents", "task %zu: %s", i,
+                                  rc == ER_EINVALID ? "it is not a JSON object"
+                                                    : er_error_meaning(rc));
+        }
+    }
+    int rc = er_sync_run(e, &spec, &answer, error);
+    if (rc == 0) {
+        rc = read_answers(&answer, n, ids, codes, error);
+        er_buf_fini(&answer);
+    }
+    return rc;
+}
