@@ -114,11 +114,15 @@ line_of(const struct file *f, const char *words)
 static json_t *convert(struct file *f, const yaml_node_t *node, enum shape shape,
                        const char *name, int depth);
 
+/* The text of a scalar; NULL when it is none, or has a NUL in it. */
 static const char *
 scalar(const yaml_node_t *node)
 {
-    return node && node->type == YAML_SCALAR_NODE ? (const char *)node->data.scalar.value
-                                                  : NULL;
+    if (!node || node->type != YAML_SCALAR_NODE) {
+        return NULL;
+    }
+    const char *text = (const char *)node->data.scalar.value;
+    return strlen(text) == node->data.scalar.length ? text : NULL;
 }
 
 static bool
@@ -168,6 +172,9 @@ convert_scalar(struct file *f, const yaml_node_t *node, enum shape shape)
 {
     const char *text = scalar(node);
     json_t *v = NULL;
+    if (!text) {
+        return fail_at(f, node, "this text contains a NUL");
+    }
     if (shape == SHAPE_NUMBER || (shape == SHAPE_ANY && is_plain(node))) {
         v = number_of(text);
     }

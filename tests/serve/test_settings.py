@@ -127,8 +127,9 @@ def test_rates_say_until_when(h):
 
 def test_types(h):
     h.start(worker=NOBODY)
-    same([t["name"] for t in h.get("/v1/types")["types"]], ["shell"])
-    has(h.get("/v1/types/shell")["description"], "runs a command")
+    built_in = ["shell", "sh", "bash", "sleep", "wait", "file.hash", "http.request"]
+    same([t["name"] for t in h.get("/v1/types")["types"]], built_in)
+    has(h.get("/v1/types/shell")["help"], "runs a command")
     t = h.expect(200, "PUT", "/v1/types/shell", {"concurrency": 2, "help": "a command",
                                                  "exit_codes": {"3": "fatal"}}).json
     same((t["concurrency"], t["help"], t["exit_codes"], t["running"]),
@@ -136,7 +137,7 @@ def test_types(h):
     t = h.expect(200, "PUT", "/v1/types/shell", {"success_percent": 50, "help": None}).json
     same((t["concurrency"], t.get("help"), t["success_percent"]), (2, None, 50))
     h.expect(200, "PUT", "/v1/types/fetch", {"rate_limit_s": 5})
-    same([t["name"] for t in h.get("/v1/types")["types"]], ["shell", "fetch"])
+    same([t["name"] for t in h.get("/v1/types")["types"]], built_in + ["fetch"])
     same(h.get("/v1/types/fetch")["rate_limit_s"], 5)
     h.expect(204, "DELETE", "/v1/types/fetch")
     h.refused(404, None, "has no settings", "DELETE", "/v1/types/fetch")

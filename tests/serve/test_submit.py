@@ -79,7 +79,7 @@ def test_refusals_name_the_member(h):
             ("held", "held is not true or false", {"held": 1}),
             ("retrys", "did you mean retries", {"retrys": 1}),
             ("type", "unknown type 'shel'", {"type": "shel"})]:
-        code = 404 if "there is no" in words else 400
+        code = 404 if "there is no" in words or field == "type" else 400
         h.refused(code, field, words, "POST", "/v1/tasks", {**argv, **members})
     h.refused(400, "args", "args is missing", "POST", "/v1/tasks", {})
     h.refused(400, "args.arg", "did you mean argv", "POST", "/v1/tasks", {"args": {"arg": []}})

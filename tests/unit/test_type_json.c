@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -112,6 +113,109 @@ mistakes__name_the_member(void **state)
     }
 }
 
+static void
+typed__reads_the_same_again(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"help\":\"x\",\"retries\":0,\"timeout_s\":0,\"on_lost\":\"fail\","
+        "\"idempotent\":true,\"expected_s\":1.5,\"parameters\":["
+        "{\"name\":\"url\",\"kind\":\"url\",\"required\":true},"
+        "{\"name\":\"body\",\"kind\":\"string\"}],"
+        "\"command\":[\"curl\",\"{url}\"],\"stdin\":\"{body}\"}";
+    struct er_type t;
+    assert_int_equal(parse(text, &t), 0);
+    assert_true(t.has_params && t.n_params == 2 && t.has_on_lost && t.idempotent);
+    assert_int_equal(t.on_lost, ER_ON_LOST_FAIL);
+    assert_int_equal(t.expected_for, 1500 * ER_USEC_PER_MS);
+    assert_int_equal(t.n_command, 2);
+    assert_string_equal(t.command_stdin, "{body}");
+    check_text(&t, text);
+    static const char *const same[] = {
+        "{\"program\":[\"worker\",\"-v\"]}",
+        "{\"handler\":true}",
+        "{\"parameters\":[]}",
+        "{\"on_lost\":\"run\",\"handler\":true,\"origin\":\"file\"}",
+    };
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        assert_int_equal(parse(same[i], &t), 0);
+        check_text(&t, same[i]);
+    }
+    assert_true(t.from_file);
+}
+
+static void
+typed__has_defaults_when_it_says_how_it_is_executed(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"\"command\":[\"true\"]", "\"program\":[\"x\"]",
+                                       "\"handler\":true"};
+    struct er_type t;
+    char text[100];
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(text, sizeof text, "{%s}", ways[i]);
+        assert_int_equal(parse(text, &t), 0);
+        assert_int_equal(t.retries, 2);
+        assert_int_equal(t.timeout_for, 1800 * ER_USEC_PER_SEC);
+        check_text(&t, text);
+        (void)snprintf(text, sizeof text, "{\"retries\":0,\"timeout_s\":0,%s}", ways[i]);
+        assert_int_equal(parse(text, &t), 0);
+        assert_int_equal(t.retries, 0);
+        assert_int_equal(t.timeout_for, 0);
+        check_text(&t, text);
+        (void)snprintf(text, sizeof text, "{\"retries\":2,\"timeout_s\":1800.0,%s}",
+                       ways[i]);
+        assert_int_equal(parse(text, &t), 0);
+        (void)snprintf(text, sizeof text, "{%s}", ways[i]);
+        check_text(&t, text);
+    }
+    assert_int_equal(parse("{\"handler\":false,\"command\":null}", &t), 0);
+    assert_int_equal(t.retries, -1);
+    assert_int_equal(t.timeout_for, 0);
+}
+
+static void
+typed__mistakes_begin_with_the_member(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *start;
+    } all[] = {
+        {"{\"command\":[]}", "command has 0 elements"},
+        {"{\"command\":\"ls\"}", "command must be an array"},
+        {"{\"command\":[1]}", "command: word 1 must be a string"},
+        {"{\"command\":[\"\"]}", "command: the name of the program is empty"},
+        {"{\"command\":[\"a\",\"{b}\"]}", "command: word 2: {b} in '{b}' is no par"},
+        {"{\"command\":[\"a{\"]}", "command: word 1: a brace in"},
+        {"{\"command\":[\"{b}\"],\"parameters\":[{\"name\":\"b\",\"kind\":"
+         "\"string\"}]}",
+         "command: word 1: {b} in '{b}' may be absent"},
+        {"{\"command\":[\"a\"],\"stdin\":\"{b}\"}", "stdin: {b} in '{b}' is no par"},
+        {"{\"stdin\":\"x\"}", "stdin goes with command"},
+        {"{\"program\":[\"x\"],\"stdin\":\"x\"}", "stdin goes with command"},
+        {"{\"command\":[\"a\"],\"program\":[\"b\"]}", "program: a type is executed"},
+        {"{\"command\":[\"a\"],\"handler\":true}", "handler: a type is executed"},
+        {"{\"program\":[\"a\"],\"handler\":true}", "handler: a type is executed"},
+        {"{\"handler\":1}", "handler must be true or false"},
+        {"{\"on_lost\":\"retry\"}", "invalid on_lost 'retry' (run, fail or hold)"},
+        {"{\"idempotent\":\"yes\"}", "idempotent must be true or false"},
+        {"{\"expected_s\":-1}", "expected_s is -1"},
+        {"{\"parameters\":{}}", "parameters must be an array"},
+        {"{\"parameters\":[{\"name\":\"a\",\"kind\":\"integer\",\"min\":2,\"max\":"
+         "1}]}",
+         "params.a.min: min is 2, which is above max"},
+        {"{\"parameters\":[1]}", "params[0]: "},
+        {"{\"origin\":\"heaven\"}", "invalid origin"},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct er_type t;
+        assert_int_equal(parse(all[i].json, &t), ER_EINVALID);
+        if (strncmp(err.text, all[i].start, strlen(all[i].start)) != 0) {
+            fail_msg("%s: '%s', not '%s'", all[i].json, err.text, all[i].start);
+        }
+    }
+}
+
 static int
 read_rates(const char *json, struct er_rate *rates, size_t *n)
 {
@@ -194,6 +298,9 @@ main(void)
         cmocka_unit_test(plain__is_an_empty_object),
         cmocka_unit_test(full__reads_the_same_again),
         cmocka_unit_test(mistakes__name_the_member),
+        cmocka_unit_test(typed__reads_the_same_again),
+        cmocka_unit_test(typed__has_defaults_when_it_says_how_it_is_executed),
+        cmocka_unit_test(typed__mistakes_begin_with_the_member),
         cmocka_unit_test(rates__are_texts_or_objects),
         cmocka_unit_test(rates__mistakes_name_the_one),
     };
