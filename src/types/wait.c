@@ -7,7 +7,6 @@
 #include "types/wait.h"
 
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -56,7 +55,8 @@ static int
 run(errand_attempt *a, void *ctx)
 {
     (void)ctx;
-    int64_t total = llround(fmin(errand_arg_number(a, "for", 0.0), FOR_MAX) * 1000.0);
+    double s = errand_arg_number(a, "for", 0.0);
+    int64_t total = (int64_t)((s < FOR_MAX ? s : FOR_MAX) * 1000.0 + 0.5);
     int64_t steps = errand_arg_integer(a, "steps", 1);
     int64_t done = waited_before(a, total);
     int64_t step = total > 0 ? (int64_t)((double)done / (double)total * (double)steps)

@@ -67,6 +67,7 @@ PY
     pid=$(pgrep -f "errand-types run file.hash" | while read -r p; do
         grep -qz "ERRAND_SOCKET=$SOCKET" "/proc/$p/environ" && echo "$p"
     done)
+    kill -STOP "$pid" # or it would be done before it is killed
     : >tree/200
     kill -9 "$pid"
     errand wait "$id"
