@@ -52,11 +52,12 @@ add_value(struct er_buf *b, const struct er_param *p, const json_t *v)
 static bool
 is_default(const struct er_param *p, const json_t *v)
 {
-    json_error_t why;
-    json_t *plain =
-        p->default_json ? json_loads(p->default_json, JSON_DECODE_ANY, &why) : NULL;
-    bool same = plain && json_equal(plain, v);
+    struct er_params_fault fault;
+    json_t *none = json_object(), *plain = NULL;
+    bool same = p->default_json && !er_params_check(p, 1, none, &plain, &fault) &&
+                json_equal(json_object_get(plain, p->name), v);
     json_decref(plain);
+    json_decref(none);
     return same;
 }
 

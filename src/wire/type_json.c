@@ -246,7 +246,9 @@ er_type_json_read(const char *name, const json_t *o, struct er_arena *arena,
                            .on_lost = UNSAID};
     int rc = er_json_read(o, &form, &d, NULL, &fault);
     if (rc) {
-        return er_fail(err, rc, "%s", fault.err.text);
+        bool begins = strncmp(fault.err.text, "invalid ", 8) != 0 || !*fault.field;
+        return er_fail(err, rc, "%s%s%s", begins ? "" : fault.field, begins ? "" : ": ",
+                       fault.err.text);
     }
     rc = check_ways(&d, err);
     if (rc) {

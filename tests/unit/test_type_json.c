@@ -197,7 +197,8 @@ typed__mistakes_begin_with_the_member(void **state)
         {"{\"command\":[\"a\"],\"handler\":true}", "handler: a type is executed"},
         {"{\"program\":[\"a\"],\"handler\":true}", "handler: a type is executed"},
         {"{\"handler\":1}", "handler must be true or false"},
-        {"{\"on_lost\":\"retry\"}", "invalid on_lost 'retry' (run, fail or hold)"},
+        {"{\"on_lost\":\"retry\"}",
+         "on_lost: invalid on_lost 'retry' (run, fail or hold)"},
         {"{\"idempotent\":\"yes\"}", "idempotent must be true or false"},
         {"{\"expected_s\":-1}", "expected_s is -1"},
         {"{\"parameters\":{}}", "parameters must be an array"},
@@ -205,7 +206,7 @@ typed__mistakes_begin_with_the_member(void **state)
          "1}]}",
          "params.a.min: min is 2, which is above max"},
         {"{\"parameters\":[1]}", "params[0]: "},
-        {"{\"origin\":\"heaven\"}", "invalid origin"},
+        {"{\"origin\":\"heaven\"}", "origin: invalid origin"},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         struct er_type t;
