@@ -14,6 +14,7 @@
 #include "bench.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/file.h>
@@ -86,6 +87,10 @@ http_fill(struct http *h)
         h->size *= 2;
         h->buf = realloc(h->buf, h->size + 1);
     }
+    /* As the command waits: who blocks in read() on a unix socket is also woken when the
+     * daemon takes what was sent. */
+    struct pollfd readable = {.fd = h->fd, .events = POLLIN};
+    (void)poll(&readable, 1, -1);
     ssize_t k = read(h->fd, h->buf + h->have, h->size - h->have);
     if (k <= 0) {
         DIE("the daemon closed the connection");

@@ -109,18 +109,39 @@ add_sample(struct er_bus_spill *s, const struct er_bus_pub *pub, const unsigned 
     return true;
 }
 
+/* Writes over an older one, when it has the room. */
+static bool
+replace(struct er_bus_sample *p, const struct er_bus_pub *pub)
+{
+    if (er_bus_record_size(pub) > p->room) {
+        return false;
+    }
+    er_bus_record_write(p->record, pub);
+    p->after = pub->after;
+    return true;
+}
+
+/* Whether it is of the same task and name. */
+static bool
+is_same(const struct er_bus_sample *p, const struct er_bus_pub *pub)
+{
+    const int64_t task = pub->ev->task;
+    return p->hh.keylen == sizeof task + pub->name_len &&
+           memcmp(p->key, &task, sizeof task) == 0 &&
+           memcmp(p->key + sizeof task, pub->ev->name, pub->name_len) == 0;
+}
+
 bool
 er_bus_spill_sample(struct er_bus_spill *s, const struct er_bus_pub *pub)
 {
     unsigned char key[KEY_MAX];
-    size_t key_len = make_key(key, pub);
     struct er_bus_sample *p = TAILQ_LAST(&s->samples, er_bus_samples);
-    if (!p || p->hh.keylen != key_len || memcmp(p->key, key, key_len) != 0) {
-        HASH_FIND(hh, s->table, key, key_len, p); /* else: the same again, as so often */
+    if (p && is_same(p, pub) && replace(p, pub)) {
+        return true; /* the same again, as so often */
     }
-    if (p && er_bus_record_size(pub) <= p->room) {
-        er_bus_record_write(p->record, pub);
-        p->after = pub->after;
+    size_t key_len = make_key(key, pub);
+    HASH_FIND(hh, s->table, key, key_len, p);
+    if (p && replace(p, pub)) {
         TAILQ_REMOVE(&s->samples, p, link);
         TAILQ_INSERT_TAIL(&s->samples, p, link);
         return true;
