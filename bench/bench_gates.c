@@ -61,6 +61,9 @@ make_lanes(struct bench *b, enum kind kind, size_t lanes, size_t tasks)
         limit.n_rates = 1;
         limit.rates[0] = (struct er_rate){.n = 1, .per_for = ER_USEC_PER_SEC, .burst = 1};
     }
+    const char *command[] = {"true"};
+    struct er_type more = {.name = "more", .command = command, .n_command = 1};
+    er_engine_type_changed(&b->e, &more); /* so that workers execute it */
     er_engine_queue_changed(&b->e, &queue);
     er_engine_queue_changed(&b->e, &other);
     for (size_t i = 0; i < lanes; i++) {

@@ -110,7 +110,7 @@ tell_cancel(struct er_engine *e, const struct er_change_request *c)
         struct er_run *run = c->rows[i].status == 0 ? run_of(e, &c->rows[i]) : NULL;
         if (run) {
             run->cancel = true;
-            er_dispatch_send_cancel(run, "cancel");
+            er_dispatch_send_stop(run);
         }
     }
 }
@@ -159,19 +159,21 @@ put_back(struct er_run *run, bool hold)
 {
     run->requeue = true;
     run->hold = hold;
-    er_dispatch_send_cancel(run, "requeue");
+    er_dispatch_send_stop(run);
 }
 
 /* True: the run is being paused. */
 static bool
-pause_run(struct er_run *run, bool free_slot)
+pause_run(const struct er_engine *e, struct er_run *run, bool free_slot)
 {
+    bool in_place = er_pause_in_place(e, run);
     if (run->cancel) {
         return false;
     }
     if (run->phase != ER_RUN_HELD || run->requeue) {
         run->hold = true; /* it ends, or is put back: what follows is held */
-    } else if (free_slot) {
+    } else if (free_slot || !in_place) {
+        run->stop_pause = !in_place;
         put_back(run, true);
     } else {
         er_pause_ask(run, true, true);
@@ -186,7 +188,7 @@ resume_run(struct er_run *run)
     if (!run->hold && !run->want_pause && !run->paused) {
         return false;
     }
-    run->hold = false;
+    run->hold = run->stop_pause = false;
     if (run->phase == ER_RUN_HELD && !run->requeue) {
         er_pause_ask(run, false, false);
     }
@@ -200,7 +202,7 @@ pause_runs(struct er_engine *e, struct er_change_request *c)
     for (size_t i = 0; i < c->n; i++) {
         struct er_change *row = &c->rows[i];
         struct er_run *run = row->status == ER_ESTATE ? run_of(e, row) : NULL;
-        if (run && (c->kind == ER_CHANGE_PAUSE ? pause_run(run, c->free_slot)
+        if (run && (c->kind == ER_CHANGE_PAUSE ? pause_run(e, run, c->free_slot)
                                                : resume_run(run))) {
             row->status = 0;
         }

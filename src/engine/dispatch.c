@@ -19,6 +19,8 @@
  * ones are never held by a worker while another could take them. */
 #define LOOKAHEAD_FOR (20 * ER_USEC_PER_MS)
 #define LOOKAHEAD_MAX 8 /* attempts ahead for each slot */
+/* Sessions of handlers are called h1, h2 ...: so they are known as such after a start. */
+#define HANDLERS_NAME 'h'
 
 struct er_run *
 er_run_find(const struct er_engine *e, er_task_id id)
@@ -81,10 +83,16 @@ er_run_free(struct er_engine *e, struct er_run *run)
 
 /* ---- sessions ---- */
 
+bool
+er_dispatch_is_connected(const struct er_session_live *s)
+{
+    return s->link && !s->draining && !s->dying;
+}
+
 static int
 session_room(const struct er_session_live *s)
 {
-    if (!s->link || s->draining || s->dying) {
+    if (!er_dispatch_is_connected(s)) {
         return 0;
     }
     er_usec ahead = 0;
@@ -96,11 +104,12 @@ session_room(const struct er_session_live *s)
 }
 
 struct er_session_live *
-er_dispatch_pick(struct er_engine *e)
+er_dispatch_pick(struct er_engine *e, const struct er_pool *pool)
 {
     struct er_session_live *s, *next, *best = NULL;
     HASH_ITER (hh, e->sessions, s, next) {
-        if (session_room(s) > 0 && (!best || session_room(s) > session_room(best))) {
+        if (session_room(s) > 0 && (!best || session_room(s) > session_room(best)) &&
+            (!pool || er_pools_has(pool, s))) {
             best = s;
         }
     }
@@ -122,6 +131,7 @@ er_dispatch_add(struct er_engine *e, const struct er_session *from)
     s->id = from->id;
     s->worker = er_xstrdup(from->worker);
     memcpy(s->token, from->token, strnlen(from->token, sizeof s->token - 1));
+    s->handlers = from->worker[0] == HANDLERS_NAME; /* what its hello says counts more */
     s->pid = from->pid;
     TAILQ_INIT(&s->runs);
     HASH_ADD(hh, e->sessions, id, sizeof s->id, s);
@@ -135,6 +145,7 @@ er_dispatch_remove(struct er_engine *e, struct er_session_live *s)
     er_orders_forget_envs(s);
     HASH_DEL(e->sessions, s);
     er_free(s->worker);
+    er_free(s->types);
     er_free(s);
 }
 
@@ -168,14 +179,14 @@ done_open(struct er_op *op, int rc)
     er_free(o);
 }
 
-/* The first name of the form wN that no session has. */
+/* The first name of the form wN (or hN) that no session has. */
 static void
-free_name(struct er_engine *e, char *out, size_t size)
+free_name(struct er_engine *e, char kind, char *out, size_t size)
 {
     for (int i = 1;; i++) {
         bool used = false;
         struct er_session_live *s, *next;
-        (void)snprintf(out, size, "w%d", i);
+        (void)snprintf(out, size, "%c%d", kind, i);
         HASH_ITER (hh, e->sessions, s, next) {
             used = used || strcmp(s->worker, out) == 0;
         }
@@ -185,8 +196,8 @@ free_name(struct er_engine *e, char *out, size_t size)
     }
 }
 
-void
-er_engine_session_open(struct er_engine *e, int pid, er_session_done_fn *done, void *ctx)
+static void
+open_session(struct er_engine *e, int pid, char kind, er_session_done_fn *done, void *ctx)
 {
     struct open_op *o = er_xzalloc(sizeof *o);
     unsigned char raw[16];
@@ -194,7 +205,7 @@ er_engine_session_open(struct er_engine *e, int pid, er_session_done_fn *done, v
     for (size_t i = 0; i < sizeof raw; i++) {
         (void)snprintf(o->token + 2 * i, 3, "%02x", raw[i]);
     }
-    free_name(e, o->worker, sizeof o->worker);
+    free_name(e, kind, o->worker, sizeof o->worker);
     o->op.run = run_open;
     o->op.done = done_open;
     o->engine = e;
@@ -208,6 +219,19 @@ er_engine_session_open(struct er_engine *e, int pid, er_session_done_fn *done, v
 }
 
 void
+er_engine_session_open(struct er_engine *e, int pid, er_session_done_fn *done, void *ctx)
+{
+    open_session(e, pid, 'w', done, ctx);
+}
+
+void
+er_engine_session_open_handlers(struct er_engine *e, int pid, er_session_done_fn *done,
+                                void *ctx)
+{
+    open_session(e, pid, HANDLERS_NAME, done, ctx);
+}
+
+void
 er_engine_sessions(struct er_engine *e,
                    void (*fn)(void *ctx, const struct er_session_view *view), void *ctx)
 {
@@ -218,6 +242,7 @@ er_engine_sessions(struct er_engine *e,
                                     .token = s->token,
                                     .pid = s->pid,
                                     .slots = s->slots,
+                                    .handlers = s->handlers,
                                     .connected = s->link != NULL};
         er_task_id *ids = er_xrealloc_array(NULL, (size_t)s->load + 1, sizeof *ids);
         struct er_run *run;
@@ -247,17 +272,22 @@ add_task_attempt(struct er_buf *b, const struct er_run *run)
     er_buf_addf(b, "{\"task\":%lld,\"attempt\":%d", (long long)run->id, run->attempt);
 }
 
+/* A handler is asked to stop. What a process runs is ended; a program with a protocol is told
+ * first, and when that is for a pause it wants to know. */
 void
-er_dispatch_send_cancel(struct er_run *run, const char *why)
+er_dispatch_send_stop(struct er_run *run)
 {
     struct er_session_live *s = run->session;
+    bool pause = !run->cancel && run->stop_pause;
+    const char *why = run->cancel ? "cancel" : "requeue";
     if (!s->link || run->phase != ER_RUN_HELD || !run->told) {
         return; /* said again when it is attached, or told of the run */
     }
-    er_buf_add_str(&s->link->out, "{\"cancel\":");
+    er_buf_add_str(&s->link->out, s->handlers ? "{\"stop_task\":" : "{\"cancel\":");
     add_task_attempt(&s->link->out, run);
-    er_buf_addf(&s->link->out, ",\"grace_s\":%.3f,\"why\":\"%s\"}}\n",
-                (double)run->grace_for / 1e6, why);
+    er_buf_addf(&s->link->out, ",\"grace_s\":%.3f,\"why\":\"%s\"%s}}\n",
+                (double)run->grace_for / 1e6, s->handlers && pause ? "pause" : why,
+                !s->handlers && pause ? ",\"stop\":\"pause\"" : "");
     wake(s);
 }
 
@@ -328,6 +358,8 @@ er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
     s->link = link;
     s->pid = hello->pid;
     s->slots = hello->slots;
+    er_pools_set_types(e, s, hello->types, hello->n_types);
+    er_pools_update(e);
     er_orders_forget_envs(s);
     er_buf_add_str(&link->out, welcome);
     drop_strangers(e, s, hello);
@@ -335,7 +367,7 @@ er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
     struct er_run *run;
     TAILQ_FOREACH (run, &s->runs, in_session) {
         if (run->cancel || run->requeue) {
-            er_dispatch_send_cancel(run, run->cancel ? "cancel" : "requeue");
+            er_dispatch_send_stop(run);
         }
     }
     wake(s);
@@ -352,6 +384,9 @@ er_engine_session_detach(struct er_engine *e, struct er_link *link)
             s->link = NULL;
             was_its = true;
         }
+    }
+    if (was_its) {
+        er_pools_update(e);
     }
     return was_its;
 }
@@ -372,6 +407,7 @@ er_engine_session_drain(struct er_engine *e, int64_t session, bool stop)
             er_buf_add_str(&s->link->out, stop ? "{\"stop\":{}}\n" : "{\"drain\":{}}\n");
             wake(s);
         }
+        er_pools_update(e);
     }
 }
 
@@ -395,7 +431,8 @@ int
 er_engine_input(struct er_engine *e, er_task_id id, const void *p, size_t n, bool eof)
 {
     struct er_run *run = er_run_find(e, id);
-    if (!run || run->phase == ER_RUN_ENDING || !run->session->link) {
+    if (!run || run->phase == ER_RUN_ENDING || !run->session->link ||
+        run->session->handlers) {
         return ER_ESTATE;
     }
     if (run->phase == ER_RUN_CLAIMING || !run->told) {

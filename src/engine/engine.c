@@ -42,6 +42,7 @@ load_sessions(struct er_engine *e, const struct er_store_state *st)
         struct er_run *run = er_run_new(e, s, lane, t->id);
         run->ready = (struct er_ready){t->id, t->lane, t->rank, t->cost};
         run->phase = ER_RUN_HELD;
+        run->loaded = true;
         er_run_fill(run, t);
         er_pause_load(e, run, t);
         run->progress = er_xstrdup(t->progress_json);
@@ -332,7 +333,8 @@ er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out)
                             .progress_json = run->progress,
                             .output_bytes = run->output_bytes,
                             .paused = run->paused,
-                            .pausing = run->want_pause && !run->paused,
+                            .pausing = (run->want_pause && !run->paused) ||
+                                       (run->requeue && run->stop_pause && !run->cancel),
                             .resuming = !run->want_pause && run->paused,
                             .ending = run->phase == ER_RUN_ENDING,
                             .worker = run->session->worker};
@@ -357,6 +359,7 @@ er_engine_stats(const struct er_engine *e, struct er_engine_stats *out)
     out->sick_code = e->sick ? e->sick_code : ER_EDISKFULL;
     struct er_session_live *s, *next;
     HASH_ITER (hh, e->sessions, s, next) {
-        out->has_worker = out->has_worker || (s->link && !s->draining);
+        out->has_worker =
+            out->has_worker || (er_dispatch_is_connected(s) && !s->handlers);
     }
 }

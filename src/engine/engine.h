@@ -32,7 +32,9 @@ struct er_engine_options {
      * sync is waited for. */
     bool inline_store;
     /* A task could run now whose type no connected session serves (NULL = nobody asks): once
-     * for a type until a session that serves it has come and gone. Loop thread. */
+     * for a type until a session that serves it has come and gone; also for types that are
+     * executed by processes, while no worker is there. At the end of a turn; may open a
+     * session. Loop thread. */
     void (*on_unserved)(void *ctx, const char *type);
     void *unserved_ctx;
 };
@@ -188,7 +190,7 @@ struct er_engine_stats {
     size_t subscribers, running, lanes, sessions;
     bool sick;        /* the store refuses submits now */
     int sick_code;    /* why */
-    bool has_worker;  /* some session is connected */
+    bool has_worker;  /* some session that executes processes is connected */
     int64_t finished; /* attempts ended since the start */
 };
 void er_engine_stats(const struct er_engine *e, struct er_engine_stats *out);
@@ -199,6 +201,7 @@ struct er_session_view {
     const char *worker, *token;
     int pid, slots;
     bool connected;
+    bool handlers; /* it executes what its hello named; else processes */
     const er_task_id *running;
     size_t n_running;
     size_t n_runs; /* all that it has or will get, started or not */
@@ -232,8 +235,8 @@ struct er_hello {
     size_t n_owed;
     /* What it can execute: types by name, whose handlers are in that process (attempts of a
      * handler cannot be stopped in place: a pause puts them back held, at their checkpoint).
-     * None = every type that is executed by a process: `shell`, and those with `command` or
-     * `program` in their definition. Copied. */
+     * NULL = every type that is executed by a process: `shell`, and those with `command` or
+     * `program` in their definition. Not NULL with n_types 0: none for now. Copied. */
     const char *const *types;
     size_t n_types;
 };
@@ -247,6 +250,9 @@ struct er_link {
 typedef void er_session_done_fn(void *ctx, int64_t session, int rc);
 void er_engine_session_open(struct er_engine *e, int pid, er_session_done_fn *done,
                             void *ctx);
+/* The same for a session of handlers. */
+void er_engine_session_open_handlers(struct er_engine *e, int pid,
+                                     er_session_done_fn *done, void *ctx);
 /* A worker of a known session is there (again) with a link, which lives until
  * er_engine_session_detach. ER_ELOST: no such session, or the token is wrong. What the
  * worker does not have any more is put back or taken from the log; what it should not have
@@ -261,7 +267,8 @@ void er_engine_session_dead(struct er_engine *e, int64_t session, bool lost);
 /* No further work for that session ("drain"), or put all back ("stop"). */
 void er_engine_session_drain(struct er_engine *e, int64_t session, bool stop);
 void er_engine_set_slots(struct er_engine *e, int64_t session, int slots);
-/* A session of handlers serves these types from now on (what runs goes on). */
+/* A session of handlers serves these types from now on (what runs goes on). Does nothing to
+ * a session that executes processes. */
 void er_engine_set_types(struct er_engine *e, int64_t session, const char *const *types,
                          size_t n);
 /* Whether a connected session serves the type now. */

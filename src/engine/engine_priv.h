@@ -2,6 +2,7 @@
 /* The engine's inside, shared by its files only. Who changes what:
  *   lanes.c     lanes, queues and their heaps (what may run next)
  *   gates.c     what holds lanes back: permits and tokens of queues, types, limit keys
+ *   pools.c     which sessions serve which types
  *   limits.c    the settings of those, the switch over everything
  *   schedule.c  runs in phase CLAIMING, claims, due tasks, the alarm
  *   dispatch.c  sessions and their links; runs in phase HELD
@@ -28,24 +29,49 @@
 struct json_t;
 #include "model/bucket.h"
 
+/* The types that the same sessions serve: those that execute processes, sessions of handlers,
+ * both, or nobody. See pools.c. */
+struct er_pool {
+    bool processes;                    /* sessions that execute processes */
+    struct er_session_live **sessions; /* sessions of handlers, by id */
+    size_t n_sessions;
+    size_t n_types;
+    bool served; /* one of them is connected */
+    bool room;   /* one of them may have room: else its bays are closed */
+    TAILQ_HEAD(er_bay_list, er_bay) bays;
+    TAILQ_ENTRY(er_pool) in_engine;
+};
+/* The lanes of one queue and one pool. */
+struct er_bay {
+    struct er_queue_live *queue;
+    struct er_pool *pool;
+    bool open;            /* its queue is, and its pool has room */
+    bool unasked;         /* some types were not asked for, since the queue was closed */
+    struct er_heap lanes; /* lanes that wait at no gate, best head first */
+    struct er_heap_node node; /* in engine.open while it may give work */
+    TAILQ_HEAD(er_group_list, er_group) aside;
+    TAILQ_HEAD(er_envoy_list, er_lane_live) envoys; /* of gates with several bays */
+    TAILQ_ENTRY(er_bay) in_queue, in_pool;
+};
+
 /* Lanes that wait for the same, a permit or tokens of a limit: see gates.c. */
 struct er_gate {
     struct er_limit_live *limit;
-    bool tokens;           /* else permits */
-    struct er_heap groups; /* those with somebody in them, best first */
-    size_t n_groups;       /* all that were ever made: queues that have waited here */
-    struct er_lane_live *envoy; /* came back from here, and stands in its queue's heap */
+    bool tokens;                /* else permits */
+    struct er_heap groups;      /* those with somebody in them, best first */
+    size_t n_groups;            /* empty ones, too: bays that have waited here */
+    struct er_lane_live *envoy; /* came back from here, and stands in its bay's heap */
     struct er_lane_live
         *hold; /* tokens: had enough here, and waits at another such gate */
 };
-/* The lanes of one queue that wait at one gate. */
+/* The lanes of one bay that wait at one gate. */
 struct er_group {
-    struct er_gate *gate; /* with queue: the key */
-    struct er_queue_live *queue;
+    struct er_gate *gate; /* with bay: the key */
+    struct er_bay *bay;
     struct er_heap lanes;     /* best head first */
     struct er_heap_node node; /* in gate.groups while there are lanes, unless set aside */
-    bool aside; /* in queue.aside: its turn came while the queue was closed */
-    TAILQ_ENTRY(er_group) in_queue;
+    bool aside;               /* in bay.aside: its turn came while the bay was closed */
+    TAILQ_ENTRY(er_group) in_bay;
     UT_hash_handle hh;
 };
 /* What is counted of a queue, a type or a limit key. */
@@ -61,17 +87,17 @@ struct er_limit_live {
     struct er_gate permits, tokens;
     er_usec opens_at; /* boot: when the buckets have enough for the first in line */
     struct er_heap_node toll; /* in engine.tolls while it waits for that */
-    UT_hash_handle hh;        /* of types and keys */
+    struct er_pool *pool;     /* types: who serves it */
+    bool asked, to_ask; /* types: on_unserved was called; is to be: in engine.unserved */
+    TAILQ_ENTRY(er_limit_live) in_unserved;
+    UT_hash_handle hh; /* of types and keys */
 };
 struct er_queue_live {
     struct er_limit_live limit;
     int64_t size; /* 0 = no limit */
     bool paused;
-    bool open;                /* not paused, and with a permit left */
-    struct er_heap lanes;     /* lanes that wait at no gate, best head first */
-    struct er_heap_node node; /* in engine.open while it may give work */
-    TAILQ_HEAD(er_group_list, er_group) aside;
-    TAILQ_HEAD(er_envoy_list, er_lane_live) envoys; /* of gates with several queues */
+    bool open; /* not paused, and with a permit left */
+    TAILQ_HEAD(er_queue_bays, er_bay) bays;
     UT_hash_handle hh;
 };
 
@@ -79,6 +105,7 @@ struct er_queue_live {
 struct er_lane_live {
     int64_t id;
     struct er_queue_live *queue;
+    struct er_bay *bay;               /* of that queue and the type's pool */
     struct er_limit_live *type, *key; /* key: NULL = none */
     struct er_ready *win;
     size_t first, n, size; /* win[first .. first+n) is in use */
@@ -87,10 +114,10 @@ struct er_lane_live {
     struct er_ready first_missed; /* ... the first of it */
     bool checking, check_again;   /* its head is looked up, and is to be once more */
     bool confirmed;               /* ... but has come anew meanwhile */
-    struct er_heap_node node; /* while n > 0: in waits->lanes, or else in queue.lanes */
-    struct er_group *waits;   /* NULL = at no gate */
-    struct er_gate *envoy_of; /* NULL = of none */
-    bool listed;              /* in queue.envoys */
+    struct er_heap_node node;     /* while n > 0: in waits->lanes, or else in bay.lanes */
+    struct er_group *waits;       /* NULL = at no gate */
+    struct er_gate *envoy_of;     /* NULL = of none */
+    bool listed;                  /* in bay.envoys */
     TAILQ_ENTRY(er_lane_live) in_envoys;
     er_task_id watched;      /* its head, while it waits for tokens */
     UT_hash_handle hh_watch; /* of engine.watched */
@@ -117,6 +144,7 @@ struct er_run {
     bool cancel;       /* cancel was asked for, and that is on disk */
     bool cancel_asked; /* ... and that may be on its way there */
     bool requeue;      /* requeue was asked for */
+    bool stop_pause;   /* ... by a pause of what cannot be stopped where it is */
     bool hold;         /* what follows this attempt is to be held */
     bool paused;       /* its processes are stopped, and that is on disk */
     bool want_pause;   /* they are to be; when not: to go on */
@@ -130,6 +158,7 @@ struct er_run {
     er_usec claimed_at, saved_at; /* mono: when claimed; when progress was last kept */
     char *progress, *checkpoint;  /* JSON, or NULL */
     bool told;                    /* its line went out: the worker knows it */
+    bool loaded;                  /* claimed before this start: it may know it */
     uint64_t output_bytes;
     TAILQ_ENTRY(er_run) in_session;
     UT_hash_handle hh;
@@ -146,8 +175,11 @@ struct er_session_live {
     int pid, slots;
     struct er_link *link; /* NULL = not connected */
     bool draining;
-    bool dying; /* its autopsy is under way */
-    int load;   /* runs that it has or gets */
+    bool dying;    /* its autopsy is under way */
+    bool handlers; /* it executes `types`; else processes */
+    struct er_limit_live **types;
+    size_t n_types;
+    int load; /* runs that it has or gets */
     er_usec
         mean_for; /* smoothed length of its attempts, for the lookahead; 0 = unknown */
     struct er_env_sent *envs;
@@ -183,11 +215,15 @@ struct er_engine {
     struct er_group *groups;            /* by gate and queue */
     struct er_lane_live *lanes;         /* by id */
     struct er_lane_live *watched;       /* lanes that wait for tokens, by their head */
-    struct er_heap open;                /* queues that may give work, best head first */
-    struct er_heap tolls;               /* limits that will have tokens, the next first */
-    er_usec toll_at, toll_wall;         /* boot and wall: what the alarm was set to */
-    struct er_type_def *type_defs;      /* by name */
-    struct er_type *type_asked;         /* what er_engine_type gave for one without */
+    struct er_heap open;                /* bays that may give work, best head first */
+    TAILQ_HEAD(er_pool_list, er_pool) pools;
+    struct er_pool *by_processes; /* of types that are executed by processes only */
+    bool mixed;                   /* some session of handlers is connected */
+    TAILQ_HEAD(er_unserved_list, er_limit_live) unserved; /* types: on_unserved is due */
+    struct er_heap tolls;          /* limits that will have tokens, the next first */
+    er_usec toll_at, toll_wall;    /* boot and wall: what the alarm was set to */
+    struct er_type_def *type_defs; /* by name */
+    struct er_type *type_asked;    /* what er_engine_type gave for one without */
     bool all_paused;
     bool draining; /* nothing is claimed any more */
 
@@ -243,7 +279,11 @@ void er_lanes_retake(struct er_engine *e,
 void er_lanes_refund(struct er_engine *e, struct er_lane_live *lane, int64_t cost);
 /* The settings of a queue, or its permits, have changed. */
 void er_lanes_queue_update(struct er_engine *e, struct er_queue_live *q);
-/* For gates.c: into its queue's heap and out of it; order by heads. */
+/* The same for one of its bays: its pool has room, or has none. */
+void er_lanes_bay_update(struct er_engine *e, struct er_bay *bay);
+/* The type of a lane has another pool now. */
+void er_lanes_move(struct er_engine *e, struct er_lane_live *lane);
+/* For gates.c: into its bay's heap and out of it; order by heads. */
 void er_lanes_enter(struct er_engine *e, struct er_lane_live *lane);
 bool er_lanes_less(const struct er_heap_node *a, const struct er_heap_node *b);
 const struct er_ready *er_lanes_head(const struct er_lane_live *lane);
@@ -270,8 +310,33 @@ void er_gates_release(struct er_engine *e, struct er_lane_live *lane);
 void er_gates_refund(struct er_engine *e, struct er_lane_live *lane, int64_t cost);
 /* The lane is empty: it speaks for no gate any more. */
 void er_gates_dismiss(struct er_engine *e, struct er_lane_live *lane);
-void er_gates_queue_opened(struct er_engine *e, struct er_queue_live *q);
-void er_gates_queue_closed(struct er_engine *e, struct er_queue_live *q);
+void er_gates_bay_opened(struct er_engine *e, struct er_bay *bay);
+void er_gates_bay_closed(struct er_engine *e, struct er_bay *bay);
+/* The lane, which stands at a gate or speaks for one, does so no more; it is in no heap then. */
+void er_gates_leave(struct er_engine *e, struct er_lane_live *lane);
+/* Forgets the groups of a bay in which no lane is. */
+void er_gates_forget_bay(struct er_engine *e, struct er_bay *bay);
+
+/* pools.c */
+void er_pools_init(struct er_engine *e);
+void er_pools_fini(struct er_engine *e);
+/* A type that is new; or whose definition has changed. */
+void er_pools_type_added(struct er_engine *e, struct er_limit_live *type);
+void er_pools_type_changed(struct er_engine *e, const char *name);
+/* A session has come or gone, or serves other types. */
+void er_pools_update(struct er_engine *e);
+/* The bay of a queue for a pool; made if new. */
+struct er_bay *er_pools_bay(struct er_queue_live *q, struct er_pool *pool);
+/* Whether some session has room; if so, opens and closes bays by who has. */
+bool er_pools_look(struct er_engine *e);
+bool er_pools_has(const struct er_pool *pool, const struct er_session_live *s);
+/* What a session says that it serves; NULL = it executes processes. Then er_pools_update. */
+void er_pools_set_types(struct er_engine *e, struct er_session_live *s,
+                        const char *const *types, size_t n);
+/* Somebody waits whom no session serves: on_unserved at the end of the turn. */
+void er_pools_want(struct er_engine *e, struct er_lane_live *lane);
+void er_pools_want_all(struct er_engine *e, struct er_bay *bay);
+void er_pools_ask(struct er_engine *e);
 /* New settings; a rate that was there already keeps what its bucket holds. */
 void er_gates_set(struct er_engine *e, struct er_limit_live *l, int concurrency,
                   const struct er_rate *rates, size_t n);
@@ -280,6 +345,8 @@ void er_gates_tick(struct er_engine *e);
 er_usec er_gates_due_at(struct er_engine *e); /* wall: the next such time; ER_NEVER */
 
 /* limits.c */
+/* Whether a type is executed by processes: `shell`, and what has a command or a program. */
+bool er_limits_is_process(const struct er_engine *e, const char *type);
 void er_limits_load(struct er_engine *e, const struct er_store_state *st);
 void er_limits_fini(struct er_engine *e);
 /* The switch over everything, as it now is in the store. */
@@ -301,9 +368,11 @@ void er_schedule_rearm(struct er_engine *e); /* what the alarm depends on has ch
 void er_schedule_prune(struct er_engine *e);
 
 /* dispatch.c */
-struct er_session_live *
-er_dispatch_pick(struct er_engine *e); /* with room; NULL = none */
-void er_dispatch_send_cancel(struct er_run *run, const char *why);
+/* The session of a pool (NULL = any) that has most room; NULL = none has any. */
+struct er_session_live *er_dispatch_pick(struct er_engine *e, const struct er_pool *pool);
+bool er_dispatch_is_connected(const struct er_session_live *s); /* and takes work */
+/* Says that the run is to be ended, as was asked for: cancel, requeue, pause. */
+void er_dispatch_send_stop(struct er_run *run);
 struct er_session_live *er_dispatch_find(struct er_engine *e, int64_t session,
                                          const char *token);
 struct er_session_live *er_dispatch_add(struct er_engine *e, const struct er_session *s);
@@ -323,6 +392,9 @@ void er_orders_send(struct er_engine *e, struct er_run *run, const struct er_cla
 void er_orders_forget_envs(struct er_session_live *s);
 
 /* pause.c */
+/* Whether a run can be stopped where it is: a handler cannot, it is asked to stop and put
+ * back. */
+bool er_pause_in_place(const struct er_engine *e, const struct er_run *run);
 /* The processes of a run are to be stopped where they are, or to go on. `hold`: so is the
  * task held if its attempt ends first, or is put back. */
 void er_pause_ask(struct er_run *run, bool pause, bool hold);

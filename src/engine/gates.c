@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /* Gates: what holds a lane back although its queue could give work. A type gives permits, a
  * limit key permits and tokens, a queue tokens (its permits and its switch close the queue
- * as a whole, see lanes.c). A lane whose head a gate does not let through leaves its queue's
- * heap and waits at that gate, at one at a time.
+ * as a whole, see lanes.c; so does the lack of a session for those of its lanes that stand in
+ * one bay, see pools.c). A lane whose head a gate does not let through leaves its bay's heap
+ * and waits at that gate, at one at a time.
  *
  * Happy path: er_gates_refuse finds a gate in the way of the best lane -> er_gates_park ->
  * the gate gets room (a permit comes back, time has passed, settings) -> `look` sends the
- * first in line back to its queue's heap as the gate's envoy -> when that is taken, or held
+ * first in line back to its bay's heap as the gate's envoy -> when that is taken, or held
  * up elsewhere, the next one.
  *
  * One envoy is enough, since tasks are taken one at a time. The invariant, for each gate
- * that would let its first in line through: its envoy stands in the heap of an open queue
- * and goes before all that wait there and whose queue is open. So the best lane of all open
- * queues goes before all that might run, and none is forgotten. `look` establishes it; it is
+ * that would let its first in line through: its envoy stands in the heap of an open bay
+ * and goes before all that wait there and whose bay is open. So the best lane of all open
+ * bays goes before all that might run, and none is forgotten. `look` establishes it; it is
  * called after whatever may break it: room, a better head in line, an envoy that is gone, a
- * queue that opened or closed.
+ * bay that opened or closed.
  *
- * Those whose queue is closed must not be in the way of others at the gate: they wait by
- * queue, in groups. A group whose turn comes while its queue is closed is set aside until
- * that opens; an envoy whose queue closes is replaced by one of another queue. Neither costs
- * anything where a gate has lanes of one queue only. Nothing here depends on how many lanes
+ * Those whose bay is closed must not be in the way of others at the gate: they wait by
+ * bay, in groups. A group whose turn comes while its bay is closed is set aside until
+ * that opens; an envoy whose bay closes is replaced by one of another bay. Neither costs
+ * anything where a gate has lanes of one bay only. Nothing here depends on how many lanes
  * wait: each event moves a constant number of them.
  *
  * Tokens are for the first in line: nobody behind it takes what it saves up for. A lane that
@@ -98,6 +99,9 @@ er_gates_limit(struct er_engine *e, enum er_gate_kind kind, const char *name)
         l = er_xzalloc(sizeof *l);
         er_gates_limit_init(l, kind, name);
         HASH_ADD_KEYPTR(hh, *all, l->name, strlen(l->name), l);
+        if (kind == ER_GATE_TYPE) {
+            er_pools_type_added(e, l);
+        }
     }
     return l;
 }
@@ -158,7 +162,7 @@ has_tokens(const struct er_limit_live *l, int64_t cost)
     return true;
 }
 
-/* The best lane that waits there and whose queue is open, or that no other queue could be
+/* The best lane that waits there and whose bay is open, or that no other bay could be
  * kept from. */
 static struct er_lane_live *
 first_in_line(struct er_gate *g)
@@ -166,11 +170,11 @@ first_in_line(struct er_gate *g)
     struct er_heap_node *node;
     while ((node = er_heap_get(&g->groups)) != NULL) {
         struct er_group *group = ER_CONTAINER(node, struct er_group, node);
-        if (group->queue->open || g->n_groups == 1) {
+        if (group->bay->open || g->n_groups == 1) {
             return group_first(group);
         }
         er_heap_remove(&g->groups, node);
-        TAILQ_INSERT_TAIL(&group->queue->aside, group, in_queue);
+        TAILQ_INSERT_TAIL(&group->bay->aside, group, in_bay);
         group->aside = true;
     }
     return NULL;
@@ -182,7 +186,7 @@ static er_usec
 held_until(const struct er_limit_live *l, const struct er_lane_live *lane)
 {
     const struct er_lane_live *hold = l->tokens.hold;
-    if (!hold || hold == lane || !hold->waits ||
+    if (!hold || hold == lane || !hold->waits || !hold->bay->open ||
         !er_lanes_less(&hold->node, &lane->node)) {
         return 0;
     }
@@ -258,7 +262,7 @@ group_in(struct er_group *g)
     if (!g->aside && g->lanes.n > 0) {
         must_push(&g->gate->groups, &g->node);
     } else if (g->aside && g->lanes.n == 0) {
-        TAILQ_REMOVE(&g->queue->aside, g, in_queue);
+        TAILQ_REMOVE(&g->bay->aside, g, in_bay);
         g->aside = false;
     }
 }
@@ -303,7 +307,7 @@ list_envoy(struct er_gate *g)
 {
     struct er_lane_live *lane = g->envoy;
     if (lane && g->n_groups > 1 && !lane->listed) {
-        TAILQ_INSERT_TAIL(&lane->queue->envoys, lane, in_envoys);
+        TAILQ_INSERT_TAIL(&lane->bay->envoys, lane, in_envoys);
         lane->listed = true;
     }
 }
@@ -318,7 +322,7 @@ dismiss(struct er_lane_live *lane)
         lane->envoy_of = NULL;
     }
     if (lane->listed) {
-        TAILQ_REMOVE(&lane->queue->envoys, lane, in_envoys);
+        TAILQ_REMOVE(&lane->bay->envoys, lane, in_envoys);
         lane->listed = false;
     }
     return g;
@@ -408,7 +412,7 @@ er_gates_tick(struct er_engine *e)
 static bool
 covers(const struct er_lane_live *envoy, const struct er_lane_live *lane)
 {
-    return envoy && (envoy->queue->open || envoy->queue == lane->queue) &&
+    return envoy && (envoy->bay->open || envoy->bay == lane->bay) &&
            er_lanes_less(&envoy->node, &lane->node);
 }
 
@@ -466,18 +470,18 @@ look(struct er_engine *e, struct er_gate *g)
 /* ---- waiting ---- */
 
 static struct er_group *
-group_of(struct er_engine *e, struct er_gate *gate, struct er_queue_live *queue)
+group_of(struct er_engine *e, struct er_gate *gate, struct er_bay *bay)
 {
     struct {
         struct er_gate *gate;
-        struct er_queue_live *queue;
-    } key = {gate, queue};
+        struct er_bay *bay;
+    } key = {gate, bay};
     struct er_group *g;
     HASH_FIND(hh, e->groups, &key, sizeof key, g);
     if (!g) {
         g = er_xzalloc(sizeof *g);
         g->gate = gate;
-        g->queue = queue;
+        g->bay = bay;
         er_heap_init(&g->lanes, er_lanes_less);
         HASH_ADD(hh, e->groups, gate, sizeof key, g);
         gate->n_groups++;
@@ -513,7 +517,7 @@ drop_holds(struct er_lane_live *lane)
 void
 er_gates_park(struct er_engine *e, struct er_lane_live *lane, struct er_gate *gate)
 {
-    struct er_group *g = group_of(e, gate, lane->queue);
+    struct er_group *g = group_of(e, gate, lane->bay);
     struct er_gate *spoke_for = dismiss(lane);
     group_out(g);
     must_push(&g->lanes, &lane->node);
@@ -543,11 +547,11 @@ er_gates_head_changed(struct er_engine *e, struct er_lane_live *lane)
 }
 
 void
-er_gates_queue_opened(struct er_engine *e, struct er_queue_live *q)
+er_gates_bay_opened(struct er_engine *e, struct er_bay *bay)
 {
     struct er_group *g;
-    while ((g = TAILQ_FIRST(&q->aside)) != NULL) {
-        TAILQ_REMOVE(&q->aside, g, in_queue);
+    while ((g = TAILQ_FIRST(&bay->aside)) != NULL) {
+        TAILQ_REMOVE(&bay->aside, g, in_bay);
         g->aside = false;
         must_push(&g->gate->groups, &g->node);
         look(e, g->gate);
@@ -555,12 +559,42 @@ er_gates_queue_opened(struct er_engine *e, struct er_queue_live *q)
 }
 
 void
-er_gates_queue_closed(struct er_engine *e, struct er_queue_live *q)
+er_gates_bay_closed(struct er_engine *e, struct er_bay *bay)
 {
     struct er_lane_live *lane, *next;
-    for (lane = TAILQ_FIRST(&q->envoys); lane; lane = next) {
+    for (lane = TAILQ_FIRST(&bay->envoys); lane; lane = next) {
         next = TAILQ_NEXT(lane, in_envoys); /* at most this one leaves the list */
         look(e, lane->envoy_of);
+    }
+}
+
+void
+er_gates_leave(struct er_engine *e, struct er_lane_live *lane)
+{
+    struct er_gate *waited_at = lane->waits ? lane->waits->gate : NULL;
+    struct er_gate *spoke_for = dismiss(lane);
+    if (waited_at) {
+        unpark(e, lane);
+        look(e, waited_at);
+    }
+    if (spoke_for) {
+        look(e, spoke_for);
+    }
+    look_at_holds(e, lane);
+}
+
+void
+er_gates_forget_bay(struct er_engine *e, struct er_bay *bay)
+{
+    struct er_group *g, *next;
+    HASH_ITER (hh, e->groups, g, next) {
+        if (g->bay == bay) {
+            ER_ASSERT(g->lanes.n == 0 && !g->aside);
+            HASH_DEL(e->groups, g);
+            g->gate->n_groups--;
+            er_heap_fini(&g->lanes);
+            er_free(g);
+        }
     }
 }
 

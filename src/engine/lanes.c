@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Lanes: what may run next. A lane is (queue, type, limit key); its tasks differ only in
  * rank. Memory holds a window of the first few of each lane; what lies behind is fetched
- * (a peek) before the window runs dry. Lanes with something in their window stand in their
- * queue's heap or wait at a gate (gates.c), queues that may give work in the engine's heap,
- * all by best head: taking the next task costs O(log lanes), whatever is saturated, paused
- * or waiting beside it.
+ * (a peek) before the window runs dry. The lanes of a queue stand in bays, one for all types
+ * that the same sessions serve (pools.c). Lanes with something in their window stand in their
+ * bay's heap or wait at a gate (gates.c), bays that may give work in the engine's heap, all
+ * by best head: taking the next task costs O(log lanes), whatever is saturated, paused,
+ * without a session or waiting beside it.
  *
  * The rule is that a window has no holes: what the store has and the window has not lies
  * behind the window's end, and then `more` is set. So news that fall behind the end of a
@@ -44,16 +45,17 @@ er_lanes_less(const struct er_heap_node *a, const struct er_heap_node *b)
 }
 
 static const struct er_ready *
-queue_head(const struct er_queue_live *q)
+bay_head(const struct er_bay *bay)
 {
-    return er_lanes_head(ER_CONTAINER(er_heap_get(&q->lanes), struct er_lane_live, node));
+    return er_lanes_head(
+        ER_CONTAINER(er_heap_get(&bay->lanes), struct er_lane_live, node));
 }
 
 static bool
-queue_less(const struct er_heap_node *a, const struct er_heap_node *b)
+bay_less(const struct er_heap_node *a, const struct er_heap_node *b)
 {
-    return ready_less(queue_head(ER_CONTAINER(a, struct er_queue_live, node)),
-                      queue_head(ER_CONTAINER(b, struct er_queue_live, node)));
+    return ready_less(bay_head(ER_CONTAINER(a, struct er_bay, node)),
+                      bay_head(ER_CONTAINER(b, struct er_bay, node)));
 }
 
 static void check_head(struct er_engine *e, struct er_lane_live *lane);
@@ -67,14 +69,16 @@ must_push(struct er_heap *h, struct er_heap_node *node)
 void
 er_lanes_init(struct er_engine *e)
 {
-    er_heap_init(&e->open, queue_less);
+    er_heap_init(&e->open, bay_less);
     er_gates_init(e);
+    er_pools_init(e);
 }
 
 void
 er_lanes_fini(struct er_engine *e)
 {
     HASH_CLEAR(hh_watch, e->watched);
+    er_pools_fini(e);
     er_gates_fini(e);
     struct er_lane_live *lane, *lane_next;
     HASH_ITER (hh, e->lanes, lane, lane_next) {
@@ -85,23 +89,38 @@ er_lanes_fini(struct er_engine *e)
     struct er_queue_live *q, *q_next;
     HASH_ITER (hh, e->queues, q, q_next) {
         HASH_DEL(e->queues, q);
-        er_heap_fini(&q->lanes);
         er_gates_limit_fini(&q->limit);
         er_free(q);
     }
     er_heap_fini(&e->open);
 }
 
-/* The queue stands in the heap of open ones if and only if it may give work. */
+/* The bay stands in the heap of open ones if and only if it may give work. */
 static void
-queue_place(struct er_engine *e, struct er_queue_live *q)
+bay_place(struct er_engine *e, struct er_bay *bay)
 {
-    if (!q->open || q->lanes.n == 0) {
-        er_heap_remove(&e->open, &q->node);
-    } else if (q->node.pos) {
-        er_heap_move(&e->open, &q->node);
+    if (!bay->open || bay->lanes.n == 0) {
+        er_heap_remove(&e->open, &bay->node);
+    } else if (bay->node.pos) {
+        er_heap_move(&e->open, &bay->node);
     } else {
-        must_push(&e->open, &q->node);
+        must_push(&e->open, &bay->node);
+    }
+}
+
+void
+er_lanes_bay_update(struct er_engine *e, struct er_bay *bay)
+{
+    bool open = bay->queue->open && bay->pool->room;
+    if (open == bay->open) {
+        return;
+    }
+    bay->open = open;
+    bay_place(e, bay);
+    if (open) {
+        er_gates_bay_opened(e, bay);
+    } else {
+        er_gates_bay_closed(e, bay);
     }
 }
 
@@ -115,11 +134,12 @@ er_lanes_queue_update(struct er_engine *e, struct er_queue_live *q)
         return;
     }
     q->open = open;
-    queue_place(e, q);
-    if (open) {
-        er_gates_queue_opened(e, q);
-    } else {
-        er_gates_queue_closed(e, q);
+    struct er_bay *bay;
+    TAILQ_FOREACH (bay, &q->bays, in_queue) {
+        er_lanes_bay_update(e, bay);
+        if (open && bay->unasked) {
+            er_pools_want_all(e, bay);
+        }
     }
 }
 
@@ -132,9 +152,7 @@ er_lanes_queue(struct er_engine *e, const char *name)
         q = er_xzalloc(sizeof *q);
         er_gates_limit_init(&q->limit, ER_GATE_QUEUE, name);
         q->open = true;
-        er_heap_init(&q->lanes, er_lanes_less);
-        TAILQ_INIT(&q->aside);
-        TAILQ_INIT(&q->envoys);
+        TAILQ_INIT(&q->bays);
         HASH_ADD_KEYPTR(hh, e->queues, q->limit.name, strlen(q->limit.name), q);
     }
     return q;
@@ -160,27 +178,45 @@ er_lanes_add(struct er_engine *e, const struct er_lane *from)
         if (from->limit_key && *from->limit_key) {
             lane->key = er_gates_limit(e, ER_GATE_KEY, from->limit_key);
         }
+        lane->bay = er_pools_bay(lane->queue, lane->type->pool);
         HASH_ADD(hh, e->lanes, id, sizeof lane->id, lane);
     }
     return lane;
 }
 
-/* The lane's head has changed, or it has got one, or lost it: its place in its queue's
+/* The lane's head has changed, or it has got one, or lost it: its place in its bay's
  * heap. */
 static void
 lane_place(struct er_engine *e, struct er_lane_live *lane)
 {
-    struct er_queue_live *q = lane->queue;
-    /* the queue's place depends on its lanes' heads: out while they change */
-    er_heap_remove(&e->open, &q->node);
+    struct er_bay *bay = lane->bay;
+    /* the bay's place depends on its lanes' heads: out while they change */
+    er_heap_remove(&e->open, &bay->node);
     if (lane->n == 0 || lane->waits) {
-        er_heap_remove(&q->lanes, &lane->node);
+        er_heap_remove(&bay->lanes, &lane->node);
     } else if (lane->node.pos) {
-        er_heap_move(&q->lanes, &lane->node);
+        er_heap_move(&bay->lanes, &lane->node);
     } else {
-        must_push(&q->lanes, &lane->node);
+        must_push(&bay->lanes, &lane->node);
     }
-    queue_place(e, q);
+    bay_place(e, bay);
+    if (!bay->pool->served && lane->node.pos && !lane->waits) {
+        er_pools_want(e, lane);
+    }
+}
+
+void
+er_lanes_move(struct er_engine *e, struct er_lane_live *lane)
+{
+    struct er_bay *from = lane->bay;
+    if (lane->node.pos && !lane->waits) {
+        er_heap_remove(&e->open, &from->node);
+        er_heap_remove(&from->lanes, &lane->node);
+        bay_place(e, from);
+    }
+    er_gates_leave(e, lane);
+    lane->bay = er_pools_bay(lane->queue, lane->type->pool);
+    lane_place(e, lane); /* if a gate is in its way, `best` finds out */
 }
 
 void
@@ -449,16 +485,16 @@ best(struct er_engine *e)
 {
     struct er_heap_node *node;
     while ((node = er_heap_get(&e->open)) != NULL) {
-        struct er_queue_live *q = ER_CONTAINER(node, struct er_queue_live, node);
+        struct er_bay *bay = ER_CONTAINER(node, struct er_bay, node);
         struct er_lane_live *lane =
-            ER_CONTAINER(er_heap_get(&q->lanes), struct er_lane_live, node);
+            ER_CONTAINER(er_heap_get(&bay->lanes), struct er_lane_live, node);
         struct er_gate *gate = er_gates_refuse(e, lane);
         if (!gate) {
             return lane;
         }
-        er_heap_remove(&e->open, &q->node);
-        er_heap_remove(&q->lanes, &lane->node);
-        queue_place(e, q);
+        er_heap_remove(&e->open, &bay->node);
+        er_heap_remove(&bay->lanes, &lane->node);
+        bay_place(e, bay);
         er_gates_park(e, lane, gate);
         check_head(e, lane);
     }

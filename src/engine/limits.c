@@ -70,13 +70,27 @@ er_engine_type_changed(struct er_engine *e, const struct er_type *type)
     HASH_ADD_KEYPTR(hh, e->type_defs, name, strlen(name), def);
     er_gates_set(e, er_gates_limit(e, ER_GATE_TYPE, name), def->type.concurrency, NULL,
                  0);
+    er_pools_type_changed(e, name);
 }
 
 void
 er_engine_type_removed(struct er_engine *e, const char *name)
 {
-    er_gates_set(e, er_gates_limit(e, ER_GATE_TYPE, name), 0, NULL, 0);
-    forget_def(e, name);
+    struct er_limit_live *type = er_gates_limit(e, ER_GATE_TYPE, name);
+    er_gates_set(e, type, 0, NULL, 0);
+    forget_def(e, name); /* the name may be its own */
+    er_pools_type_changed(e, type->name);
+}
+
+bool
+er_limits_is_process(const struct er_engine *e, const char *name)
+{
+    struct er_type_def *def;
+    HASH_FIND_STR(e->type_defs, name, def);
+    if (def && (def->type.n_command > 0 || def->type.n_program > 0)) {
+        return true;
+    }
+    return strcmp(name, "shell") == 0 && (!def || !def->type.handler);
 }
 
 const struct er_type *
@@ -347,21 +361,40 @@ stands_behind(struct er_engine *e, const struct er_task *t)
     return lane && lane->n > 0 && er_lanes_head(lane)->id != t->id;
 }
 
+/* Who would have to execute it. */
+static bool
+why_sessions(struct er_engine *e, const struct er_task *t, struct er_buf *b)
+{
+    const struct er_limit_live *type = find_limit(e, ER_GATE_TYPE, t->type);
+    const struct er_pool *pool = type ? type->pool : e->by_processes;
+    if (!er_engine_is_served(e, t->type)) {
+        if (pool->processes) {
+            er_buf_add_str(b, "no worker is there yet");
+        } else {
+            er_buf_addf(b, "no worker serves type '%s' now", t->type);
+        }
+        return true;
+    }
+    if (er_dispatch_pick(e, pool)) {
+        return false;
+    }
+    if (e->mixed) {
+        er_buf_addf(b, "all slots of the workers that serve type '%s' are taken",
+                    t->type);
+    } else {
+        size_t n = HASH_COUNT(e->runs);
+        er_buf_addf(b, "all slots are taken: %zu task%s run%s", n, n == 1 ? "" : "s",
+                    n == 1 ? "s" : "");
+    }
+    return true;
+}
+
 void
 er_engine_why_queued(struct er_engine *e, const struct er_task *t, struct er_buf *b)
 {
     struct er_engine_stats st;
     er_engine_stats(e, &st);
-    if (why_all(e, &st, b) || why_limits(e, t, b)) {
-        return;
-    }
-    if (!st.has_worker) {
-        er_buf_add_str(b, "no worker is there yet");
-        return;
-    }
-    if (!er_dispatch_pick(e)) {
-        er_buf_addf(b, "all slots are taken: %zu task%s run%s", st.running,
-                    st.running == 1 ? "" : "s", st.running == 1 ? "s" : "");
+    if (why_all(e, &st, b) || why_limits(e, t, b) || why_sessions(e, t, b)) {
         return;
     }
     er_buf_add_str(b, stands_behind(e, t) ? "others stand before it in its lane"

@@ -340,7 +340,7 @@ told(struct er_run *run)
     run->told = true;
     run->session->link->wake(run->session->link);
     if (run->cancel || run->requeue) {
-        er_dispatch_send_cancel(run, run->cancel ? "cancel" : "requeue");
+        er_dispatch_send_stop(run);
     } else {
         er_pause_tell(run);
     }

@@ -6,6 +6,8 @@
  * `paused` or `resumed` -> that is written (report.c) -> the run says what is. The last
  * request wins: what is wanted and what is may differ for a while, and the line that was
  * sent last makes them agree. While they differ the task shows as pausing or resuming.
+ * A handler, or a program that speaks the handlers' protocol, is not stopped where it is: it
+ * is asked to stop (er_dispatch_send_stop), and its task put back held, at its checkpoint.
  * Failure modes: no link, or the worker does not know the run yet: said when it does. The
  * attempt ends first: what follows it is held (ends.c). Its worker dies: a loss as ever. The
  * engine dies before the worker has heard of it: forgotten, since what was answered is that
@@ -26,6 +28,13 @@ send(struct er_run *run, bool pause)
     er_buf_addf(&s->link->out, "{\"%s\":{\"task\":%lld,\"attempt\":%d}}\n",
                 pause ? "pause" : "resume", (long long)run->id, run->attempt);
     s->link->wake(s->link);
+}
+
+bool
+er_pause_in_place(const struct er_engine *e, const struct er_run *run)
+{
+    return !run->session->handlers &&
+           er_engine_type(e, run->lane->type->name)->n_program == 0;
 }
 
 void
@@ -104,6 +113,7 @@ run_pause(struct er_op *op, struct er_store *s, er_usec now)
 static void
 tell_run(struct er_pause_request *p, struct er_run *run)
 {
+    bool in_place = er_pause_in_place(p->engine, run);
     if (run->phase == ER_RUN_ENDING || run->cancel || run->requeue) {
         return; /* it stops anyway, and the switch keeps it from starting */
     }
@@ -111,9 +121,10 @@ tell_run(struct er_pause_request *p, struct er_run *run)
         return;
     }
     p->n_told++;
-    if (p->paused && p->free_slot) {
+    if (p->paused && (p->free_slot || !in_place)) {
         run->requeue = true; /* not held: the switch holds it */
-        er_dispatch_send_cancel(run, "requeue");
+        run->stop_pause = !in_place;
+        er_dispatch_send_stop(run);
     } else {
         er_pause_ask(run, p->paused, p->paused && run->hold);
     }

@@ -4,6 +4,9 @@
  *   no log          never spawned: refunded
  *   an exit frame   it ended and the worker could not say so any more: its report counts
  *   else            lost: --on-lost decides
+ * Handlers need no log. So an attempt of a session of handlers (or of a type that no process
+ * executes) that has none is lost, too, unless its line was never sent: whether the handler had
+ * begun nobody knows any more, and one that had must not pass for one that had not.
  * Then all of it and the end of the session go as one operation. When the store refuses,
  * the operation waits until it is well. No attempt starts again before its tree is gone.
  */
@@ -101,6 +104,15 @@ done_end(struct er_op *op, int rc)
     forget(a);
 }
 
+/* Of an attempt without a log. */
+static bool
+never_began(const struct er_engine *e, const struct er_run *run)
+{
+    bool handler =
+        run->session->handlers || !er_limits_is_process(e, run->lane->type->name);
+    return !handler || (!run->told && !run->loaded);
+}
+
 /* Turns what was found about one attempt into what ends it. */
 static void
 conclude(struct autopsy *a, const struct body *b, struct er_run *run,
@@ -110,7 +122,7 @@ conclude(struct autopsy *a, const struct body *b, struct er_run *run,
     int rc = ER_EINVALID;
     if (b->evidence == EXIT_FRAME) {
         rc = er_outcome_parse(e, run, &a->arena, b->exit.data, b->exit.len, row, NULL);
-    } else if (b->evidence == NO_LOG) {
+    } else if (b->evidence == NO_LOG && never_began(e, run)) {
         rc = er_outcome_unspawned(e, run, &a->arena, row);
     }
     if (rc) {
@@ -212,6 +224,7 @@ er_engine_session_dead(struct er_engine *e, int64_t session, bool lost)
            s->pid);
     s->dying = true;
     s->link = NULL;
+    er_pools_update(e);
     er_report_worker_died(e, session);
     struct autopsy *a = er_xzalloc(sizeof *a);
     a->engine = e;

@@ -92,7 +92,7 @@ claim_some(struct er_engine *e)
     struct er_session_live *s;
     struct er_ready ready;
     struct er_lane_live *lane;
-    while ((s = er_dispatch_pick(e)) != NULL && (!c || c->n < CLAIM_MAX) &&
+    while ((!c || c->n < CLAIM_MAX) && er_pools_look(e) &&
            er_lanes_take(e, &ready, &lane)) {
         if (!c) {
             c = er_xzalloc(sizeof *c);
@@ -107,6 +107,7 @@ claim_some(struct er_engine *e)
             keep_twin(twin, &ready);
             continue;
         }
+        s = er_dispatch_pick(e, e->mixed ? lane->type->pool : NULL);
         struct er_run *run = er_run_new(e, s, lane, ready.id);
         run->ready = ready;
         c->rows[c->n].id = ready.id;
@@ -127,6 +128,7 @@ claim(struct er_engine *e)
 {
     if (!e->sick && !e->tight && !e->stopping && !e->draining) {
         claim_some(e);
+        er_pools_ask(e);
     }
 }
 

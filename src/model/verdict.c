@@ -20,6 +20,9 @@ er_end_why_find(const char *word)
         [ER_END_TIMEOUT] = "timeout",
         [ER_END_HEARTBEAT] = "heartbeat",
     };
+    if (word && strcmp(word, "pause") == 0) {
+        return ER_END_REQUEUE; /* of a handler: it was asked to stop, and goes back */
+    }
     for (size_t i = ER_END_CANCEL; word && i < sizeof words / sizeof *words; i++) {
         if (strcmp(word, words[i]) == 0) {
             return (enum er_end_why)i;

@@ -19,7 +19,8 @@ enum er_end_why {
     ER_END_HEARTBEAT, /* ... since it gave no sign of life */
     ER_END_LOST,      /* its worker died */
 };
-/* Of the `why` of a report: "cancel", "requeue", "timeout", "heartbeat"; else ITSELF. */
+/* Of the `why` of a report: "cancel", "requeue" (or "pause"), "timeout", "heartbeat"; else
+ * ITSELF. */
 enum er_end_why er_end_why_find(const char *word);
 
 struct er_end {

@@ -590,6 +590,18 @@ f_queue(struct fixture *f, const char *name, int concurrency, bool paused)
     er_engine_queue_changed(f->e, &p.queue);
 }
 
+void
+f_type(struct fixture *f, const char *name, int concurrency)
+{
+    const char *command[] = {"true"};
+    struct er_type t;
+    er_type_init(&t, name);
+    t.command = command;
+    t.n_command = 1;
+    t.concurrency = concurrency;
+    er_engine_type_changed(f->e, &t);
+}
+
 /* ---- facts ---- */
 
 static void

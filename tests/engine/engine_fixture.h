@@ -88,6 +88,8 @@ int f_change(struct fixture *f, enum er_change_kind kind, er_task_id id);
 void f_edit(struct fixture *f, er_task_id id, struct er_edit edit);
 struct er_task f_get(struct fixture *f, er_task_id id); /* must be there */
 void f_queue(struct fixture *f, const char *name, int concurrency, bool paused);
+/* A type that is executed by processes, with so many at once (0 = no limit). */
+void f_type(struct fixture *f, const char *name, int concurrency);
 
 /* ---- facts ---- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What holds tasks back: permits of queues, types and limit keys, rates of queues and keys.
- * The gates alone, against a model that looks at every task each time. */
+/* What holds tasks back: permits of queues, types and limit keys, rates of queues and keys,
+ * and the lack of a session that serves their type. The gates alone, against a model that looks at every task each time. */
 #include "engine_fixture.h"
 
 #include <stdlib.h>
@@ -16,6 +16,7 @@
 #define KEYS   7 /* the first one is none */
 #define LANES  (QUEUES * TYPES * KEYS)
 #define TASKS  400
+#define CREW   4 /* sessions; the first one executes processes, which t0 and t1 are */
 
 struct m_task {
     struct er_ready ready; /* id 0 = a free place */
@@ -36,6 +37,10 @@ struct model {
     uint64_t seed;
     bool strict; /* all costs are 1, and no task needs tokens of two limits */
     bool queue_rates, key_rates;
+    bool crew; /* there are sessions: */
+    struct er_session_live *sessions[CREW];
+    bool serves[CREW][TYPES];
+    struct er_link link;
     er_task_id last_id;
     struct m_task tasks[TASKS];
     struct m_limit queues[QUEUES], types[TYPES], keys[KEYS];
@@ -66,6 +71,18 @@ name_of(char out[16], const char *what, size_t i)
     (void)snprintf(out, 16, "%s%zu", what, i);
 }
 
+/* A type that is executed by processes. */
+static void
+m_process(struct model *m, const char *name)
+{
+    const char *command[] = {"true"};
+    struct er_type t;
+    er_type_init(&t, name);
+    t.command = command;
+    t.n_command = 1;
+    er_engine_type_changed(&m->e, &t);
+}
+
 static void
 m_start(struct model *m)
 {
@@ -82,6 +99,11 @@ m_start(struct model *m)
     m->e.next_due = ER_NEVER;
     m->e.stopping = true; /* there is no store to look anything up in */
     er_lanes_init(&m->e);
+    for (size_t i = 0; i < (m->crew ? 2 : TYPES); i++) {
+        char name[16];
+        name_of(name, "t", i);
+        m_process(m, name);
+    }
     for (size_t i = 0; i < LANES; i++) {
         char queue[16], type[16], key[16];
         name_of(queue, "q", i % QUEUES);
@@ -96,7 +118,11 @@ m_start(struct model *m)
 static void
 m_end(struct model *m)
 {
+    for (size_t i = 0; m->crew && i < CREW; i++) {
+        er_dispatch_remove(&m->e, m->sessions[i]);
+    }
     er_lanes_fini(&m->e);
+    er_limits_fini(&m->e);
     er_loop_free(m->e.options.loop);
     free(m);
 }
@@ -111,10 +137,26 @@ m_limits(struct model *m, const struct er_ready *r, struct m_limit *out[3])
     out[2] = key ? &m->keys[key] : NULL;
 }
 
+/* Whether a session has room for a task. */
+static bool
+m_has_room(const struct model *m, const struct m_task *t)
+{
+    size_t type = ((size_t)t->ready.lane - 1) / QUEUES % TYPES;
+    bool found = !m->crew;
+    for (size_t i = 0; m->crew && i < CREW; i++) {
+        const struct er_session_live *s = m->sessions[i];
+        found = found || (s->link && s->slots > 0 && m->serves[i][type]);
+    }
+    return found;
+}
+
 static bool
 m_permits(struct model *m, const struct m_task *t)
 {
     struct m_limit *l[3];
+    if (!m_has_room(m, t)) {
+        return false;
+    }
     m_limits(m, &t->ready, l);
     for (size_t i = 0; i < 3; i++) {
         if (l[i] && (l[i]->paused ||
@@ -414,6 +456,71 @@ m_check_alarm(struct model *m)
     assert_true(due == ER_NEVER || due > m->wall);
 }
 
+/* ---- sessions ---- */
+
+/* A session of handlers serves some types. */
+static void
+m_types(struct model *m, size_t i, unsigned mask)
+{
+    char names[TYPES][16];
+    const char *list[TYPES];
+    size_t n = 0;
+    for (size_t t = 0; t < TYPES; t++) {
+        m->serves[i][t] = mask >> t & 1;
+        if (m->serves[i][t]) {
+            name_of(names[n], "t", t);
+            list[n] = names[n];
+            n++;
+        }
+    }
+    er_engine_set_types(&m->e, m->sessions[i]->id, list, n);
+}
+
+static void
+m_hire(struct model *m)
+{
+    for (size_t i = 0; i < CREW; i++) {
+        struct er_session s = {
+            .id = (int64_t)i + 1, .worker = i == 0 ? "w1" : "h1", .token = "", .pid = 1};
+        m->sessions[i] = er_dispatch_add(&m->e, &s);
+        m->sessions[i]->slots = 1;
+        m->sessions[i]->link = &m->link;
+        m->serves[i][0] = m->serves[i][1] = i == 0;
+        if (i > 0) {
+            m_types(m, i, 0xf);
+        }
+    }
+    er_pools_update(&m->e);
+}
+
+/* Something about a session changes. */
+static void
+m_change_crew(struct model *m)
+{
+    size_t i = any(m, CREW), what = any(m, 8);
+    struct er_session_live *s = m->sessions[i];
+    if (what == 0) {
+        s->link = s->link ? NULL : &m->link;
+        er_pools_update(&m->e);
+    } else if (what == 1 && i > 0) {
+        m_types(m, i, (unsigned)any(m, 16));
+    } else {
+        s->slots = (int)any(m, 2);
+    }
+}
+
+/* All that waits is served. */
+static void
+m_whole_crew(struct model *m)
+{
+    for (size_t i = 0; i < CREW; i++) {
+        m->sessions[i]->link = &m->link;
+        m->sessions[i]->slots = 1;
+    }
+    m_types(m, 1, 0xc);
+    er_pools_update(&m->e);
+}
+
 /* Takes all that may run now, at most n, and compares with the model. */
 static void
 m_take(struct model *m, size_t n)
@@ -423,7 +530,7 @@ m_take(struct model *m, size_t n)
         struct er_ready got;
         struct er_lane_live *lane;
         struct m_task *want = m_choose(m);
-        if (!er_lanes_take(&m->e, &got, &lane)) {
+        if ((m->crew && !er_pools_look(&m->e)) || !er_lanes_take(&m->e, &got, &lane)) {
             m_check_line(m, NULL);
             if (m->strict) {
                 m_check_alarm(m);
@@ -435,6 +542,7 @@ m_take(struct model *m, size_t n)
             fail_msg("task %lld was taken instead of %lld", (long long)got.id,
                      want ? (long long)want->ready.id : 0LL);
         }
+        assert_true(!m->crew || er_dispatch_pick(&m->e, lane->type->pool));
         m_check_line(m, t);
         m_count(m, t, 1, true);
         t->running = true;
@@ -446,7 +554,9 @@ static void
 m_step(struct model *m, int64_t most_cost)
 {
     size_t what = any(m, 40);
-    if (what < 14) {
+    if (m->crew && any(m, 4) == 0) {
+        m_change_crew(m);
+    } else if (what < 14) {
         m_add(m, most_cost);
     } else if (what < 26) {
         for (int i = 0; i < 6; i++) {
@@ -507,16 +617,23 @@ m_drain(struct model *m)
 }
 
 static void
-against_model(bool queue_rates, bool key_rates, int64_t most_cost, int steps)
+against_model(bool crew, bool queue_rates, bool key_rates, int64_t most_cost, int steps)
 {
     struct model *m = calloc(1, sizeof *m);
     assert_non_null(m);
     m->queue_rates = queue_rates;
     m->key_rates = key_rates;
     m->strict = most_cost == 1 && !(queue_rates && key_rates);
+    m->crew = crew;
     m_start(m);
+    if (crew) {
+        m_hire(m);
+    }
     for (int i = 0; i < steps; i++) {
         m_step(m, most_cost);
+    }
+    if (crew) {
+        m_whole_crew(m);
     }
     m_drain(m);
     assert_true(m->taken > (size_t)steps / 20);
@@ -527,24 +644,41 @@ static void
 permits__choose_the_same_task_as_a_look_at_all(void **state)
 {
     (void)state;
-    against_model(false, false, 1, 60000);
+    against_model(false, false, false, 1, 60000);
 }
 
 static void
 rates__choose_the_same_task_as_a_look_at_all(void **state)
 {
     (void)state;
-    against_model(true, false, 1, 40000);
-    against_model(false, true, 1, 40000);
+    against_model(false, true, false, 1, 40000);
+    against_model(false, false, true, 1, 40000);
 }
 
 static void
 rates_and_costs__let_nobody_be_overtaken_but_in_line(void **state)
 {
     (void)state;
-    against_model(true, true, 1, 30000);
-    against_model(true, false, 7, 30000);
-    against_model(true, true, 7, 30000);
+    against_model(false, true, true, 1, 30000);
+    against_model(false, true, false, 7, 30000);
+    against_model(false, true, true, 7, 30000);
+}
+
+static void
+sessions__choose_the_same_task_as_a_look_at_all(void **state)
+{
+    (void)state;
+    against_model(true, false, false, 1, 40000);
+    against_model(true, true, false, 1, 20000);
+    against_model(true, false, true, 1, 20000);
+}
+
+static void
+sessions__without_room_keep_nobody_else_from_tokens(void **state)
+{
+    (void)state;
+    against_model(true, true, true, 1, 20000);
+    against_model(true, true, true, 7, 20000);
 }
 
 static void
@@ -646,6 +780,8 @@ main(void)
         cmocka_unit_test(permits__choose_the_same_task_as_a_look_at_all),
         cmocka_unit_test(rates__choose_the_same_task_as_a_look_at_all),
         cmocka_unit_test(rates_and_costs__let_nobody_be_overtaken_but_in_line),
+        cmocka_unit_test(sessions__choose_the_same_task_as_a_look_at_all),
+        cmocka_unit_test(sessions__without_room_keep_nobody_else_from_tokens),
         cmocka_unit_test(tokens_of_two_limits__come_together_in_the_end),
         cmocka_unit_test(cost_above_both_bursts__is_saved_up_for),
     };

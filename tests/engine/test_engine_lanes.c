@@ -67,6 +67,8 @@ order__is_by_priority_then_by_time_over_all_queues(void **state)
     static const char *const queues[] = {"a", "b", "c"}, *const types[] = {"x", "y"};
     er_task_id want[3][60];
     size_t n[3] = {0};
+    f_type(f, "x", 0);
+    f_type(f, "y", 0);
     for (int i = 0; i < 90; i++) {
         struct er_new_task row = f_new();
         int priority = i % 4 == 3 ? 2 : i % 4 == 1 ? 1 : 0;

@@ -55,15 +55,6 @@ token(const char *rate)
     return (er_bucket_span(&r) + r.n - 1) / r.n;
 }
 
-static void
-limit_type(struct fixture *f, const char *name, int concurrency)
-{
-    struct er_type t;
-    er_type_init(&t, name);
-    t.concurrency = concurrency;
-    er_engine_type_changed(f->e, &t);
-}
-
 /* How many runs come; they are ended at once. */
 static size_t
 runs_that_come(struct worker *w)
@@ -87,7 +78,7 @@ saturated_or_paused__of_a_hundred_thousand__hold_up_nobody(void **state)
     struct fixture *f = *state;
     f_queue(f, "paused", 0, true);
     f_queue(f, "narrow", 1, false);
-    limit_type(f, "rare", 1);
+    f_type(f, "rare", 1);
     limit(f, "one", 1, NULL, NULL);
     limit(f, "slow", 0, "1/1h", NULL);
     (void)f_add_many(f, task("paused", "shell", NULL, 100), MANY);
@@ -117,7 +108,7 @@ type_limit_over_a_thousand_lanes__is_kept_in_order(void **state)
     char keys[1000][8];
     er_task_id ids[1000];
     int rc;
-    limit_type(f, "rare", 2);
+    f_type(f, "rare", 2);
     for (size_t i = 0; i < 1000; i++) {
         (void)snprintf(keys[i], sizeof keys[i], "k%zu", i);
         rows[i] = task("default", "rare", keys[i], 0);
@@ -457,6 +448,7 @@ static void
 why__names_what_stands_in_the_way(void **state)
 {
     struct fixture *f = *state;
+    f_type(f, "t", 0);
     er_task_id id = f_add(f, task("q", "t", "k", 0));
     assert_why(f, id, "no worker is there yet");
     struct worker *w = w_new(f, 1);
@@ -467,7 +459,7 @@ why__names_what_stands_in_the_way(void **state)
     er_engine_set_slots(f->e, w->session, 9);
     limit(f, "k", 1, NULL, NULL);
     assert_why(f, id, "limit key 'k' runs 1 of at most 1 task");
-    limit_type(f, "t", 1);
+    f_type(f, "t", 1);
     assert_why(f, id, "type 't' runs 1 of at most 1 task");
     f_queue(f, "q", 1, false);
     assert_why(f, id, "queue 'q' runs 1 of at most 1 task");
