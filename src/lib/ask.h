@@ -34,6 +34,8 @@ struct er_ask {
     /* the asker's */
     er_ask_done_fn *done; /* never NULL; called once, never from inside er_ask_send */
     er_ask_data_fn *data; /* NULL: the answer is collected, at most 64 MiB */
+    void (*began)(struct er_ask *ask); /* NULL, or: the head of a 2xx answer has come; may
+                                        * be cancelled in there */
     void *ctx;
     struct er_buf body; /* to be sent */
     const char *type;   /* of the body; NULL = application/json */

@@ -31,6 +31,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "lib/events.h"
 #include "lib/house.h"
 #include "lib/inside.h"
 #include "lib/testing.h"
@@ -113,6 +114,12 @@ bool
 er_handle_is_loop(const struct errand *e)
 {
     return er_count_get(&e->owner) == own_mark();
+}
+
+bool
+er_handle_cannot_wait(const struct errand *e)
+{
+    return e->options.threading == ERRAND_THREAD || e->wheels->turning || e->in_callback;
 }
 
 static void
@@ -310,10 +317,7 @@ er_handle_wait(struct errand *e, struct er_wait *w)
     w->is_done = w->is_turning = false;
     w->code = 0;
     if (er_handle_is_loop(e)) {
-        return e->options.threading == ERRAND_THREAD || e->wheels->turning ||
-                       e->in_callback
-                   ? ER_EBUSY
-                   : wait_turning(e, w);
+        return er_handle_cannot_wait(e) ? ER_EBUSY : wait_turning(e, w);
     }
     er_lock_init(&w->lock);
     w->letter.deliver = deliver_wait;
@@ -435,15 +439,21 @@ stop_house(struct errand *e)
 }
 
 static void
+stop_events(struct errand *e)
+{
+    er_events_close(e, stop_house);
+}
+
+static void
 begin_close(struct errand *e)
 {
     e->wheels->step = CALLERS;
     er_ask_end_all(e, true);
     e->wheels->step = HANDLERS;
     if (e->hands) {
-        e->hands_stop(e, stop_house);
+        e->hands_stop(e, stop_events);
     } else {
-        stop_house(e);
+        stop_events(e);
     }
 }
 
@@ -468,6 +478,7 @@ finish(struct errand *e)
     er_loop_free(e->loop);
     e->loop = NULL;
     er_wire_free(e->wire);
+    er_events_free(e->events);
     er_log_sink(NULL, NULL);
 }
 
@@ -681,6 +692,10 @@ make(struct errand *e, const char *url, errand_error *error)
                               err.text[0] ? err.text : er_error_meaning(rc));
     }
     start_wheels(e);
+    e->events = er_events_new(e);
+    if (!e->events) {
+        return er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
+    }
     if (e->options.threading == ERRAND_THREAD) {
         return start_thread(e, error);
     }

@@ -75,6 +75,8 @@ int er_handle_read(void *out, size_t out_size, const void *in,
 
 /* Any thread: whether this is the loop's. */
 bool er_handle_is_loop(const struct errand *e);
+/* Loop thread: whether blocking functions are refused now (ER_EBUSY). */
+bool er_handle_cannot_wait(const struct errand *e);
 /* Around a call of an application's function on the loop's thread. */
 static inline bool
 er_handle_enter(struct errand *e)

@@ -31,9 +31,10 @@ struct inside_request {
     struct er_ask *ask; /* NULL: gone */
     struct er_buf target, headers, reply;
     int status;
-    bool known;    /* on_end is owed */
-    bool answered; /* replied, or a stream */
-    bool is_ready; /* it stands in the list */
+    bool known;     /* on_end is owed */
+    bool answered;  /* replied, or a stream */
+    bool is_ready;  /* it stands in the list */
+    bool has_begun; /* a stream: who asks was told of its head */
     struct er_stream stream;
     er_pull_fn *pull; /* NULL: no stream */
     void *pull_ctx;
@@ -331,6 +332,16 @@ static bool
 pull(struct inside_request *req)
 {
     struct er_inside *in = req->in;
+    if (!req->has_begun) {
+        req->has_begun = true;
+        req->ask->status = req->status;
+        if (req->ask->began) {
+            req->ask->began(req->ask);
+        }
+        if (!req->ask) {
+            return true;
+        }
+    }
     for (int i = 0; i < ROUNDS; i++) {
         struct er_buf *out = &in->out;
         er_buf_clear(out);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "lib/handle.h"
@@ -150,6 +151,13 @@ look(errand *e, int64_t id, int64_t ms, errand_error *error)
     return rc;
 }
 
+static void
+pause_shortly(void)
+{
+    struct timespec ts = {0, 100000000L};
+    (void)nanosleep(&ts, NULL);
+}
+
 int
 errand_wait(errand *e, int64_t id, int64_t timeout_ms, errand_error *error)
 {
@@ -164,7 +172,8 @@ errand_wait(errand *e, int64_t id, int64_t timeout_ms, errand_error *error)
         left = left < 0 ? 0 : left > WAIT_MS ? WAIT_MS : left;
         int rc = look(e, id, left, error);
         if (rc == ER_ENODAEMON && (timeout_ms < 0 || spent < timeout_ms)) {
-            continue; /* it was looked for for some seconds, and may yet come back */
+            pause_shortly(); /* it was looked for for some seconds, and may yet come back */
+            continue;
         }
         if (rc < 0 || er_task_state_is_final((enum er_task_state)rc)) {
             return rc;

@@ -48,6 +48,7 @@ struct conn {
     size_t sent;
     struct er_http1 http;
     bool is_parsing; /* http is set up */
+    bool has_begun;  /* who asks was told of the head */
     TAILQ_ENTRY(conn) in_list;
 };
 TAILQ_HEAD(conn_list, conn);
@@ -271,6 +272,7 @@ begin(struct conn *c, struct er_ask *ask)
     er_buf_fini(&headers);
     er_http1_init(&c->http, on_body, c);
     c->is_parsing = true;
+    c->has_begun = false;
     flush(c);
 }
 
@@ -382,6 +384,16 @@ feed(struct conn *c, const char *data, size_t n)
     if (used < 0) {
         broken(c);
         return false;
+    }
+    if (c->http.head_done && !c->has_begun) {
+        c->has_begun = true;
+        c->ask->status = c->http.status;
+        if (c->ask->began && c->http.status < 300) {
+            c->ask->began(c->ask);
+        }
+        if (c->is_closing) {
+            return false;
+        }
     }
     if (c->http.done) {
         complete(c);

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* Calls: POST /v1/call/TYPE, whose answer says which of the ends it was (docs/PROTOCOL.md). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "lib/handle.h"
+#include "lib/submit.h"
+#include "lib/sync.h"
+#include "model/task.h"
+#include "wire/json.h"
+
+#define BUDGET_MS  2000
+#define BUDGET_MAX 3600000
+
+/* ---- the request ---- */
+
+struct calling {
+    struct er_sync_spec spec;
+    struct er_buf target;
+    char prefer[64];
+    char key[ER_SUBMIT_KEY];
+};
+
+static void
+add_escaped(struct er_buf *b, const char *text)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') ||
+            (*p >= 'A' && *p <= 'Z') || strchr("-._~", *p)) {
+            er_buf_add_char(b, (char)*p);
+        } else {
+            const char code[3] = {'%', hex[*p >> 4], hex[*p & 15]};
+            er_buf_add(b, code, sizeof code);
+        }
+    }
+}
+
+static void
+add_param(struct er_buf *b, const char *name, const char *value)
+{
+    if (value) {
+        er_buf_add_char(b, memchr(b->data, '?', b->len) ? '&' : '?');
+        er_buf_add_str(b, name);
+        er_buf_add_char(b, '=');
+        add_escaped(b, value);
+    }
+}
+
+/* What a call takes of the options of a submit; others are refused by name. */
+static int
+add_submit(struct er_buf *b, const struct errand_submit_options *given, bool has_key,
+           errand_error *error)
+{
+    struct errand_submit_options o;
+    char number[24];
+    int rc = er_submit_read_options(&o, given, error);
+    if (rc) {
+        return rc;
+    }
+    const char *extra = o.name          ? "name"
+                        : o.limit_key   ? "limit_key"
+                        : o.has_retries ? "retries"
+                        : o.delay_ms    ? "delay_ms"
+                        : o.timeout_ms  ? "timeout_ms"
+                        : o.expires_ms  ? "expires_ms"
+                        : o.cost        ? "cost"
+                        : o.held        ? "held"
+                        : o.n_after     ? "after"
+                        : o.tags        ? "tags"
+                        : o.more        ? "more"
+                                        : NULL;
+    if (extra) {
+        return er_handle_fail(
+            error, ER_EINVALID, extra,
+            "a call takes queue, priority, key, correlation and parent of "
+            "these, not %s",
+            extra);
+    }
+    add_param(b, "queue", o.queue);
+    add_param(b, "correlation", o.correlation);
+    add_param(b, "key", has_key ? o.key : NULL);
+    if (o.priority) {
+        (void)snprintf(number, sizeof number, "%d", o.priority);
+        add_param(b, "priority", number);
+    }
+    if (o.parent) {
+        (void)snprintf(number, sizeof number, "%lld", (long long)o.parent);
+        add_param(b, "parent", number);
+    }
+    return 0;
+}
+
+static int
+prepare(errand *e, const char *type, const char *args,
+        const struct errand_call_options *given, struct calling *c, errand_error *error)
+{
+    struct errand_call_options o;
+    bool texts = false;
+    int rc = er_handle_read(&o, sizeof o, given, error);
+    if (rc == 0 && (o.budget_ms < 0 || o.budget_ms > BUDGET_MAX)) {
+        rc = er_handle_fail(error, ER_EINVALID, "budget_ms",
+                            "budget_ms %lld (1 to %d; 0 = 2 s)", (long long)o.budget_ms,
+                            BUDGET_MAX);
+    }
+    if (rc) {
+        return rc;
+    }
+    int64_t budget = o.immediate ? 0 : o.budget_ms ? o.budget_ms : BUDGET_MS;
+    er_buf_init(&c->target, 0);
+    er_buf_add_str(&c->target, "/v1/call/");
+    add_escaped(&c->target, type);
+    rc = er_submit_add_args(&c->spec.body, args, false, &texts, error);
+    if (rc == 0 && texts) {
+        add_param(&c->target, "text", "1");
+    }
+    rc = rc ? rc : add_submit(&c->target, o.submit, true, error);
+    (void)snprintf(c->prefer, sizeof c->prefer, "wait=%lld.%03d%s",
+                   (long long)(budget / 1000), (int)(budget % 1000),
+                   o.immediate     ? ", respond-async"
+                   : o.always_wait ? ", errand-always"
+                                   : "");
+    c->spec.method = "POST";
+    c->spec.target = c->target.data;
+    c->spec.prefer = c->prefer;
+    c->spec.alone = true;
+    c->spec.bound = budget * ER_USEC_PER_MS + ER_SYNC_BOUND;
+    c->spec.key = o.submit && o.submit->key ? NULL : er_submit_key(e, c->key);
+    return rc                 ? rc
+           : c->target.failed ? er_handle_fail(error, ER_ENOMEM, NULL, "out of memory")
+                              : 0;
+}
+
+/* ---- the answer ---- */
+
+static void
+read_task_error(const struct er_sync_answer *a, struct errand_reply *reply)
+{
+    json_t *o = json_loadb(a->body.data, a->body.len, 0, NULL);
+    const json_t *cause = json_object_get(o, "error");
+    char *text = cause && !json_is_null(cause)
+                     ? json_dumps(cause, JSON_COMPACT | JSON_ENCODE_ANY)
+                     : NULL;
+    reply->task = json_integer_value(json_object_get(o, "id"));
+    reply->error = er_strdup(text);
+    free(text);
+    json_decref(o);
+}
+
+static bool
+is_code(const struct er_sync_answer *a, const char *word)
+{
+    json_t *o = json_loadb(a->body.data, a->body.len, 0, NULL);
+    const char *code = json_string_value(json_object_get(o, "code"));
+    bool is_it = code && strcmp(code, word) == 0 && json_object_get(o, "id");
+    json_decref(o);
+    return is_it;
+}
+
+/* The reply's state, or the code of a refusal. */
+static int
+judge(struct er_sync_answer *a, struct errand_reply *reply, errand_error *error)
+{
+    *reply = (struct errand_reply){.task = a->task, .expected_s = a->expected_s};
+    if (a->status == 202) {
+        reply->state = ERRAND_BACKGROUND;
+    } else if (a->status == 200 || a->status == 204) {
+        reply->state = ERRAND_COMPLETED;
+        if (a->status == 200) {
+            reply->len = a->body.len;
+            reply->result = er_buf_take(&a->body);
+        }
+    } else if (a->status == 500 && is_code(a, "task-failed")) {
+        reply->state = ERRAND_FAILED;
+        read_task_error(a, reply);
+    } else if (a->status == 409 && is_code(a, "cancelled")) {
+        reply->state = ERRAND_CANCELLED;
+        read_task_error(a, reply);
+    } else {
+        return er_handle_problem(error, a->status, &a->body);
+    }
+    (void)er_handle_fine(error);
+    return reply->state;
+}
+
+void
+errand_reply_free(struct errand_reply *reply)
+{
+    if (reply) {
+        er_free(reply->result);
+        er_free(reply->error);
+        *reply = (struct errand_reply){0};
+    }
+}
+
+int
+errand_call(errand *e, const char *type, const char *args,
+            const struct errand_call_options *options, struct errand_reply *reply,
+            errand_error *error)
+{
+    struct calling c = {0};
+    struct er_sync_answer a;
+    if (!e || !type || !reply) {
+        const char *what = !e ? "e" : !type ? "type" : "reply";
+        return er_handle_fail(error, ER_EINVALID, what, "%s is NULL", what);
+    }
+    *reply = (struct errand_reply){0};
+    int rc = prepare(e, type, args, options, &c, error);
+    if (rc == 0) {
+        rc = er_sync_ask(e, &c.spec, &a, error);
+        if (rc == 0) {
+            rc = judge(&a, reply, error);
+            er_buf_fini(&a.body);
+        }
+    }
+    er_buf_fini(&c.spec.body);
+    er_buf_fini(&c.target);
+    return rc;
+}
+
+struct called {
+    errand_reply_fn *done;
+    void *ctx;
+};
+
+static void
+on_called(void *ctx, int code, struct er_sync_answer *a, const errand_error *error)
+{
+    struct called *k = ctx;
+    struct errand_reply reply = {0};
+    errand_error refused = {0};
+    if (a) {
+        code = judge(a, &reply, &refused);
+        error = code < 0 ? &refused : NULL;
+    }
+    k->done(k->ctx, code, code < 0 ? NULL : &reply, error);
+    errand_reply_free(&reply);
+    er_free(k);
+}
+
+int
+errand_call_async(errand *e, const char *type, const char *args,
+                  const struct errand_call_options *options, errand_reply_fn *done,
+                  void *ctx, errand_error *error)
+{
+    struct calling c = {0};
+    if (!e || !type || !done) {
+        const char *what = !e ? "e" : !type ? "type" : "done";
+        return er_handle_fail(error, ER_EINVALID, what, "%s is NULL", what);
+    }
+    struct called *k = er_alloc(sizeof *k);
+    int rc = k ? prepare(e, type, args, options, &c, error)
+               : er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
+    if (rc == 0) {
+        *k = (struct called){done, ctx};
+        rc = er_sync_start(e, &c.spec, on_called, k, error);
+    }
+    if (rc) {
+        er_free(k);
+    }
+    er_buf_fini(&c.spec.body);
+    er_buf_fini(&c.target);
+    return rc;
+}

@@ -1,0 +1,669 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening, at the first subscription: the number of the latest fact -> the bus -> the stream
+ * behind that number; when its head has come the subscriptions that wait are made.
+ *
+ * Subscribers on the loop (ERRAND_ON_LOOP) are turned when their descriptor says so; all that
+ * concerns their bus subscription happens on the loop's thread. */
+#include "lib/events.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/heap.h"
+#include "base/mem.h"
+#include "lib/handle.h"
+
+#define FRAME_MAX ((size_t)64 << 20)
+#define AGAIN_MS  100 /* before a stream that broke is opened again */
+#define TURN_MAX  256 /* events for one subscriber in one turn */
+#define ASK_FOR   (30 * ER_USEC_PER_SEC)
+
+struct er_events_timer {
+    uv_timer_t uv;
+    struct er_events *ev;
+};
+
+struct er_opener {
+    struct er_wait wait;
+    errand_error *error;
+    struct er_opener *next;
+};
+
+struct errand_subscription {
+    struct errand *e;
+    struct er_count sub; /* the bus's handle, as a number: a callback may come before the
+                          * subscribing thread has it */
+    errand_event_fn *fn;
+    void *ctx;
+    void (*ended)(void *ctx);
+    int delivery;
+    uv_poll_t poll;   /* ERRAND_ON_LOOP */
+    int refs;         /* the bus's, and the poll's */
+    errand_event now; /* ERRAND_PULL */
+    struct errand_subscription *next, **prev;
+};
+
+_Static_assert(ERRAND_FACT == (int)ER_BUS_FACT && ERRAND_SAMPLE == (int)ER_BUS_SAMPLE &&
+                   ERRAND_GAP == (int)ER_BUS_GAP && ERRAND_MISSED == (int)ER_BUS_MISSED,
+               "kinds are the bus's");
+
+static void open_stream(struct er_events *ev);
+
+bool
+er_events_are_ready(const struct er_events *ev)
+{
+    return er_count_see(&ev->is_ready) != 0;
+}
+
+/* ---- the stream ---- */
+
+/* "id: 7\nevent: x\ndata: {...}\n\n": only the data counts, which says it all. */
+static void
+take_frame(struct er_events *ev, const char *frame, size_t len)
+{
+    struct er_bus_event event;
+    struct er_buf scratch;
+    const char *end = frame + len;
+    er_buf_init(&scratch, 0);
+    while (frame < end && strncmp(frame, "data: ", 6) != 0) {
+        const char *nl = memchr(frame, '\n', (size_t)(end - frame));
+        frame = nl ? nl + 1 : end;
+    }
+    const char *nl = frame < end ? memchr(frame, '\n', (size_t)(end - frame)) : NULL;
+    if (frame < end &&
+        er_events_parse(frame + 6, (size_t)((nl ? nl : end) - frame) - 6, &scratch,
+                        &event) &&
+        !er_events_is_echo(ev, &event)) {
+        /* ER_ESTATE: it came before; anything else the bus tells by its marks */
+        int rc = er_bus_publish(ev->bus, &event);
+        if (rc == 0 && event.seq > ev->last_seq) {
+            ev->last_seq = event.seq;
+        }
+    }
+    er_buf_fini(&scratch);
+}
+
+static void
+on_frames(struct er_ask *ask, const char *data, size_t len)
+{
+    struct er_events *ev = ask->ctx;
+    struct er_buf *b = &ev->frames;
+    size_t used = 0;
+    b->max = FRAME_MAX;
+    er_buf_add(b, data, len);
+    if (b->failed) { /* begin again behind what was taken */
+        er_buf_fini(b);
+        return;
+    }
+    for (;;) {
+        const char *end = memmem(b->data + used, b->len - used, "\n\n", 2);
+        if (!end) {
+            break;
+        }
+        take_frame(ev, b->data + used, (size_t)(end + 1 - (b->data + used)));
+        used = (size_t)(end + 2 - b->data);
+    }
+    er_buf_drop(b, used);
+}
+
+static void
+end_opening(struct er_events *ev, int code, const struct er_buf *words)
+{
+    struct er_opener *o = ev->openers;
+    ev->openers = NULL;
+    while (o) {
+        struct er_opener *next = o->next;
+        if (code) {
+            (void)er_handle_problem(o->error, code, words);
+        }
+        er_handle_done(&o->wait, code);
+        o = next;
+    }
+}
+
+static void
+on_began(struct er_ask *ask)
+{
+    struct er_events *ev = ask->ctx;
+    (void)er_count_swap(&ev->is_ready, 1);
+    end_opening(ev, 0, NULL);
+}
+
+static void
+on_again(uv_timer_t *t)
+{
+    struct er_events_timer *timer = t->data;
+    open_stream(timer->ev);
+}
+
+static void
+on_stream_end(struct er_ask *ask, int status, const struct er_buf *body)
+{
+    struct er_events *ev = ask->ctx;
+    ev->stream = NULL;
+    er_buf_fini(&ev->frames);
+    if (status >= 300 || (status < 0 && !er_events_are_ready(ev))) {
+        end_opening(ev, status < 0 ? status : ER_EIO, body);
+    }
+    if (!ev->is_closing && status != ER_ECLOSED) {
+        (void)uv_timer_start(&ev->timer->uv, on_again, AGAIN_MS, 0);
+    }
+}
+
+static void
+open_stream(struct er_events *ev)
+{
+    if (ev->stream || ev->is_closing) {
+        return;
+    }
+    ev->stream =
+        er_ask_new(ev->e, "GET", "/v1/events?since=%lld", (long long)ev->last_seq);
+    ev->stream->ctx = ev;
+    ev->stream->alone = true;
+    ev->stream->began = on_began;
+    ev->stream->data = on_frames;
+    ev->stream->done = on_stream_end;
+    er_ask_send(ev->stream);
+}
+
+/* ---- opening ---- */
+
+/* The latest fact's number, of the last line of a page. */
+static int64_t
+last_of(const struct er_buf *body)
+{
+    const char *at = body->data ? strstr(body->data, "\"last\":") : NULL;
+    return at ? strtoll(at + 7, NULL, 10) : 0;
+}
+
+static void
+on_where(struct er_ask *ask, int status, const struct er_buf *body)
+{
+    struct er_events *ev = ask->ctx;
+    if (status != 200) {
+        end_opening(ev, status < 0 ? status : ER_EIO, body);
+        return;
+    }
+    ev->last_seq = last_of(body);
+    const struct er_bus_options o = {.last_seq = ev->last_seq,
+                                     .read = er_events_read,
+                                     .cursor_load = er_events_cursor_load,
+                                     .cursor_save = er_events_cursor_save,
+                                     .ctx = ev};
+    int rc = er_bus_new(&o, &ev->bus);
+    if (rc) {
+        end_opening(ev, rc, NULL);
+        return;
+    }
+    open_stream(ev);
+}
+
+static void
+open_here(struct er_wait *wait)
+{
+    struct er_opener *o = ER_CONTAINER(wait, struct er_opener, wait);
+    struct er_events *ev = wait->e->events;
+    if (er_events_are_ready(ev)) {
+        er_handle_done(wait, 0);
+        return;
+    }
+    bool is_first = !ev->openers;
+    o->next = ev->openers;
+    ev->openers = o;
+    if (!is_first) {
+        return;
+    }
+    if (ev->bus) {
+        open_stream(ev); /* it was refused before */
+        return;
+    }
+    /* a number that no fact has had: nothing but the bounds */
+    struct er_ask *ask =
+        er_ask_new(wait->e, "GET", "/v1/events?format=ndjson&limit=1&since=%lld",
+                   (long long)ER_BUS_SEQ_MAX);
+    ask->ctx = ev;
+    ask->done = on_where;
+    ask->bound = ASK_FOR;
+    er_ask_send(ask);
+}
+
+static int
+open_events(struct errand *e, errand_error *error)
+{
+    struct er_opener o = {.wait = {.fn = open_here}, error, NULL};
+    if (er_events_are_ready(e->events)) {
+        return 0;
+    }
+    (void)er_handle_fine(error);
+    int rc = er_handle_wait(e, &o.wait);
+    if (rc && (!error || error->code == 0)) {
+        return er_handle_fail(error, rc, NULL,
+                              rc == ER_EBUSY ? "the first subscription blocks: not from "
+                                               "inside a callback of the loop"
+                                             : "%s",
+                              er_error_meaning(rc));
+    }
+    return rc;
+}
+
+/* ---- subscriptions ---- */
+
+static errand_event
+to_public(const struct er_bus_event *ev)
+{
+    return (errand_event){.name = ev->name,
+                          .kind = (int)ev->kind,
+                          .seq = ev->seq,
+                          .task = ev->task,
+                          .correlation = ev->correlation,
+                          .data = ev->data,
+                          .len = ev->len,
+                          .from = ev->from,
+                          .to = ev->to};
+}
+
+static struct er_bus_sub *
+bus_sub(const struct errand_subscription *s)
+{
+    return (struct er_bus_sub *)(intptr_t)er_count_see(&s->sub);
+}
+
+static void
+set_bus_sub(struct errand_subscription *s, struct er_bus_sub *sub)
+{
+    (void)er_count_swap(&s->sub, (int64_t)(intptr_t)sub);
+}
+
+static void
+on_event(void *ctx, struct er_bus_sub *sub, const struct er_bus_event *ev)
+{
+    struct errand_subscription *s = ctx;
+    errand_event event = to_public(ev);
+    set_bus_sub(s, sub);
+    s->fn(s->ctx, s, &event);
+}
+
+static void
+on_loop_event(void *ctx, struct er_bus_sub *sub, const struct er_bus_event *ev)
+{
+    struct errand *e = ((struct errand_subscription *)ctx)->e;
+    bool was = er_handle_enter(e);
+    on_event(ctx, sub, ev); /* it may have unsubscribed in there */
+    er_handle_leave(e, was);
+}
+
+/* One of the one or two that refer to it (both on the loop's thread) does not any more. */
+static void
+release(struct errand_subscription *s)
+{
+    if (--s->refs == 0) {
+        er_free(s);
+    }
+}
+
+static void
+on_ended(void *ctx)
+{
+    struct errand_subscription *s = ctx;
+    if (s->ended) {
+        s->ended(s->ctx);
+    }
+    release(s);
+}
+
+/* ---- on the loop ---- */
+
+static void
+on_poll_closed(uv_handle_t *h)
+{
+    release(h->data);
+}
+
+/* Takes it off the list and stops looking at its descriptor, which the bus closes then. */
+static void
+leave_loop(struct errand_subscription *s)
+{
+    *s->prev = s->next;
+    if (s->next) {
+        s->next->prev = s->prev;
+    }
+    uv_close((uv_handle_t *)&s->poll, on_poll_closed);
+}
+
+static void
+turn(struct errand_subscription *s)
+{
+    int rc = er_bus_turn(bus_sub(s), TURN_MAX);
+    (void)rc; /* ER_EBUSY: what is to be read again comes later (er_events_turn_all) */
+}
+
+static void
+on_readable(uv_poll_t *h, int status, int events)
+{
+    (void)status;
+    (void)events;
+    turn(h->data);
+}
+
+void
+er_events_turn_all(struct er_events *ev)
+{
+    struct errand_subscription *next;
+    for (struct errand_subscription *s = ev->loop_subs; s; s = next) {
+        next = s->next;
+        s->refs++; /* its callback may unsubscribe it */
+        turn(s);
+        next = s->next;
+        release(s);
+    }
+}
+
+static int
+join_loop(struct errand_subscription *s)
+{
+    struct er_events *ev = s->e->events;
+    int fd = er_bus_fd(bus_sub(s));
+    if (uv_poll_init(er_loop_uv(s->e->loop), &s->poll, fd) != 0) {
+        return ER_EIO;
+    }
+    s->poll.data = s;
+    s->refs++;
+    s->next = ev->loop_subs;
+    s->prev = &ev->loop_subs;
+    if (s->next) {
+        s->next->prev = &s->next;
+    }
+    ev->loop_subs = s;
+    (void)uv_poll_start(&s->poll, UV_READABLE, on_readable);
+    return 0;
+}
+
+/* ---- subscribing ---- */
+
+struct subscribing {
+    struct er_wait wait;
+    struct errand_subscription *s;
+    struct er_bus_subscription want;
+    int64_t cursor_at; /* on the loop: was looked up before; -1 = there is none */
+    struct er_err err;
+};
+
+static int
+subscribe(struct subscribing *k)
+{
+    struct errand_subscription *s = k->s;
+    struct er_bus_sub *sub;
+    int rc = er_bus_subscribe(s->e->events->bus, &k->want, &sub, &k->err);
+    if (rc == 0) {
+        set_bus_sub(s, sub);
+    }
+    return rc;
+}
+
+static void
+subscribe_here(struct er_wait *wait)
+{
+    struct subscribing *k = ER_CONTAINER(wait, struct subscribing, wait);
+    struct er_events *ev = k->s->e->events;
+    ev->preloaded = k->want.cursor;
+    ev->preloaded_at = k->cursor_at;
+    int rc = subscribe(k);
+    ev->preloaded = NULL;
+    if (rc == 0) {
+        rc = join_loop(k->s);
+        if (rc) { /* `ended` frees it */
+            (void)er_bus_unsubscribe(bus_sub(k->s));
+        }
+    }
+    er_handle_done(wait, rc);
+}
+
+static int
+subscribe_on_loop(struct subscribing *k)
+{
+    struct errand *e = k->s->e;
+    int rc = 0;
+    k->cursor_at = -1;
+    if (k->want.cursor) {
+        rc = er_events_cursor_load(e->events, k->want.cursor, &k->cursor_at);
+        rc = rc == ER_ENOTFOUND ? 0 : rc;
+    }
+    k->wait.fn = subscribe_here;
+    if (rc == 0 && er_handle_is_loop(e)) {
+        struct er_events *ev = e->events;
+        ev->preloaded = k->want.cursor;
+        ev->preloaded_at = k->cursor_at;
+        rc = subscribe(k);
+        ev->preloaded = NULL;
+        return rc ? rc : join_loop(k->s);
+    }
+    return rc ? rc : er_handle_wait(e, &k->wait);
+}
+
+static int
+read_options(const struct errand_subscribe_options *given,
+             struct errand_subscribe_options *o, errand_event_fn *fn, errand_error *error)
+{
+    int rc = er_handle_read(o, sizeof *o, given, error);
+    if (rc) {
+        return rc;
+    }
+    if (o->kinds & ~(unsigned)(ERRAND_FACT | ERRAND_SAMPLE)) {
+        return er_handle_fail(error, ER_EINVALID, "kinds",
+                              "kinds are ERRAND_FACT and ERRAND_SAMPLE");
+    }
+    if (o->delivery < ERRAND_ON_THREAD || o->delivery > ERRAND_PULL) {
+        return er_handle_fail(error, ER_EINVALID, "delivery", "no such delivery: %d",
+                              o->delivery);
+    }
+    if ((o->delivery == ERRAND_PULL) != (fn == NULL)) {
+        return er_handle_fail(error, ER_EINVALID, "fn",
+                              fn ? "ERRAND_PULL takes no function" : "fn is NULL");
+    }
+    return 0;
+}
+
+static size_t
+count_names(const char *const *names)
+{
+    size_t n = 0;
+    while (names && names[n]) {
+        n++;
+    }
+    return n;
+}
+
+static struct errand_subscription *
+make(errand *e, const struct errand_subscribe_options *o, errand_event_fn *fn, void *ctx)
+{
+    struct errand_subscription *s = er_zalloc(sizeof *s);
+    if (s) {
+        s->e = e;
+        s->fn = fn;
+        s->ctx = ctx;
+        s->ended = o->ended;
+        s->delivery = o->delivery;
+        s->refs = 1;
+    }
+    return s;
+}
+
+int
+errand_subscribe(errand *e, const struct errand_subscribe_options *options,
+                 errand_event_fn *fn, void *ctx, errand_subscription **out,
+                 errand_error *error)
+{
+    static const enum er_bus_way ways[] = {[ERRAND_ON_THREAD] = ER_BUS_THREAD,
+                                           [ERRAND_ON_LOOP] = ER_BUS_TURN,
+                                           [ERRAND_INLINE] = ER_BUS_INLINE,
+                                           [ERRAND_PULL] = ER_BUS_PULL};
+    struct errand_subscribe_options o;
+    if (!e || !out) {
+        return er_handle_fail(error, ER_EINVALID, e ? "out" : "e", "%s is NULL",
+                              e ? "out" : "e");
+    }
+    int rc = read_options(options, &o, fn, error);
+    rc = rc ? rc : open_events(e, error);
+    if (rc) {
+        return rc;
+    }
+    struct subscribing k = {.s = make(e, &o, fn, ctx)};
+    if (!k.s) {
+        return er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
+    }
+    k.want =
+        (struct er_bus_subscription){.filter = {.kinds = o.kinds,
+                                                .names = o.names,
+                                                .n_names = count_names(o.names),
+                                                .prefix = o.prefix,
+                                                .task = o.task,
+                                                .correlation = o.correlation},
+                                     .way = ways[o.delivery],
+                                     .fn = o.delivery == ERRAND_PULL      ? NULL
+                                           : o.delivery == ERRAND_ON_LOOP ? on_loop_event
+                                                                          : on_event,
+                                     .ctx = k.s,
+                                     .ended = on_ended,
+                                     .buffer = o.buffer,
+                                     .resume = o.resume != 0,
+                                     .since = o.since,
+                                     .cursor = o.cursor};
+    *out = k.s; /* a callback may come, and end it, before this returns */
+    rc = o.delivery == ERRAND_ON_LOOP ? subscribe_on_loop(&k) : subscribe(&k);
+    if (rc) {
+        *out = NULL;
+        er_free(k.s);
+        return er_handle_fail(error, rc == ER_EEXISTS ? ER_EBUSY : rc, NULL, "%s",
+                              k.err.text[0] ? k.err.text : er_error_meaning(rc));
+    }
+    return er_handle_fine(error);
+}
+
+static void
+unsubscribe_here(struct er_wait *wait)
+{
+    struct errand_subscription *s = wait->ctx;
+    leave_loop(s);
+    er_handle_done(wait, er_bus_unsubscribe(bus_sub(s)));
+}
+
+void
+errand_unsubscribe(errand_subscription *s)
+{
+    if (!s) {
+        return;
+    }
+    if (s->delivery != ERRAND_ON_LOOP) {
+        (void)er_bus_unsubscribe(bus_sub(s));
+    } else if (er_handle_is_loop(s->e)) {
+        leave_loop(s);
+        (void)er_bus_unsubscribe(bus_sub(s));
+    } else {
+        struct er_wait wait = {.fn = unsubscribe_here, .ctx = s};
+        (void)er_handle_wait(s->e, &wait);
+    }
+}
+
+int
+errand_subscription_fd(const errand_subscription *s)
+{
+    return s && s->delivery == ERRAND_PULL ? er_bus_fd(bus_sub(s)) : -1;
+}
+
+int
+errand_pull(errand_subscription *s, const errand_event **out)
+{
+    const struct er_bus_event *ev;
+    if (!s || !out || s->delivery != ERRAND_PULL) {
+        return ERRAND_EINVALID;
+    }
+    int rc = er_bus_pull(bus_sub(s), &ev);
+    if (rc == 1) {
+        s->now = to_public(ev);
+        *out = &s->now;
+    }
+    return rc;
+}
+
+void
+errand_bus_metrics(errand *e, const errand_subscription *sub,
+                   struct errand_bus_stats *out)
+{
+    struct er_bus_stats b = {0};
+    struct errand_bus_stats all;
+    if (!out || out->size < sizeof out->size) {
+        return;
+    }
+    if (sub) {
+        er_bus_sub_stats(bus_sub(sub), &b);
+    } else if (e && er_events_are_ready(e->events)) {
+        er_bus_stats(e->events->bus, &b);
+    }
+    all = (struct errand_bus_stats){.size = out->size,
+                                    .published = b.published,
+                                    .delivered = b.delivered,
+                                    .coalesced = b.coalesced,
+                                    .reread = b.reread,
+                                    .gaps = b.gaps,
+                                    .missed = b.missed,
+                                    .lag = b.lag};
+    memcpy(out, &all, out->size < sizeof all ? out->size : sizeof all);
+}
+
+/* ---- life ---- */
+
+struct er_events *
+er_events_new(struct errand *e)
+{
+    struct er_events *ev = er_zalloc(sizeof *ev);
+    struct er_events_timer *timer = er_zalloc(sizeof *timer);
+    if (!ev || !timer) {
+        er_free(ev);
+        er_free(timer);
+        return NULL;
+    }
+    ev->e = e;
+    ev->timer = timer;
+    timer->ev = ev;
+    timer->uv.data = timer;
+    er_lock_init(&ev->lock);
+    (void)uv_timer_init(er_loop_uv(e->loop), &timer->uv);
+    return ev;
+}
+
+void
+er_events_close(struct errand *e, void (*closed)(struct errand *e))
+{
+    struct er_events *ev = e->events;
+    ev->is_closing = true;
+    ev->closed = closed;
+    (void)uv_timer_stop(&ev->timer->uv);
+    er_ask_cancel(ev->stream);
+    ev->stream = NULL;
+    end_opening(ev, ER_ECLOSED, NULL);
+    while (ev->loop_subs) {
+        leave_loop(ev->loop_subs);
+    }
+    if (ev->bus) {
+        (void)er_count_swap(&ev->is_ready, 0);
+        er_bus_free(ev->bus);
+        ev->bus = NULL;
+    }
+    er_events_save_rest(ev);
+}
+
+void
+er_events_free(struct er_events *ev)
+{
+    if (ev) {
+        er_events_free_pages(ev);
+        er_events_free_echoes(ev);
+        er_buf_fini(&ev->frames);
+        er_buf_fini(&ev->samples);
+        er_lock_fini(&ev->lock);
+        er_free(ev->timer);
+        er_free(ev);
+    }
+}
