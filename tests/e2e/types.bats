@@ -192,7 +192,7 @@ YML
 }
 
 @test "what is known to take longer is not waited for" {
-    define slow <<<'{"command": ["echo", "quick"], "parameters": [], "expected_s": 3600}'
+    define slow <<<'{"command": ["sh", "-c", "sleep 0.05; echo quick"], "parameters": [], "expected_s": 3600}'
     exits 6 errand call --budget 10m slow --hold
     same "$output" 1
     has "$stderr" "slow takes about 1h00m"
