@@ -150,7 +150,11 @@ add_running(struct er_engine *e, const struct er_task *t, er_usec now, struct er
     char since[ER_DURATION_SIZE];
     bool known = er_engine_live(e, t->id, &live) && live.attempt == t->attempt;
     if (t->cancel_requested) {
-        er_buf_add_str(b, "it is being cancelled: its processes are being ended");
+        er_buf_add_str(b, known && live.handler
+                              ? "it is being cancelled: it was asked to stop"
+                              : "it is being cancelled: its processes are being ended");
+    } else if (known && live.pausing && live.asked) {
+        er_buf_add_str(b, "it is being paused: it was asked to stop");
     } else if (known && live.pausing) {
         er_buf_add_str(b, "it is being paused: its processes are being stopped");
     } else if (known && live.ending) {

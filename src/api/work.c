@@ -4,11 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/api.h"
 #include "base/mem.h"
 
-#define HELD_MAX ((size_t)100000)
+#define HELD_MAX  ((size_t)100000)
+#define TYPES_MAX ((size_t)10000)
+#define SLOTS_MAX 100000 /* of a session of handlers */
 
 /* ---- claim ---- */
 
@@ -20,6 +23,7 @@ struct claim {
     struct er_arena arena;
     const char *version; /* NULL = not told */
     bool attached;
+    bool kept; /* the keeper looks after it */
 };
 
 static void
@@ -51,7 +55,7 @@ gone(struct er_call *call)
     struct claim *c = call->state;
     if (c->attached) {
         c->attached = false;
-        if (er_engine_session_detach(call->api->engine, &c->link)) {
+        if (er_engine_session_detach(call->api->engine, &c->link) && c->kept) {
             call->api->keeper->detached(call->api->keeper, c->hello.session);
         }
     }
@@ -86,6 +90,48 @@ read_held(struct claim *c, const json_t *array, size_t *out_n)
     return held;
 }
 
+/* An array of names of types; the call is answered when it is none. False then. The texts
+ * are borrowed from the array. */
+static const char *const *
+read_types(struct er_call *call, const json_t *array, struct er_arena *arena,
+           size_t *out_n)
+{
+    size_t n = json_array_size(array);
+    const char **types = er_arena_alloc(arena, (n + 1) * sizeof(const char *));
+    bool ok = json_is_array(array) && n <= TYPES_MAX && types;
+    for (size_t i = 0; ok && i < n; i++) {
+        types[i] = er_arena_strdup(arena, json_string_value(json_array_get(array, i)));
+        ok = types[i] && *types[i] && strlen(types[i]) <= ER_MAX_NAME;
+    }
+    if (!ok) {
+        er_call_problem(call, ER_EINVALID, "types",
+                        "types is an array of at most %zu names of types", TYPES_MAX);
+        return NULL;
+    }
+    *out_n = n;
+    return types;
+}
+
+/* What a session of handlers says of itself. */
+static bool
+read_handlers(struct claim *c, const json_t *o)
+{
+    const json_t *types = json_object_get(o, "types");
+    json_int_t slots = json_integer_value(json_object_get(o, "slots"));
+    if (!types || json_is_null(types)) {
+        return true;
+    }
+    if (slots < 1 || slots > SLOTS_MAX) {
+        er_call_problem(c->call, ER_EINVALID, "slots",
+                        "a worker with types says how many slots it has: 1 to %d",
+                        SLOTS_MAX);
+        return false;
+    }
+    c->hello.slots = (int)slots;
+    c->hello.types = read_types(c->call, types, &c->arena, &c->hello.n_types);
+    return c->hello.types != NULL;
+}
+
 static bool
 read_hello(struct claim *c, const json_t *o)
 {
@@ -118,7 +164,7 @@ read_hello(struct claim *c, const json_t *o)
         er_arena_strdup(&c->arena, json_string_value(json_object_get(o, "version")));
     c->hello.held = read_held(c, json_object_get(o, "held"), &c->hello.n_held);
     c->hello.owed = read_held(c, json_object_get(o, "owed"), &c->hello.n_owed);
-    return true;
+    return read_handlers(c, o);
 }
 
 struct find_session {
@@ -178,8 +224,11 @@ attach(struct claim *c)
     call->answered = true;
     c->stream = er_request_stream(call->req, 200, "application/x-ndjson", pull, c);
     er_stream_wake(c->stream);
-    call->api->keeper->attached(call->api->keeper, c->hello.session, c->hello.pid,
-                                c->version);
+    c->kept = !c->hello.types && c->hello.pid != getpid();
+    if (c->kept) {
+        call->api->keeper->attached(call->api->keeper, c->hello.session, c->hello.pid,
+                                    c->version);
+    }
 }
 
 static void
@@ -203,6 +252,17 @@ on_open(void *ctx, int64_t session, int rc)
     er_call_release(call);
 }
 
+static void
+open_session(struct claim *c)
+{
+    struct er_engine *e = c->call->api->engine;
+    if (c->hello.types) {
+        er_engine_session_open_handlers(e, c->hello.pid, on_open, c);
+    } else {
+        er_engine_session_open(e, c->hello.pid, on_open, c);
+    }
+}
+
 void
 er_api_claim(struct er_call *call)
 {
@@ -224,7 +284,7 @@ er_api_claim(struct er_call *call)
             er_call_problem(call, ER_ECLOSED, NULL, "the daemon is shutting down");
         } else {
             er_call_hold(call);
-            er_engine_session_open(call->api->engine, c->hello.pid, on_open, c);
+            open_session(c);
         }
     }
     json_decref(o);
@@ -259,12 +319,35 @@ get_batch(struct er_call *call)
     return call->state;
 }
 
+/* A line {"types": [...]}: it is nothing that is reported, and counts at once. True: it was
+ * one. */
+static bool
+take_types(struct er_call *call, const char *line, size_t len)
+{
+    static const char begin[] = "{\"types\"";
+    const char *session = er_request_header(call->req, "X-Errand-Session");
+    struct er_arena arena = {0};
+    size_t n;
+    if (len < sizeof begin || memcmp(line, begin, sizeof begin - 1) != 0) {
+        return false;
+    }
+    json_t *o = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+    const char *const *types = read_types(call, json_object_get(o, "types"), &arena, &n);
+    if (types) {
+        er_engine_set_types(call->api->engine, session ? strtoll(session, NULL, 10) : 0,
+                            types, n);
+    }
+    json_decref(o);
+    er_arena_free(&arena);
+    return true;
+}
+
 void
 er_api_report_line(struct er_call *call, const char *line, size_t len)
 {
     struct er_err err = {""};
     struct er_report_batch *b = get_batch(call);
-    if (b && !call->answered) {
+    if (b && !call->answered && !take_types(call, line, len)) {
         int rc = er_engine_report_line(b, line, len, &err);
         if (rc) {
             er_call_problem(call, rc, NULL, "%s", err.text);

@@ -327,15 +327,17 @@ er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out)
     if (!run || run->phase == ER_RUN_CLAIMING) {
         return false;
     }
+    bool asked = run->requeue && run->stop_pause && !run->cancel;
     *out = (struct er_live){.attempt = run->attempt,
                             .pid = run->pid,
                             .started_at = run->started_at,
                             .progress_json = run->progress,
                             .output_bytes = run->output_bytes,
                             .paused = run->paused,
-                            .pausing = (run->want_pause && !run->paused) ||
-                                       (run->requeue && run->stop_pause && !run->cancel),
+                            .pausing = (run->want_pause && !run->paused) || asked,
                             .resuming = !run->want_pause && run->paused,
+                            .asked = asked,
+                            .handler = run->session->handlers,
                             .ending = run->phase == ER_RUN_ENDING,
                             .worker = run->session->worker};
     return true;
