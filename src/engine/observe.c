@@ -9,6 +9,7 @@
  * the last progress comes before the final event. */
 #include "engine/engine_priv.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
