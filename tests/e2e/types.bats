@@ -147,9 +147,9 @@ YML
     exits 3 errand call --budget 1m out 'a  b'
     same "$output" 'a  b'
     same "$stderr" words
-    define res <<<'{"command": ["sh", "-c", "echo noise; errand progress --result \"{\\\"k\\\": 1}\""], "parameters": []}'
+    define res <<<'{"command": ["sh", "-c", "echo noise; errand progress --result \"{{\\\"k\\\": 1}}\""], "parameters": []}'
     exits 0 errand call --budget 1m res
-    same "$output" '{"k":1}'
+    same "$output" '{"k": 1}'
 }
 
 @test "a call of a command has its output and its exit code" {
