@@ -22,11 +22,15 @@ free_input(struct er_call *call)
     er_free(in);
 }
 
-/* Whether its standard input was asked to stay open. */
+/* Whether its standard input was asked to stay open: of commands only, since a program's is
+ * where its orders come from. */
 static bool
 takes_input(const struct er_task *t)
 {
     json_error_t je;
+    if (strcmp(t->type, "shell") != 0) {
+        return false;
+    }
     json_t *args = json_loads(t->args_json, 0, &je);
     bool takes = json_is_true(json_object_get(args, "input"));
     json_decref(args);

@@ -38,15 +38,6 @@ is_shell(const char *name)
     return strcmp(name, "shell") == 0;
 }
 
-/* Until the engine tells itself: whatever a process executes, when there is a worker. */
-bool __attribute__((weak)) er_engine_is_served(const struct er_engine *e, const char *type)
-{
-    struct er_engine_stats stats;
-    const struct er_type *t = er_engine_type(e, type);
-    er_engine_stats(e, &stats);
-    return stats.has_worker && (is_shell(type) || t->command || t->program);
-}
-
 /* ---- which there are ---- */
 
 struct names {

@@ -141,6 +141,10 @@ def test_commands_get_their_words(h):
     t = h.end(task)
     same((t["state"], t["exit_code"], log(h, task)), ("failed", 3, "2 y z\n"))
     same(h.end(submit(h, "sleep", {"for": 0.01})["id"])["state"], "completed")
+    sleep = h.get("/v1/types/sleep")
+    same((sleep["served"], sleep["takes_s"] > 0), (True, True))
+    same((define(h, "far", {"handler": True})["served"], h.get("/v1/types/cat")["served"]),
+         (False, True))
 
 
 def test_names_say_what_is_done(h):

@@ -355,6 +355,31 @@ problem__names_code_field_and_what_would_be_right(void **state)
     er_buf_fini(&b);
 }
 
+static void
+secrets__are_not_shown(void **state)
+{
+    (void)state;
+    static const struct er_param params[] = {{.name = "url", .kind = ER_PARAM_URL},
+                                             {.name = "token", .secret = true},
+                                             {.name = "keys", .secret = true},
+                                             {.name = "absent", .secret = true}};
+    struct er_task t = sample_task();
+    t.args_json = "{\"url\":\"http://u:p@h/\",\"token\":\"abc\",\"keys\":[1],\"f\":0.5}";
+    json_t *o = encode(&t, &(struct er_task_json_more){.params = params, .n_params = 4});
+    check_member(o, "args",
+                 "{\"url\":\"http://u:***@h/\",\"token\":\"***\",\"keys\":\"***\","
+                 "\"f\":0.5}");
+    json_decref(o);
+    o = encode(&t, &(struct er_task_json_more){.hide_args = true});
+    check_member(o, "args",
+                 "{\"url\":\"***\",\"token\":\"***\",\"keys\":\"***\",\"f\":\"***\"}");
+    json_decref(o);
+    t.args_json = "not JSON";
+    o = encode(&t, &(struct er_task_json_more){.hide_args = true});
+    check_member(o, "args", "{}");
+    json_decref(o);
+}
+
 int
 main(void)
 {
@@ -369,6 +394,7 @@ main(void)
         cmocka_unit_test(attempt__shows_its_outcome),
         cmocka_unit_test(fact__shows_numbers_and_what_it_is_about),
         cmocka_unit_test(problem__names_code_field_and_what_would_be_right),
+        cmocka_unit_test(secrets__are_not_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
