@@ -23,7 +23,6 @@ struct claim {
     struct er_arena arena;
     const char *version; /* NULL = not told */
     bool attached;
-    bool kept; /* the keeper looks after it */
 };
 
 static void
@@ -55,7 +54,7 @@ gone(struct er_call *call)
     struct claim *c = call->state;
     if (c->attached) {
         c->attached = false;
-        if (er_engine_session_detach(call->api->engine, &c->link) && c->kept) {
+        if (er_engine_session_detach(call->api->engine, &c->link)) {
             call->api->keeper->detached(call->api->keeper, c->hello.session);
         }
     }
@@ -224,11 +223,8 @@ attach(struct claim *c)
     call->answered = true;
     c->stream = er_request_stream(call->req, 200, "application/x-ndjson", pull, c);
     er_stream_wake(c->stream);
-    c->kept = !c->hello.types && c->hello.pid != getpid();
-    if (c->kept) {
-        call->api->keeper->attached(call->api->keeper, c->hello.session, c->hello.pid,
-                                    c->version);
-    }
+    call->api->keeper->attached(call->api->keeper, c->hello.session, c->hello.pid,
+                                c->version);
 }
 
 static void

@@ -6,6 +6,8 @@
  * on_gone), the session is dead and the engine clears up after it (er_engine_session_dead).
  *   link lost, process alive   10 s for a new hello, then it is killed
  *   found at the start         lock free: dead; held: 10 s for its hello, then killed
+ * A program with handlers of its own (a host) is watched likewise, but never killed nor counted
+ * as a worker: while it lives, what it has is its own.
  * A worker of another version that comes back after an upgrade takes no more work and ends
  * with its last task, beside a new one; the slots that it still uses are not given to the
  * new one, so that `concurrency` holds.
@@ -54,7 +56,8 @@ struct guard {
     int pid;
     int pidfd; /* -1 = not watched */
     bool connected, ending;
-    bool old; /* of another version: it drains */
+    bool old;  /* of another version: it drains */
+    bool host; /* a program with handlers: nobody's worker, it is never killed */
     char version[32];
     bool gone; /* its process is dead; `looks` at its lock since */
     int looks;
@@ -167,7 +170,8 @@ bury(struct guard *g)
     struct er_supervisor *v = g->v;
     struct load l = {.session = g->session};
     er_engine_sessions(v->api->engine, on_load, &l);
-    er_engine_session_dead(v->api->engine, g->session, !g->ending || l.n_runs > 0);
+    bool lost = l.n_runs > 0 || (!g->ending && !g->host);
+    er_engine_session_dead(v->api->engine, g->session, lost);
     (void)unlink(g->lock);
     if (g->pid == v->child) {
         v->child = 0;
@@ -235,6 +239,10 @@ on_patience(uv_timer_t *t)
     struct guard *g = t->data;
     if (lock_is_free(g->lock)) {
         bury(g);
+        return;
+    }
+    if (g->host) { /* it may still run what it has: nobody else begins that before it ends */
+        (void)uv_timer_start(t, on_patience, HELLO_MS, 0);
         return;
     }
     er_log(ER_LOG_WARN, "supervise", "worker pid %d does not come back: killing it",
@@ -382,7 +390,29 @@ static bool
 is_served(const struct er_supervisor *v)
 {
     for (const struct guard *g = v->guards; g; g = g->next) {
-        if (!g->old) {
+        if (!g->old && !g->host) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A host lives on; only what it runs is waited for. */
+static bool
+is_busy_host(const struct guard *g)
+{
+    struct load l = {.session = g->session};
+    if (g->host && g->connected && g->v->how != ER_END_KEEP) {
+        er_engine_sessions(g->v->api->engine, on_load, &l);
+    }
+    return l.n_runs > 0;
+}
+
+static bool
+any_busy_host(const struct er_supervisor *v)
+{
+    for (const struct guard *g = v->guards; g; g = g->next) {
+        if (is_busy_host(g)) {
             return true;
         }
     }
@@ -394,7 +424,7 @@ static bool
 is_awaited(const struct er_supervisor *v)
 {
     for (const struct guard *g = v->guards; g; g = g->next) {
-        if (g->ending || v->how != ER_END_KEEP) {
+        if (!g->host && (g->ending || v->how != ER_END_KEEP)) {
             return true;
         }
     }
@@ -428,7 +458,7 @@ static void
 consider(struct er_supervisor *v)
 {
     if (v->stopping && !is_awaited(v)) {
-        if (buried(v) > 0) {
+        if (buried(v) > 0 || any_busy_host(v)) {
             (void)uv_timer_start(&v->look, on_look, LOOK_MS, 0);
         } else {
             stopped(v);
@@ -467,6 +497,7 @@ on_sigchld(uv_signal_t *h, int signum)
 struct wanted {
     int64_t session;
     char worker[64];
+    bool handlers;
 };
 
 static void
@@ -475,6 +506,7 @@ on_view(void *ctx, const struct er_session_view *view)
     struct wanted *w = ctx;
     if (view->id == w->session) {
         (void)snprintf(w->worker, sizeof w->worker, "%s", view->worker);
+        w->handlers = view->handlers;
     }
 }
 
@@ -505,7 +537,7 @@ set_slots(void *ctx, const struct er_session_view *view)
 {
     struct er_supervisor *v = ctx;
     const struct guard *g = find_guard(v, view->id);
-    if (g && !g->old) {
+    if (g && !g->old && !g->host) {
         er_engine_set_slots(v->api->engine, view->id, v->slots);
     }
 }
@@ -592,6 +624,7 @@ keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *versi
         struct wanted w = {.session = session};
         er_engine_sessions(v->api->engine, on_view, &w);
         g = add_guard(v, session, w.worker, pid);
+        g->host = w.handlers;
     }
     v->child_hello = v->child_hello || pid == v->child;
     g->connected = true;
@@ -605,7 +638,8 @@ keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *versi
     if (v->stopping && v->how != ER_END_KEEP) {
         g->ending = true;
         er_engine_session_drain(v->api->engine, session, v->how == ER_END_NOW);
-    } else if (!v->stopping && pid != v->child && strcmp(g->version, ER_VERSION) != 0) {
+    } else if (!v->stopping && !g->host && pid != v->child &&
+               strcmp(g->version, ER_VERSION) != 0) {
         er_log(ER_LOG_INFO, "supervise",
                "worker pid %d is of version %s: it ends with its last task", pid,
                g->version[0] ? g->version : "?");
@@ -624,8 +658,9 @@ keeper_detached(struct er_keeper *k, int64_t session)
     struct er_supervisor *v = of_keeper(k);
     struct guard *g = find_guard(v, session);
     if (g && !g->gone) {
+        bool left = g->host && lock_is_free(g->lock); /* it has closed its handle */
         g->connected = false;
-        (void)uv_timer_start(&g->patience, on_patience, HELLO_MS, 0);
+        (void)uv_timer_start(&g->patience, on_patience, left ? 0 : HELLO_MS, 0);
     }
 }
 
@@ -651,6 +686,7 @@ adopt(void *ctx, const struct er_session_view *view)
 {
     struct er_supervisor *v = ctx;
     struct guard *g = add_guard(v, view->id, view->worker, view->pid);
+    g->host = view->handlers;
     if (lock_is_free(g->lock)) {
         (void)uv_timer_start(&g->patience, on_patience, 0, 0);
         return;
@@ -723,6 +759,9 @@ on_stop_bound(uv_timer_t *t)
     }
     v->killed = true;
     for (const struct guard *g = v->guards; g; g = g->next) {
+        if (g->host) {
+            continue;
+        }
         er_log(ER_LOG_WARN, "supervise", "worker pid %d does not end: killing it",
                g->pid);
         if (g->pid > 0) {
@@ -740,7 +779,7 @@ mark_idle(void *ctx, const struct er_session_view *view)
 {
     struct er_supervisor *v = ctx;
     struct guard *g = find_guard(v, view->id);
-    if (g && g->connected && view->n_runs == 0) {
+    if (g && g->connected && !g->host && view->n_runs == 0) {
         g->ending = true;
     }
 }
