@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* How long attempts of one signature took: a mean in which the latest weigh most. Each is
  * learnt from twice: under the signature of its type and command, and under that of its type
- * alone. Remembered in memory while in use; what was learnt is written once a commit. */
+ * alone. Remembered in memory while in use. What was learnt is written at the commit, but a
+ * mean that is known well and hardly moves only now and then: of short tasks each would
+ * otherwise pay for two more rows. */
 #include "store/sqlite_priv.h"
 
 #include <string.h>
@@ -10,6 +12,12 @@
 
 #define WEIGHT     8    /* the mean is that of about so many latest durations */
 #define REMEMBERED 1024 /* after more than these, all are forgotten at a commit */
+
+/* A mean of at least WEIGHT durations that is off by less than one of these in the table may
+ * be so for a while. */
+#define OFF_PART  16
+#define OFF_FOR   (10 * ER_USEC_PER_MS)
+#define OFF_WHILE (60 * ER_USEC_PER_SEC)
 
 /* The entry of a signature, read from the table when it was not in memory. */
 static int
@@ -33,6 +41,8 @@ find(struct er_store *s, int64_t signature, struct er_duration **out)
     if (rc == 1) {
         d->n = er_col_i64(&q, 0);
         d->mean_for = er_col_i64(&q, 1);
+        d->stored_for = d->mean_for;
+        d->stored_at = er_col_i64(&q, 2);
     }
     er_stmt_end(&q);
     if (rc >= 0) {
@@ -79,6 +89,16 @@ er_sqlite_expected(struct er_store *s, int64_t signature, er_usec *out)
     return rc;
 }
 
+/* Whether the table should know. */
+static bool
+is_news(const struct er_duration *d)
+{
+    er_usec off_by = d->mean_for > d->stored_for ? d->mean_for - d->stored_for
+                                                 : d->stored_for - d->mean_for;
+    return d->n <= WEIGHT || d->used_at - d->stored_at > OFF_WHILE ||
+           (off_by > OFF_FOR && off_by > d->stored_for / OFF_PART);
+}
+
 int
 er_sqlite_learn(struct er_store *s, er_usec now, int64_t signature, er_usec took)
 {
@@ -90,7 +110,8 @@ er_sqlite_learn(struct er_store *s, er_usec now, int64_t signature, er_usec took
     d->n++;
     d->mean_for += (took - d->mean_for) / (d->n < WEIGHT ? d->n : WEIGHT);
     d->used_at = now;
-    d->dirty = true;
+    d->dirty = d->dirty || is_news(d);
+    s->durations_dirty = s->durations_dirty || d->dirty;
     return 0;
 }
 
@@ -98,6 +119,9 @@ int
 er_sqlite_durations_flush(struct er_store *s)
 {
     int rc = 0;
+    if (!s->durations_dirty) {
+        return 0;
+    }
     for (struct er_duration *d = s->durations; d && rc == 0; d = d->hh.next) {
         if (d->dirty) {
             struct er_stmt q;
@@ -107,9 +131,12 @@ er_sqlite_durations_flush(struct er_store *s)
             er_stmt_i64(&q, d->mean_for);
             er_stmt_i64(&q, d->used_at);
             rc = er_stmt_run(&q);
+            d->stored_for = d->mean_for;
+            d->stored_at = d->used_at;
             d->dirty = false;
         }
     }
+    s->durations_dirty = rc != 0;
     return rc;
 }
 
@@ -129,4 +156,5 @@ er_sqlite_durations_forget(struct er_store *s)
         HASH_DEL(s->durations, d);
         er_free(d);
     }
+    s->durations_dirty = false;
 }

@@ -156,7 +156,8 @@ struct er_duration {
     int64_t n; /* attempts it was learnt from */
     er_usec mean_for;
     er_usec used_at;
-    bool dirty; /* not yet in the table */
+    er_usec stored_for, stored_at; /* mean_for and used_at as the table has them */
+    bool dirty;                    /* to be written at the next commit */
     UT_hash_handle hh;
 };
 struct er_env_use {
@@ -210,6 +211,7 @@ struct er_store {
     int64_t session;                 /* an open session that was looked up, or 0 */
     char worker[64];                 /* its worker's name */
     struct er_duration *durations;   /* some that were used lately */
+    bool durations_dirty;            /* one of them is */
 
     struct er_effects fx;
     size_t facts_size, ready_size, lanes_size; /* places in the arrays of fx */

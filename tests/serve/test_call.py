@@ -193,6 +193,37 @@ def test_what_is_known_to_take_longer_goes_to_the_background_at_once(h):
     answer(call(h, "wait=3600"), 202)
 
 
+def test_the_definition_says_how_long_until_it_is_known(h):
+    w = begin(h)
+    h.expect(200, "PUT", "/v1/types/shell", {"expected_s": 7200})
+    got = answer(call(h, "wait=3600"), 202)
+    same(float(got.headers["x-errand-expected"]), 7200.0)
+    run(w, "1", took=1)
+    h.end(got.json["id"])
+    wire = call(h, "wait=3600")  # what it really took counts from now on
+    run(w, "2", took=1)
+    same(answer(wire, 200).json, 2)
+
+
+def test_arguments_are_those_of_the_type(h):
+    w = begin(h)
+    h.expect(200, "PUT", "/v1/types/add", {"command": ["add", "{n}", "{to}"], "parameters": [
+        {"name": "n", "kind": "integer", "required": True, "min": 1},
+        {"name": "to", "kind": "integer", "default": 7}]})
+    for query, body in (("", {"n": 3}), ("?text=1", {"n": "3"})):
+        wire = Wire(h.socket)
+        wire.send("POST", "/v1/call/add" + query, body, {"Prefer": "wait=60"})
+        order = w.order("run")
+        same((order["type"], order["args"]["n"], order["args"]["to"]), ("add", 3, 7))
+        end(w, order, "10")
+        same(answer(wire, 200).json, 10)
+    same(h.expect(400, "POST", "/v1/call/add", {"n": "3"}).json["field"], "n")
+    same(h.expect(400, "POST", "/v1/call/add", {}).json["field"], "n")
+    same(h.expect(400, "POST", "/v1/call/add?text=1", {"n": "x"}).json["field"], "n")
+    h.refused(404, "type", "did you mean add", "POST", "/v1/call/ad", {"n": 3})
+    same(len(h.get("/v1/tasks")["tasks"]), 2, "what is refused leaves nothing")
+
+
 def test_a_key_asks_for_the_same_task_again(h):
     w = begin(h)
     task = answer(call(h, "wait=0.05", "?key=k"), 202).json["id"]

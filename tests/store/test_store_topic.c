@@ -224,7 +224,8 @@ takes(struct fixture *f, const char *type)
     f_begin(f);
     assert_int_equal(er_store_submit(f->s, f->now, &row, 1, false), 0);
     f_commit(f);
-    assert_int_equal(row.type_takes, for_reader); /* who submits is told the same */
+    /* who submits is told the same, but for a little that is not written each time */
+    assert_true(llabs(row.type_takes - for_reader) <= for_reader / 16);
     return for_reader;
 }
 
@@ -250,6 +251,9 @@ type_takes__what_its_completed_attempts_took_whatever_they_did(void **state)
     for (int i = 0; i < 100; i++) { /* the latest weigh most */
         run(f, "a", 1, ER_TASK_COMPLETED, 60 * SEC);
     }
+    assert_true(takes(f, "a") > 56 * SEC && takes(f, "a") <= 60 * SEC);
+    f->now += 3600 * SEC; /* after a while it is exact again */
+    run(f, "a", 1, ER_TASK_COMPLETED, 60 * SEC);
     assert_true(takes(f, "a") > 59 * SEC && takes(f, "a") <= 60 * SEC);
 }
 
