@@ -101,7 +101,8 @@ def test_past_the_budget_the_same_attempt_goes_on(h):
     same((got.headers["location"], got.headers["preference-applied"]),
          (f"/v1/tasks/{task}", "respond-async"))
     assert "x-errand-expected" not in got.headers
-    same((got.json["id"], got.json["state"], got.json["attempt"]), (task, "running", 1))
+    same(got.json["id"], task)
+    assert got.json["state"] in ("queued", "running"), got.json  # as it was when the time was over
     end(w, order, '"done"')
     t = h.end(task)
     same((t["state"], t["attempt"], t["result"]), ("completed", 1, "done"))
