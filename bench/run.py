@@ -6,11 +6,12 @@ usage: run.py --programs STAGE [--where FOLDER] [--quick] [ROW...]
 
 Prints TSV: row, what, value, unit, the peer's value, ratio, what is to be reached, and yes
 or no. Rows (all when none is named): disk drain add submit latency page claim chain fan keys
-hundred idle bus.
+hundred idle bus embedded call.
 A benchmark, not a test: it ends with 0 whatever the numbers are. Rates and costs are the best of
 several turns, errand and its peers taking turns: what other programs take from a machine in
 between is not the subject; latencies are medians and p99 of all. Peers come from Debian
-(xargs, task-spooler, beanstalkd, redis-server); those that are missing leave a '-'.
+(xargs, task-spooler, beanstalkd, redis-server) and, for `embedded`, from npm (BullMQ, plainjob;
+installed into FOLDER/npm, where they stay); those that are missing leave a '-'.
 Stores and binlogs lie in FOLDER (default: build/bench): it has to be on the disk that is
 meant. Everything that is started is ended by its pid.
 """
@@ -427,6 +428,84 @@ class Bench:
         row("bus", "to nine on threads and a stalled one (median of pairs)", alone * left, "/s", "without it", alone,
             left, "> 0.95", left > 0.95)
 
+    def build_lib(self):
+        """A program that uses the installed library by its header, as anybody's."""
+        stage = self.options.programs
+        uv = subprocess.run(["pkg-config", "--cflags", "--libs", "libuv"], stdout=subprocess.PIPE, text=True,
+                            check=True).stdout.split()
+        subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", f"-I{stage}/include", "-o",
+                        f"{self.bin}/bench_lib", f"{HERE}/bench_lib.c", f"-L{stage}/lib", "-lerrand",
+                        f"-Wl,-rpath,{os.path.abspath(stage)}/lib", *uv, "-lpthread"], check=True)
+
+    def npm(self):
+        """The folder in which BullMQ and plainjob are, or None."""
+        folder = f"{self.where}/npm"
+        if not os.path.isdir(f"{folder}/node_modules/plainjob"):
+            if not shutil.which("npm"):
+                return None
+            note("npm install bullmq plainjob better-sqlite3 (some minutes, once) ...")
+            os.makedirs(folder, exist_ok=True)
+            with open(f"{folder}/package.json", "w", encoding="utf-8") as out:
+                out.write('{"private": true}')
+            try:
+                subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", "bullmq@5",
+                                "better-sqlite3@12", "plainjob@0.0.14"], cwd=folder, stdout=subprocess.DEVNULL,
+                               timeout=900, check=True)
+            except (OSError, subprocess.SubprocessError) as error:
+                note(f"without BullMQ and plainjob: {error}")
+                return None
+        return folder
+
+    def peer_drain(self, modules, peer, where, n):
+        done = subprocess.run(["node", f"{HERE}/peers.js", modules, peer, str(where), str(n)], stdout=subprocess.PIPE,
+                              text=True, check=True, timeout=900)
+        return float(done.stdout.split("\t")[1])
+
+    def peers_drain(self, n):
+        """Jobs a second of (BullMQ, plainjob); None for one that is not there."""
+        modules, bullmq, plainjob = self.npm(), None, None
+        if not modules:
+            return None, None
+        folder = tempfile.mkdtemp(prefix="peers-", dir=self.where)
+        if shutil.which("redis-server"):
+            server = self.start_peer("redis-server", "--port", str(PORT), "--bind", "127.0.0.1", "--dir", folder,
+                                     "--save", "", "--appendonly", "yes", "--appendfsync", "always")
+            bullmq = max(self.peer_drain(modules, "bullmq", PORT, n) for _ in range(2))
+            server.kill()
+            server.wait()
+        plainjob = max(self.peer_drain(modules, "plainjob", f"{folder}/{i}.db", n // 5) for i in range(2))
+        shutil.rmtree(folder)
+        return bullmq, plainjob
+
+    def embedded(self):
+        self.build_lib()
+        n = self.scale(100000)
+        best = {}
+        for _ in range(3):
+            folder = tempfile.mkdtemp(prefix="lib-", dir=self.where)
+            for name, rate in self.measure("bench_lib", "embedded", folder, n).items():
+                best[name] = max(best.get(name, 0), rate)
+            shutil.rmtree(folder)
+        bullmq, plainjob = self.peers_drain(self.scale(20000))
+        drained = best["drain_per_s"]
+        for peer, theirs, reach in (("BullMQ, appendfsync always", bullmq, 2), ("plainjob, synchronous=FULL", plainjob, 10)):
+            ratio = divide(drained, theirs)
+            row("embedded", f"{n:,} queued tasks that do nothing, drained in-process, durable", drained, "tasks/s", peer,
+                theirs, ratio, f">= {reach}", ratio and ratio >= reach)
+        for name, words, reach in (("flight", "8 threads of 50 in flight", 20000), ("blocking", "8 blocking threads", 8000)):
+            rate = best[f"{name}_per_s"]
+            row("embedded", f"submit to completed, {words}", rate, "tasks/s", reach=f">= {reach}", well=rate >= reach)
+
+    def call(self):
+        self.build_lib()
+        turns = [self.measure("bench_lib", "call", self.scale(20000)) for _ in range(3)]
+        took = {name: min(turn[name] for turn in turns) for name in turns[0]}
+        for quantile, words in (("p50", "a short call, memory:, median"), ("p99", "the same, p99")):
+            mine, peer = took[f"call_us_{quantile}"], took[f"uv_async_us_{quantile}"]
+            limit = quantile == "p50"
+            row("call", words, mine, "us", "a round trip over uv_async", peer, mine / peer, "<= 3.5" if limit else "",
+                mine / peer <= 3.5 if limit else None)
+
     def resident(self, *pids):
         total = 0
         for pid in pids:
@@ -516,7 +595,8 @@ class Bench:
         return found or {"-": (0.0, 0.0)}
 
 
-ROWS = ["disk", "drain", "add", "submit", "latency", "page", "claim", "chain", "fan", "keys", "hundred", "idle", "bus"]
+ROWS = ["disk", "drain", "add", "submit", "latency", "page", "claim", "chain", "fan", "keys", "hundred", "idle", "bus", "embedded",
+        "call"]
 
 
 def main():
