@@ -110,7 +110,7 @@ never_began(const struct er_engine *e, const struct er_run *run)
 {
     bool handler =
         run->session->handlers || !er_limits_is_process(e, run->lane->type->name);
-    return !handler || (!run->told && !run->loaded);
+    return !handler || (!run->told && !run->loaded) || ER_MUTANT(14);
 }
 
 /* Turns what was found about one attempt into what ends it. */

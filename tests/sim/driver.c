@@ -72,6 +72,7 @@ daemon_start(void)
     sim_note("the daemon is there");
     check_opened();
     workers_daemon_there();
+    users_define();
 }
 
 /* Lets the engine go. `hard`: as SIGKILL does, nothing more reaches the disk. */

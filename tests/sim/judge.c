@@ -135,6 +135,13 @@ is_done(const struct verdict *v, er_usec now)
     return comes_to(v, ER_TASK_COMPLETED, 0, 0, false);
 }
 
+/* Of an attempt that a worker with handlers was given, and then died: it may have begun. */
+static bool
+is_lost_handler(const struct verdict *v)
+{
+    return v->t->type == HANDLED && (!v->a || v->a->worker < 0) && is_loss(v);
+}
+
 static bool
 is_right(const struct verdict *v, er_usec now)
 {
@@ -144,7 +151,7 @@ is_right(const struct verdict *v, er_usec now)
         return true;
     }
     if (!a || a->phase == TRY_TOLD || a->end == END_UNSPAWNED) {
-        return comes_to(v, ER_TASK_QUEUED, 0, 0, true);
+        return comes_to(v, ER_TASK_QUEUED, 0, 0, true) || is_lost_handler(v);
     }
     if (!a->exit_frame) {
         return is_loss(v);

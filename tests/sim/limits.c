@@ -319,8 +319,8 @@ may_be_dry(int g)
         er_usec two =
             2 * one * now_at[g].cost; /* its own, and what another one saves up */
         need = two > need ? two : need;
-        if (now_at[g].cost > t->rates[i].burst && last_news > last) {
-            last = last_news; /* it saves up from when one waits that costs so much */
+        if (2 * now_at[g].cost > t->rates[i].burst && last_news > last) {
+            last = last_news; /* it saves up from when those wait that cost so much */
         }
     }
     if (t->n > 0 && t->starts[t->n - 1].at > last) {

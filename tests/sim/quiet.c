@@ -125,11 +125,12 @@ check_opened(void)
 /* ---- when all is quiet ---- */
 
 static bool
-a_slot_is_free(void)
+a_slot_is_free(bool handlers)
 {
     for (int i = 0; i < sim.n_workers; i++) {
         const struct vworker *w = &sim.workers[i];
-        if (w->attached && m_has(w->session) < w->slots) {
+        if (w->handlers == handlers && (w->serves || !handlers) && w->attached &&
+            m_has(w->session) < w->slots) {
             return true;
         }
     }
@@ -194,12 +195,13 @@ check_quiet(void)
     if (st.sick) {
         return;
     }
-    bool slot = a_slot_is_free();
+    bool slot = a_slot_is_free(false), handler = a_slot_is_free(true);
     limits_survey();
     sim.n.checks++;
     for (int i = 0; i < model.now.n; i++) {
         if (m_waits(&model.tasks[i])) {
-            check_waiting(&model.tasks[i], slot, wall());
+            check_waiting(&model.tasks[i],
+                          model.tasks[i].type == HANDLED ? handler : slot, wall());
         }
     }
 }

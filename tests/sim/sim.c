@@ -53,7 +53,7 @@ campaign(uint64_t seed, int64_t hours, int mutant)
     sim.seed = sim.rand = seed;
     sim.hash = 0xcbf29ce484222325u;
     sim.trace = trace && *trace;
-    sim.density = density ? atof(density) : 25.0;
+    sim.density = density ? atof(density) : 20.0;
     driver_begin();
     driver_run(hours);
 }
@@ -182,6 +182,7 @@ static const char *const mutants[] = {
     "a clock that was set is not noticed",
     "a rate limit's pause never ends",
     "what a dead worker left goes on running",
+    "a handler that died has never begun",
 };
 #define N_MUTANTS ((int)(sizeof mutants / sizeof mutants[0]))
 

@@ -3,7 +3,8 @@
  *
  *   sim_loop.c  what the engine calls its loop and its threads: queues, nothing else
  *   world.c     time, chance, the disk, what dead workers left (linked in place of the real ones)
- *   worker.c    workers that are played: they run attempts, report, vanish, freeze and die
+ *   worker.c    workers that are played: they run attempts, report, vanish, freeze and die; one
+ *               of them has handlers for a type, and executes nothing else
  *   users.c     submits and changes
  *   driver.c    restarts, disk faults, clocks that jump; what happens when
  *   model.c     the naive model: an array of tasks, and what each verb has to do to it
@@ -37,8 +38,9 @@
 #define MAX_WORKERS 4
 #define MAX_TRIES   512
 #define N_QUEUES    5
-#define N_TYPES     3
+#define N_TYPES     3 /* the last one is executed by handlers */
 #define N_KEYS      4 /* the first is "no key" */
+#define HANDLED     (N_TYPES - 1)
 
 /* One attempt as the world knows it: what really runs, ran, and was written down. */
 enum try_phase { TRY_FREE, TRY_TOLD, TRY_RUNS, TRY_ENDED };
@@ -62,13 +64,14 @@ try {
     int worker;     /* place in sim.workers; -1 = of one that is dead */
     char token[33]; /* of its session: in the cookie of every process */
     int64_t session;
+    bool handler;    /* in its worker's own process; it writes no log */
     bool tree;       /* processes of it live */
     bool log;        /* its log exists */
     bool exit_frame; /* ... with its end */
     bool said_start; /* "started" was reported */
     bool given_back; /* dropped by the worker: nothing to report */
     bool under_way;  /* its end is in the report that is under way */
-    bool cancel_told, requeue_told;
+    bool cancel_told, requeue_told, pause_told;
     bool stopped, stopped_said,
         stopped_sent;          /* paused: it is; the daemon knows; is told */
     er_usec left;              /* while stopped */
@@ -86,6 +89,8 @@ try {
 };
 
 struct vworker {
+    bool handlers; /* it has handlers, and executes no processes */
+    bool serves;   /* ... at the moment */
     bool alive, opening, attached, frozen, report_open;
     int64_t session;
     char token[33];
@@ -93,7 +98,8 @@ struct vworker {
     struct er_link link;
     bool woken;
     er_usec connect_at, read_at, report_at, thaw_at, silent_until; /* mono; ER_NEVER */
-    int64_t report_no;             /* of the report under way; 0 = none */
+    er_task_id foreign; /* another one's task that its report says to have ended */
+    int64_t report_no;  /* of the report under way; 0 = none */
     struct er_report_batch *batch; /* told in part */
     bool told_dead;                /* the daemon knows that it is dead */
     er_usec dead_at;               /* mono: when the daemon will know */
@@ -184,12 +190,14 @@ void workers_daemon_there(void);
 void worker_die(struct vworker *w);
 void worker_unlink(struct vworker *w);
 int workers_alive(void);
+void workers_heal(void); /* all types are served */
 
 /* users.c */
 #define USERS_MAX_COST 3 /* of a start */
 void users_submit(void);
 void users_change(void);
-void users_heal(void); /* resumes all that is paused or held */
+void users_heal(void);   /* resumes all that is paused or held */
+void users_define(void); /* the types that are not defined */
 
 /* driver.c */
 void driver_begin(void);

@@ -167,7 +167,9 @@ on_changed(struct er_change_request *c, int rc)
 {
     struct change *ch = (struct change *)(void *)c;
     bool here = ch->life == sim.life && !sim.tearing && rc == 0;
-    bool put_back = c->kind == ER_CHANGE_REQUEUE || c->free_slot;
+    const struct mtask *t = m_there(ch->row.id);
+    bool put_back = c->kind == ER_CHANGE_REQUEUE || c->free_slot ||
+                    (c->kind == ER_CHANGE_PAUSE && t && t->type == HANDLED);
     if (here && ch->row.status == 0 && ch->row.attempt > 0) {
         judge_asked(ch->row.id, ch->row.attempt, put_back);
     }
@@ -234,7 +236,7 @@ struct put {
     int64_t size;
     struct er_rate rates[ER_MAX_RATES];
     size_t n_rates;
-    char json[40];
+    char json[80];
 };
 
 static struct er_queue
@@ -290,7 +292,11 @@ tell_engine(const struct put *p)
     } else if (p->gate < gate_key(0)) {
         struct er_type t;
         er_type_init(&t, type_name(p->gate - gate_type(0)));
+        const char *command[] = {"true"};
         t.concurrency = p->concurrency;
+        t.handler = p->gate == gate_type(HANDLED);
+        t.command = command;
+        t.n_command = p->gate == gate_type(1) ? 1 : 0;
         er_engine_type_changed(sim.e, &t);
     } else if (p->remove) {
         er_engine_limit_removed(sim.e, key_name(p->gate - gate_key(0)));
@@ -310,6 +316,37 @@ done_put(struct er_op *op, int rc)
         tell_engine(p);
     }
     free(p);
+}
+
+static void
+write_type(struct put *p)
+{
+    static const char *const how[N_TYPES] = {"", "\"command\":[\"true\"]",
+                                             "\"handler\":true"};
+    char limit[32] = "";
+    if (p->concurrency > 0) {
+        (void)snprintf(limit, sizeof limit, "\"concurrency\":%d", p->concurrency);
+    }
+    bool type = p->gate >= gate_type(0) && p->gate < gate_key(0);
+    const char *more = type ? how[p->gate - gate_type(0)] : "";
+    (void)snprintf(p->json, sizeof p->json, "{%s%s%s}", limit, *limit && *more ? "," : "",
+                   more);
+}
+
+void
+users_define(void)
+{
+    for (int i = 1; i < N_TYPES; i++) {
+        if (!er_engine_has_type(sim.e, type_name(i))) {
+            struct put *p = calloc(1, sizeof *p);
+            p->op.run = run_put;
+            p->op.done = done_put;
+            p->life = sim.life;
+            p->gate = gate_type(i);
+            write_type(p);
+            er_engine_post(sim.e, &p->op);
+        }
+    }
 }
 
 static void
@@ -333,11 +370,7 @@ change_settings(void)
             p->rates[i] = rates[rnd(sizeof rates / sizeof *rates)];
         }
     }
-    if (p->concurrency > 0) {
-        (void)snprintf(p->json, sizeof p->json, "{\"concurrency\":%d}", p->concurrency);
-    } else {
-        (void)snprintf(p->json, sizeof p->json, "{}");
-    }
+    write_type(p);
     sim_note("settings of %d: %d %lld %d %zu%s", p->gate, p->concurrency,
              (long long)p->size, p->paused, p->n_rates, p->remove ? " gone" : "");
     er_engine_post(sim.e, &p->op);
@@ -363,9 +396,10 @@ on_toggled(struct er_pause_request *p, int rc)
             limits_told_rates(gate_queue(s->queue), p->settings.rates,
                               p->settings.n_rates);
         }
-        for (int i = 0; i < model.now.n && p->free_slot; i++) {
+        for (int i = 0; i < model.now.n && p->paused; i++) {
             const struct mtask *t = &model.tasks[i];
-            if (t->session != 0 && (s->queue < 0 || s->queue == t->queue)) {
+            if (t->session != 0 && (p->free_slot || t->type == HANDLED) &&
+                (s->queue < 0 || s->queue == t->queue)) {
                 judge_asked(t->id, t->attempt, true);
             }
         }
@@ -398,6 +432,8 @@ change_switch(void)
 void
 users_heal(void)
 {
+    users_define();
+    workers_heal();
     for (int i = 0; i < model.now.n; i++) {
         const struct mtask *t = &model.tasks[i];
         if (is_open(t) && (t->held || t->state == ER_TASK_PAUSED)) {

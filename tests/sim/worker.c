@@ -41,7 +41,9 @@ plan(struct try *t)
     uint64_t dice = rnd(100);
     t->code = 0;
     t->will = END_EXIT;
-    if (dice >= 96) {
+    if (dice >= 92 && t->handler) {
+        t->will = END_EXIT; /* there is no process that could be killed, or be missing */
+    } else if (dice >= 96) {
         t->will = END_NOT_FOUND;
     } else if (dice >= 92) {
         t->will = END_SIGNAL;
@@ -183,7 +185,14 @@ take_run(struct vworker *w, const json_t *o)
     if (own_try(w, o)) {
         return; /* told twice */
     }
+    bool handled =
+        strcmp(json_string_value(json_object_get(o, "type")), type_name(HANDLED)) == 0;
+    if (handled != w->handlers) {
+        sim_fail("task %lld is given to worker %d, which does not execute its type",
+                 (long long)json_integer_value(json_object_get(o, "task")), place(w));
+    }
     struct try *t = try_new();
+    t->handler = w->handlers;
     t->phase = TRY_TOLD;
     t->task = json_integer_value(json_object_get(o, "task"));
     t->attempt = (int)json_integer_value(json_object_get(o, "attempt"));
@@ -203,7 +212,9 @@ take_cancel(struct vworker *w, const json_t *o)
     if (!t || t->phase == TRY_ENDED) {
         return;
     }
-    bool requeue = strcmp(json_string_value(json_object_get(o, "why")), "requeue") == 0;
+    const char *why = json_string_value(json_object_get(o, "why"));
+    bool requeue = strcmp(why, "cancel") != 0;
+    t->pause_told = strcmp(why, "pause") == 0;
     t->requeue_told = t->requeue_told || requeue;
     t->cancel_told = t->cancel_told || !requeue;
     if (t->phase == TRY_TOLD) {
@@ -287,11 +298,11 @@ take_line(struct vworker *w, const char *line, size_t n)
     const json_t *v = json_object_get(o, kind);
     if (strcmp(kind, "run") == 0) {
         take_run(w, v);
-    } else if (strcmp(kind, "cancel") == 0) {
+    } else if (strcmp(kind, w->handlers ? "stop_task" : "cancel") == 0) {
         take_cancel(w, v);
-    } else if (strcmp(kind, "pause") == 0) {
+    } else if (strcmp(kind, "pause") == 0 && !w->handlers) {
         take_pause(w, v);
-    } else if (strcmp(kind, "resume") == 0) {
+    } else if (strcmp(kind, "resume") == 0 && !w->handlers) {
         take_resume(w, v);
     } else if (strcmp(kind, "given") == 0) {
         take_given(v);
@@ -300,7 +311,7 @@ take_line(struct vworker *w, const char *line, size_t n)
     } else if (strcmp(kind, "slots") == 0) {
         w->slots = (int)json_integer_value(v);
     } else if (strcmp(kind, "welcome") != 0) {
-        sim_fail("a worker is told '%s'", kind);
+        sim_fail("a worker%s is told '%s'", w->handlers ? " with handlers" : "", kind);
     }
     json_decref(o);
 }
@@ -368,7 +379,11 @@ open_session(struct vworker *w)
     o->life = sim.life;
     w->opening = true;
     w->slots = 1 + (int)rnd(4);
-    er_engine_session_open(sim.e, 1, on_opened, o);
+    if (w->handlers) {
+        er_engine_session_open_handlers(sim.e, 1, on_opened, o);
+    } else {
+        er_engine_session_open(sim.e, 1, on_opened, o);
+    }
 }
 
 static void
@@ -385,7 +400,10 @@ static void
 attach(struct vworker *w)
 {
     struct er_held held[MAX_TRIES], owed[MAX_TRIES];
+    const char *types[] = {type_name(HANDLED)};
     struct er_hello hello = {.session = w->session,
+                             .types = w->handlers ? types : NULL,
+                             .n_types = w->serves ? 1 : 0,
                              .token = w->token,
                              .pid = 1,
                              .slots = w->slots,
@@ -496,9 +514,16 @@ on_reported(void *ctx, int rc, const struct er_held *lost, size_t n_lost)
     }
     free(s);
     sim.n.late_reports += (int64_t)n_lost;
-    (void)lost;
-    if (rc || chance(4)) { /* refused; or the reply is lost on its way */
-        take_back(w, rc ? rnd_span(500 * MS) : rnd_span(2 * SEC));
+    bool refused = rc != 0 || w->foreign == 0;
+    for (size_t i = 0; i < n_lost; i++) {
+        refused = refused || lost[i].task == w->foreign;
+    }
+    if (!refused) {
+        sim_fail("G3: an end of task %lld by a worker that does not have it is taken",
+                 (long long)w->foreign);
+    }
+    if (rc || chance(10)) { /* refused; or the reply is lost on its way */
+        take_back(w, rc ? rnd_span(500 * MS) : rnd_span(4 * SEC));
         return;
     }
     for (int i = 0; i < sim.n_tries; i++) {
@@ -625,6 +650,25 @@ say_one(struct vworker *w, struct try *t)
     return ok && (t->phase != TRY_ENDED || say_end(w, t));
 }
 
+/* A worker that is confused, or far away and late, ends what is another one's. */
+static bool
+say_foreign(struct vworker *w)
+{
+    for (int i = 0; i < sim.n_tries; i++) {
+        const struct try *t = &sim.tries[i];
+        if (t->phase == TRY_RUNS && t->worker >= 0 && t->worker != place(w)) {
+            char *json = er_xasprintf("{\"finished\":{\"task\":%lld,\"attempt\":%d,"
+                                      "\"exit_code\":0}}",
+                                      (long long)t->task, t->attempt);
+            w->foreign = t->task;
+            bool ok = say(w, json);
+            er_free(json);
+            return ok;
+        }
+    }
+    return true;
+}
+
 static bool
 has_to_report(const struct vworker *w)
 {
@@ -649,10 +693,35 @@ drop_batch(struct vworker *w)
     }
 }
 
+/* A program takes its handler away, or registers it. */
+static void
+serve(struct vworker *w, bool serves)
+{
+    const char *types[] = {type_name(HANDLED)};
+    w->serves = serves;
+    sim_note("worker %d serves %d", place(w), serves);
+    if (w->attached) {
+        er_engine_set_types(sim.e, w->session, types, serves ? 1 : 0);
+    }
+}
+
+void
+workers_heal(void)
+{
+    for (int i = 0; i < sim.n_workers; i++) {
+        if (sim.workers[i].handlers && !sim.workers[i].serves) {
+            serve(&sim.workers[i], true);
+        }
+    }
+}
+
 static void
 report(struct vworker *w)
 {
     w->report_at = ER_NEVER;
+    if (w->handlers && one_in(30)) {
+        serve(w, !w->serves);
+    }
     if (w->batch) { /* the rest of one that was begun */
         if (chance(80)) {
             send_batch(w);
@@ -670,6 +739,10 @@ report(struct vworker *w)
         sim_fail("the session of living worker %d is not known", place(w));
     }
     w->report_no = ++sim.reports;
+    w->foreign = 0;
+    if (one_in(40) && !say_foreign(w)) {
+        sim_fail("a late report is not answered");
+    }
     for (int i = 0; i < sim.n_tries; i++) {
         struct try *t = &sim.tries[i];
         if (t->phase != TRY_FREE && t->worker == place(w) && !say_one(w, t)) {
@@ -718,8 +791,9 @@ worker_die(struct vworker *w)
         struct try *t = &sim.tries[i];
         if (t->phase != TRY_FREE && t->worker == place(w)) {
             t->worker = -1;
-            t->at = t->phase == TRY_RUNS ? t->at : ER_NEVER;
-            if (t->phase == TRY_ENDED && one_in(4)) {
+            t->tree = t->tree && !t->handler;
+            t->at = t->phase == TRY_RUNS && !t->handler ? t->at : ER_NEVER;
+            if (t->phase == TRY_ENDED && (t->handler || one_in(4))) {
                 t->exit_frame = false; /* it did not come to write it */
             }
         }
@@ -887,7 +961,7 @@ workers_happen(void)
 void
 workers_begin(void)
 {
-    sim.n_workers = 1 + (int)rnd(3);
+    sim.n_workers = 2 + (int)rnd(3);
     for (int i = 0; i < sim.n_workers; i++) {
         struct vworker *w = &sim.workers[i];
         *w = (struct vworker){.connect_at = sim.mono,
@@ -896,6 +970,7 @@ workers_begin(void)
                               .thaw_at = ER_NEVER,
                               .silent_until = ER_NEVER,
                               .dead_at = ER_NEVER};
+        w->handlers = w->serves = i == 0;
         er_buf_init(&w->link.out, 0);
     }
 }

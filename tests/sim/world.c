@@ -235,7 +235,8 @@ add_end(const struct try *t, struct er_buf *b)
         er_buf_addf(b, ",\"exit_code\":null,\"signal\":15,\"why\":\"cancel\"");
         break;
     case END_REQUEUE:
-        er_buf_addf(b, ",\"exit_code\":null,\"signal\":15,\"why\":\"requeue\"");
+        er_buf_addf(b, ",\"exit_code\":null,\"signal\":15,\"why\":\"%s\"",
+                    t->pause_told ? "pause" : "requeue");
         break;
     case END_LIMITED:
         er_buf_addf(b, ",\"exit_code\":1,\"retry_after_s\":%.3f",
@@ -304,7 +305,8 @@ __wrap_er_outlog_exit(const char *logs, er_task_id task, int attempt, struct er_
     }
     for (int i = 0; i < sim.n_tries; i++) {
         struct try *t = &sim.tries[i];
-        if (t->phase == TRY_FREE || t->task != task || t->attempt != attempt || !t->log) {
+        if (t->phase == TRY_FREE || t->task != task || t->attempt != attempt || !t->log ||
+            t->handler) {
             continue;
         }
         if (t->exit_frame) {
