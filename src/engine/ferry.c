@@ -185,18 +185,37 @@ er_ferry_free(struct er_ferry *f)
     er_free(f);
 }
 
-void
-er_ferry_post(struct er_ferry *f, struct er_op *op)
+static struct cargo *
+get_pier(struct er_ferry *f)
 {
-    op->next = NULL;
-    op->rc = 0;
     if (!f->pier) {
         f->pier = er_xzalloc(sizeof *f->pier);
         f->pier->ferry = f;
         f->pier->last = &f->pier->first;
     }
-    *f->pier->last = op;
-    f->pier->last = &op->next;
+    return f->pier;
+}
+
+void
+er_ferry_post(struct er_ferry *f, struct er_op *op)
+{
+    struct cargo *pier = get_pier(f);
+    op->next = NULL;
+    op->rc = 0;
+    *pier->last = op;
+    pier->last = &op->next;
+}
+
+void
+er_ferry_post_first(struct er_ferry *f, struct er_op *op)
+{
+    struct cargo *pier = get_pier(f);
+    op->next = pier->first;
+    op->rc = 0;
+    if (!pier->first) {
+        pier->last = &op->next;
+    }
+    pier->first = op;
 }
 
 void

@@ -47,6 +47,8 @@ void er_ferry_stop(struct er_ferry *f);
 void er_ferry_free(struct er_ferry *f);
 /* Puts an operation on the pier; it leaves with the next er_ferry_flush. */
 void er_ferry_post(struct er_ferry *f, struct er_op *op);
+/* The same, before all that is on the pier. */
+void er_ferry_post_first(struct er_ferry *f, struct er_op *op);
 /* Sends off all that is on the pier (end of a turn). Without a thread it waits there for
  * er_ferry_cross. */
 void er_ferry_flush(struct er_ferry *f);

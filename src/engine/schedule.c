@@ -156,10 +156,13 @@ turn_inline(struct er_engine *e)
     }
 }
 
+static void look_at_clock(struct er_engine *e);
+
 void
 er_schedule_turn(void *engine)
 {
     struct er_engine *e = engine;
+    look_at_clock(e);
     if (e->options.inline_store) {
         turn_inline(e);
         return;
@@ -233,7 +236,8 @@ look_at_due(struct er_engine *e)
     d->probe = e->sick;
     e->due_under_way = true;
     e->next_due = ER_NEVER; /* effects that come meanwhile lower it again */
-    er_ferry_post(e->ferry, &d->op);
+    /* what is posted already was asked for by the clock as it is now */
+    er_ferry_post_first(e->ferry, &d->op);
 }
 
 static er_usec
@@ -243,7 +247,8 @@ clock_base(const struct er_engine *e)
 }
 
 /* The wall clock and the one that is never set have moved apart: what waits for a span
- * goes with them, before anything is found due. */
+ * goes with them, before anything is found due, or begins to wait. So it is looked at in each
+ * turn: the loop is told of a set clock, but may have other things to do first. */
 static void
 look_at_clock(struct er_engine *e)
 {
@@ -251,20 +256,22 @@ look_at_clock(struct er_engine *e)
     if ((by > -CLOCK_STEP && by < CLOCK_STEP) || ER_MUTANT(11)) {
         return;
     }
+    by = clock_base(e) - e->clock_base; /* we may have been stopped between two readings */
+    if (by > -CLOCK_STEP && by < CLOCK_STEP) {
+        return;
+    }
     er_log(ER_LOG_INFO, "schedule", "the clock was set by %.1f s", (double)by / 1e6);
     e->clock_base += by;
     e->shift += by;
     e->sick_until += by;
     e->next_due = 0;
+    look_at_due(e);
 }
 
 void
 er_schedule_due(struct er_engine *e, er_usec at)
 {
     if (at < e->next_due) {
-        if (e->next_due == ER_NEVER && !e->due_under_way) {
-            e->clock_base = clock_base(e); /* nothing has waited: nobody has watched it */
-        }
         e->next_due = at;
         set_alarm(e);
     }

@@ -102,6 +102,56 @@ clock_that_was_set_while_nothing_waited__moves_nothing(void **state)
     assert_int_equal(f_get(f, delay).state, ER_TASK_QUEUED);
 }
 
+/* A first task that runs, and one that waits for it and for a delay. */
+static er_task_id
+blocked(struct fixture *f, struct worker *w, struct er_held *first)
+{
+    struct er_new_after after = {.when = ER_AFTER_ANY, .ref = -1};
+    struct er_new_task row = f_new();
+    after.id = f_add(f, f_new());
+    *first = w_run(w);
+    row.after = &after;
+    row.n_after = 1;
+    row.run_at = f->wall + 60 * SEC;
+    er_task_id id = f_add(f, row);
+    assert_int_equal(f_get(f, id).state, ER_TASK_BLOCKED);
+    return id;
+}
+
+static void
+clock_set_while_only_the_blocked_wait__moves_their_delays(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 1);
+    struct er_held h;
+    er_task_id id = blocked(f, w, &h);
+    f->wall += 3600 * SEC; /* before the loop hears of it, somebody waits for a moment */
+    er_task_id other = delayed(f, 30 * SEC, false);
+    set_clock(f, 0);
+    assert_int_equal(w_end(w, h, 0), 0);
+    assert_int_equal(f_get(f, id).state, ER_TASK_SCHEDULED);
+    f_pass(f, 31 * SEC); /* what came after it was set is not moved */
+    assert_int_equal(f_get(f, other).state, ER_TASK_RUNNING);
+    assert_int_equal(w_end(w, w_run(w), 0), 0);
+    assert_int_equal(f_get(f, id).state, ER_TASK_SCHEDULED);
+    f_pass(f, 30 * SEC);
+    assert_int_equal(f_get(f, id).state, ER_TASK_RUNNING);
+}
+
+static void
+clock_set_just_before_an_end__moves_the_delay_of_who_waits_for_it(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 1);
+    struct er_held h;
+    er_task_id id = blocked(f, w, &h);
+    f->wall += 3600 * SEC;
+    assert_int_equal(w_end(w, h, 0), 0);
+    assert_int_equal(f_get(f, id).state, ER_TASK_SCHEDULED);
+    f_pass(f, 61 * SEC);
+    assert_int_equal(f_get(f, id).state, ER_TASK_RUNNING);
+}
+
 static void
 shift__is_persistent(void **state)
 {
@@ -125,6 +175,8 @@ main(void)
         TEST(clock_that_is_set__moves_backoffs_rate_limits_and_expiries),
         TEST(small_step__is_none_and_small_steps_add_up),
         TEST(clock_that_was_set_while_nothing_waited__moves_nothing),
+        TEST(clock_set_while_only_the_blocked_wait__moves_their_delays),
+        TEST(clock_set_just_before_an_end__moves_the_delay_of_who_waits_for_it),
         TEST(shift__is_persistent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
