@@ -277,11 +277,23 @@ ask(struct waiter *w)
     er_show_start(er_show_new(w->call, w->id, on_asked));
 }
 
+/* Whether a task may be where it is waited for after that: a look at each step on the way
+ * to its end would be a query each. */
+static bool
+may_have_come(const struct waiter *w, enum er_event event)
+{
+    if (w->until != ER_WAIT_FINAL) {
+        return er_event_is_fact(event);
+    }
+    return event == ER_EVENT_TASK_COMPLETED || event == ER_EVENT_TASK_FAILED ||
+           event == ER_EVENT_TASK_CANCELLED || event == ER_EVENT_TASK_REMOVED;
+}
+
 static void
 on_watched(void *ctx, enum er_event event)
 {
     struct waiter *w = ctx;
-    if (er_event_is_fact(event)) {
+    if (may_have_come(w, event)) {
         ask(w);
     }
 }
