@@ -547,6 +547,7 @@ main(int argc, char **argv)
     }
     (void)umask(077);
     (void)mallopt(M_ARENA_MAX, 2); /* few threads, little memory */
+    er_store_own_process();
     rc = start(&d, &o, &err);
     if (rc) {
         er_log(ER_LOG_ERROR, "errandd", "%s", err.text);

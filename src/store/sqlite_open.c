@@ -219,6 +219,12 @@ prepare(struct er_store *s, struct er_err *err)
     return rc ? rc : load(s, err);
 }
 
+void
+er_store_own_process(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int
 er_store_open(const char *path, struct er_store **out, struct er_err *err)
 {

@@ -28,6 +28,9 @@ struct er_store_reader; /* the reading side: another connection, its own thread 
 
 /* ---- opening -------------------------------------------------------------------- */
 
+/* The process is ours alone: SQLite, which may be a host program's as well, need not count
+ * its memory under a lock. Before anything is opened. */
+void er_store_own_process(void);
 /* Opens (and creates or upgrades, in one transaction) the store in the file `path`, or one
  * in memory for ":memory:". The caller must own the file (er_store_lock) first.
  * ER_ESCHEMA: made by a newer version, left untouched; ER_ECORRUPT: not a store, or
