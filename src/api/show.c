@@ -133,6 +133,23 @@ answer_missing(const struct er_show *show)
                           er_task_state_word(t->state));
 }
 
+static bool
+is_brief(struct er_call *call)
+{
+    const char *brief = er_request_query(call->req, "brief");
+    return brief && strcmp(brief, "0") != 0;
+}
+
+static void
+answer_brief(struct er_call *call, er_task_id id, enum er_task_state state)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_buf_addf(&b, "{\"id\":%lld,\"state\":\"%s\"}", (long long)id,
+                er_task_state_word(state));
+    er_call_json(call, 200, &b);
+}
+
 void
 er_show_answer(struct er_show *show)
 {
@@ -144,6 +161,10 @@ er_show_answer(struct er_show *show)
         return;
     }
     if (!call->req || call->answered) {
+        return;
+    }
+    if (show->brief) {
+        answer_brief(call, show->id, er_task_shown_state(&show->task));
         return;
     }
     if (show->location) {
@@ -206,6 +227,7 @@ struct waiter {
     struct er_call *call;
     er_task_id id;
     enum er_wait_until until;
+    bool brief;  /* the state is all that is asked for */
     bool over;   /* time is up: answer with what there is */
     bool asking; /* a query is under way */
     bool again;  /* something happened meanwhile */
@@ -274,26 +296,38 @@ ask(struct waiter *w)
     }
     w->asking = true;
     w->again = false;
-    er_show_start(er_show_new(w->call, w->id, on_asked));
+    struct er_show *show = er_show_new(w->call, w->id, on_asked);
+    show->brief = w->brief;
+    er_show_start(show);
 }
 
-/* Whether a task may be where it is waited for after that: a look at each step on the way
- * to its end would be a query each. */
-static bool
-may_have_come(const struct waiter *w, enum er_event event)
+/* The final state that a fact tells, or -1. */
+static int
+final_state(enum er_event event)
 {
-    if (w->until != ER_WAIT_FINAL) {
-        return er_event_is_fact(event);
+    for (int state = 0; state < ER_TASK_STATES; state++) {
+        if (er_task_state_is_final((enum er_task_state)state) &&
+            er_event_of_state((enum er_task_state)state) == event) {
+            return state;
+        }
     }
-    return event == ER_EVENT_TASK_COMPLETED || event == ER_EVENT_TASK_FAILED ||
-           event == ER_EVENT_TASK_CANCELLED || event == ER_EVENT_TASK_REMOVED;
+    return -1;
 }
 
+/* Who waits for the end looks when it has come: at each step on the way there it would be a
+ * query each. Who wants to know the state alone has it from the fact. */
 static void
 on_watched(void *ctx, enum er_event event)
 {
     struct waiter *w = ctx;
-    if (may_have_come(w, event)) {
+    struct er_call *call = w->call;
+    int state = final_state(event);
+    if (w->until == ER_WAIT_FINAL && w->brief && state >= 0) {
+        er_task_id id = w->id;
+        waiter_end(call);
+        answer_brief(call, id, (enum er_task_state)state);
+    } else if (w->until == ER_WAIT_FINAL ? state >= 0 || event == ER_EVENT_TASK_REMOVED
+                                         : er_event_is_fact(event)) {
         ask(w);
     }
 }
@@ -311,6 +345,7 @@ er_wait_start(struct er_call *call, er_task_id id, uint64_t ms, enum er_wait_unt
 {
     struct waiter *w = er_xzalloc(sizeof *w);
     w->call = call;
+    w->brief = is_brief(call);
     w->id = id;
     w->until = until;
     w->watch = er_engine_watch(call->api->engine, id, on_watched, w);
@@ -336,7 +371,9 @@ er_api_show(struct er_call *call)
         return;
     }
     if (wait == 0) {
-        er_call_task(call, call->id, 200, false);
+        struct er_show *show = er_show_new(call, call->id, NULL);
+        show->brief = is_brief(call);
+        er_show_start(show);
     } else {
         er_wait_start(call, call->id, wait,
                       until && strcmp(until, "started") == 0 ? ER_WAIT_STARTED

@@ -16,6 +16,7 @@ struct er_show {
     er_task_id id;
     int status;    /* of the answer */
     bool location; /* with a Location header */
+    bool brief;    /* answered with id and state only */
     const char
         *extra; /* further members of the answer, as raw JSON; in q.arena or static */
     struct er_task task;

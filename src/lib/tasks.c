@@ -71,7 +71,7 @@ int
 errand_state(errand *e, int64_t id, errand_error *error)
 {
     struct er_buf b;
-    int rc = ask_part(e, "GET", id, "", &b, error);
+    int rc = ask_part(e, "GET", id, "?brief=1", &b, error);
     if (rc == 0) {
         rc = state_of(&b, error);
         er_buf_fini(&b);
@@ -137,8 +137,9 @@ look(errand *e, int64_t id, int64_t ms, errand_error *error)
 {
     char target[96];
     struct er_sync_answer a;
-    (void)snprintf(target, sizeof target, "/v1/tasks/%lld?wait=%lld.%03d&until=final",
-                   (long long)id, (long long)(ms / 1000), (int)(ms % 1000));
+    (void)snprintf(target, sizeof target,
+                   "/v1/tasks/%lld?brief=1&wait=%lld.%03d&until=final", (long long)id,
+                   (long long)(ms / 1000), (int)(ms % 1000));
     struct er_sync_spec spec = {.method = "GET",
                                 .target = target,
                                 .alone = true,

@@ -4,6 +4,7 @@
 `why` in every state."""
 
 import os
+import threading
 
 from house import Player, has, main, same
 
@@ -250,6 +251,28 @@ def test_results_of_what_was_waited_for(h):
     page = h.get(f"/v1/tasks/{task}/after?limit=1&cursor=1&results=1")
     same((page["after"][0]["id"], page["after"][0]["exit_code"], page["next"]), (two, 4, "2"))
     h.refused(400, "results", "no result", "GET", f"/v1/tasks/{task}/after?results=1&open=1")
+
+
+def test_a_brief_wait_tells_the_state_alone(h):
+    h.start(worker=NOBODY)
+    w = Player(h, h.get("/healthz")["version"])
+    for code, state in ((0, "completed"), (1, "failed")):
+        task = h.submit()
+        run = w.order("run", task=task)
+        same(h.get(f"/v1/tasks/{task}?brief=1"), {"id": task, "state": "running"})
+        same(h.get(f"/v1/tasks/{task}?brief=1&wait=0.1"), {"id": task, "state": "running"})
+        answers = []
+        waiter = threading.Thread(
+            target=lambda t=task: answers.append(h.get(f"/v1/tasks/{t}?brief=1&wait=60")))
+        waiter.start()
+        w.started(run)
+        w.finished(run, exit_code=code)
+        waiter.join()
+        same(answers, [{"id": task, "state": state}])
+        same(h.get(f"/v1/tasks/{task}?brief=1&wait=60"), {"id": task, "state": state})
+    h.expect(204, "DELETE", f"/v1/tasks/{task}")
+    same(h.expect(404, "GET", f"/v1/tasks/{task}?brief=1&wait=60").json["tombstone"]["state"], "failed")
+    same(h.get(f"/v1/tasks/{h.submit(held=True)}?brief=1"), {"id": task + 1, "state": "paused"})
 
 
 def test_why_has_a_sentence_for_every_state(h):
