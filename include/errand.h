@@ -385,13 +385,14 @@ struct errand_param {
     const char
         *def; /* default as JSON ("3", "\"a\"", "true"); NULL = none. Not with required */
     int has_min, has_max;
-    double min, max; /* of numbers and durations (seconds); length of strings (bytes) */
+    /* Of numbers and durations (seconds); of the length of strings (characters) and arrays. */
+    double min, max;
     const char
         *pattern; /* a regular expression (PCRE2) that must match somewhere: ^...$ for
                           * the whole of it */
     const char *const
         *choices;     /* the only strings that are allowed, ended by NULL; or NULL */
-    int secret;       /* shown as "***" wherever arguments are shown */
+    int secret;       /* shown as "***" wherever arguments are shown; has no default */
     const char *help; /* one line */
     const void *reserved[4]; /* zero */
 };
