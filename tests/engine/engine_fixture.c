@@ -602,6 +602,15 @@ f_type(struct fixture *f, const char *name, int concurrency)
     er_engine_type_changed(f->e, &t);
 }
 
+void
+f_handled(struct fixture *f, const char *name)
+{
+    struct er_type t;
+    er_type_init(&t, name);
+    t.handler = true;
+    er_engine_type_changed(f->e, &t);
+}
+
 /* ---- facts ---- */
 
 static void
@@ -781,17 +790,28 @@ find_token(void *ctx, const struct er_session_view *view)
 struct worker *
 w_new(struct fixture *f, int slots)
 {
+    return w_handlers(f, slots, NULL);
+}
+
+struct worker *
+w_handlers(struct fixture *f, int slots, const char *const *types)
+{
     struct worker *w = calloc(1, sizeof *w);
     assert_non_null(w);
     w->f = f;
     w->slots = slots;
+    w->types = types;
     w->link.wake = on_link_wake;
     w->lines = json_array();
     er_buf_init(&w->link.out, 0);
     w->next = f->workers;
     f->workers = w;
     w->rc = 1;
-    er_engine_session_open(f->e, 1, on_opened, w);
+    if (types) {
+        er_engine_session_open_handlers(f->e, 1, on_opened, w);
+    } else {
+        er_engine_session_open(f->e, 1, on_opened, w);
+    }
     f_until(f, w->rc <= 0);
     assert_int_equal(w->rc, 0);
     er_engine_sessions(f->e, find_token, w);
@@ -810,7 +830,11 @@ w_attach(struct worker *w, const struct er_held *held, size_t n_held,
                              .held = held,
                              .n_held = n_held,
                              .owed = owed,
-                             .n_owed = n_owed};
+                             .n_owed = n_owed,
+                             .types = w->types};
+    while (w->types && w->types[hello.n_types]) {
+        hello.n_types++;
+    }
     er_buf_clear(&w->link.out);
     (void)json_array_clear(w->lines);
     w->rc = er_engine_session_attach(w->f->e, &hello, &w->link, "{\"welcome\":{}}\n");

@@ -90,6 +90,8 @@ struct er_task f_get(struct fixture *f, er_task_id id); /* must be there */
 void f_queue(struct fixture *f, const char *name, int concurrency, bool paused);
 /* A type that is executed by processes, with so many at once (0 = no limit). */
 void f_type(struct fixture *f, const char *name, int concurrency);
+/* One that is executed by handlers. */
+void f_handled(struct fixture *f, const char *name);
 
 /* ---- facts ---- */
 
@@ -123,6 +125,8 @@ struct worker {
     int64_t session;
     char token[33];
     int slots;
+    const char *const
+        *types; /* of handlers, ended by NULL; NULL = it executes processes */
     bool attached, woken;
     json_t *lines; /* what came over the link and was not taken */
     int rc;        /* of its last report or attach */
@@ -132,6 +136,8 @@ struct worker {
 };
 /* Opens a session and attaches. */
 struct worker *w_new(struct fixture *f, int slots);
+/* The same with handlers for these types (ended by NULL; they must stay). */
+struct worker *w_handlers(struct fixture *f, int slots, const char *const *types);
 /* Attaches (again), with what it holds and owes; the code is the result and w->rc. */
 int w_attach(struct worker *w, const struct er_held *held, size_t n_held,
              const struct er_held *owed, size_t n_owed);
