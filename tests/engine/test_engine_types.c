@@ -425,6 +425,13 @@ input__is_for_processes_only(void **state)
 
 /* ---- a process that dies ---- */
 
+/* What it had is written, and its session is closed. */
+static void
+until_gone(struct fixture *f, const struct worker *w)
+{
+    f_until(f, er_dispatch_find(f->e, w->session, w->token) == NULL);
+}
+
 static void
 handlers_of_a_dead_process__are_lost(void **state)
 {
@@ -441,7 +448,8 @@ handlers_of_a_dead_process__are_lost(void **state)
         (void)w_run(h);
     }
     w_die(h);
-    f_until(f, f_get(f, fails).state == ER_TASK_FAILED);
+    until_gone(f, h);
+    assert_int_equal(f_get(f, fails).state, ER_TASK_FAILED);
     struct er_task t = f_get(f, again);
     assert_true(t.state == ER_TASK_QUEUED && t.losses == 1 && !t.held);
     t = f_get(f, holds);
@@ -463,7 +471,8 @@ handlers_of_the_life_before__are_lost(void **state)
     f_close(f);
     f_open(f);
     w_die(h);
-    f_until(f, f_get(f, id).losses == 1);
+    until_gone(f, h);
+    assert_int_equal(f_get(f, id).losses, 1);
     f_handled(f, "hash");
     assert_int_equal(w_run(w_handlers(f, 1, hash)).attempt, 2);
 }
@@ -481,7 +490,8 @@ handler_that_was_never_told__is_not_lost(void **state)
     struct er_run *r = er_run_find(f->e, id);
     r->told = false; /* as if its line had not gone out */
     w_die(h);
-    f_until(f, f_get(f, id).state == ER_TASK_QUEUED);
+    until_gone(f, h);
+    assert_int_equal(f_get(f, id).state, ER_TASK_QUEUED);
     assert_int_equal(f_get(f, id).losses, 0);
 }
 
