@@ -38,3 +38,9 @@ er_lock_wake(struct er_lock *l)
 {
     (void)pthread_cond_broadcast(&l->changed);
 }
+
+void
+er_lock_wake_one(struct er_lock *l)
+{
+    (void)pthread_cond_signal(&l->changed);
+}

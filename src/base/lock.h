@@ -22,5 +22,7 @@ void er_lock_give(struct er_lock *l);
 void er_lock_wait(struct er_lock *l);
 /* Wakes all that wait. With the lock taken. */
 void er_lock_wake(struct er_lock *l);
+/* Wakes one of them, for waiters that are all the same. */
+void er_lock_wake_one(struct er_lock *l);
 
 #endif

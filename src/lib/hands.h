@@ -3,11 +3,18 @@
  * same lines either way, docs/PROTOCOL.md, "Workers"), the threads they run on, and what they
  * report.
  *
- *     hands = er_hands_new(e);                      // nothing is asked yet
+ *     hands = er_hands_get(e);                      // nothing is asked yet
  *     er_hands_serve(hands, "image.resize", &h);    // the session begins
  *     ...
- *     er_hands_close(hands, on_closed, ctx);        // handlers stop, reports are answered
- *     er_hands_free(hands);                         // after on_closed
+ *     e->hands_stop(e, done);                       // handlers stop, reports are answered
+ *     e->hands_free(e);                             // after done
+ *
+ * Stopping: what waits for a thread is given back, handlers that run are asked to stop
+ * (ERRAND_STOP_SHUTDOWN) and waited for as long as they take; reports, 5 s.
+ *
+ * A handler in this process cannot be killed. One that goes on after its grace (cancelled,
+ * too late) is complained of in the log, keeps its thread and its slot, and its report has a
+ * warning.
  *
  * Loop thread, but for what says otherwise. */
 #ifndef ER_LIB_HANDS_H
@@ -18,23 +25,16 @@
 struct errand;
 struct er_hands;
 
-/* NULL: no memory. */
-struct er_hands *er_hands_new(struct errand *e);
+/* Those of the handle; made when there are none. NULL: no memory. */
+struct er_hands *er_hands_get(struct errand *e);
 /* Tasks of that type run here from now on; a handler there was is replaced (attempts that run
- * go on with the old one). ER_ENOMEM. */
+ * go on with the old one). ER_ENOMEM; ER_ECLOSED while it stops. */
 int er_hands_serve(struct er_hands *h, const char *type,
                    const struct er_handler *handler) ER_MUSTCHECK;
 /* No more tasks of it are taken; those that run go on. ER_ENOTFOUND. */
 int er_hands_withdraw(struct er_hands *h, const char *type) ER_MUSTCHECK;
 /* Whether it is served here. */
 bool er_hands_serves(const struct er_hands *h, const char *type);
-
-/* Ends: what waits for a thread is given back, handlers that run are asked to stop
- * (ERRAND_STOP_SHUTDOWN), and when the last has returned and is reported, `closed` is called,
- * once, from the loop. Handlers are waited for as long as they take; reports, 5 s. */
-void er_hands_close(struct er_hands *h, void (*closed)(void *ctx), void *ctx);
-/* NULL is fine. It must be closed, or never have served anything. */
-void er_hands_free(struct er_hands *h);
 
 /* For tests of applications. Before anything is served: no threads are made, handlers run
  * only in er_hands_work; and another clock is used for timeouts and errand_sleep. */
@@ -44,9 +44,11 @@ void er_hands_set_clock(struct er_hands *h, const struct er_clock *clock);
 bool er_hands_work(struct er_hands *h);
 /* The clock has been moved: timeouts that are over take effect, sleepers look. */
 void er_hands_clock_moved(struct er_hands *h);
-/* How many attempts are here: waiting for a thread, running, or not yet reported. And when
- * the next of its clocks is due (ER_NEVER = none): the clock's mono. */
+/* How many attempts are here: waiting for a thread, running, or not yet reported. How many of
+ * them sleep (errand_sleep, with another clock). And when the next of its clocks or sleepers
+ * is due (ER_NEVER = none): the clock's mono. */
 size_t er_hands_busy(const struct er_hands *h);
+size_t er_hands_asleep(struct er_hands *h);
 er_usec er_hands_due(struct er_hands *h);
 
 #endif

@@ -1,0 +1,765 @@
+/* SPDX-License-Identifier: MIT */
+/* The session of this process's handlers.
+ *
+ * Happy path: the first type that is served opens the stream (a hello with `types`); the lines
+ * that come are orders; those of one piece are queued together. er_hands_look is the one place
+ * where the loop looks at what its threads have done: it takes what ended and what has news,
+ * sends a report if it may, and sets the timer.
+ *
+ * Failure modes: the stream ends: the daemon is gone; attempts go on, and a hello with the
+ * session, what is held and what is owed is sent again, at once, then after 0.1 s doubling to
+ * 5 s. The session is not known any more: all attempts are told so (ERRAND_STOP_LOST), and a
+ * new one is begun. Stopping with nobody there: reports are given up after 5 s. */
+#include "lib/hands_priv.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+
+#define PROTOCOL     1
+#define ORDER_MAX    ((size_t)64 << 20)
+#define RETRY_MIN    (100 * ER_USEC_PER_MS)
+#define RETRY_MAX    (5 * ER_USEC_PER_SEC)
+#define GIVE_UP      (5 * ER_USEC_PER_SEC)
+#define INTERVAL_FOR (100 * ER_USEC_PER_MS)
+#define OUTPUT_MAX   ((uint64_t)8 << 20)
+#define GIVEN_MAX    ((size_t)40 << 20)
+
+/* ---- hello ---- */
+
+static void
+add_types(const struct er_hands *h, struct er_buf *b)
+{
+    const char *comma = "";
+    er_buf_add_char(b, '[');
+    for (const struct er_hands_type *t = h->types; t; t = t->hh.next) {
+        er_buf_add_str(b, comma);
+        er_buf_add_json_str(b, t->name);
+        comma = ",";
+    }
+    er_buf_add_char(b, ']');
+}
+
+/* Those it has, or those whose end is not answered yet. */
+static void
+add_hands(const struct er_hands *h, bool owed, struct er_buf *b)
+{
+    struct er_hand *hand;
+    const char *comma = "";
+    TAILQ_FOREACH (hand, &h->all, in_all) {
+        if (hand->dropped || hand->is_over != owed) {
+            continue;
+        }
+        er_buf_addf(b, "%s{\"task\":%lld,\"attempt\":%d", comma,
+                    (long long)hand->base.task, hand->base.number);
+        if (!owed && er_hands_pool_state(hand) != ER_HAND_QUEUED) {
+            char at[ER_RFC3339_SIZE];
+            er_time_format(hand->started_at, at);
+            er_buf_addf(b, ",\"pid\":%d,\"started_at\":\"%s\"", (int)getpid(), at);
+        }
+        er_buf_add_char(b, '}');
+        comma = ",";
+    }
+}
+
+static void
+add_hello(const struct er_hands *h, struct er_buf *b)
+{
+    er_buf_addf(b, "{\"protocol\":%d,\"version\":\"%s\",\"pid\":%d,\"slots\":%d,",
+                PROTOCOL, ER_VERSION, (int)getpid(), h->max_threads);
+    if (h->session > 0) {
+        er_buf_addf(b, "\"session\":%lld,\"token\":\"%s\"", (long long)h->session,
+                    h->token);
+    } else {
+        er_buf_add_str(b, "\"session\":null,\"token\":null");
+    }
+    er_buf_add_str(b, ",\"types\":");
+    add_types(h, b);
+    er_buf_add_str(b, ",\"held\":[");
+    add_hands(h, false, b);
+    er_buf_add_str(b, "],\"owed\":[");
+    add_hands(h, true, b);
+    er_buf_add_str(b, "]}");
+}
+
+/* ---- orders ---- */
+
+typedef void order_fn(struct er_hands *h, json_t *v);
+
+static er_task_id
+task_of(const json_t *v)
+{
+    return json_integer_value(json_object_get(v, "task"));
+}
+
+static int
+attempt_of(const json_t *v)
+{
+    return (int)json_integer_value(json_object_get(v, "attempt"));
+}
+
+/* The one that is queued or runs. */
+static struct er_hand *
+find(struct er_hands *h, const json_t *v)
+{
+    struct er_hand *hand = er_hands_run_find(h, task_of(v));
+    return hand && hand->base.number == attempt_of(v) ? hand : NULL;
+}
+
+/* The flock by which others see that this process lives. Inside, they see it anyway. */
+static void
+take_lock(struct er_hands *h, const char *path)
+{
+    if (!h->e->socket || !path || h->lock_fd >= 0) {
+        return;
+    }
+    h->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (h->lock_fd < 0 || flock(h->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        er_handle_log(h->e, ERRAND_LOG_WARN, "cannot lock %s", path);
+        er_close(&h->lock_fd);
+    }
+}
+
+static void
+take_welcome(struct er_hands *h, json_t *v)
+{
+    const char *token = json_string_value(json_object_get(v, "token"));
+    const char *logs = json_string_value(json_object_get(v, "logs"));
+    json_int_t interval_ms =
+        json_integer_value(json_object_get(v, "progress_interval_ms"));
+    h->session = json_integer_value(json_object_get(v, "session"));
+    (void)snprintf(h->token, sizeof h->token, "%s", token ? token : "");
+    if (logs && (!h->logs || strcmp(h->logs, logs) != 0)) {
+        er_free(h->logs);
+        h->logs = er_xstrdup(logs);
+    }
+    h->output_head = (uint64_t)json_integer_value(json_object_get(v, "output_head"));
+    h->output_tail = (uint64_t)json_integer_value(json_object_get(v, "output_tail"));
+    h->interval_for = interval_ms > 0 ? interval_ms * ER_USEC_PER_MS : INTERVAL_FOR;
+    take_lock(h, json_string_value(json_object_get(v, "lock")));
+    h->link = ER_HANDS_UP;
+    h->connect_for = 0;
+    h->is_complained = false;
+}
+
+static char *
+take_given_text(struct er_hands *h, const json_t *run)
+{
+    struct er_hands_given *g;
+    char *text = NULL;
+    STAILQ_FOREACH (g, &h->given, link) {
+        if (g->task == task_of(run) && g->attempt == attempt_of(run)) {
+            STAILQ_REMOVE(&h->given, g, er_hands_given, link);
+            text = er_buf_take(&g->text);
+            er_buf_fini(&g->text);
+            er_free(g);
+            return text;
+        }
+    }
+    return NULL;
+}
+
+static void
+refuse_run(struct er_hands *h, const json_t *run)
+{
+    struct er_hands_chunk *c = er_hands_report_chunk(h);
+    c->n_ends++;
+    er_buf_addf(&c->lines,
+                "{\"finished\":{\"task\":%lld,\"attempt\":%d,\"spawned\":false,"
+                "\"why\":\"requeue\"}}\n",
+                (long long)task_of(run), attempt_of(run));
+}
+
+static void
+take_run(struct er_hands *h, json_t *v)
+{
+    const char *name = json_string_value(json_object_get(v, "type"));
+    struct er_hands_type *t = NULL;
+    char *done = take_given_text(h, v);
+    if (name) {
+        HASH_FIND_STR(h->types, name, t);
+    }
+    if (find(h, v)) { /* told twice */
+        er_free(done);
+        return;
+    }
+    if (!t || h->is_stopping) {
+        er_free(done);
+        refuse_run(h, v);
+        return;
+    }
+    struct er_hand *hand = er_hands_run_new(h, v, done, &t->handler);
+    if (hand) {
+        TAILQ_INSERT_TAIL(&h->incoming, hand, in_incoming);
+    } else {
+        er_free(done);
+        er_handle_log(h->e, ERRAND_LOG_ERROR, "an order has no task or attempt");
+    }
+}
+
+static void
+take_given(struct er_hands *h, json_t *v)
+{
+    const char *env = json_string_value(json_object_get(v, "env"));
+    const json_t *text = json_object_get(v, "text");
+    struct er_hands_given *g;
+    if (!env || strcmp(env, "ERRAND_ITEMS_DONE") != 0 || !json_is_string(text)) {
+        return; /* nothing that a handler would ask for */
+    }
+    STAILQ_FOREACH (g, &h->given, link) {
+        if (g->task == task_of(v) && g->attempt == attempt_of(v)) {
+            break;
+        }
+    }
+    if (!g) {
+        g = er_xzalloc(sizeof *g);
+        g->task = task_of(v);
+        g->attempt = attempt_of(v);
+        er_buf_init(&g->text, GIVEN_MAX);
+        STAILQ_INSERT_TAIL(&h->given, g, link);
+    }
+    er_buf_add(&g->text, json_string_value(text), json_string_length(text));
+}
+
+static void
+take_stop_task(struct er_hands *h, json_t *v)
+{
+    struct er_hand *hand = find(h, v);
+    const char *why = json_string_value(json_object_get(v, "why"));
+    double grace = json_number_value(json_object_get(v, "grace_s"));
+    if (hand) {
+        er_hands_pool_add(h);
+        er_hands_run_stop(hand, why ? why : "requeue",
+                          grace > 0 && grace < 1e9 ? (er_usec)(grace * 1e6) : 0);
+    }
+}
+
+static void
+take_drop(struct er_hands *h, json_t *v)
+{
+    struct er_hand *hand = find(h, v);
+    if (hand) {
+        er_hands_pool_add(h);
+        er_hands_run_drop(hand);
+    }
+}
+
+static void
+take_tell(struct er_hands *h, json_t *v)
+{
+    struct er_hand *hand = find(h, v);
+    if (hand) {
+        er_hands_pool_add(h);
+        er_hands_run_told(hand, json_object_get(v, "line"));
+    }
+}
+
+/* The last first: those that wait for a thread must not get one of those that stop. */
+static void
+stop_all(struct er_hands *h)
+{
+    struct er_hand *hand, *before;
+    er_hands_pool_add(h);
+    for (hand = TAILQ_LAST(&h->all, er_hand_list); hand; hand = before) {
+        before = TAILQ_PREV(hand, er_hand_list, in_all);
+        er_hands_run_stop(hand, "requeue", hand->grace_for);
+    }
+}
+
+static void
+take_stop(struct er_hands *h, json_t *v)
+{
+    (void)v;
+    stop_all(h);
+}
+
+/* What is for others: environments and slots (the engine counts them), input, drain (nothing
+ * more comes), a pause in place. */
+static void
+pass_over(struct er_hands *h, json_t *v)
+{
+    (void)h;
+    (void)v;
+}
+
+static const struct {
+    const char *name;
+    order_fn *take;
+} orders[] = {
+    {"run", take_run},     {"stop_task", take_stop_task}, {"cancel", take_stop_task},
+    {"given", take_given}, {"welcome", take_welcome},     {"drop", take_drop},
+    {"tell", take_tell},   {"stop", take_stop},           {"env", pass_over},
+    {"slots", pass_over},  {"input", pass_over},          {"drain", pass_over},
+    {"pause", pass_over},  {"resume", pass_over},
+};
+
+static void
+take_line(struct er_hands *h, const char *line, size_t n)
+{
+    json_error_t why;
+    json_t *o = json_loadb(line, n, 0, &why);
+    const char *name = json_object_iter_key(json_object_iter(o));
+    json_t *v = name ? json_object_get(o, name) : NULL;
+    size_t i = 0;
+    while (i < sizeof orders / sizeof *orders && name &&
+           strcmp(orders[i].name, name) != 0) {
+        i++;
+    }
+    if (v && i < sizeof orders / sizeof *orders) {
+        orders[i].take(h, v);
+    } else {
+        er_handle_log(h->e, ERRAND_LOG_ERROR, "an order is not understood: %.80s",
+                      o ? name : why.text);
+    }
+    json_decref(o);
+}
+
+/* ---- the stream ---- */
+
+static void
+on_data(struct er_ask *ask, const char *data, size_t len)
+{
+    struct er_hands *h = ask->ctx;
+    while (len > 0) {
+        const char *nl = memchr(data, '\n', len);
+        size_t part = nl ? (size_t)(nl - data) + 1 : len;
+        if (nl && h->line.len == 0) {
+            take_line(h, data, part - 1);
+        } else {
+            er_buf_add(&h->line, data, part);
+            if (nl && !h->line.failed) {
+                take_line(h, h->line.data, h->line.len);
+            }
+            if (nl) {
+                er_buf_fini(&h->line);
+                er_buf_init(&h->line, ORDER_MAX);
+            }
+        }
+        data += part;
+        len -= part;
+    }
+    er_hands_look(h);
+}
+
+static void
+drop_given(struct er_hands *h)
+{
+    struct er_hands_given *g;
+    while ((g = STAILQ_FIRST(&h->given))) {
+        STAILQ_REMOVE_HEAD(&h->given, link);
+        er_buf_fini(&g->text);
+        er_free(g);
+    }
+}
+
+static void
+go_down(struct er_hands *h)
+{
+    h->link = ER_HANDS_OFF;
+    h->claim = NULL;
+    er_buf_fini(&h->line);
+    er_buf_init(&h->line, ORDER_MAX);
+    drop_given(h);
+    er_hands_report_disconnect(h);
+}
+
+static void
+connect_later(struct er_hands *h, int status, const struct er_buf *body)
+{
+    if (!h->is_complained && !h->is_stopping) {
+        h->is_complained = true;
+        er_handle_log(h->e, ERRAND_LOG_WARN,
+                      "handlers have no session (%d: %.300s); trying again", status,
+                      body->data ? body->data : "");
+    }
+    h->connect_for = h->connect_for == 0              ? RETRY_MIN
+                     : h->connect_for * 2 < RETRY_MAX ? h->connect_for * 2
+                                                      : RETRY_MAX;
+    h->connect_at = er_hands_now(h) + h->connect_for;
+}
+
+static void
+on_end(struct er_ask *ask, int status, const struct er_buf *body)
+{
+    struct er_hands *h = ask->ctx;
+    bool was_up = h->link == ER_HANDS_UP;
+    go_down(h);
+    if (status == 409) {
+        er_hands_lost(h);
+    } else if (was_up && status != ER_ECLOSED) {
+        h->connect_at = er_hands_now(h);
+    } else {
+        connect_later(h, status, body);
+    }
+    er_hands_look(h);
+}
+
+void
+er_hands_lost(struct er_hands *h)
+{
+    struct er_hand *hand, *next;
+    if (h->claim) {
+        struct er_ask *ask = h->claim;
+        go_down(h);
+        er_ask_cancel(ask);
+    }
+    er_hands_report_clear(h);
+    er_hands_pool_add(h);
+    for (hand = TAILQ_FIRST(&h->all); hand; hand = next) {
+        next = TAILQ_NEXT(hand, in_all);
+        er_hands_run_drop(hand);
+    }
+    er_close(&h->lock_fd);
+    h->session = 0;
+    h->token[0] = '\0';
+    h->connect_at = er_hands_now(h) + h->connect_for;
+}
+
+static void
+connect_now(struct er_hands *h)
+{
+    bool wanted = h->types || h->n_all > 0;
+    if (h->link != ER_HANDS_OFF || h->is_done || !wanted ||
+        er_hands_now(h) < h->connect_at) {
+        return;
+    }
+    if (h->is_stopping && er_hands_report_is_empty(h)) {
+        return;
+    }
+    struct er_ask *ask = er_ask_new(h->e, "POST", "/v1/work/claim");
+    add_hello(h, &ask->body);
+    ask->alone = true;
+    ask->data = on_data;
+    ask->done = on_end;
+    ask->ctx = h;
+    h->claim = ask;
+    h->link = ER_HANDS_HELLO;
+    er_ask_send(ask);
+}
+
+/* ---- looking ---- */
+
+static er_usec
+sooner(er_usec a, er_usec b)
+{
+    return a < b ? a : b;
+}
+
+static er_usec
+next_due(const struct er_hands *h)
+{
+    struct er_heap_node *first = er_heap_get(&h->due);
+    er_usec at = first ? ER_CONTAINER(first, struct er_hand, due_node)->due_at : ER_NEVER;
+    if (h->retry_at && !h->report) {
+        at = sooner(at, h->retry_at);
+    }
+    if (h->link == ER_HANDS_OFF && (h->types || h->n_all > 0)) {
+        at = sooner(at, h->connect_at);
+    }
+    return h->give_up_at ? sooner(at, h->give_up_at) : at;
+}
+
+static void
+on_timer(uv_timer_t *t)
+{
+    struct er_hands *h = t->data;
+    h->armed_at = ER_NEVER;
+    er_hands_look(h);
+}
+
+/* A timer that is early does no harm: it looks, and is set again. */
+static void
+arm(struct er_hands *h)
+{
+    er_usec at = h->is_done ? ER_NEVER : next_due(h);
+    if (at >= h->armed_at) {
+        return;
+    }
+    er_usec left = at - er_hands_now(h);
+    uint64_t ms = left > 0 ? (uint64_t)((left + ER_USEC_PER_MS - 1) / ER_USEC_PER_MS) : 0;
+    h->armed_at = at;
+    uv_update_time(er_loop_uv(h->e->loop));
+    (void)uv_timer_start(h->timer, on_timer, ms, 0);
+}
+
+static void
+run_due(struct er_hands *h)
+{
+    struct er_heap_node *first;
+    er_usec now = er_hands_now(h);
+    while ((first = er_heap_get(&h->due))) {
+        struct er_hand *hand = ER_CONTAINER(first, struct er_hand, due_node);
+        if (hand->due_at > now) {
+            return;
+        }
+        er_hands_run_due(hand);
+    }
+}
+
+/* Stopping: whether all is said, or nobody is there to hear it. */
+static void
+look_for_end(struct er_hands *h)
+{
+    if (!h->is_stopping || h->is_done) {
+        return;
+    }
+    struct er_hand *hand;
+    TAILQ_FOREACH (hand, &h->all, in_all) {
+        if (!hand->is_over) {
+            return;
+        }
+    }
+    bool empty = er_hands_report_is_empty(h);
+    h->give_up_at =
+        h->give_up_at ? h->give_up_at : er_clock_mono(er_clock_system()) + GIVE_UP;
+    if (empty || er_clock_mono(er_clock_system()) >= h->give_up_at) {
+        h->is_done = true;
+        if (h->claim) {
+            struct er_ask *ask = h->claim;
+            go_down(h);
+            er_ask_cancel(ask);
+        }
+        er_hands_report_clear(h);
+        (void)uv_timer_stop(h->timer);
+        er_hands_pool_wake(h); /* `done` comes from there */
+    }
+}
+
+void
+er_hands_look(struct er_hands *h)
+{
+    struct er_hand_list ended, stirred;
+    struct er_hand *hand;
+    if (h->is_done) {
+        return;
+    }
+    er_hands_pool_add(h);
+    er_hands_pool_collect(h, &ended, &stirred);
+    while ((hand = TAILQ_FIRST(&stirred))) {
+        TAILQ_REMOVE(&stirred, hand, in_looked);
+        er_hands_run_stirred(hand);
+    }
+    while ((hand = TAILQ_FIRST(&ended))) {
+        TAILQ_REMOVE(&ended, hand, in_pool);
+        er_hands_run_ended(hand);
+    }
+    run_due(h);
+    connect_now(h);
+    er_hands_report_flush(h);
+    look_for_end(h);
+    arm(h);
+}
+
+/* ---- types ---- */
+
+static void
+types_changed(struct er_hands *h)
+{
+    if (h->link != ER_HANDS_OFF) { /* else the hello says it */
+        struct er_hands_chunk *c = er_hands_report_chunk(h);
+        er_buf_add_str(&c->lines, "{\"types\":");
+        add_types(h, &c->lines);
+        er_buf_add_str(&c->lines, "}\n");
+    }
+    er_hands_look(h);
+}
+
+int
+er_hands_serve(struct er_hands *h, const char *name, const struct er_handler *handler)
+{
+    struct er_hands_type *t;
+    if (h->is_stopping) {
+        return ER_ECLOSED;
+    }
+    HASH_FIND_STR(h->types, name, t);
+    if (t) {
+        t->handler = *handler;
+        return 0;
+    }
+    t = er_zalloc(sizeof *t);
+    char *copy = er_strdup(name);
+    if (!t || !copy) {
+        er_free(t);
+        er_free(copy);
+        return ER_ENOMEM;
+    }
+    t->name = copy;
+    t->handler = *handler;
+    HASH_ADD_KEYPTR(hh, h->types, t->name, strlen(t->name), t);
+    types_changed(h);
+    return 0;
+}
+
+static void
+remove_type(struct er_hands *h, struct er_hands_type *t)
+{
+    HASH_DEL(h->types, t);
+    er_free(t->name);
+    er_free(t);
+}
+
+int
+er_hands_withdraw(struct er_hands *h, const char *name)
+{
+    struct er_hands_type *t;
+    HASH_FIND_STR(h->types, name, t);
+    if (!t) {
+        return ER_ENOTFOUND;
+    }
+    remove_type(h, t);
+    types_changed(h);
+    return 0;
+}
+
+bool
+er_hands_serves(const struct er_hands *h, const char *name)
+{
+    struct er_hands_type *t;
+    HASH_FIND_STR(h->types, name, t);
+    return t != NULL;
+}
+
+/* ---- life ---- */
+
+static bool
+is_sooner(const struct er_heap_node *a, const struct er_heap_node *b)
+{
+    return ER_CONTAINER(a, struct er_hand, due_node)->due_at <
+           ER_CONTAINER(b, struct er_hand, due_node)->due_at;
+}
+
+static void
+stop(struct errand *e, void (*done)(struct errand *e))
+{
+    struct er_hands *h = e->hands;
+    h->is_stopping = true;
+    h->on_done = done;
+    stop_all(h);
+    er_hands_pool_wake(h);
+}
+
+static void
+on_timer_closed(uv_handle_t *timer)
+{
+    er_free(timer);
+}
+
+static void
+free_hands(struct errand *e)
+{
+    struct er_hands *h = e->hands;
+    struct er_hand *hand;
+    er_hands_pool_fini(h);
+    uv_close((uv_handle_t *)h->timer, on_timer_closed);
+    while ((hand = TAILQ_FIRST(&h->all))) {
+        er_hands_run_free(hand);
+    }
+    while (h->types) {
+        remove_type(h, h->types);
+    }
+    drop_given(h);
+    er_heap_fini(&h->due);
+    er_close(&h->lock_fd);
+    er_buf_fini(&h->line);
+    er_free(h->logs);
+    er_lock_fini(&h->pool);
+    er_lock_fini(&h->room);
+    er_free(h);
+    e->hands = NULL;
+}
+
+struct er_hands *
+er_hands_get(struct errand *e)
+{
+    if (e->hands) {
+        return e->hands;
+    }
+    struct er_hands *h = er_zalloc(sizeof *h);
+    uv_timer_t *timer = er_zalloc(sizeof *timer);
+    if (!h || !timer || uv_timer_init(er_loop_uv(e->loop), timer) != 0) {
+        er_free(h);
+        er_free(timer);
+        return NULL;
+    }
+    h->e = e;
+    h->clock = er_clock_system();
+    h->timer = timer;
+    timer->data = h;
+    h->lock_fd = -1;
+    h->armed_at = ER_NEVER;
+    h->interval_for = INTERVAL_FOR;
+    h->output_head = h->output_tail = OUTPUT_MAX;
+    STAILQ_INIT(&h->given);
+    TAILQ_INIT(&h->incoming);
+    TAILQ_INIT(&h->waiting);
+    TAILQ_INIT(&h->sent);
+    TAILQ_INIT(&h->said);
+    TAILQ_INIT(&h->all);
+    er_heap_init(&h->due, is_sooner);
+    er_buf_init(&h->line, ORDER_MAX);
+    er_lock_init(&h->room);
+    er_hands_pool_init(h);
+    e->hands = h;
+    e->hands_stop = stop;
+    e->hands_free = free_hands;
+    return h;
+}
+
+/* ---- for tests of applications ---- */
+
+void
+er_hands_set_inline(struct er_hands *h)
+{
+    h->is_inline = true;
+}
+
+void
+er_hands_set_clock(struct er_hands *h, const struct er_clock *clock)
+{
+    h->clock = clock;
+}
+
+void
+er_hands_clock_moved(struct er_hands *h)
+{
+    er_lock_take(&h->room);
+    er_lock_wake(&h->room);
+    er_lock_give(&h->room);
+    er_hands_look(h);
+}
+
+size_t
+er_hands_busy(const struct er_hands *h)
+{
+    return h->n_all;
+}
+
+size_t
+er_hands_asleep(struct er_hands *h)
+{
+    const struct er_hand *hand;
+    size_t n = 0;
+    er_lock_take(&h->room);
+    TAILQ_FOREACH (hand, &h->all, in_all) {
+        n += hand->sleeping_till != 0 && er_hands_now(h) < hand->sleeping_till ? 1 : 0;
+    }
+    er_lock_give(&h->room);
+    return n;
+}
+
+er_usec
+er_hands_due(struct er_hands *h)
+{
+    const struct er_hand *hand;
+    er_usec at = next_due(h);
+    er_lock_take(&h->room);
+    TAILQ_FOREACH (hand, &h->all, in_all) {
+        at = hand->sleeping_till ? sooner(at, hand->sleeping_till) : at;
+    }
+    er_lock_give(&h->room);
+    return at;
+}

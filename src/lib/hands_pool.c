@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* The threads on which handlers run. They take from one queue: who has finished takes the next
+ * without waking anybody, and wakes one more when there is work beyond its own; so a burst of
+ * short ones is worked off by few threads, and long ones have all of them within moments.
+ *
+ * Failure modes: a thread cannot be made: those there are go on; the first that cannot is
+ * tried again with each new order. */
+#include "lib/hands_priv.h"
+
+#include <signal.h>
+
+#include "base/mem.h"
+
+/* ---- waking the loop ---- */
+
+static void
+on_wake(struct er_letter *letter)
+{
+    struct er_hands *h = ER_CONTAINER(letter, struct er_hands, wake);
+    er_lock_take(&h->pool);
+    h->is_woken = false;
+    er_lock_give(&h->pool);
+    if (!h->is_done) {
+        er_hands_look(h); /* which may post this letter again */
+    } else if (h->on_done) {
+        void (*done)(struct errand * e) = h->on_done;
+        h->on_done = NULL;
+        done(h->e);
+    }
+}
+
+/* With the lock taken: whether the caller must post the letter, when it has given it. */
+static bool
+must_wake(struct er_hands *h)
+{
+    bool must = !h->is_woken && !h->hush;
+    h->is_woken = h->is_woken || must;
+    return must;
+}
+
+static void
+post(struct er_hands *h)
+{
+    h->wake.deliver = on_wake;
+    er_loop_post(h->e->loop, &h->wake);
+}
+
+void
+er_hands_pool_wake(struct er_hands *h)
+{
+    er_lock_take(&h->pool);
+    bool must = !h->is_woken;
+    h->is_woken = true;
+    er_lock_give(&h->pool);
+    if (must) {
+        post(h);
+    }
+}
+
+void
+er_hands_pool_stir(struct er_hand *hand)
+{
+    struct er_hands *h = hand->hands;
+    bool must = false;
+    er_lock_take(&h->pool);
+    if (!hand->is_stirred && hand->state == ER_HAND_RUNNING) {
+        hand->is_stirred = true;
+        TAILQ_INSERT_TAIL(&h->stirred, hand, in_stirred);
+        must = must_wake(h);
+    }
+    er_lock_give(&h->pool);
+    if (must) {
+        post(h);
+    }
+}
+
+/* ---- working ---- */
+
+/* With the lock taken. */
+static struct er_hand *
+take_next(struct er_hands *h)
+{
+    struct er_hand *hand = TAILQ_FIRST(&h->queue);
+    if (hand) {
+        TAILQ_REMOVE(&h->queue, hand, in_pool);
+        hand->state = ER_HAND_RUNNING;
+        hand->begin_at = er_hands_now(h);
+        hand->started_at = er_clock_wall(h->clock);
+    }
+    return hand;
+}
+
+/* With the lock taken; it is given and taken again. */
+static void
+work_on(struct er_hands *h, struct er_hand *hand)
+{
+    er_lock_give(&h->pool);
+    er_hands_run_handler(hand);
+    er_lock_take(&h->pool);
+    hand->state = ER_HAND_ENDED;
+    TAILQ_INSERT_TAIL(&h->ended, hand, in_pool);
+    if (must_wake(h)) {
+        er_lock_give(&h->pool);
+        post(h);
+        er_lock_take(&h->pool);
+    }
+}
+
+static void make_thread(struct er_hands *h);
+
+/* With the lock taken: there is more to do than those that are awake will take. */
+static void
+call_another(struct er_hands *h)
+{
+    if (h->n_called > 0) {
+        return; /* that one will look for more itself */
+    }
+    if (h->n_idle > 0) {
+        h->n_called++;
+        er_lock_wake_one(&h->pool);
+    } else if (h->n_threads < h->max_threads) {
+        make_thread(h);
+    }
+}
+
+static void *
+work(void *ctx)
+{
+    struct er_hands *h = ctx;
+    er_lock_take(&h->pool);
+    for (;;) {
+        struct er_hand *hand = take_next(h);
+        if (hand) {
+            if (!TAILQ_EMPTY(&h->queue)) {
+                call_another(h);
+            }
+            work_on(h, hand);
+        } else if (h->quit) {
+            break;
+        } else {
+            h->n_idle++;
+            er_lock_wait(&h->pool);
+            h->n_idle--;
+            h->n_called -= h->n_called > 0 ? 1 : 0;
+        }
+    }
+    er_lock_give(&h->pool);
+    return NULL;
+}
+
+/* With the lock taken. Signals are the host's business. */
+static void
+make_thread(struct er_hands *h)
+{
+    sigset_t all, old;
+    if (!h->threads) {
+        h->threads = er_alloc((size_t)h->max_threads * sizeof *h->threads);
+    }
+    if (!h->threads || h->quit) {
+        return;
+    }
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    if (pthread_create(&h->threads[h->n_threads], NULL, work, h) == 0) {
+        h->n_threads++;
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void
+er_hands_pool_add(struct er_hands *h)
+{
+    struct er_hand *hand;
+    if (TAILQ_EMPTY(&h->incoming)) {
+        return;
+    }
+    er_lock_take(&h->pool);
+    while ((hand = TAILQ_FIRST(&h->incoming))) {
+        TAILQ_REMOVE(&h->incoming, hand, in_incoming);
+        TAILQ_INSERT_TAIL(&h->queue, hand, in_pool);
+    }
+    if (!h->is_inline) {
+        call_another(h);
+    }
+    er_lock_give(&h->pool);
+}
+
+bool
+er_hands_work(struct er_hands *h)
+{
+    er_lock_take(&h->pool);
+    struct er_hand *hand = take_next(h);
+    if (hand) {
+        work_on(h, hand);
+    }
+    er_lock_give(&h->pool);
+    return hand != NULL;
+}
+
+/* ---- the loop's side ---- */
+
+bool
+er_hands_pool_take_out(struct er_hand *hand)
+{
+    struct er_hands *h = hand->hands;
+    er_lock_take(&h->pool);
+    bool was = hand->state == ER_HAND_QUEUED;
+    if (was) {
+        TAILQ_REMOVE(&h->queue, hand, in_pool);
+        hand->state = ER_HAND_ENDED;
+    }
+    er_lock_give(&h->pool);
+    return was;
+}
+
+enum er_hand_state
+er_hands_pool_state(struct er_hand *hand)
+{
+    er_lock_take(&hand->hands->pool);
+    enum er_hand_state s = hand->state;
+    er_lock_give(&hand->hands->pool);
+    return s;
+}
+
+void
+er_hands_pool_collect(struct er_hands *h, struct er_hand_list *ended,
+                      struct er_hand_list *stirred)
+{
+    struct er_hand *hand;
+    TAILQ_INIT(ended);
+    TAILQ_INIT(stirred);
+    er_lock_take(&h->pool);
+    TAILQ_FOREACH (hand, &h->ended, in_pool) {
+        if (hand->is_stirred) { /* its end says all */
+            hand->is_stirred = false;
+            TAILQ_REMOVE(&h->stirred, hand, in_stirred);
+        }
+    }
+    TAILQ_CONCAT(ended, &h->ended, in_pool);
+    /* a stirred one may be stirred again from now on: by then it must be out of this list */
+    while ((hand = TAILQ_FIRST(&h->stirred))) {
+        TAILQ_REMOVE(&h->stirred, hand, in_stirred);
+        hand->is_stirred = false;
+        TAILQ_INSERT_TAIL(stirred, hand, in_looked);
+    }
+    er_lock_give(&h->pool);
+}
+
+void
+er_hands_pool_hush(struct er_hands *h, bool hush)
+{
+    er_lock_take(&h->pool);
+    h->hush = hush;
+    er_lock_give(&h->pool);
+}
+
+void
+er_hands_pool_init(struct er_hands *h)
+{
+    er_lock_init(&h->pool);
+    TAILQ_INIT(&h->queue);
+    TAILQ_INIT(&h->ended);
+    TAILQ_INIT(&h->stirred);
+    h->max_threads =
+        h->e->options.handler_threads > 0 ? h->e->options.handler_threads : 1;
+}
+
+void
+er_hands_pool_fini(struct er_hands *h)
+{
+    er_lock_take(&h->pool);
+    h->quit = true;
+    er_lock_wake(&h->pool);
+    er_lock_give(&h->pool);
+    for (int i = 0; i < h->n_threads; i++) {
+        (void)pthread_join(h->threads[i], NULL);
+    }
+    er_free(h->threads);
+    h->threads = NULL;
+    h->n_threads = 0;
+}

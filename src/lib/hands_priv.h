@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/* The inside of hands:
+ *   hands.c         the session: hello, orders, life
+ *   hands_run.c     one attempt (a *hand*): what its handler says, its clocks, its end
+ *   hands_pool.c    the threads
+ *   hands_report.c  what goes back
+ *
+ * A hand on its way:
+ *
+ *   run line ─▶ QUEUED ─▶ RUNNING ─▶ ENDED ─▶ reported ─▶ answered: freed
+ *                  │ 100 ms, or asked to stop
+ *                  └──▶ given back ("spawned": false)
+ *
+ * Two locks, never both at once but `pool` inside nothing: h->pool has the states, the queue,
+ * the list of those that ended and of those that have something to say (stirred), and is held
+ * for a few instructions; h->room makes threads wait whose items are too many. The loop is
+ * woken when there is something new and it is not going to look by itself: while a report is
+ * under way (hush) it will, when the answer comes. */
+#ifndef ER_LIB_HANDS_PRIV_H
+#define ER_LIB_HANDS_PRIV_H
+
+#include <pthread.h>
+#include <sys/queue.h>
+#include <uthash.h>
+#include <uv.h>
+
+#include "base/heap.h"
+#include "lib/handle.h"
+#include "lib/hands.h"
+#include "wire/outlog.h"
+
+#define ER_HANDS_NOTES_MAX ((size_t)32 << 20)
+
+enum er_hand_state { ER_HAND_QUEUED, ER_HAND_RUNNING, ER_HAND_ENDED };
+
+struct er_hand {
+    struct errand_attempt base; /* first: mouths get it */
+    struct er_hands *hands;
+    struct er_handler handler;
+
+    /* h->pool */
+    enum er_hand_state state;
+    TAILQ_ENTRY(er_hand) in_pool;    /* the queue, then the list of those that ended */
+    TAILQ_ENTRY(er_hand) in_stirred; /* while is_stirred */
+    bool is_stirred;
+    er_usec begin_at;   /* mono */
+    er_usec started_at; /* wall; 0 = never */
+
+    /* h->room */
+    er_usec sleeping_till; /* 0 = it does not sleep by the other clock */
+
+    /* base.lock */
+    struct er_buf notes;      /* lines of items that were not collected yet */
+    size_t notes_cost;        /* of room */
+    struct er_buf checkpoint; /* the latest, as JSON */
+    int64_t items_completed, items_failed; /* of these */
+    char last_item[ER_MAX_NAME + 1];
+
+    /* the handler's threads, one at a time by `writing` (files take long: not under a lock
+     * that others need) */
+    struct er_lock writing;
+    struct er_outlog log;
+    bool log_tried;
+    int log_rc; /* output is lost since; 0 = it is not */
+    struct er_count output_bytes;
+
+    /* set by the thread before ENDED */
+    enum er_attempt_end end;
+    struct er_buf tail; /* of the finished line: result, error ... */
+    er_usec finished_at;
+
+    /* loop */
+    UT_hash_handle hh; /* in by_task, while is_known */
+    bool is_known;
+    TAILQ_ENTRY(er_hand) in_all;      /* until it is freed */
+    TAILQ_ENTRY(er_hand) in_looked;   /* those stirred that are being looked at */
+    TAILQ_ENTRY(er_hand) in_said;     /* samples that go with the next report */
+    TAILQ_ENTRY(er_hand) in_incoming; /* parsed, not yet queued; then: of a chunk */
+    struct er_heap_node due_node;
+    er_usec due_at;
+    er_usec given_at;                                            /* mono */
+    er_usec timeout_for, heartbeat_for, grace_for, expected_for; /* 0 = none */
+    const char *why;     /* a static word: why it was asked to stop; NULL = it was not */
+    er_usec complain_at; /* when its grace is over; 0 = no */
+    bool has_complained;
+    bool told_started, is_over, dropped;
+    struct er_progress progress;
+    bool has_progress; /* initialised */
+    bool has_pending;  /* something was said that is not taken yet */
+    bool news_progress, news_output, is_said;
+    int64_t told_bytes;
+    er_usec told_at;
+};
+TAILQ_HEAD(er_hand_list, er_hand);
+
+/* Facts for one report, or a part of one. */
+struct er_hands_chunk {
+    TAILQ_ENTRY(er_hands_chunk) link;
+    struct er_buf lines;
+    int n_ends;
+    size_t notes_bytes;
+    struct er_hand_list ended; /* by in_incoming: freed with it */
+};
+TAILQ_HEAD(er_hands_chunks, er_hands_chunk);
+
+/* A type that is served. */
+struct er_hands_type {
+    char *name;
+    struct er_handler handler;
+    UT_hash_handle hh;
+};
+
+/* Text that came before the run line it is for. */
+struct er_hands_given {
+    STAILQ_ENTRY(er_hands_given) link;
+    er_task_id task;
+    int attempt;
+    struct er_buf text;
+};
+
+enum er_hands_link { ER_HANDS_OFF, ER_HANDS_HELLO, ER_HANDS_UP };
+
+struct er_hands {
+    struct errand *e;
+    const struct er_clock *clock;
+    struct er_hands_type *types;
+    bool is_inline;
+
+    /* the session */
+    enum er_hands_link link;
+    struct er_ask *claim; /* the stream; NULL = none */
+    struct er_buf line;   /* the beginning of one */
+    int64_t session;      /* 0 = none */
+    char token[64];
+    char *logs;
+    int lock_fd;
+    uint64_t output_head, output_tail;
+    er_usec interval_for; /* between two samples of an attempt */
+    er_usec connect_at, connect_for;
+    bool is_complained; /* that there is no daemon was said */
+    STAILQ_HEAD(, er_hands_given) given;
+    struct er_hand_list incoming;
+
+    /* reports */
+    struct er_ask *report; /* under way */
+    struct er_hands_chunks waiting, sent;
+    struct er_hand_list said;
+    er_usec retry_at, retry_for;
+    bool one_by_one;
+
+    /* attempts */
+    struct er_hand_list all;
+    struct er_hand *by_task; /* those that are queued or run */
+    size_t n_all;
+    struct er_heap due;
+    uv_timer_t *timer; /* the uv loop's until it is closed */
+    er_usec armed_at;  /* ER_NEVER = off */
+
+    /* threads */
+    struct er_lock pool;
+    struct er_hand_list queue, ended, stirred;
+    pthread_t *threads;
+    int n_threads, max_threads, n_idle, n_called;
+    bool quit;
+    bool is_woken; /* the letter is on its way */
+    bool hush;
+    struct er_letter wake;
+
+    struct er_lock room; /* of the next */
+    size_t notes_bytes;  /* items not yet answered */
+
+    /* the end */
+    bool is_stopping, is_done;
+    er_usec give_up_at; /* on reports; 0 = not yet */
+    void (*on_done)(struct errand *e);
+};
+
+static inline er_usec
+er_hands_now(const struct er_hands *h)
+{
+    return er_clock_mono(h->clock);
+}
+
+/* hands.c */
+void er_hands_look(struct er_hands *h); /* takes what is there, sends, arms the timer */
+void er_hands_lost(struct er_hands *h); /* the session is over: begins anew */
+
+/* hands_run.c */
+struct er_hand *er_hands_run_new(struct er_hands *h, json_t *run, char *done,
+                                 const struct er_handler *handler);
+void er_hands_run_free(struct er_hand *hand);
+/* The attempt at that task that is queued or runs. One of the same number may be beside it
+ * which was given back, and whose report is not answered yet. */
+struct er_hand *er_hands_run_find(struct er_hands *h, er_task_id task);
+/* Thread: runs the handler. */
+void er_hands_run_handler(struct er_hand *hand);
+/* Loop. Asks it to stop: a word of the protocol; gives it back when it has not begun. */
+void er_hands_run_stop(struct er_hand *hand, const char *why, er_usec grace_for);
+/* It is not ours any more: nothing of it is reported. */
+void er_hands_run_drop(struct er_hand *hand);
+void er_hands_run_told(struct er_hand *hand, const json_t *line);
+/* It has news, it has ended, its clock is due. */
+void er_hands_run_stirred(struct er_hand *hand);
+void er_hands_run_ended(struct er_hand *hand);
+void er_hands_run_due(struct er_hand *hand);
+/* Sets the heap to when it is due. */
+void er_hands_run_arm(struct er_hand *hand);
+/* Adds its samples to a report. */
+void er_hands_run_say(struct er_hand *hand, struct er_buf *b);
+
+/* hands_pool.c */
+void er_hands_pool_init(struct er_hands *h);
+void er_hands_pool_fini(struct er_hands *h); /* ends the threads */
+/* Queues all of h->incoming. */
+void er_hands_pool_add(struct er_hands *h);
+/* Takes one that has not begun out of the queue: false when it has. */
+bool er_hands_pool_take_out(struct er_hand *hand);
+enum er_hand_state er_hands_pool_state(struct er_hand *hand);
+/* Any thread. */
+void er_hands_pool_stir(struct er_hand *hand);
+void er_hands_pool_wake(struct er_hands *h);
+/* Moves what has ended and what is stirred out, and says whether a report is under way. */
+void er_hands_pool_collect(struct er_hands *h, struct er_hand_list *ended,
+                           struct er_hand_list *stirred);
+void er_hands_pool_hush(struct er_hands *h, bool hush);
+
+/* hands_report.c */
+/* The chunk that facts are added to now. */
+struct er_hands_chunk *er_hands_report_chunk(struct er_hands *h);
+void er_hands_report_flush(struct er_hands *h);
+/* The stream is gone: what is under way counts as not sent. */
+void er_hands_report_disconnect(struct er_hands *h);
+/* Forgets all. */
+void er_hands_report_clear(struct er_hands *h);
+bool er_hands_report_is_empty(const struct er_hands *h);
+/* Any thread: room for an item, waited for while there are too many and the hand is not to
+ * stop; and given back. */
+void er_hands_report_make_room(struct er_hand *hand, size_t n);
+void er_hands_report_give_room(struct er_hands *h, size_t n);
+
+#endif

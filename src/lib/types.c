@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/* Happy path of a registration, on the caller's thread: the definition is made and checked
+ * here; what the store has under that name is asked for; if it differs it is replaced; then
+ * the handler is served, which begins (or widens) the session.
+ *
+ * Failure modes: what is refused here names the member as C has it, what the daemon refuses
+ * too; a definition that others serve is left as it is (ERRAND_EEXISTS, with the member that
+ * differs). What was refused has changed nothing. */
+#include "lib/types.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "lib/handle.h"
+#include "lib/hands.h"
+#include "lib/sync.h"
+#include "model/param.h"
+
+/* ---- what the loop does ---- */
+
+struct serve {
+    struct er_wait wait; /* first */
+    const char *name;
+    const struct er_handler *handler; /* NULL: withdraw */
+};
+
+static void
+serve_on_loop(struct er_wait *wait)
+{
+    struct serve *s = (struct serve *)(void *)wait;
+    struct er_hands *h = er_hands_get(wait->e);
+    er_handle_done(wait, h ? er_hands_serve(h, s->name, s->handler) : ER_ENOMEM);
+}
+
+static void
+withdraw_on_loop(struct er_wait *wait)
+{
+    struct serve *s = (struct serve *)(void *)wait;
+    struct er_hands *h = wait->e->hands;
+    er_handle_done(wait, h ? er_hands_withdraw(h, s->name) : ER_ENOTFOUND);
+}
+
+static void
+ask_on_loop(struct er_wait *wait)
+{
+    struct serve *s = (struct serve *)(void *)wait;
+    struct er_hands *h = wait->e->hands;
+    er_handle_done(wait, h && er_hands_serves(h, s->name) ? 1 : 0);
+}
+
+static int
+on_loop(errand *e, void (*fn)(struct er_wait *wait), const char *name,
+        const struct er_handler *handler)
+{
+    struct serve s = {.wait = {.fn = fn}, .name = name, .handler = handler};
+    return er_handle_wait(e, &s.wait);
+}
+
+/* ---- the definition ---- */
+
+static int
+get_definition(errand *e, const char *name, json_t **out, errand_error *error)
+{
+    char target[160];
+    struct er_sync_spec spec = {.method = "GET", .target = target};
+    struct er_buf body;
+    *out = NULL;
+    (void)snprintf(target, sizeof target, "/v1/types/%s", name);
+    int rc = er_sync_run(e, &spec, &body, error);
+    if (rc == 0) {
+        *out = json_loadb(body.data, body.len, 0, NULL);
+        er_buf_fini(&body);
+    }
+    return rc == ER_ENOTFOUND ? er_handle_fine(error) : rc;
+}
+
+static int
+put_definition(errand *e, const char *name, const json_t *definition, errand_error *error)
+{
+    char target[160];
+    struct er_sync_spec spec = {.method = "PUT", .target = target};
+    struct er_buf body;
+    (void)snprintf(target, sizeof target, "/v1/types/%s?merge=0", name);
+    char *text = json_dumps(definition, JSON_COMPACT);
+    if (!text) {
+        return er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
+    }
+    er_buf_init(&spec.body, 0);
+    er_buf_add_str(&spec.body, text);
+    free(text);
+    int rc = er_sync_run(e, &spec, &body, error);
+    if (rc == 0) {
+        er_buf_fini(&body);
+    }
+    return rc;
+}
+
+/* What is to be done about what there is: 1 = it differs and may be replaced, 0 = it is the
+ * same. */
+static int
+judge(errand *e, const char *name, const json_t *old, const json_t *definition,
+      errand_error *error)
+{
+    const char *member = NULL;
+    int rc = er_types_compare(name, old, definition, &member);
+    if (rc == 0 && !member) {
+        return 0;
+    }
+    bool served = json_is_true(json_object_get(old, "served"));
+    int ours = served ? on_loop(e, ask_on_loop, name, NULL) : 1;
+    if (rc == ER_ENOMEM || ours < 0) {
+        rc = ours < 0 ? ours : rc;
+        return er_handle_fail(error, rc, NULL, "%s", er_error_meaning(rc));
+    }
+    if (!ours) {
+        member = member ? member : "";
+        return er_handle_fail(error, ER_EEXISTS, member,
+                              "type '%s' is served by another program now, with a "
+                              "different `%s`",
+                              name, member);
+    }
+    return 1;
+}
+
+/* Puts it where it differs from what there is. */
+static int
+settle(errand *e, const char *name, const json_t *definition, errand_error *error)
+{
+    json_t *old = NULL;
+    int rc = get_definition(e, name, &old, error);
+    if (rc == 0) {
+        rc = old ? judge(e, name, old, definition, error) : 1;
+    }
+    if (rc == 1) {
+        rc = put_definition(e, name, definition, error);
+    }
+    json_decref(old);
+    return rc;
+}
+
+static int
+serve(errand *e, const char *name, const struct er_handler *handler, errand_error *error)
+{
+    int rc = on_loop(e, serve_on_loop, name, handler);
+    return rc ? er_handle_fail(error, rc, NULL, "type '%s' cannot be served: %s", name,
+                               er_error_meaning(rc))
+              : er_handle_fine(error);
+}
+
+static int
+register_type(errand *e, const struct errand_type *given, errand_blocking_fn *blocking,
+              errand_error *error)
+{
+    struct errand_type t;
+    json_t *definition = NULL;
+    int rc = er_types_copy(given, &t, error);
+    struct er_handler handler = {.fn = t.handler, .ctx = t.ctx};
+    if (blocking) {
+        handler = (struct er_handler){.blocking = blocking};
+    }
+    bool any = handler.fn || handler.blocking;
+    if (rc == 0) {
+        rc = er_types_define(&t, any ? ER_TYPES_HANDLER : ER_TYPES_NOBODY, NULL,
+                             &definition, error);
+    }
+    if (rc == 0) {
+        rc = settle(e, t.name, definition, error);
+    }
+    json_decref(definition);
+    return rc == 0 && any ? serve(e, t.name, &handler, error) : rc;
+}
+
+/* ---- errand.h ---- */
+
+int
+errand_register(errand *e, const struct errand_type *type, errand_error *error)
+{
+    if (!e) {
+        return er_handle_fail(error, ER_EINVALID, NULL, "there is no handle");
+    }
+    return register_type(e, type, NULL, error);
+}
+
+int
+errand_register_blocking(errand *e, const struct errand_type *type,
+                         errand_blocking_fn *fn, errand_error *error)
+{
+    if (!e || !fn) {
+        return er_handle_fail(error, ER_EINVALID, NULL, "there is no %s",
+                              e ? "function" : "handle");
+    }
+    return register_type(e, type, fn, error);
+}
+
+int
+errand_unregister(errand *e, const char *name, errand_error *error)
+{
+    if (!e || !name) {
+        return er_handle_fail(error, ER_EINVALID, NULL, "there is no %s",
+                              e ? "name" : "handle");
+    }
+    int rc = on_loop(e, withdraw_on_loop, name, NULL);
+    if (rc == ER_ENOTFOUND) {
+        return er_handle_fail(error, rc, NULL,
+                              "type '%.100s' is not served by this handle", name);
+    }
+    return rc ? er_handle_fail(error, rc, NULL, "%s", er_error_meaning(rc))
+              : er_handle_fine(error);
+}
+
+int
+errand_types(errand *e, const char *name, char **out_json, errand_error *error)
+{
+    char target[160];
+    struct er_sync_spec spec = {.method = "GET", .target = target};
+    struct er_buf body;
+    if (!e || !out_json) {
+        return er_handle_fail(error, ER_EINVALID, NULL, "there is no %s",
+                              e ? "place for the answer" : "handle");
+    }
+    *out_json = NULL;
+    if (name && !er_type_is_name(name)) {
+        return er_handle_fail(error, ER_ENOTFOUND, NULL, "there is no type '%.120s'",
+                              name);
+    }
+    (void)snprintf(target, sizeof target, "/v1/types%s%s", name ? "/" : "",
+                   name ? name : "");
+    int rc = er_sync_run(e, &spec, &body, error);
+    if (rc == 0) {
+        *out_json = er_buf_take(&body);
+        er_buf_fini(&body);
+    }
+    return rc == 0 && !*out_json ? er_handle_fail(error, ER_ENOMEM, NULL, "out of memory")
+                                 : rc;
+}
