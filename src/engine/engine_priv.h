@@ -50,6 +50,7 @@ struct er_bay {
     struct er_heap lanes; /* lanes that wait at no gate, best head first */
     struct er_heap_node node; /* in engine.open while it may give work */
     TAILQ_HEAD(er_group_list, er_group) aside;
+    struct er_group_list savers; /* at gates with several bays */
     TAILQ_HEAD(er_envoy_list, er_lane_live) envoys; /* of gates with several bays */
     TAILQ_ENTRY(er_bay) in_queue, in_pool;
 };
@@ -71,7 +72,8 @@ struct er_group {
     struct er_heap lanes;     /* best head first */
     struct er_heap_node node; /* in gate.groups while there are lanes, unless set aside */
     bool aside;               /* in bay.aside: its turn came while the bay was closed */
-    TAILQ_ENTRY(er_group) in_bay;
+    bool saves; /* in bay.savers: it waits for tokens that others could take */
+    TAILQ_ENTRY(er_group) in_bay, in_savers;
     UT_hash_handle hh;
 };
 /* What is counted of a queue, a type or a limit key. */

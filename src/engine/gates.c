@@ -20,7 +20,8 @@
  * Those whose bay is closed must not be in the way of others at the gate: they wait by
  * bay, in groups. A group whose turn comes while its bay is closed is set aside until
  * that opens; an envoy whose bay closes is replaced by one of another bay. Neither costs
- * anything where a gate has lanes of one bay only. Nothing here depends on how many lanes
+ * anything where a gate has lanes of one bay only. One that saves up tokens saves no more when
+ * its bay closes. Nothing here depends on how many lanes
  * wait: each event moves a constant number of them.
  *
  * Tokens are for the first in line: nobody behind it takes what it saves up for. A lane that
@@ -257,8 +258,21 @@ group_out(struct er_group *g)
 }
 
 static void
+list_saver(struct er_group *g)
+{
+    bool saves = g->gate->tokens && g->gate->n_groups > 1 && g->lanes.n > 0;
+    if (saves && !g->saves) {
+        TAILQ_INSERT_TAIL(&g->bay->savers, g, in_savers);
+    } else if (!saves && g->saves) {
+        TAILQ_REMOVE(&g->bay->savers, g, in_savers);
+    }
+    g->saves = saves;
+}
+
+static void
 group_in(struct er_group *g)
 {
+    list_saver(g);
     if (!g->aside && g->lanes.n > 0) {
         must_push(&g->gate->groups, &g->node);
     } else if (g->aside && g->lanes.n == 0) {
@@ -486,6 +500,9 @@ group_of(struct er_engine *e, struct er_gate *gate, struct er_bay *bay)
         HASH_ADD(hh, e->groups, gate, sizeof key, g);
         gate->n_groups++;
         list_envoy(gate);
+        for (size_t i = 0; gate->n_groups == 2 && i < gate->groups.n; i++) {
+            list_saver(ER_CONTAINER(gate->groups.nodes[i], struct er_group, node));
+        }
     }
     return g;
 }
@@ -554,6 +571,7 @@ er_gates_bay_opened(struct er_engine *e, struct er_bay *bay)
         TAILQ_REMOVE(&bay->aside, g, in_bay);
         g->aside = false;
         must_push(&g->gate->groups, &g->node);
+        list_saver(g);
         look(e, g->gate);
     }
 }
@@ -565,6 +583,13 @@ er_gates_bay_closed(struct er_engine *e, struct er_bay *bay)
     for (lane = TAILQ_FIRST(&bay->envoys); lane; lane = next) {
         next = TAILQ_NEXT(lane, in_envoys); /* at most this one leaves the list */
         look(e, lane->envoy_of);
+    }
+    struct er_group *g, *g_next;
+    for (g = TAILQ_FIRST(&bay->savers); g; g = g_next) {
+        g_next = TAILQ_NEXT(g, in_savers);
+        if (er_heap_get(&g->gate->groups) == &g->node) { /* first in line no more */
+            look(e, g->gate);
+        }
     }
 }
 

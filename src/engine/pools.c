@@ -85,6 +85,7 @@ er_pools_bay(struct er_queue_live *q, struct er_pool *pool)
     bay->open = q->open && pool->room;
     er_heap_init(&bay->lanes, er_lanes_less);
     TAILQ_INIT(&bay->aside);
+    TAILQ_INIT(&bay->savers);
     TAILQ_INIT(&bay->envoys);
     TAILQ_INSERT_TAIL(&q->bays, bay, in_queue);
     TAILQ_INSERT_TAIL(&pool->bays, bay, in_pool);

@@ -257,7 +257,7 @@ m_stands_back(struct model *m, const struct m_task *t)
             continue;
         }
         const struct er_group *waits = er_lanes_find(&m->e, other->ready.lane)->waits;
-        if ((waits && waits->gate->tokens) ||
+        if ((waits && m_has_room(m, other) && waits->gate->tokens) ||
             (m_permits(m, other) && (!other->may || m_above_burst(m, other)))) {
             return true;
         }
@@ -636,7 +636,7 @@ against_model(bool crew, bool queue_rates, bool key_rates, int64_t most_cost, in
         m_whole_crew(m);
     }
     m_drain(m);
-    assert_true(m->taken > (size_t)steps / 20);
+    assert_true(m->taken > (size_t)steps / (crew ? 200 : 20)); /* few have room */
     m_end(m);
 }
 
