@@ -97,7 +97,9 @@ read_some(struct er_main_ear *ear)
         take_lines(ear);
     } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
         ear->fd = -1;
-        er_attempt_ask_stop(ear->attempt, ERRAND_STOP_LOST);
+        if (!errand_should_stop(ear->attempt)) {
+            er_attempt_ask_stop(ear->attempt, ERRAND_STOP_LOST);
+        }
     }
 }
 
