@@ -95,7 +95,7 @@ static void
 work_on(struct er_hands *h, struct er_hand *hand)
 {
     er_lock_give(&h->pool);
-    er_hands_run_handler(hand);
+    er_hands_mouth_run(hand);
     er_lock_take(&h->pool);
     hand->state = ER_HAND_ENDED;
     TAILQ_INSERT_TAIL(&h->ended, hand, in_pool);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The inside of hands:
- *   hands.c         the session: hello, orders, life
- *   hands_run.c     one attempt (a *hand*): what its handler says, its clocks, its end
+ *   hands.c         the session: hello, types, life
+ *   hands_orders.c  what comes
+ *   hands_run.c     one attempt (a *hand*): its clocks, its samples, its end
+ *   hands_mouth.c   what its handler says
  *   hands_pool.c    the threads
  *   hands_report.c  what goes back
  *
@@ -29,7 +31,8 @@
 #include "lib/hands.h"
 #include "wire/outlog.h"
 
-#define ER_HANDS_NOTES_MAX ((size_t)32 << 20)
+#define ER_HANDS_NOTES_MAX    ((size_t)32 << 20)
+#define ER_HANDS_INTERVAL_FOR (100 * ER_USEC_PER_MS) /* where the welcome says nothing */
 
 enum er_hand_state { ER_HAND_QUEUED, ER_HAND_RUNNING, ER_HAND_ENDED };
 
@@ -185,6 +188,16 @@ er_hands_now(const struct er_hands *h)
 void er_hands_look(struct er_hands *h); /* takes what is there, sends, arms the timer */
 void er_hands_lost(struct er_hands *h); /* the session is over: begins anew */
 
+/* hands_orders.c */
+void er_hands_orders_take(struct er_hands *h, const char *line, size_t n);
+void er_hands_orders_stop_all(struct er_hands *h);
+void er_hands_orders_drop_given(struct er_hands *h);
+
+/* hands_mouth.c */
+const struct er_mouth *er_hands_mouth(bool by_clock);
+/* Thread: runs the handler. */
+void er_hands_mouth_run(struct er_hand *hand);
+
 /* hands_run.c */
 struct er_hand *er_hands_run_new(struct er_hands *h, json_t *run, char *done,
                                  const struct er_handler *handler);
@@ -192,9 +205,7 @@ void er_hands_run_free(struct er_hand *hand);
 /* The attempt at that task that is queued or runs. One of the same number may be beside it
  * which was given back, and whose report is not answered yet. */
 struct er_hand *er_hands_run_find(struct er_hands *h, er_task_id task);
-/* Thread: runs the handler. */
-void er_hands_run_handler(struct er_hand *hand);
-/* Loop. Asks it to stop: a word of the protocol; gives it back when it has not begun. */
+/* Asks it to stop: a word of the protocol; gives it back when it has not begun. */
 void er_hands_run_stop(struct er_hand *hand, const char *why, er_usec grace_for);
 /* It is not ours any more: nothing of it is reported. */
 void er_hands_run_drop(struct er_hand *hand);

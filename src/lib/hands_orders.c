@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/* The lines of the stream (docs/PROTOCOL.md, "POST /v1/work/claim"), each with its function.
+ * An attempt that is told of is queued with the others of the same piece (er_hands_pool_add).
+ *
+ * Failure modes: a line that is no order is logged and passed over; a type that is not served
+ * (any more), or an order while all stops: it is given back. */
+#include "lib/hands_priv.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+
+#define GIVEN_MAX ((size_t)40 << 20)
+
+typedef void order_fn(struct er_hands *h, json_t *v);
+
+static er_task_id
+task_of(const json_t *v)
+{
+    return json_integer_value(json_object_get(v, "task"));
+}
+
+static int
+attempt_of(const json_t *v)
+{
+    return (int)json_integer_value(json_object_get(v, "attempt"));
+}
+
+/* The one that is queued or runs. */
+static struct er_hand *
+find(struct er_hands *h, const json_t *v)
+{
+    struct er_hand *hand = er_hands_run_find(h, task_of(v));
+    return hand && hand->base.number == attempt_of(v) ? hand : NULL;
+}
+
+/* The flock by which others see that this process lives. Inside, they see it anyway. */
+static void
+take_lock(struct er_hands *h, const char *path)
+{
+    if (!h->e->socket || !path || h->lock_fd >= 0) {
+        return;
+    }
+    h->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (h->lock_fd < 0 || flock(h->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        er_handle_log(h->e, ERRAND_LOG_WARN, "cannot lock %s", path);
+        er_close(&h->lock_fd);
+    }
+}
+
+static void
+take_welcome(struct er_hands *h, json_t *v)
+{
+    const char *token = json_string_value(json_object_get(v, "token"));
+    const char *logs = json_string_value(json_object_get(v, "logs"));
+    json_int_t interval_ms =
+        json_integer_value(json_object_get(v, "progress_interval_ms"));
+    h->session = json_integer_value(json_object_get(v, "session"));
+    (void)snprintf(h->token, sizeof h->token, "%s", token ? token : "");
+    if (logs && (!h->logs || strcmp(h->logs, logs) != 0)) {
+        er_free(h->logs);
+        h->logs = er_xstrdup(logs);
+    }
+    h->output_head = (uint64_t)json_integer_value(json_object_get(v, "output_head"));
+    h->output_tail = (uint64_t)json_integer_value(json_object_get(v, "output_tail"));
+    h->interval_for =
+        interval_ms > 0 ? interval_ms * ER_USEC_PER_MS : ER_HANDS_INTERVAL_FOR;
+    take_lock(h, json_string_value(json_object_get(v, "lock")));
+    h->link = ER_HANDS_UP;
+    h->connect_for = 0;
+    h->is_complained = false;
+}
+
+static char *
+take_given_text(struct er_hands *h, const json_t *run)
+{
+    struct er_hands_given *g;
+    char *text = NULL;
+    STAILQ_FOREACH (g, &h->given, link) {
+        if (g->task == task_of(run) && g->attempt == attempt_of(run)) {
+            STAILQ_REMOVE(&h->given, g, er_hands_given, link);
+            text = er_buf_take(&g->text);
+            er_buf_fini(&g->text);
+            er_free(g);
+            return text;
+        }
+    }
+    return NULL;
+}
+
+static void
+refuse_run(struct er_hands *h, const json_t *run)
+{
+    struct er_hands_chunk *c = er_hands_report_chunk(h);
+    c->n_ends++;
+    er_buf_addf(&c->lines,
+                "{\"finished\":{\"task\":%lld,\"attempt\":%d,\"spawned\":false,"
+                "\"why\":\"requeue\"}}\n",
+                (long long)task_of(run), attempt_of(run));
+}
+
+static void
+take_run(struct er_hands *h, json_t *v)
+{
+    const char *name = json_string_value(json_object_get(v, "type"));
+    struct er_hands_type *t = NULL;
+    char *done = take_given_text(h, v);
+    if (name) {
+        HASH_FIND_STR(h->types, name, t);
+    }
+    if (find(h, v)) { /* told twice */
+        er_free(done);
+        return;
+    }
+    if (!t || h->is_stopping) {
+        er_free(done);
+        refuse_run(h, v);
+        return;
+    }
+    struct er_hand *hand = er_hands_run_new(h, v, done, &t->handler);
+    if (hand) {
+        TAILQ_INSERT_TAIL(&h->incoming, hand, in_incoming);
+    } else {
+        er_free(done);
+        er_handle_log(h->e, ERRAND_LOG_ERROR, "an order has no task or attempt");
+    }
+}
+
+static void
+take_given(struct er_hands *h, json_t *v)
+{
+    const char *env = json_string_value(json_object_get(v, "env"));
+    const json_t *text = json_object_get(v, "text");
+    struct er_hands_given *g;
+    if (!env || strcmp(env, "ERRAND_ITEMS_DONE") != 0 || !json_is_string(text)) {
+        return; /* nothing that a handler would ask for */
+    }
+    STAILQ_FOREACH (g, &h->given, link) {
+        if (g->task == task_of(v) && g->attempt == attempt_of(v)) {
+            break;
+        }
+    }
+    if (!g) {
+        g = er_xzalloc(sizeof *g);
+        g->task = task_of(v);
+        g->attempt = attempt_of(v);
+        er_buf_init(&g->text, GIVEN_MAX);
+        STAILQ_INSERT_TAIL(&h->given, g, link);
+    }
+    er_buf_add(&g->text, json_string_value(text), json_string_length(text));
+}
+
+static void
+take_stop_task(struct er_hands *h, json_t *v)
+{
+    struct er_hand *hand = find(h, v);
+    const char *why = json_string_value(json_object_get(v, "why"));
+    double grace = json_number_value(json_object_get(v, "grace_s"));
+    if (hand) {
+        er_hands_pool_add(h);
+        er_hands_run_stop(hand, why ? why : "requeue",
+                          grace > 0 && grace < 1e9 ? (er_usec)(grace * 1e6) : 0);
+    }
+}
+
+static void
+take_drop(struct er_hands *h, json_t *v)
+{
+    struct er_hand *hand = find(h, v);
+    if (hand) {
+        er_hands_pool_add(h);
+        er_hands_run_drop(hand);
+    }
+}
+
+static void
+take_tell(struct er_hands *h, json_t *v)
+{
+    struct er_hand *hand = find(h, v);
+    if (hand) {
+        er_hands_pool_add(h);
+        er_hands_run_told(hand, json_object_get(v, "line"));
+    }
+}
+
+/* The last first: those that wait for a thread must not get one of those that stop. */
+void
+er_hands_orders_stop_all(struct er_hands *h)
+{
+    struct er_hand *hand, *before;
+    er_hands_pool_add(h);
+    for (hand = TAILQ_LAST(&h->all, er_hand_list); hand; hand = before) {
+        before = TAILQ_PREV(hand, er_hand_list, in_all);
+        er_hands_run_stop(hand, "requeue", hand->grace_for);
+    }
+}
+
+static void
+take_stop(struct er_hands *h, json_t *v)
+{
+    (void)v;
+    er_hands_orders_stop_all(h);
+}
+
+/* What is for others: environments and slots (the engine counts them), input, drain (nothing
+ * more comes), a pause in place. */
+static void
+pass_over(struct er_hands *h, json_t *v)
+{
+    (void)h;
+    (void)v;
+}
+
+static const struct {
+    const char *name;
+    order_fn *take;
+} orders[] = {
+    {"run", take_run},     {"stop_task", take_stop_task}, {"cancel", take_stop_task},
+    {"given", take_given}, {"welcome", take_welcome},     {"drop", take_drop},
+    {"tell", take_tell},   {"stop", take_stop},           {"env", pass_over},
+    {"slots", pass_over},  {"input", pass_over},          {"drain", pass_over},
+    {"pause", pass_over},  {"resume", pass_over},
+};
+
+void
+er_hands_orders_take(struct er_hands *h, const char *line, size_t n)
+{
+    json_error_t why;
+    json_t *o = json_loadb(line, n, 0, &why);
+    const char *name = json_object_iter_key(json_object_iter(o));
+    json_t *v = name ? json_object_get(o, name) : NULL;
+    size_t i = 0;
+    while (i < sizeof orders / sizeof *orders && name &&
+           strcmp(orders[i].name, name) != 0) {
+        i++;
+    }
+    if (v && i < sizeof orders / sizeof *orders) {
+        orders[i].take(h, v);
+    } else {
+        er_handle_log(h->e, ERRAND_LOG_ERROR, "an order is not understood: %.80s",
+                      o ? name : why.text);
+    }
+    json_decref(o);
+}
+
+void
+er_hands_orders_drop_given(struct er_hands *h)
+{
+    struct er_hands_given *g;
+    while ((g = STAILQ_FIRST(&h->given))) {
+        STAILQ_REMOVE_HEAD(&h->given, link);
+        er_buf_fini(&g->text);
+        er_free(g);
+    }
+}
