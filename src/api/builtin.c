@@ -58,6 +58,7 @@ static const struct builtin {
      "{\"name\":\"follow\",\"kind\":\"boolean\",\"default\":true,"
      "\"help\":\"follow redirects\"}],\"program\":[\"errand-http\"]}"},
 };
+#define TRIES      3 /* memory may be out for a moment */
 #define N_BUILTINS (sizeof builtins / sizeof *builtins)
 
 const char *
@@ -82,9 +83,15 @@ give(struct er_engine *e, const char *name)
 {
     struct er_arena arena = {0};
     struct er_type type;
-    int rc = er_type_json_parse(name, er_builtin_definition(name), &arena, &type, NULL);
-    ER_ASSERT(rc == 0); /* our own text */
-    er_engine_type_changed(e, &type);
+    int rc = ER_ENOMEM;
+    for (int i = 0; rc == ER_ENOMEM && i < TRIES; i++) {
+        er_arena_free(&arena);
+        rc = er_type_json_parse(name, er_builtin_definition(name), &arena, &type, NULL);
+    }
+    ER_ASSERT(rc == 0 || rc == ER_ENOMEM); /* our own text */
+    if (rc == 0) {
+        er_engine_type_changed(e, &type);
+    }
     er_arena_free(&arena);
 }
 

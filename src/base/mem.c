@@ -39,10 +39,37 @@ fault(void)
     return 1;
 }
 
+/* ---- the reserve ---- */
+
+#define PATIENCE_MS 5000 /* in a library: how long memory is waited for */
+#define PAUSE_NS    10000000L
+
+static struct er_count reserve; /* its address; 0 = none */
+static struct er_count hosted;  /* this is a library in somebody's process */
+
+void
+er_mem_reserve(size_t size)
+{
+    er_count_set(&hosted, 1);
+    if (er_count_get(&reserve) == 0) {
+        free((void *)(intptr_t)er_count_swap(&reserve, (int64_t)(intptr_t)malloc(size)));
+    }
+}
+
+/* Makes room, once; false: there was no reserve. */
+static int
+give_up_reserve(void)
+{
+    void *kept = (void *)(intptr_t)er_count_swap(&reserve, 0);
+    free(kept);
+    return kept != NULL;
+}
+
 void *
 er_realloc(void *old, size_t size)
 {
-    return fault() ? NULL : realloc(old, size ? size : 1);
+    void *p = fault() ? NULL : realloc(old, size ? size : 1);
+    return p || !give_up_reserve() ? p : realloc(old, size ? size : 1);
 }
 
 void *
@@ -64,7 +91,8 @@ er_alloc(size_t size)
 void *
 er_zalloc(size_t size)
 {
-    return fault() ? NULL : calloc(1, size ? size : 1);
+    void *p = fault() ? NULL : calloc(1, size ? size : 1);
+    return p || !give_up_reserve() ? p : calloc(1, size ? size : 1);
 }
 
 void *
@@ -100,32 +128,12 @@ er_free(void *p)
 
 /* ---- memory that must be there ---- */
 
-#define PATIENCE_MS 5000 /* in a library: how long memory is waited for */
-#define PAUSE_NS    10000000L
-
-static struct er_count reserve; /* its address; 0 = none */
-static struct er_count hosted;  /* this is a library in somebody's process */
-
-void
-er_mem_reserve(size_t size)
-{
-    er_count_set(&hosted, 1);
-    if (er_count_get(&reserve) == 0) {
-        free((void *)(intptr_t)er_count_swap(&reserve, (int64_t)(intptr_t)malloc(size)));
-    }
-}
-
-/* Memory is out, for the n-th time in a row: makes room or waits a moment, so that it may be
- * tried again. Ends the process when there is no hope. */
+/* Memory is out, for the n-th time in a row: waits a moment, so that it may be tried again.
+ * Ends the process when there is no hope. */
 static void
 try_again(int n)
 {
     struct timespec pause = {0, PAUSE_NS};
-    void *kept = (void *)(intptr_t)er_count_swap(&reserve, 0);
-    if (kept) {
-        free(kept);
-        return;
-    }
     if (er_count_get(&hosted) && (long)n * (PAUSE_NS / 1000000) < PATIENCE_MS) {
         (void)nanosleep(&pause, NULL);
         return;

@@ -458,6 +458,10 @@ read_options(const struct errand_subscribe_options *given,
         return er_handle_fail(error, ER_EINVALID, "delivery", "no such delivery: %d",
                               o->delivery);
     }
+    if (o->cursor && strchr(o->cursor, '/')) {
+        return er_handle_fail(error, ER_EINVALID, "cursor",
+                              "cursor: a name without a slash, not '%.100s'", o->cursor);
+    }
     if ((o->delivery == ERRAND_PULL) != (fn == NULL)) {
         return er_handle_fail(error, ER_EINVALID, "fn",
                               fn ? "ERRAND_PULL takes no function" : "fn is NULL");

@@ -299,7 +299,7 @@ er_events_cursor_load(void *ctx, const char *name, int64_t *out_seq)
 {
     struct er_events *ev = ctx;
     struct er_buf body;
-    if (er_handle_is_loop(ev->e) && ev->preloaded == name && ev->preloaded) {
+    if (er_handle_is_loop(ev->e) && ev->preloaded && strcmp(ev->preloaded, name) == 0) {
         *out_seq = ev->preloaded_at;
         return ev->preloaded_at < 0 ? ER_ENOTFOUND : 0;
     }

@@ -44,7 +44,6 @@ _Static_assert(ERRAND_ENODAEMON == ER_ENODAEMON && ERRAND_ETIMEOUT == ER_ETIMEOU
                    ERRAND_ETOOBIG == ER_ETOOBIG && ERRAND_ECANCELLED == ER_ECANCELLED,
                "the public codes are the inner ones");
 
-#define RESERVE    ((size_t)1 << 20) /* memory kept for when there is none */
 #define CONNECT_MS 10000
 #define BOUNDS_MS  500 /* between two looks at asks that are late */
 #define TURNS_MAX  16  /* rounds of the loop in one errand_turn */
@@ -59,7 +58,8 @@ struct er_wheels {
     uv_timer_t bounds;    /* runs while asks with a bound are under way */
     int outer, timer_fd;  /* ERRAND_TURN; -1 = none */
     er_usec armed_at;     /* mono; ER_NEVER = the timerfd is not set */
-    bool turning;
+    bool turning;         /* blocking functions are refused on the loop's thread */
+    bool is_running;      /* within uv_run */
     bool has_thread;
     enum step step;
     struct er_letter close_letter;
@@ -260,6 +260,15 @@ deliver_wait(struct er_letter *letter)
     begin_wait(w);
 }
 
+/* Within uv_run: it returns at the end of this round. */
+static void
+do_not_sleep(struct errand *e)
+{
+    if (e->wheels->is_running) {
+        uv_stop(er_loop_uv(e->loop));
+    }
+}
+
 void
 er_handle_done(struct er_wait *w, int code)
 {
@@ -272,6 +281,7 @@ er_handle_done(struct er_wait *w, int code)
     if (w->is_turning) {
         w->code = code;
         w->is_done = true;
+        do_not_sleep(w->e);
         return;
     }
     er_lock_take(&w->lock);
@@ -287,9 +297,11 @@ static void
 run(struct er_wheels *w, uv_run_mode mode)
 {
     er_log_sink(to_log, w->e);
-    w->turning = true;
+    bool was = w->turning;
+    w->turning = w->is_running = true;
     (void)uv_run(er_loop_uv(w->e->loop), mode);
-    w->turning = false;
+    w->turning = was;
+    w->is_running = false;
     er_log_sink(NULL, NULL);
 }
 
@@ -420,7 +432,7 @@ leave_loop(void *ctx)
     while (e->waits) {
         er_handle_done(e->waits, ER_ECLOSED);
     }
-    uv_stop(er_loop_uv(e->loop));
+    do_not_sleep(e);
 }
 
 static void
@@ -488,9 +500,11 @@ thread_main(void *arg)
     struct errand *e = arg;
     er_count_set(&e->owner, own_mark());
     er_log_sink(to_log, e);
+    e->wheels->is_running = true;
     while (e->wheels->step != OVER) {
         (void)uv_run(er_loop_uv(e->loop), UV_RUN_DEFAULT);
     }
+    e->wheels->is_running = false;
     finish(e);
     return NULL;
 }
@@ -640,6 +654,7 @@ open_here(struct er_wait *wait)
     } else {
         const char *path = strcmp(o->url, "memory:") == 0 ? NULL : o->url + 7;
         rc = er_house_open(e, path, &e->house, &err);
+        rc = rc || !e->testing ? rc : er_testing_start(e->testing);
     }
     if (rc) {
         (void)er_handle_fail(o->error, rc, NULL, "%s", err.text);
@@ -711,7 +726,7 @@ errand_open(const char *url, const struct errand_options *options, errand **out,
         return er_handle_fail(error, ER_EINVALID, "out", "out is NULL");
     }
     er_log_set_quiet();
-    er_mem_reserve(RESERVE);
+    er_mem_reserve(ER_HANDLE_RESERVE);
     struct errand *e = er_zalloc(sizeof *e);
     struct er_wheels *w = er_zalloc(sizeof *w);
     if (!e || !w) {

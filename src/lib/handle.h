@@ -23,6 +23,9 @@
 #include "engine/loop.h"
 #include "lib/ask.h"
 
+/* Bytes kept for when memory is out (base/mem.h). */
+#define ER_HANDLE_RESERVE ((size_t)1 << 20)
+
 struct er_house; /* the engine inside; house.h */
 struct er_wire;  /* a daemon; wire.h */
 struct er_hands; /* hands.h */

@@ -249,6 +249,29 @@ on_unserved(void *ctx, const char *type)
     er_supervisor_want(h->supervisor);
 }
 
+struct look {
+    const struct er_house *h;
+    bool has_worker;
+};
+
+static void
+on_session(void *ctx, const struct er_session_view *view)
+{
+    struct look *l = ctx;
+    l->has_worker = l->has_worker || (view->id != l->h->own && view->connected);
+}
+
+bool
+er_house_is_quiet(struct er_house *h)
+{
+    struct look l = {h, false};
+    int64_t restarts;
+    bool is_waiting;
+    er_engine_sessions(h->api.engine, on_session, &l);
+    h->below->stats(h->below, &restarts, &is_waiting);
+    return !h->is_wanted || l.has_worker || h->api.stopping || restarts > 1;
+}
+
 /* ---- the keeper ---- */
 
 static struct er_house *

@@ -14,6 +14,8 @@
 #ifndef ER_LIB_HOUSE_H
 #define ER_LIB_HOUSE_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 struct errand;
@@ -33,6 +35,8 @@ void er_house_free(struct er_house *h);
 
 struct er_api *er_house_api(struct er_house *h);
 struct er_inside *er_house_inside(struct er_house *h);
+/* Whether no worker is about to come for what it was started for. */
+bool er_house_is_quiet(struct er_house *h);
 /* Makes the folder of the attempts' output if it is not there yet, and returns its path
  * (borrowed); NULL: it cannot be made. For handlers that write output. */
 const char *er_house_logs(struct er_house *h);

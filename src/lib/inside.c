@@ -232,6 +232,7 @@ void
 er_inside_send(struct er_ask *ask)
 {
     struct er_inside *in = er_house_inside(ask->e->house);
+    er_mem_reserve(ER_HANDLE_RESERVE);
     struct inside_request *req = er_xzalloc(sizeof *req);
     req->in = in;
     req->ask = ask;
@@ -380,4 +381,10 @@ er_inside_turn(struct er_inside *in)
         }
     }
     return !TAILQ_EMPTY(&in->ready);
+}
+
+bool
+er_inside_is_quiet(const struct er_inside *in)
+{
+    return TAILQ_EMPTY(&in->ready);
 }

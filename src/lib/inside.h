@@ -19,4 +19,7 @@ void er_inside_free(struct er_inside *in);
 /* Delivers them. Returns whether there are more already. */
 bool er_inside_turn(struct er_inside *in);
 
+/* Whether nothing waits to be delivered. */
+bool er_inside_is_quiet(const struct er_inside *in);
+
 #endif

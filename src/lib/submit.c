@@ -15,6 +15,7 @@
 #include "base/rand.h"
 #include "base/utf8.h"
 #include "lib/handle.h"
+#include "lib/testing.h"
 #include "wire/json.h"
 
 #define TEXTS     "{\"$text\":"
@@ -262,6 +263,7 @@ send_body(errand *e, struct er_buf *body, int64_t *out_id, errand_error *error)
         if (out_id) {
             *out_id = id;
         }
+        er_testing_run(e->testing);
     }
     return rc;
 }
@@ -511,6 +513,7 @@ errand_submit_many(errand *e, const char *const *documents, size_t n, int atomic
     if (rc == 0) {
         rc = read_answers(&answer, n, ids, codes, error);
         er_buf_fini(&answer);
+        er_testing_run(e->testing);
     }
     return rc;
 }

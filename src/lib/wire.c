@@ -49,6 +49,7 @@ struct conn {
     struct er_http1 http;
     bool is_parsing; /* http is set up */
     bool has_begun;  /* who asks was told of the head */
+    bool is_refused; /* not a byte of the request has gone */
     TAILQ_ENTRY(conn) in_list;
 };
 TAILQ_HEAD(conn_list, conn);
@@ -180,7 +181,7 @@ broken(struct conn *c)
     if (!ask) {
         return;
     }
-    if (!was_seen && er_ask_is_safe(ask) && ++s->tries < TRIES) {
+    if (!was_seen && (er_ask_is_safe(ask) || c->is_refused) && ++s->tries < TRIES) {
         er_buf_clear(&ask->answer);
         enqueue(w, ask);
         serve_waiting(w);
@@ -208,6 +209,7 @@ flush(struct conn *c)
             return;
         }
         if (n < 0) {
+            c->is_refused = c->sent == 0;
             return; /* what there is to read tells: an answer, or the end */
         }
         c->sent += (size_t)n;
@@ -272,7 +274,7 @@ begin(struct conn *c, struct er_ask *ask)
     er_buf_fini(&headers);
     er_http1_init(&c->http, on_body, c);
     c->is_parsing = true;
-    c->has_begun = false;
+    c->has_begun = c->is_refused = false;
     flush(c);
 }
 
