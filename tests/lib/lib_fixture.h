@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/* For tests of the library as its users have it: a folder of their own, handles that must
+ * open, and a daemon that ends with the test. */
+#ifndef LIB_FIXTURE_H
+#define LIB_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants these before it */
+#include <cmocka.h>
+#include <dirent.h>
+#include <errand.h>
+#include <ftw.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OK(call) check_ok(call, &error, #call, __LINE__)
+
+struct home {
+    char folder[64];
+    char sqlite[96], daemon[96]; /* URLs */
+};
+
+static inline void
+check_ok(int rc, const errand_error *error, const char *what, int line)
+{
+    if (rc < 0) {
+        fail_msg("line %d: %s: %d, %s: %s", line, what, rc, error->field, error->message);
+    }
+}
+
+static inline int
+setup_home(void **state)
+{
+    struct home *h = calloc(1, sizeof *h);
+    assert_non_null(h);
+    (void)snprintf(h->folder, sizeof h->folder, "/tmp/errand-lib-XXXXXX");
+    assert_non_null(mkdtemp(h->folder));
+    (void)snprintf(h->sqlite, sizeof h->sqlite, "sqlite:%s/store.db", h->folder);
+    (void)snprintf(h->daemon, sizeof h->daemon, "unix:%s/errand.sock", h->folder);
+    assert_int_equal(setenv("ERRAND_HOME", h->folder, 1), 0);
+    (void)unsetenv("ERRAND_SOCKET");
+    (void)unsetenv("ERRAND_TASK_ID");
+    *state = h;
+    return 0;
+}
+
+static inline int
+remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st;
+    (void)kind;
+    (void)at;
+    (void)remove(path);
+    return 0;
+}
+
+/* The pid of the daemon that the folder has; 0 = none. */
+static inline int
+daemon_pid(const struct home *h)
+{
+    char path[128], text[32] = "";
+    (void)snprintf(path, sizeof path, "%s/tasks.db.lock", h->folder);
+    FILE *f = fopen(path, "re");
+    if (f) {
+        if (!fgets(text, sizeof text, f)) {
+            text[0] = '\0';
+        }
+        (void)fclose(f);
+    }
+    return atoi(text);
+}
+
+static inline int
+teardown_home(void **state)
+{
+    struct home *h = *state;
+    int pid = daemon_pid(h);
+    if (pid > 0) {
+        (void)kill(pid, SIGQUIT);
+        for (int i = 0; i < 3000 && kill(pid, 0) == 0; i++) {
+            (void)usleep(10000);
+        }
+    }
+    (void)nftw(h->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    free(h);
+    return 0;
+}
+
+static inline errand *
+open_with(const char *url, int threading)
+{
+    struct errand_options o = ERRAND_INIT(errand_options);
+    errand_error error;
+    errand *e = NULL;
+    o.threading = threading;
+    OK(errand_open(url, &o, &e, &error));
+    return e;
+}
+
+static inline size_t
+count_fds(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    size_t n = 0;
+    assert_non_null(d);
+    while (readdir(d)) {
+        n++;
+    }
+    (void)closedir(d);
+    return n;
+}
+
+/* Waits for the condition; turns the handle meanwhile, when it is to be turned. */
+#define AWAIT(e, condition)                                                              \
+    do {                                                                                 \
+        for (int tries_ = 0; !(condition); tries_++) {                                   \
+            struct pollfd fd_ = {.fd = errand_fd(e), .events = POLLIN};                  \
+            assert_true(tries_ < 60000);                                                 \
+            (void)poll(&fd_, 1, fd_.fd >= 0 ? 10 : 1);                                   \
+            if (fd_.fd >= 0) {                                                           \
+                assert_int_equal(errand_turn(e), 0);                                     \
+            }                                                                            \
+        }                                                                                \
+    } while (0)
+
+#endif

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening, closing, waiting: with a store in memory, one in a file, and a daemon; with a
+ * thread of the library and in turns. */
+#include "lib_fixture.h"
+
+#include <errno.h>
+#include <sys/wait.h>
+
+static const int both[] = {ERRAND_THREAD, ERRAND_TURN};
+
+static const char *
+url_of(const struct home *h, int which)
+{
+    return which == 0 ? "memory:" : which == 1 ? h->sqlite : h->daemon;
+}
+
+static int64_t
+submit_held(errand *e, const char *key)
+{
+    struct errand_submit_options o = ERRAND_INIT(errand_submit_options);
+    const char *const argv[] = {"true", NULL};
+    errand_error error;
+    int64_t id = 0;
+    o.held = 1;
+    o.key = key;
+    OK(errand_submit_command(e, argv, "/", &o, &id, &error));
+    return id;
+}
+
+/* ---- each way ---- */
+
+static void
+look_and_act(errand *e)
+{
+    errand_error error;
+    char *text = NULL;
+    size_t len;
+    int64_t id = submit_held(e, NULL);
+    assert_true(id > 0);
+    assert_int_equal(errand_state(e, id, &error), ERRAND_PAUSED);
+    OK(errand_get(e, id, &text, &error));
+    assert_non_null(strstr(text, "\"argv\":[\"true\"]"));
+    errand_free(text);
+    OK(errand_why(e, id, &text, &error));
+    assert_true(text[0] != '\0');
+    errand_free(text);
+    assert_int_equal(errand_result(e, id, &text, &len, &error), ERRAND_ENOTFOUND);
+    assert_int_equal(errand_wait(e, id, 1, &error), ERRAND_ETIMEOUT);
+    assert_int_equal(errand_retry(e, id, &error), ERRAND_ESTATE);
+    assert_int_equal(errand_remove(e, id, &error), ERRAND_ESTATE);
+    OK(errand_cancel(e, id, &error));
+    assert_int_equal(errand_wait(e, id, -1, &error), ERRAND_CANCELLED);
+    OK(errand_remove(e, id, &error));
+    assert_int_equal(errand_state(e, id, &error), ERRAND_ENOTFOUND);
+    assert_int_equal(error.code, ERRAND_ENOTFOUND);
+    assert_non_null(strstr(error.message, "removed"));
+}
+
+static void
+run_a_command(errand *e)
+{
+    const char *const argv[] = {"sh", "-c", "exit 3", NULL};
+    errand_error error;
+    int64_t id;
+    char *text;
+    OK(errand_submit_command(e, argv, NULL, NULL, &id, &error));
+    assert_int_equal(errand_wait(e, id, -1, &error), ERRAND_FAILED);
+    OK(errand_get(e, id, &text, &error));
+    assert_non_null(strstr(text, "\"exit_code\":3"));
+    errand_free(text);
+}
+
+static void
+ask_anything(errand *e)
+{
+    errand_error error;
+    char *text;
+    size_t len;
+    assert_int_equal(errand_request(e, "GET", "/v1/queues", NULL, 0, &text, &len, &error),
+                     200);
+    assert_int_equal(strlen(text), len);
+    errand_free(text);
+    assert_int_equal(errand_request(e, "PUT", "/v1/queues/q", "{\"size\":-1}", 11, &text,
+                                    &len, &error),
+                     400);
+    assert_int_equal(error.code, ERRAND_EINVALID);
+    assert_string_equal(error.field, "size");
+    errand_free(text);
+    assert_int_equal(errand_request(e, "GET", "/v1/nothing", NULL, 0, NULL, NULL, &error),
+                     404);
+    assert_int_equal(errand_request(e, "LOOK", "/v1", NULL, 0, NULL, NULL, &error),
+                     ERRAND_EINVALID);
+}
+
+static void
+handle__the_same_calls_work_everywhere(void **state)
+{
+    for (int which = 0; which < 3; which++) {
+        for (size_t i = 0; i < 2; i++) {
+            errand *e = open_with(url_of(*state, which), both[i]);
+            look_and_act(e);
+            ask_anything(e);
+            run_a_command(e);
+            errand_close(e);
+        }
+    }
+}
+
+static void
+handle__many_are_submitted_at_once(void **state)
+{
+    static const char *const documents[] = {
+        "{\"args\":{\"command\":\"true\"}, \"held\": true}",
+        "{\"args\":{\"command\":\"true\"},\n \"held\": true, \"no-such\": 1}",
+        "{\"args\":{\"command\":\"true\"},\"held\":true,\"priority\":2}"};
+    for (int which = 0; which < 3; which++) {
+        errand *e = open_with(url_of(*state, which), ERRAND_THREAD);
+        errand_error error;
+        int64_t ids[3] = {0};
+        int codes[3];
+        assert_int_equal(errand_submit_many(e, documents, 3, 0, ids, codes, &error),
+                         ERRAND_EINVALID);
+        assert_non_null(strstr(error.message, "task 1"));
+        assert_int_equal(codes[0], 0);
+        assert_int_equal(codes[1], ERRAND_EINVALID);
+        assert_int_equal(codes[2], 0);
+        assert_true(ids[0] > 0 && ids[1] == 0 && ids[2] > ids[0]);
+        assert_true(errand_submit_many(e, documents, 3, 1, ids, NULL, &error) < 0);
+        errand_close(e);
+    }
+}
+
+/* ---- refusals ---- */
+
+static void
+handle__what_is_wrong_is_refused_by_name(void **state)
+{
+    struct errand_options o = ERRAND_INIT(errand_options);
+    struct {
+        struct errand_options o;
+        char later[8];
+    } newer = {.o = ERRAND_INIT(errand_options)};
+    errand_error error;
+    errand *e;
+    (void)state;
+    assert_int_equal(errand_open("http://x", &o, &e, &error), ERRAND_EINVALID);
+    assert_string_equal(error.field, "url");
+    o.threading = 7;
+    assert_int_equal(errand_open("memory:", &o, &e, &error), ERRAND_EINVALID);
+    assert_string_equal(error.field, "threading");
+    o.threading = 0;
+    o.size = 3;
+    assert_int_equal(errand_open("memory:", &o, &e, &error), ERRAND_EINVALID);
+    assert_string_equal(error.field, "size");
+    newer.o.size = sizeof newer;
+    assert_int_equal(errand_open("memory:", &newer.o, &e, &error), 0);
+    errand_close(e);
+    newer.later[0] = 1;
+    assert_int_equal(errand_open("memory:", &newer.o, &e, &error), ERRAND_EINVALID);
+    assert_int_equal(errand_open("sqlite:/nowhere/at/all.db", NULL, &e, &error),
+                     ERRAND_EINVALID - 1); /* its folder does not exist */
+    errand_close(NULL);
+}
+
+static void
+handle__an_older_program_knows_fewer_options(void **state)
+{
+    struct errand_options o = ERRAND_INIT(errand_options);
+    errand_error error;
+    errand *e;
+    (void)state;
+    o.size = offsetof(struct errand_options, concurrency);
+    o.concurrency = -1; /* beyond what it knows: not read */
+    OK(errand_open("memory:", &o, &e, &error));
+    errand_close(e);
+}
+
+static void
+handle__a_store_has_one_owner_who_is_named(void **state)
+{
+    struct home *h = *state;
+    errand *first = open_with(h->sqlite, ERRAND_THREAD), *second = NULL;
+    errand_error error;
+    char pid[32];
+    (void)snprintf(pid, sizeof pid, "pid %d", (int)getpid());
+    assert_int_equal(errand_open(h->sqlite, NULL, &second, &error), ERRAND_EBUSY);
+    assert_non_null(strstr(error.message, pid));
+    assert_non_null(strstr(error.message, "test_handle"));
+    int64_t id = submit_held(first, "k");
+    errand_close(first);
+    second = open_with(h->sqlite, ERRAND_TURN);
+    assert_int_equal(errand_state(second, id, &error), ERRAND_PAUSED);
+    assert_int_equal(submit_held(second, "k"), id);
+    errand_close(second);
+}
+
+static void
+handle__a_socket_lets_clients_in(void **state)
+{
+    struct home *h = *state;
+    struct errand_options o = ERRAND_INIT(errand_options);
+    errand_error error;
+    char path[128], url[140];
+    errand *e, *client, *other;
+    (void)snprintf(path, sizeof path, "%s/app.sock", h->folder);
+    (void)snprintf(url, sizeof url, "unix:%s", path);
+    o.socket = path;
+    OK(errand_open(h->sqlite, &o, &e, &error));
+    client = open_with(url, ERRAND_TURN);
+    int64_t id = submit_held(client, NULL);
+    assert_int_equal(errand_state(e, id, &error), ERRAND_PAUSED);
+    assert_int_equal(errand_open(h->sqlite, NULL, &other, &error), ERRAND_EBUSY);
+    assert_non_null(strstr(error.message, path));
+    errand_close(client);
+    errand_close(e);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void
+handle__nobody_answers_and_nobody_is_started(void **state)
+{
+    struct home *h = *state;
+    struct errand_options o = ERRAND_INIT(errand_options);
+    errand_error error;
+    errand *e;
+    o.no_autostart = 1;
+    assert_int_equal(errand_open(h->daemon, &o, &e, &error), ERRAND_ENODAEMON);
+    assert_int_equal(daemon_pid(h), 0);
+}
+
+/* ---- closing, and callbacks ---- */
+
+struct waiter {
+    errand *e;
+    int64_t id;
+    int rc;
+};
+
+static void *
+wait_for_it(void *arg)
+{
+    struct waiter *w = arg;
+    w->rc = errand_wait(w->e, w->id, -1, NULL);
+    return NULL;
+}
+
+static void
+handle__closing_ends_what_others_wait_for(void **state)
+{
+    for (int which = 0; which < 3; which++) {
+        for (size_t i = 0; i < 2; i++) {
+            errand *e = open_with(url_of(*state, which), both[i]);
+            struct waiter w = {e, submit_held(e, NULL), 0};
+            pthread_t t;
+            assert_int_equal(pthread_create(&t, NULL, wait_for_it, &w), 0);
+            for (int k = 0; k < 20; k++) { /* it may wait by then, or not yet */
+                submit_held(e, NULL);
+            }
+            /* the thread must have called before the handle goes */
+            (void)usleep(20000);
+            if (both[i] == ERRAND_TURN) {
+                assert_int_equal(errand_turn(e), 0);
+            }
+            errand_close(e);
+            assert_int_equal(pthread_join(t, NULL), 0);
+            assert_int_equal(w.rc, ERRAND_ECLOSED);
+        }
+    }
+}
+
+struct answers {
+    errand *e;
+    int n, status, refused, turned;
+    int64_t id;
+    pthread_mutex_t lock;
+};
+
+static void
+on_answer(void *ctx, int status, const char *body, size_t len, const errand_error *error)
+{
+    struct answers *a = ctx;
+    errand_error inner;
+    assert_int_equal(strlen(body), len);
+    (void)error;
+    (void)pthread_mutex_lock(&a->lock);
+    a->refused = errand_state(a->e, 1, &inner);
+    a->turned = errand_turn(a->e);
+    a->status = status;
+    a->n++;
+    (void)pthread_mutex_unlock(&a->lock);
+}
+
+static void
+on_submitted(void *ctx, int code, int64_t id, const errand_error *error)
+{
+    struct answers *a = ctx;
+    (void)pthread_mutex_lock(&a->lock);
+    a->id = code == 0 ? id : code;
+    assert_true((code == 0) == (error == NULL));
+    a->n++;
+    (void)pthread_mutex_unlock(&a->lock);
+}
+
+static int
+n_of(struct answers *a)
+{
+    (void)pthread_mutex_lock(&a->lock);
+    int n = a->n;
+    (void)pthread_mutex_unlock(&a->lock);
+    return n;
+}
+
+static void
+handle__answers_come_by_callback(void **state)
+{
+    for (int which = 0; which < 3; which++) {
+        for (size_t i = 0; i < 2; i++) {
+            struct errand_submit_options o = ERRAND_INIT(errand_submit_options);
+            struct answers a = {.e = open_with(url_of(*state, which), both[i]),
+                                .lock = PTHREAD_MUTEX_INITIALIZER};
+            errand_error error;
+            OK(errand_request_async(a.e, "GET", "/v1/stats", NULL, 0, on_answer, &a,
+                                    &error));
+            AWAIT(a.e, n_of(&a) == 1);
+            assert_int_equal(a.status, 200);
+            assert_int_equal(a.refused, ERRAND_EBUSY);
+            assert_int_equal(a.turned,
+                             both[i] == ERRAND_TURN ? ERRAND_EBUSY : ERRAND_EINVALID);
+            o.held = 1;
+            OK(errand_submit_async(a.e, "shell", "{\"command\":\"true\"}", &o,
+                                   on_submitted, &a, &error));
+            AWAIT(a.e, n_of(&a) == 2);
+            assert_true(a.id > 0);
+            OK(errand_submit_async(a.e, "no.such", NULL, NULL, on_submitted, &a, &error));
+            AWAIT(a.e, n_of(&a) == 3);
+            assert_int_equal(a.id, ERRAND_ENOTFOUND);
+            errand_close(a.e);
+        }
+    }
+}
+
+/* The descriptor is readable also when a timer of the loop is due. */
+static void
+handle__the_descriptor_tells_of_timers(void **state)
+{
+    struct answers a = {.e = open_with("memory:", ERRAND_TURN),
+                        .lock = PTHREAD_MUTEX_INITIALIZER};
+    errand_error error;
+    char target[64];
+    (void)state;
+    (void)snprintf(target, sizeof target, "/v1/tasks/%lld?wait=0.05&until=final",
+                   (long long)submit_held(a.e, NULL));
+    OK(errand_request_async(a.e, "GET", target, NULL, 0, on_answer, &a, &error));
+    while (a.n == 0) {
+        struct pollfd fd = {.fd = errand_fd(a.e), .events = POLLIN};
+        assert_int_equal(poll(&fd, 1, 30000), 1); /* never by time alone */
+        assert_int_equal(errand_turn(a.e), 0);
+    }
+    assert_int_equal(a.status, 200);
+    errand_close(a.e);
+}
+
+/* ---- the host's processes ---- */
+
+static size_t
+count_fds_of_a_child(void)
+{
+    FILE *p = popen("ls /proc/self/fd | wc -l", "re");
+    size_t n = 0;
+    assert_non_null(p);
+    assert_int_equal(fscanf(p, "%zu", &n), 1);
+    assert_int_equal(pclose(p), 0);
+    return n;
+}
+
+static void
+handle__the_host_sees_no_child_and_its_children_no_descriptor(void **state)
+{
+    for (int which = 0; which < 3; which++) {
+        size_t before = count_fds_of_a_child();
+        errand *e = open_with(url_of(*state, which), ERRAND_THREAD);
+        struct sigaction chld;
+        run_a_command(e);
+        assert_int_equal(count_fds_of_a_child(), before);
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+        assert_int_equal(errno, ECHILD);
+        assert_int_equal(sigaction(SIGCHLD, NULL, &chld), 0);
+        assert_true(chld.sa_handler == SIG_DFL);
+        errand_close(e);
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    }
+}
+
+static void
+handle__no_descriptor_is_left(void **state)
+{
+    for (int which = 0; which < 3; which++) {
+        errand_close(open_with(url_of(*state, which), ERRAND_TURN));
+        size_t before = count_fds();
+        for (int i = 0; i < 6; i++) {
+            errand *e = open_with(url_of(*state, which), both[i % 2]);
+            submit_held(e, NULL);
+            if (i == 0) {
+                run_a_command(e);
+            }
+            errand_close(e);
+        }
+        assert_int_equal(count_fds(), before);
+    }
+}
+
+static void
+handle__a_daemon_that_went_is_started_again(void **state)
+{
+    struct home *h = *state;
+    errand *e = open_with(h->daemon, ERRAND_THREAD);
+    errand_error error;
+    int64_t id = submit_held(e, NULL);
+    int pid = daemon_pid(h);
+    assert_true(pid > 0);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(errand_state(e, id, &error), ERRAND_PAUSED);
+    assert_true(daemon_pid(h) != pid);
+    struct waiter w = {e, id, 0};
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, wait_for_it, &w), 0);
+    assert_int_equal(kill(daemon_pid(h), SIGKILL), 0);
+    while (errand_state(e, id, &error) < 0) { /* it is killed, or still dying */
+        assert_int_equal(error.code, ERRAND_ENODAEMON);
+    }
+    OK(errand_cancel(e, id, &error));
+    assert_int_equal(pthread_join(t, NULL), 0);
+    assert_int_equal(w.rc, ERRAND_CANCELLED);
+    errand_close(e);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_home, teardown_home)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(handle__the_same_calls_work_everywhere),
+        TEST(handle__many_are_submitted_at_once),
+        TEST(handle__what_is_wrong_is_refused_by_name),
+        TEST(handle__an_older_program_knows_fewer_options),
+        TEST(handle__a_store_has_one_owner_who_is_named),
+        TEST(handle__a_socket_lets_clients_in),
+        TEST(handle__nobody_answers_and_nobody_is_started),
+        TEST(handle__closing_ends_what_others_wait_for),
+        TEST(handle__answers_come_by_callback),
+        TEST(handle__the_descriptor_tells_of_timers),
+        TEST(handle__the_host_sees_no_child_and_its_children_no_descriptor),
+        TEST(handle__no_descriptor_is_left),
+        TEST(handle__a_daemon_that_went_is_started_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
