@@ -3,7 +3,8 @@
  *
  * The library with the engine inside, by its public header alone. Prints `NAME<TAB>VALUE`.
  *
- * embedded: a store in FOLDER (on its disk, each commit synced), and handlers that do nothing.
+ * embedded: a store in FOLDER (on its disk, each commit synced), and handlers that do nothing,
+ * up to 64 at once.
  *   drain_per_s     N tasks that are queued, from the moment on which they may run to the
  *                   moment at which all are completed
  *   flight_per_s    submitted and completed, by 8 threads that keep 50 in flight each
@@ -21,6 +22,7 @@
 #define THREADS   8
 #define IN_FLIGHT 50
 #define BATCH     1000
+#define HANDLERS  64 /* at once: what they do together costs one commit */
 
 static void
 must(int code, const errand_error *error, const char *what)
@@ -42,13 +44,14 @@ do_nothing(errand_attempt *a, void *ctx)
 }
 
 static errand *
-open_store(const char *url)
+open_store(const char *url, int handlers)
 {
     struct errand_options options = ERRAND_INIT(errand_options);
     struct errand_type type = ERRAND_INIT(errand_type);
     errand *e;
     errand_error error;
     options.no_commands = 1;
+    options.handler_threads = handlers;
     must(errand_open(url, &options, &e, &error), &error, "open");
     type.name = "nothing";
     type.description = "does nothing";
@@ -186,7 +189,7 @@ embedded(const char *folder, long n)
 {
     char url[4096];
     snprintf(url, sizeof url, "sqlite:%s/tasks.db", folder);
-    errand *e = open_store(url);
+    errand *e = open_store(url, HANDLERS);
     printf("drain_per_s\t%.4g\n", drain(e, (n + BATCH - 1) / BATCH * BATCH));
     printf("flight_per_s\t%.4g\n", by_threads(e, n, keep_in_flight));
     printf("blocking_per_s\t%.4g\n", by_threads(e, n / 4, submit_and_wait));
@@ -198,7 +201,7 @@ embedded(const char *folder, long n)
 static void
 calls(size_t n)
 {
-    errand *e = open_store("memory:");
+    errand *e = open_store("memory:", 0);
     double *took = calloc(n, sizeof *took);
     errand_error error;
     for (size_t i = 0; i < n; i++) {
