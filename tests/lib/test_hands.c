@@ -161,10 +161,13 @@ order(const char *fmt, ...)
     w.claim->data(w.claim, text, (size_t)n);
 }
 
+/* Never sleeps for long: what is waited for may have been caused by a timer of this turn. */
 static void
 turn(void)
 {
-    (void)uv_run(er_loop_uv(w.e.loop), UV_RUN_ONCE);
+    if (uv_run(er_loop_uv(w.e.loop), UV_RUN_NOWAIT) >= 0) {
+        (void)poll(NULL, 0, 1);
+    }
 }
 
 /* Answers reports until one has said that. */
@@ -376,11 +379,10 @@ hands__run_and_report(void **state)
     (void)state;
     begin("t", echo_args, NULL);
     run(42, "");
-    const char *body = await_report();
-    assert_non_null(strstr(body, "{\"finished\":{\"task\":42,\"attempt\":1,"
-                                 "\"spawned\":true,\"started_at\":\""));
-    assert_non_null(strstr(body, "\"exit_code\":0,\"result\":\"eyJuIjo0Mn0=\"}}\n"));
     answer_all();
+    assert_true(said("{\"finished\":{\"task\":42,\"attempt\":1,\"spawned\":true,"
+                     "\"started_at\":\""));
+    assert_true(said("\"exit_code\":0,\"result\":\"eyJuIjo0Mn0=\"}}\n"));
 }
 
 static void
@@ -780,11 +782,11 @@ hands__send_again_what_was_not_taken(void **state)
     run(1, "");
     (void)snprintf(first, sizeof first, "%s", await_report());
     answer(503, "{\"code\":\"io\"}");
-    assert_string_equal(await_report(), first);
+    assert_memory_equal(await_report(), first, strlen(first));
     answer(ER_ENODAEMON, "nobody answers");
-    assert_string_equal(await_report(), first);
-    answer(200, "{\"lost\":[]}");
-    assert_int_equal(er_hands_busy(w.e.hands), 0);
+    assert_memory_equal(await_report(), first, strlen(first));
+    answer_all();
+    assert_true(said("{\"finished\":{\"task\":1,"));
 }
 
 static void
@@ -827,7 +829,7 @@ hands__go_on_with_the_next_daemon(void **state)
     serve("u", do_nothing, NULL);
     order("{\"run\":{\"task\":2,\"attempt\":3,\"type\":\"u\",\"args\":{}}}\n");
     await_answering("\"types\"");
-    while (!strstr(await_report(), "\"task\":2,")) {
+    while (!strstr(await_report(), "{\"finished\":{\"task\":2,")) {
         answer(200, "{\"lost\":[]}");
     }
     end_ask(w.claim, 200, ""); /* the daemon is gone, with the report */
