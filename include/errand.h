@@ -410,10 +410,10 @@ typedef int errand_handler_fn(errand_attempt *a, void *ctx);
 
 struct errand_type {
     size_t size;
-    const char *name;        /* letters, digits and . _ -; at most 100 bytes */
-    const char *description; /* one line, required */
-    const struct errand_param *params;
-    size_t n_params;
+    const char *name;                  /* letters, digits and . _ -; at most 100 bytes */
+    const char *description;           /* one line, required */
+    const struct errand_param *params; /* NULL = any object will do as arguments */
+    size_t n_params;                   /* 0 with params = it takes no arguments */
     errand_handler_fn *handler; /* NULL: definition only, its tasks wait for a worker */
     void *ctx;                  /* for the handler */
     int64_t timeout_ms;         /* longest run; 0 = 30 min, negative = none */

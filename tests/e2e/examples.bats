@@ -22,7 +22,8 @@ build() {
     shift
     # shellcheck disable=SC2046
     cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -o "$name" "$EXAMPLES/$name.c" \
-        $(pkg-config --define-prefix --cflags --libs errand "$@")
+        $(pkg-config --define-variable=prefix="$ERRAND_STAGE" --cflags --libs errand) \
+        $([ $# -eq 0 ] || pkg-config --cflags --libs "$@")
 }
 
 @test "examples: embed runs handlers on a store of its own, and answers calls" {
