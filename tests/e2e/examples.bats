@@ -12,6 +12,12 @@ setup() {
     pc=$(find "$ERRAND_STAGE" -name errand.pc)
     LIB=$(dirname "$(dirname "$pc")")
     export PKG_CONFIG_PATH=${pc%/*} LD_LIBRARY_PATH=$LIB
+    # a library with a sanitizer in it wants programs with the same
+    case $(nm -D "$LIB/liberrand.so") in
+    *__asan_*) SANITIZE=-fsanitize=address,undefined ;;
+    *__tsan_*) SANITIZE=-fsanitize=thread ;;
+    *) SANITIZE= ;;
+    esac
 }
 
 teardown() { teardown_home; }
@@ -20,8 +26,8 @@ teardown() { teardown_home; }
 build() {
     local name=$1
     shift
-    # shellcheck disable=SC2046
-    cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -o "$name" "$EXAMPLES/$name.c" \
+    # shellcheck disable=SC2046,SC2086
+    cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror $SANITIZE -o "$name" "$EXAMPLES/$name.c" \
         $(pkg-config --define-variable=prefix="$ERRAND_STAGE" --cflags --libs errand) \
         $([ $# -eq 0 ] || pkg-config --cflags --libs "$@")
 }
