@@ -24,6 +24,10 @@
 
 #define STACK ((size_t)64 << 10) /* of each of the two */
 
+/* What runs on those stacks is never left in an orderly way, so a sanitizer must not mark
+ * its frames: the memory is somebody else's afterwards. */
+#define BARE __attribute__((no_sanitize("address", "thread", "undefined"), noinline))
+
 struct birth {
     const struct er_orphan *o;
     char *const *envp;
@@ -36,7 +40,7 @@ struct birth {
 
 /* By system calls alone: the C library (or a sanitizer) may keep a table of handlers, and its
  * memory is the caller's. */
-static void
+BARE static void
 reset_signals(void)
 {
     static const unsigned char plain[64]; /* a kernel's sigaction: SIG_DFL, no flags */
@@ -48,7 +52,7 @@ reset_signals(void)
 }
 
 /* Puts the descriptors into their places: first out of each other's way, then down. */
-static int
+BARE static int
 place_fds(const struct birth *b)
 {
     int high[4];
@@ -69,7 +73,7 @@ place_fds(const struct birth *b)
     return 0;
 }
 
-static int
+BARE static int
 child_main(void *arg)
 {
     struct birth *b = arg;
@@ -83,7 +87,7 @@ child_main(void *arg)
     return 127;
 }
 
-static int
+BARE static int
 middle_main(void *arg)
 {
     struct birth *b = arg;
