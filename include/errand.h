@@ -403,7 +403,10 @@ typedef struct errand_attempt errand_attempt;
 
 /* Does the work of one attempt. Returns 0 (it is completed), ERRAND_STOPPED (it has stopped
  * as errand_should_stop asked), or what errand_fail or errand_rate_limited returned. Any other
- * value is a failure that may be retried. On a thread of the library's, several at a time. */
+ * value is a failure that may be retried. On a thread of the library's, several at a time.
+ * Nobody can kill a thread: a handler in this process that goes on after it was asked to stop
+ * keeps its thread, and its task stays running; after the grace the task's warnings say so.
+ * What might not listen belongs into a process of its own (errand_worker_main). */
 typedef int errand_handler_fn(errand_attempt *a, void *ctx);
 
 #define ERRAND_STOPPED 1000
