@@ -161,7 +161,7 @@ static int
 hand_out(const struct er_buf *body, struct er_bus_read *req, er_bus_sink_fn *fn,
          void *sink)
 {
-    const char *at = body->data, *end = at + body->len;
+    const char *at = body->data ? body->data : "", *end = at + body->len;
     struct er_buf scratch;
     int rc = 0;
     er_buf_init(&scratch, 0);
