@@ -36,7 +36,7 @@ AT_HOME = {
     "openssl/evp.h": ["src/types/"],
     "curl/curl.h": ["src/types/"],
     "utf8proc.h": ["src/base/utf8.c", "src/app/"],
-    "xxhash.h": ["src/base/", "src/store/", "src/engine/", "src/wire/", "src/api/"],
+    "xxhash.h": ["src/base/", "src/store/", "src/engine/", "src/wire/", "src/api/", "src/lib/"],
     "uthash.h": ["src/"],
 }
 
