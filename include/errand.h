@@ -97,7 +97,7 @@ extern "C" {
 /* struct errand_options o = ERRAND_INIT(errand_options); */
 /* clang-format off */
 #ifdef __cplusplus
-#define ERRAND_INIT(type) {sizeof(struct type)}
+#define ERRAND_INIT(type) [] { struct type t_ = {}; t_.size = sizeof t_; return t_; }()
 #else
 #define ERRAND_INIT(type) {.size = sizeof(struct type)}
 #endif

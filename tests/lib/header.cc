@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// The header from C++11: compiled, and linked with the shared library.
+#include <errand.h>
+#include <cstdio>
+
+int
+main()
+{
+    errand_error error;
+    errand *e = nullptr;
+    errand_type type = ERRAND_INIT(errand_type);
+    type.name = "a.b";
+    std::printf("%d %s\n", errand_version() == ERRAND_VERSION, errand_strerror(ERRAND_EFULL));
+    bool fine = type.size == sizeof type && type.handler == nullptr && type.retries == 0;
+    fine = fine && errand_open("nowhere:", nullptr, &e, &error) == ERRAND_EINVALID;
+    return fine && errand_register(e, &type, &error) == ERRAND_EINVALID ? 0 : 1;
+}
