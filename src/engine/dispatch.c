@@ -18,7 +18,8 @@
 /* Work given ahead is worth at most this long: short tasks never wait for the store, long
  * ones are never held by a worker while another could take them. */
 #define LOOKAHEAD_FOR (20 * ER_USEC_PER_MS)
-#define LOOKAHEAD_MAX 8 /* attempts ahead for each slot */
+#define LOOKAHEAD_MAX 32  /* attempts ahead for each slot ... */
+#define LOOKAHEAD_ALL 256 /* ... and for all of a session's */
 /* Sessions of handlers are called h1, h2 ...: so they are known as such after a start. */
 #define HANDLERS_NAME 'h'
 
@@ -100,7 +101,8 @@ session_room(const struct er_session_live *s)
         ahead = LOOKAHEAD_FOR / s->mean_for;
         ahead = ahead > LOOKAHEAD_MAX ? LOOKAHEAD_MAX : ahead;
     }
-    return s->slots * (1 + (int)ahead) - s->load;
+    ahead *= s->slots;
+    return s->slots + (int)(ahead > LOOKAHEAD_ALL ? LOOKAHEAD_ALL : ahead) - s->load;
 }
 
 struct er_session_live *

@@ -95,6 +95,7 @@ learn(struct er_store *s, er_usec now, const struct er_finish *row,
         return 0;
     }
     er_usec took = row->finished_at - row->started_at;
+    took = took > 0 ? took : 1; /* 0 stands for unknown */
     int rc = er_sqlite_learn(s, now, t->lane->type_signature, took);
     return rc || t->signature == 0 ? rc : er_sqlite_learn(s, now, t->signature, took);
 }

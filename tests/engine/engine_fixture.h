@@ -48,6 +48,17 @@ struct fixture {
 int f_setup(void **state);
 int f_teardown(void **state);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, f_setup, f_teardown)
+/* One that holds the store's thread (f_block): left out where there is none. */
+#define TEST_HELD(name)                                                                  \
+    {                                                                                    \
+#name, name, f_setup, f_teardown, &f_held                                        \
+    }
+extern int f_held;
+/* What main returns. */
+#define RUN(tests, setup, teardown)                                                      \
+    f_run((tests), sizeof(tests) / sizeof *(tests), (setup), (teardown))
+int f_run(const struct CMUnitTest *tests, size_t n, CMFixtureFunction setup,
+          CMFixtureFunction teardown);
 
 void f_open(struct fixture *f);
 /* Stops and frees the engine; workers lose their links and sessions' names. */

@@ -711,6 +711,8 @@ check_due(struct life *l)
 static int
 act_clock(struct life *l)
 {
+    f_flush(
+        l->f); /* a set clock goes before what waits to cross, and so before what arms */
     l->f->wall += 7200 * SEC;
     er_loop_set_alarm(l->f->loop, ++l->f->kicks);
     f_settle(l->f);

@@ -341,5 +341,5 @@ main(void)
         TEST(task_moved_to_a_paused_queue__waits_there),
         TEST(task_seen_twice__does_not_hold_up_the_next),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN(tests, NULL, NULL);
 }

@@ -267,13 +267,13 @@ lookahead__only_while_attempts_are_short(void **state)
 {
     struct fixture *f = *state;
     struct worker *w = w_new(f, 2);
-    (void)f_add_many(f, f_new(), 40);
+    (void)f_add_many(f, f_new(), 100);
     f_settle(f);
     assert_int_equal(w_count(w, "run"), 2); /* nothing is known of them yet */
     struct er_held h = w_run(w);
     assert_int_equal(w_end(w, h, 0), 0); /* took no time at all */
     f_settle(f);
-    assert_int_equal(w_count(w, "run"), 2 * 9);
+    assert_int_equal(w_count(w, "run"), 2 * 33);
     for (int i = 0; i < 8; i++) { /* these took a second each */
         h = w_run(w);
         char at[ER_RFC3339_SIZE];
@@ -286,10 +286,10 @@ lookahead__only_while_attempts_are_short(void **state)
                          0);
     }
     f_settle(f);
-    assert_int_equal(w_count(w, "run"), 2 * 9 - 8);
+    assert_int_equal(w_count(w, "run"), 2 * 33 - 8);
     struct er_engine_stats st;
     er_engine_stats(f->e, &st);
-    assert_int_equal(st.running, 2 * 9 - 8);
+    assert_int_equal(st.running, 2 * 33 - 8);
 }
 
 static void
