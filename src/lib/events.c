@@ -21,7 +21,7 @@
 #define ASK_FOR   (30 * ER_USEC_PER_SEC)
 
 struct er_events_timer {
-    uv_timer_t uv;
+    uv_timer_t uv, retry;
     struct er_events *ev;
 };
 
@@ -332,11 +332,23 @@ leave_loop(struct errand_subscription *s)
     uv_close((uv_handle_t *)&s->poll, on_poll_closed);
 }
 
+/* Something could not be read again: it is tried again. */
+static void
+on_retry(uv_timer_t *t)
+{
+    struct er_events_timer *timer = t->data;
+    er_events_turn_all(timer->ev);
+}
+
 static void
 turn(struct errand_subscription *s)
 {
-    int rc = er_bus_turn(bus_sub(s), TURN_MAX);
-    (void)rc; /* ER_EBUSY: what is to be read again comes later (er_events_turn_all) */
+    struct er_events *ev = s->e->events;
+    int rc = er_bus_turn(bus_sub(s), TURN_MAX); /* may have ended s */
+    /* ER_EBUSY: a page is on its way, and er_events_turn_all follows */
+    if (rc < 0 && rc != ER_EBUSY && rc != ER_ECLOSED && !ev->is_closing) {
+        (void)uv_timer_start(&ev->timer->retry, on_retry, AGAIN_MS, 0);
+    }
 }
 
 static void
@@ -631,9 +643,10 @@ er_events_new(struct errand *e)
     ev->e = e;
     ev->timer = timer;
     timer->ev = ev;
-    timer->uv.data = timer;
+    timer->uv.data = timer->retry.data = timer;
     er_lock_init(&ev->lock);
     (void)uv_timer_init(er_loop_uv(e->loop), &timer->uv);
+    (void)uv_timer_init(er_loop_uv(e->loop), &timer->retry);
     return ev;
 }
 
@@ -644,6 +657,7 @@ er_events_close(struct errand *e, void (*closed)(struct errand *e))
     ev->is_closing = true;
     ev->closed = closed;
     (void)uv_timer_stop(&ev->timer->uv);
+    (void)uv_timer_stop(&ev->timer->retry);
     er_ask_cancel(ev->stream);
     ev->stream = NULL;
     end_opening(ev, ER_ECLOSED, NULL);

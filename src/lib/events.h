@@ -53,6 +53,8 @@ struct er_events {
     /* cursors that could not be saved while closing; events_read.c */
     struct er_cursor_save *saves;
     size_t n_saves;
+    size_t n_saving; /* are being saved: the end waits for them */
+    bool is_over;    /* the bus has ended */
     void (*closed)(struct errand *e);
 };
 
@@ -77,7 +79,7 @@ bool er_events_parse(const char *text, size_t len, struct er_buf *scratch,
 er_bus_read_fn er_events_read;
 int er_events_cursor_load(void *ctx, const char *name, int64_t *out_seq);
 int er_events_cursor_save(void *ctx, const char *name, int64_t seq);
-/* Sends what could not be saved before; `closed` when it is. */
+/* Sends what could not be saved before; `closed` when that is, and what was on its way. */
 void er_events_save_rest(struct er_events *ev);
 void er_events_free_pages(struct er_events *ev);
 

@@ -322,26 +322,19 @@ on_saved(struct er_ask *ask, int status, const struct er_buf *body)
     if (status >= 300 || status < 0) {
         er_handle_log(ev->e, ERRAND_LOG_WARN, "%s was not saved", ask->target);
     }
-}
-
-/* One of those that were left at the end. */
-static void
-on_saved_last(struct er_ask *ask, int status, const struct er_buf *body)
-{
-    struct er_events *ev = ask->ctx;
-    on_saved(ask, status, body);
-    if (--ev->n_saves == 0) {
+    if (--ev->n_saving == 0 && ev->is_over) {
         ev->closed(ev->e);
     }
 }
 
 static void
-send_save(struct er_events *ev, const char *target, int64_t seq, er_ask_done_fn *done)
+send_save(struct er_events *ev, const char *target, int64_t seq)
 {
     struct er_ask *ask = er_ask_new(ev->e, "PUT", "%s", target);
     er_buf_addf(&ask->body, "{\"seq\":%" PRId64 "}", seq);
+    ev->n_saving++;
     ask->ctx = ev;
-    ask->done = done;
+    ask->done = on_saved;
     ask->bound = SAVE_FOR;
     er_ask_send(ask);
 }
@@ -378,7 +371,7 @@ er_events_cursor_save(void *ctx, const char *name, int64_t seq)
     }
     int rc = 0;
     if (er_handle_is_loop(ev->e) && er_handle_cannot_wait(ev->e)) {
-        send_save(ev, target, seq, on_saved);
+        send_save(ev, target, seq);
     } else {
         struct er_sync_spec spec = {.method = "PUT", .target = target};
         er_buf_init(&spec.body, 0);
@@ -398,15 +391,15 @@ er_events_cursor_save(void *ctx, const char *name, int64_t seq)
 void
 er_events_save_rest(struct er_events *ev)
 {
-    size_t n = ev->n_saves;
-    struct er_cursor_save *saves = ev->saves;
-    ev->saves = NULL;
-    for (size_t i = 0; i < n; i++) {
-        send_save(ev, saves[i].target, saves[i].seq, on_saved_last);
-        er_free(saves[i].target);
+    ev->n_saving++; /* ours, until all are sent */
+    for (size_t i = 0; i < ev->n_saves; i++) {
+        send_save(ev, ev->saves[i].target, ev->saves[i].seq);
+        er_free(ev->saves[i].target);
     }
-    er_free(saves);
-    if (n == 0) {
+    er_free(ev->saves);
+    ev->saves = NULL;
+    ev->is_over = true;
+    if (--ev->n_saving == 0) {
         ev->closed(ev->e);
     }
 }
