@@ -50,7 +50,7 @@ struct er_bay {
     struct er_heap lanes; /* lanes that wait at no gate, best head first */
     struct er_heap_node node; /* in engine.open while it may give work */
     TAILQ_HEAD(er_group_list, er_group) aside;
-    struct er_group_list savers; /* at gates with several bays */
+    struct er_group_list savers;                    /* at gates with several bays */
     TAILQ_HEAD(er_envoy_list, er_lane_live) envoys; /* of gates with several bays */
     TAILQ_ENTRY(er_bay) in_queue, in_pool;
 };

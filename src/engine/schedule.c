@@ -256,7 +256,8 @@ look_at_clock(struct er_engine *e)
     if ((by > -CLOCK_STEP && by < CLOCK_STEP) || ER_MUTANT(11)) {
         return;
     }
-    by = clock_base(e) - e->clock_base; /* we may have been stopped between two readings */
+    by =
+        clock_base(e) - e->clock_base; /* we may have been stopped between two readings */
     if (by > -CLOCK_STEP && by < CLOCK_STEP) {
         return;
     }
