@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -33,6 +34,31 @@ parse__tells_what_is_wrong_and_where(void **state)
                 "invalid JSON: unexpected token near end of file at line 1, column 0");
     check_parse("{\"a\":1,\"a\":2}", ER_EINVALID,
                 "invalid JSON: duplicate object key near '\"a\"' at line 1, column 10");
+}
+
+static long allocations; /* until one fails; 0 = none does */
+
+static void *
+alloc(size_t size)
+{
+    return allocations > 0 && --allocations == 0 ? NULL : malloc(size);
+}
+
+static void
+parse__survives_a_moment_without_memory(void **state)
+{
+    static const char text[] =
+        "{\"a\": [1, 2.5, {\"b\": \"text\"}], \"c\": true, \"d\": {}}";
+    (void)state;
+    json_set_alloc_funcs(alloc, free);
+    long n = 0;
+    do {
+        allocations = ++n;
+        check_parse(text, 0, "");
+    } while (allocations == 0);
+    allocations = 0;
+    json_set_alloc_funcs(malloc, free);
+    assert_true(n > 10);
 }
 
 static void
@@ -208,6 +234,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse__tells_what_is_wrong_and_where),
+        cmocka_unit_test(parse__survives_a_moment_without_memory),
         cmocka_unit_test(parse__bounds_depth_and_length),
         cmocka_unit_test(read__fills_what_is_given_and_leaves_the_rest),
         cmocka_unit_test(read__names_the_member_and_what_would_be_right),
