@@ -27,12 +27,14 @@
 
 /* ---- hello ---- */
 
+/* None while it stops: what is given back must not come again. */
 static void
 add_types(const struct er_hands *h, struct er_buf *b)
 {
     const char *comma = "";
     er_buf_add_char(b, '[');
-    for (const struct er_hands_type *t = h->types; t; t = t->hh.next) {
+    for (const struct er_hands_type *t = h->is_stopping ? NULL : h->types; t;
+         t = t->hh.next) {
         er_buf_add_str(b, comma);
         er_buf_add_json_str(b, t->name);
         comma = ",";
@@ -310,7 +312,7 @@ er_hands_look(struct er_hands *h)
 /* ---- types ---- */
 
 static void
-types_changed(struct er_hands *h)
+tell_types(struct er_hands *h)
 {
     if (h->link != ER_HANDS_OFF) { /* else the hello says it */
         struct er_hands_chunk *c = er_hands_report_chunk(h);
@@ -318,6 +320,12 @@ types_changed(struct er_hands *h)
         add_types(h, &c->lines);
         er_buf_add_str(&c->lines, "}\n");
     }
+}
+
+static void
+types_changed(struct er_hands *h)
+{
+    tell_types(h);
     er_hands_look(h);
 }
 
@@ -391,6 +399,9 @@ stop(struct errand *e, void (*done)(struct errand *e))
     struct er_hands *h = e->hands;
     h->is_stopping = true;
     h->on_done = done;
+    if (h->types) {
+        tell_types(h);
+    }
     er_hands_orders_stop_all(h);
     er_hands_pool_wake(h);
 }

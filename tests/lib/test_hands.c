@@ -896,6 +896,10 @@ hands__stop_with_the_handle(void **state)
     run(3, "");
     stop();
     assert_int_equal(er_count_get(&g.seen), ERRAND_STOP_SHUTDOWN);
+    /* first that nothing is served any more: what is given back must not come again */
+    const char *none = strstr(w.reports.data, "{\"types\":[]}");
+    assert_non_null(none);
+    assert_true(none < strstr(w.reports.data, "\"requeue\""));
     assert_true(said("{\"task\":1,\"attempt\":1,\"spawned\":true,\"why\":\"requeue\""));
     assert_true(said("{\"task\":3,\"attempt\":1,\"spawned\":false,\"why\":\"requeue\""));
     assert_null(w.claim);
