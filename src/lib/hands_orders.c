@@ -13,6 +13,7 @@
 
 #include "base/io.h"
 #include "base/mem.h"
+#include "wire/json.h"
 
 #define GIVEN_MAX ((size_t)40 << 20)
 
@@ -230,7 +231,7 @@ void
 er_hands_orders_take(struct er_hands *h, const char *line, size_t n)
 {
     json_error_t why;
-    json_t *o = json_loadb(line, n, 0, &why);
+    json_t *o = er_json_load(line, n, 0, &why);
     const char *name = json_object_iter_key(json_object_iter(o));
     json_t *v = name ? json_object_get(o, name) : NULL;
     size_t i = 0;

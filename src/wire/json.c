@@ -49,12 +49,9 @@ fail_too_deep(const char *text, const char *at, struct er_err *err)
                    ER_JSON_DEPTH, line, (int)(at - start) + 1);
 }
 
-/* Where an allocation fails, jansson may speak of a wrong token, or of nothing. What is wrong
- * is wrong the second time, too; a moment without memory is over by then. */
-static json_t *
-load(const char *text, size_t len, json_error_t *why)
+json_t *
+er_json_load(const char *text, size_t len, size_t flags, json_error_t *why)
 {
-    const size_t flags = JSON_DECODE_ANY | JSON_REJECT_DUPLICATES;
     json_t *value = json_loadb(text, len, flags, why);
     if (!value) {
         *why = (json_error_t){0};
@@ -75,7 +72,8 @@ er_json_parse(const char *text, size_t len, json_t **out, struct er_err *err)
     if (deep) {
         return fail_too_deep(text, deep, err);
     }
-    json_t *value = load(text, len, &why);
+    json_t *value =
+        er_json_load(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
     if (!value && (!why.text[0] || json_error_code(&why) == json_error_out_of_memory)) {
         return er_fail(err, ER_ENOMEM, "out of memory");
     }
