@@ -4,9 +4,8 @@
 #ifndef ER_API_SUBMIT_H
 #define ER_API_SUBMIT_H
 
-#include <uthash.h>
-
 #include "api/draft.h"
+#include "base/hash.h"
 
 /* One line's outcome, for the answer. */
 struct er_result {

@@ -19,9 +19,9 @@
 #define ER_ENGINE_ENGINE_PRIV_H
 
 #include <sys/queue.h>
-#include <uthash.h>
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/heap.h"
 #include "engine/engine.h"
 #include "model/verdict.h"

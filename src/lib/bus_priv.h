@@ -26,10 +26,9 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
-#include <uthash.h>
-
 #include "base/buf.h"
 #include "base/count.h"
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/ring.h"
 #include "base/roster.h"

@@ -23,9 +23,9 @@
 
 #include <pthread.h>
 #include <sys/queue.h>
-#include <uthash.h>
 #include <uv.h>
 
+#include "base/hash.h"
 #include "base/heap.h"
 #include "lib/handle.h"
 #include "lib/hands.h"

@@ -34,6 +34,9 @@ compile(const char *pattern, pcre2_code **out, struct er_err *err)
     *out = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &why, &at,
                          context);
     pcre2_compile_context_free(context);
+    if (!*out && why == PCRE2_ERROR_HEAP_FAILED) {
+        return er_fail(err, ER_ENOMEM, "out of memory");
+    }
     if (!*out) {
         PCRE2_UCHAR words[160] = "";
         (void)pcre2_get_error_message(why, words, sizeof words);
