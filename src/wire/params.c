@@ -139,7 +139,11 @@ read_pattern(struct reading *r, const struct raw *raw)
         return refuse(r, "pattern", "pattern is not for kind %s",
                       er_param_kind_word(p->kind));
     }
-    if (er_params_pattern_check(raw->pattern, &err)) {
+    int rc = er_params_pattern_check(raw->pattern, &err);
+    if (rc == ER_ENOMEM) {
+        return out_of_memory(r);
+    }
+    if (rc) {
         return refuse(r, "pattern", "%s", err.text);
     }
     p->pattern = er_arena_strdup(r->arena, raw->pattern);
