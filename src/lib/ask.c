@@ -60,7 +60,7 @@ er_ask_is_safe(const struct er_ask *ask)
 {
     return strcmp(ask->method, "POST") != 0
                ? strcmp(ask->method, "PATCH") != 0
-               : er_ask_find(&ask->headers, "Idempotency-Key") != NULL;
+               : ask->has_key || er_ask_find(&ask->headers, "Idempotency-Key");
 }
 
 void

@@ -8,7 +8,7 @@
  *
  * A daemon that is gone is connected to again (and started, when the handle may) before an
  * ask is sent; an ask whose answer was lost is sent again when that does no harm: GET, PUT,
- * DELETE, and a POST with a key (er_ask_header "Idempotency-Key"). Otherwise it ends with
+ * DELETE, and a POST with a key (er_ask_header "Idempotency-Key", or has_key). Otherwise it ends with
  * ER_ENODAEMON. */
 #ifndef ER_LIB_ASK_H
 #define ER_LIB_ASK_H
@@ -40,6 +40,7 @@ struct er_ask {
     struct er_buf body; /* to be sent */
     const char *type;   /* of the body; NULL = application/json */
     er_usec bound;      /* longest wait for the whole answer; 0 = none */
+    bool has_key;       /* body or target bear an idempotency key: it may be sent again */
     bool alone;         /* a connection of its own: for what stays open or waits long */
     bool
         caller; /* somebody outside waits for it: it is the first to end, with ER_ECLOSED,

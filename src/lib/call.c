@@ -129,7 +129,7 @@ prepare(errand *e, const char *type, const char *args,
     c->spec.prefer = c->prefer;
     c->spec.alone = true;
     c->spec.bound = budget * ER_USEC_PER_MS + ER_SYNC_BOUND;
-    c->spec.key = o.submit && o.submit->key ? NULL : er_submit_key(e, c->key);
+    er_submit_bear_key(e, o.submit, &c->spec, c->key);
     return rc                 ? rc
            : c->target.failed ? er_handle_fail(error, ER_ENOMEM, NULL, "out of memory")
                               : 0;

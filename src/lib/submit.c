@@ -51,6 +51,17 @@ errand_args(const char *name, ...)
     return er_buf_take(&b);
 }
 
+static int
+refuse_args(const char *args, size_t n, errand_error *error)
+{
+    struct er_err err = {""};
+    json_t *o = NULL;
+    int rc = er_json_parse(args, n, &o, &err);
+    json_decref(o);
+    return er_handle_fail(error, ER_EINVALID, "args", "args is not a JSON object: %.100s",
+                          rc ? err.text : args);
+}
+
 int
 er_submit_add_args(struct er_buf *b, const char *args, bool member, bool *out_texts,
                    errand_error *error)
@@ -71,13 +82,40 @@ er_submit_add_args(struct er_buf *b, const char *args, bool member, bool *out_te
     if (rc == 0 && b->data[at] != '{') {
         rc = ER_EINVALID;
     }
-    return rc == ER_EINVALID ? er_handle_fail(error, rc, "args",
-                                              "args is not a JSON object: %.100s", args)
+    return rc == ER_EINVALID ? refuse_args(args, n, error)
            : rc              ? er_handle_fail(error, rc, NULL, "%s", er_error_meaning(rc))
                              : 0;
 }
 
 /* ---- options ---- */
+
+static int
+check_text(const char *field, const char *text, errand_error *error)
+{
+    return !text || er_utf8_is_valid(text, strlen(text))
+               ? 0
+               : er_handle_fail(error, ER_EINVALID, field, "%s is not UTF-8", field);
+}
+
+static int
+check_texts(const struct errand_submit_options *o, errand_error *error)
+{
+    const struct {
+        const char *name, *text;
+    } texts[] = {{"name", o->name},
+                 {"queue", o->queue},
+                 {"key", o->key},
+                 {"limit_key", o->limit_key},
+                 {"correlation", o->correlation}};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof texts / sizeof texts[0]; i++) {
+        rc = check_text(texts[i].name, texts[i].text, error);
+    }
+    for (size_t i = 0; rc == 0 && o->tags && o->tags[i]; i++) {
+        rc = check_text("tags", o->tags[i], error);
+    }
+    return rc;
+}
 
 int
 er_submit_read_options(struct errand_submit_options *out,
@@ -101,7 +139,7 @@ er_submit_read_options(struct errand_submit_options *out,
     if (rc == 0 && out->n_after > 0 && !out->after) {
         rc = er_handle_fail(error, ER_EINVALID, "after", "after is NULL");
     }
-    return rc;
+    return rc ? rc : check_texts(out, error);
 }
 
 static void
@@ -211,6 +249,27 @@ er_submit_key(const struct errand *e, char out[ER_SUBMIT_KEY])
     return out;
 }
 
+static bool
+has_key(const struct errand_submit_options *given)
+{
+    struct errand_submit_options o;
+    if (er_submit_read_options(&o, given, NULL) != 0) {
+        return false;
+    }
+    json_t *more = o.more ? json_loads(o.more, 0, NULL) : NULL;
+    bool is_there = o.key || json_is_string(json_object_get(more, "key"));
+    json_decref(more);
+    return is_there;
+}
+
+void
+er_submit_bear_key(const struct errand *e, const struct errand_submit_options *given,
+                   struct er_sync_spec *spec, char out[ER_SUBMIT_KEY])
+{
+    spec->has_key = has_key(given);
+    spec->key = spec->has_key ? NULL : er_submit_key(e, out);
+}
+
 /* ---- one task ---- */
 
 static int
@@ -248,14 +307,14 @@ id_of(const struct er_buf *b)
 }
 
 static int
-send_body(errand *e, struct er_buf *body, int64_t *out_id, errand_error *error)
+send_body(errand *e, struct er_buf *body, const struct errand_submit_options *options,
+          int64_t *out_id, errand_error *error)
 {
     char key[ER_SUBMIT_KEY];
     struct er_buf answer;
-    struct er_sync_spec spec = {.method = "POST",
-                                .target = "/v1/tasks?brief=1",
-                                .key = er_submit_key(e, key),
-                                .body = *body};
+    struct er_sync_spec spec = {
+        .method = "POST", .target = "/v1/tasks?brief=1", .body = *body};
+    er_submit_bear_key(e, options, &spec, key);
     int rc = er_sync_run(e, &spec, &answer, error);
     if (rc == 0) {
         int64_t id = id_of(&answer);
@@ -284,7 +343,7 @@ errand_submit(errand *e, const char *type, const char *args,
         er_buf_fini(&body);
         return rc;
     }
-    return send_body(e, &body, out_id, error);
+    return send_body(e, &body, options, out_id, error);
 }
 
 struct submitted {
@@ -321,7 +380,7 @@ errand_submit_async(errand *e, const char *type, const char *args,
                : er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
     if (rc == 0) {
         *s = (struct submitted){done, ctx};
-        spec.key = er_submit_key(e, key);
+        er_submit_bear_key(e, options, &spec, key);
         rc = er_sync_start(e, &spec, on_submitted, s, error);
     } else {
         er_buf_fini(&spec.body);
@@ -418,7 +477,7 @@ errand_submit_command(errand *e, const char *const *argv, const char *cwd,
         er_buf_fini(&body);
         return rc;
     }
-    return send_body(e, &body, out_id, error);
+    return send_body(e, &body, options, out_id, error);
 }
 
 /* ---- many ---- */
@@ -429,9 +488,13 @@ add_document(errand *e, struct er_buf *b, const char *document)
 {
     char key[ER_SUBMIT_KEY];
     size_t at = b->len;
-    int rc = er_json_text_compact(b, document, strlen(document));
-    if (rc || b->data[at] != '{') {
-        return rc ? rc : ER_EINVALID;
+    int rc = document ? er_json_text_compact(b, document, strlen(document)) : ER_EINVALID;
+    if (rc == 0 && b->data[at] != '{') {
+        b->len = at;
+        rc = ER_EINVALID;
+    }
+    if (rc) {
+        return rc;
     }
     if (er_submit_key(e, key)) {
         json_t *o = json_loadb(b->data + at, b->len - at, 0, NULL);
@@ -478,11 +541,64 @@ read_answers(const struct er_buf *b, size_t n, int64_t *ids, int *codes,
     return first;
 }
 
+/* "line 2: ..." of the refusal of all is "task 1: ..." here. */
+static void
+name_task(errand_error *error)
+{
+    char *words = NULL;
+    if (error && strncmp(error->message, "line ", 5) == 0) {
+        long line = strtol(error->message + 5, &words, 10);
+        char *rest = line > 0 && *words == ':' ? er_strdup(words) : NULL;
+        if (rest) {
+            (void)snprintf(error->message, sizeof error->message, "task %ld%s", line - 1,
+                           rest);
+        }
+        er_free(rest);
+    }
+}
+
+/* All documents as lines. One that is none spoils all only when they are atomic; else the API
+ * refuses its line, and takes the others. */
+static int
+add_documents(errand *e, struct er_buf *b, const char *const *documents, size_t n,
+              bool atomic, errand_error *error)
+{
+    for (size_t i = 0; i < n; i++) {
+        int rc = add_document(e, b, documents[i]);
+        if (rc == ER_EINVALID && !atomic) {
+            er_buf_add_str(b, "null\n");
+            rc = b->failed;
+        }
+        if (rc) {
+            return er_handle_fail(error, rc, "documents", "task %zu: %s", i,
+                                  rc == ER_EINVALID ? "it is not a JSON object"
+                                                    : er_error_meaning(rc));
+        }
+    }
+    return 0;
+}
+
+/* Nothing of it was stored: each task is told so. */
+static int
+fail_all(size_t n, int64_t *ids, int *codes, int code)
+{
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = 0;
+        if (codes) {
+            codes[i] = code;
+        }
+    }
+    return code;
+}
+
 int
 errand_submit_many(errand *e, const char *const *documents, size_t n, int atomic,
                    int64_t *ids, int *codes, errand_error *error)
 {
     struct er_buf answer;
+    if (ids) {
+        (void)fail_all(n, ids, codes, ER_EINVALID);
+    }
     if (!e || (n > 0 && (!documents || !ids))) {
         return er_handle_fail(error, ER_EINVALID, e ? "documents" : "e",
                               "a pointer is NULL");
@@ -491,8 +607,9 @@ errand_submit_many(errand *e, const char *const *documents, size_t n, int atomic
         return er_handle_fine(error);
     }
     if (n > MANY_MAX) {
-        return er_handle_fail(error, ER_ETOOBIG, "n", "%zu tasks: at most %zu at a time",
-                              n, MANY_MAX);
+        return fail_all(n, ids, codes,
+                        er_handle_fail(error, ER_ETOOBIG, "n",
+                                       "%zu tasks: at most %zu at a time", n, MANY_MAX));
     }
     struct er_sync_spec spec = {.method = "POST",
                                 .target = atomic ? "/v1/tasks?brief=1&atomic=1"
@@ -500,17 +617,18 @@ errand_submit_many(errand *e, const char *const *documents, size_t n, int atomic
                                 .type = "application/x-ndjson",
                                 .bound = 10 * ER_SYNC_BOUND};
     er_buf_init(&spec.body, MANY_BODY);
-    for (size_t i = 0; i < n; i++) {
-        int rc = documents[i] ? add_document(e, &spec.body, documents[i]) : ER_EINVALID;
-        if (rc) {
-            er_buf_fini(&spec.body);
-            return er_handle_fail(error, rc, "documents", "task %zu: %s", i,
-                                  rc == ER_EINVALID ? "it is not a JSON object"
-                                                    : er_error_meaning(rc));
-        }
+    int rc = add_documents(e, &spec.body, documents, n, atomic != 0, error);
+    if (rc) {
+        er_buf_fini(&spec.body);
+        return fail_all(n, ids, codes, rc);
     }
-    int rc = er_sync_run(e, &spec, &answer, error);
-    if (rc == 0) {
+    rc = er_sync_run(e, &spec, &answer, error);
+    if (rc && atomic) {
+        name_task(error);
+    }
+    if (rc) {
+        (void)fail_all(n, ids, codes, rc);
+    } else {
         rc = read_answers(&answer, n, ids, codes, error);
         er_buf_fini(&answer);
         er_testing_run(e->testing);

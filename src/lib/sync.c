@@ -18,6 +18,7 @@ make_ask(struct errand *e, struct er_sync_spec *spec)
     ask->body = spec->body;
     spec->body = (struct er_buf){0};
     ask->type = spec->type;
+    ask->has_key = spec->has_key;
     ask->alone = spec->alone;
     ask->bound = spec->bound ? spec->bound : ER_SYNC_BOUND;
     if (spec->key) {

@@ -19,6 +19,7 @@ struct er_sync_spec {
     struct er_buf body; /* taken, whatever comes back */
     const char *type;   /* of the body, a literal; NULL = JSON */
     const char *key;    /* header Idempotency-Key; NULL = none */
+    bool has_key;       /* body or target bear one already */
     const char *prefer; /* header Prefer; NULL = none */
     er_usec bound;      /* 0 = ER_SYNC_BOUND */
     bool alone;         /* a connection of its own */

@@ -272,6 +272,14 @@ make_spec(const char *method, const char *target, const char *body, size_t len,
                               "'%.100s' does not begin with a slash",
                               target ? target : "NULL");
     }
+    for (const char *p = target; *p; p++) {
+        if ((unsigned char)*p <= ' ' || *p == 0x7f) {
+            return er_handle_fail(error, ER_EINVALID, "target",
+                                  "'%.100s' has a blank or a control character in it: "
+                                  "escape it as %%%02X",
+                                  target, (unsigned)(unsigned char)*p);
+        }
+    }
     spec->bound = bound_of(target);
     spec->alone = spec->bound > ER_SYNC_BOUND;
     if (body) {

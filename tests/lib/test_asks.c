@@ -232,6 +232,51 @@ serve_none(struct server *s, int fd, int nth)
     (void)read_request(s, fd);
 }
 
+/* The program's own key takes the place of the library's. */
+static void
+asks__a_key_of_the_programs_own_is_the_key(void **state)
+{
+    struct errand_submit_options o = ERRAND_INIT(errand_submit_options);
+    struct server *s;
+    errand *e = start(&s, serve_every_second, ERRAND_THREAD);
+    errand_error error;
+    int64_t id = 0;
+    (void)state;
+    o.key = "mine";
+    OK(errand_submit(e, "x", NULL, &o, &id, &error)); /* the first answer is lost */
+    assert_int_equal(id, 42);
+    assert_int_equal(requests(s), 2);
+    assert_null(strstr(s->head, "Idempotency-Key: "));
+    o.key = NULL;
+    o.more = "{\"key\":\"mine\"}";
+    OK(errand_submit(e, "x", NULL, &o, &id, &error));
+    assert_null(strstr(s->head, "Idempotency-Key: "));
+    /* texts that are none would become the same one */
+    o.more = NULL;
+    o.key = "\xfe";
+    assert_int_equal(errand_submit(e, "x", NULL, &o, &id, &error), ERRAND_EINVALID);
+    assert_string_equal(error.field, "key");
+    stop(s, e);
+}
+
+static void
+asks__a_target_is_one_line(void **state)
+{
+    static const char *const bad[] = {"/v1/tasks HTTP/1.1\r\nHost: x\r\n\r\nGET /",
+                                      "/v1/tasks?name=a b", "/v1/\n"};
+    struct server *s;
+    errand *e = start(&s, serve_none, ERRAND_THREAD);
+    errand_error error;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(errand_request(e, "GET", bad[i], NULL, 0, NULL, NULL, &error),
+                         ERRAND_EINVALID);
+        assert_string_equal(error.field, "target");
+    }
+    assert_int_equal(requests(s), 0);
+    stop(s, e);
+}
+
 static void
 asks__what_may_do_harm_is_not(void **state)
 {
@@ -365,6 +410,8 @@ main(void)
         cmocka_unit_test(asks__an_answer_may_come_byte_by_byte),
         cmocka_unit_test(asks__what_is_no_answer_is_an_error),
         cmocka_unit_test(asks__what_does_no_harm_is_sent_again),
+        cmocka_unit_test(asks__a_key_of_the_programs_own_is_the_key),
+        cmocka_unit_test(asks__a_target_is_one_line),
         cmocka_unit_test(asks__what_may_do_harm_is_not),
         cmocka_unit_test(asks__a_connection_that_was_closed_is_no_error),
         cmocka_unit_test(asks__many_share_some_connections),
