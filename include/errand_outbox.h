@@ -76,7 +76,9 @@ errand_outbox_add(sqlite3 *db, const char *type, const char *args, const char *m
         "  (SELECT coalesce(json_extract(?3, '$.key'), printf('%012x%s',"
         "    CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER),"
         "    lower(hex(randomblob(10))))) AS k)"
-        " WHERE json_type(?2) = 'object' AND json_type(?3) = 'object' AND length(k) < 40"
+        " WHERE json_type(?2) = 'object' AND json_type(?3) = 'object' AND length(CAST(k "
+        "AS BLOB)) < 40"
+        " AND coalesce(json_type(?3, '$.key'), 'text') = 'text'"
         " RETURNING key";
     sqlite3_stmt *q;
     int rc = ERRAND_EIO;
@@ -108,6 +110,16 @@ errand_outbox_add(sqlite3 *db, const char *type, const char *args, const char *m
 /* Called for each task that was handed on (or, with a negative id, refused for good with that
  * code), after it has left the outbox. */
 typedef void errand_outbox_fn(void *ctx, const char *key, int64_t id);
+
+static inline int
+errand_outbox_wrong(errand_error *error, int code, const char *words)
+{
+    if (error) {
+        error->code = code;
+        (void)snprintf(error->message, sizeof error->message, "%s", words);
+    }
+    return code;
+}
 
 /* One row of a batch that is on its way. */
 struct errand_outbox_row {
@@ -171,36 +183,53 @@ errand_outbox_settle(sqlite3 *db, sqlite3_int64 row, const char *refused)
     return rc;
 }
 
+/* Why a task was refused, in words: it is asked for once more, alone. Returns the code that
+ * came of it (it may even have been taken by now). */
+static inline int
+errand_outbox_ask_why(errand *e, const char *task, int64_t *out_id, errand_error *error)
+{
+    int code = ERRAND_OK;
+    int rc = errand_submit_many(e, &task, 1, 0, out_id, &code, error);
+    return code != ERRAND_OK ? code : rc;
+}
+
 static inline int
 errand_outbox_relay_batch(sqlite3 *db, errand *e, struct errand_outbox_row *rows, int n,
                           errand_outbox_fn *fn, void *ctx, errand_error *error)
 {
     const char *documents[ERRAND_OUTBOX_BATCH];
-    int64_t ids[ERRAND_OUTBOX_BATCH];
-    int codes[ERRAND_OUTBOX_BATCH] = {0}, rc, late = ERRAND_OK;
+    int64_t ids[ERRAND_OUTBOX_BATCH] = {0};
+    int codes[ERRAND_OUTBOX_BATCH] = {0}, late = ERRAND_OK;
+    errand_error first, why;
     for (int i = 0; i < n; i++) {
         documents[i] = rows[i].task;
     }
-    rc = errand_submit_many(e, documents, (size_t)n, 0, ids, codes, error);
+    int rc = errand_submit_many(e, documents, (size_t)n, 0, ids, codes, &first);
     ERRAND_OUTBOX_STEP();
     for (int i = 0; i < n; i++) {
         int code = codes[i];
-        if (rc != ERRAND_OK && code == ERRAND_OK && ids[i] <= 0) {
-            return rc; /* the request as a whole has failed */
+        if (errand_outbox_is_refusal(code)) {
+            code = errand_outbox_ask_why(e, rows[i].task, &ids[i], &why);
+        }
+        if (code == ERRAND_OK && ids[i] <= 0) {
+            code = rc != ERRAND_OK ? rc : ERRAND_EIO; /* nothing was stored: it stays */
         }
         if (code != ERRAND_OK && !errand_outbox_is_refusal(code)) {
-            late = late ? late : code; /* another time */
+            late = late != ERRAND_OK ? late : code; /* another time */
             continue;
         }
         int settled =
-            errand_outbox_settle(db, rows[i].row, code ? errand_strerror(code) : NULL);
+            errand_outbox_settle(db, rows[i].row, code != ERRAND_OK ? why.message : NULL);
         ERRAND_OUTBOX_STEP();
         if (settled != ERRAND_OK) {
             return settled;
         }
         if (fn) {
-            fn(ctx, rows[i].key, code ? code : ids[i]);
+            fn(ctx, rows[i].key, code != ERRAND_OK ? code : ids[i]);
         }
+    }
+    if (late != ERRAND_OK && error) {
+        *error = first;
     }
     return late;
 }
@@ -215,8 +244,13 @@ errand_outbox_relay(sqlite3 *db, errand *e, errand_outbox_fn *fn, void *ctx,
                     errand_error *error)
 {
     struct errand_outbox_row rows[ERRAND_OUTBOX_BATCH];
-    if (!sqlite3_get_autocommit(db)) {
-        return ERRAND_ESTATE; /* a transaction is open: commit it first */
+    if (error) {
+        memset(error, 0, sizeof *error);
+    }
+    if (!e || !sqlite3_get_autocommit(db)) {
+        return errand_outbox_wrong(error, e ? ERRAND_ESTATE : ERRAND_EINVALID,
+                                   e ? "a transaction is open: commit it first"
+                                     : "e is NULL");
     }
     for (;;) {
         int n = 0, rc = errand_outbox_read(db, rows, &n);
