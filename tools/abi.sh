@@ -11,8 +11,9 @@ mode=$1 lib=$2
 cd "$(dirname "$0")/.."
 names() { nm -D --defined-only "$1" | awk '{print $3}' | sort; }
 dump() { # of the public interface only, without paths
-    abidw --no-corpus-path --no-comp-dir-path --no-show-locs --drop-private-types \
-        --headers-dir include --out-file "$1" "$lib"
+    abidw --no-corpus-path --no-comp-dir-path --no-show-locs --no-elf-needed \
+        --exported-interfaces-only --drop-private-types --headers-dir include \
+        --type-id-style hash --out-file "$1" "$lib"
 }
 if [ "$mode" = --write ]; then
     mkdir -p abi
