@@ -64,7 +64,12 @@
  *
  * RETURN VALUES. 0 (ERRAND_OK), or a negative code. Where a function takes `error` (or
  * NULL), it is filled in on failure: what was wrong, where, and what would be right. What
- * a function refuses has changed nothing.
+ * a function refuses has changed nothing, and what it would have given (*out ...) is NULL.
+ *   Any function that asks the store may return ERRAND_ENOMEM; ERRAND_EIO, ERRAND_EDISKFULL
+ * or ERRAND_ECORRUPT (what the disk says); ERRAND_ECLOSED; ERRAND_EBUSY (from inside a
+ * callback on the loop's thread). unix: also ERRAND_ENODAEMON (nobody answers),
+ * ERRAND_EAUTH, and ERRAND_ETIMEOUT: somebody is there and has not answered in time. Then it
+ * is not known whether what was asked for was done; with a key it may be asked for again.
  *
  * TEXTS are UTF-8 and end with a NUL; JSON texts are whole documents. What you pass in is
  * copied; what comes out is yours to free with errand_free, unless it says "borrowed".
@@ -111,16 +116,20 @@ extern "C" {
 #define ERRAND_ENOTFOUND  (-3) /* no such task, type, queue ... */
 #define ERRAND_EEXISTS    (-4) /* the key, or the name, was used for something else */
 #define ERRAND_ESTATE     (-5) /* the state of the task (or of the handle) forbids it */
+#define ERRAND_ELOST      (-6) /* the attempt belongs to somebody else now */
 #define ERRAND_EBUSY      (-7) /* somebody else has it, or not from inside a callback */
 #define ERRAND_ETIMEOUT   (-8) /* the bound given was over */
 #define ERRAND_ECANCELLED (-9)
 #define ERRAND_EIO        (-10) /* the daemon or the disk failed; nothing was done */
+#define ERRAND_ECORRUPT   (-11) /* the store is damaged, or is none */
 #define ERRAND_EFULL      (-12) /* a queue or another limit is full */
 #define ERRAND_ETOOBIG    (-13)
+#define ERRAND_ESCHEMA    (-14) /* the store was made by a newer version */
 #define ERRAND_ECLOSED    (-15) /* the handle is being closed, the daemon shuts down */
 #define ERRAND_EAUTH      (-16)
 #define ERRAND_ENODAEMON  (-17) /* nobody answers at that socket */
 #define ERRAND_EDISKFULL  (-18)
+#define ERRAND_ETASKFAILED (-19) /* only as `code` in answers of errand_request */
 
 /* The meaning of a code, never NULL; not to be freed. */
 ERRAND_API const char *errand_strerror(int code);
@@ -179,9 +188,12 @@ struct errand_options {
 
 /* Opens by URL (see above). options: NULL = all defaults. *out is to be closed with
  * errand_close. Blocks: unix: at most connect_ms; sqlite: as long as it takes to read what
- * was going on.
- * ERRAND_EINVALID (not such a URL, a bad option), ERRAND_ENODAEMON, ERRAND_EBUSY (the store
- * has an owner, who is named), ERRAND_EIO (cannot be opened, or is damaged), ERRAND_EAUTH. */
+ * was going on. A store that is refused is left as it was found; one that is made is
+ * readable by its user only (so are PATH.lock, PATH.logs/ and PATH.workers/ beside it).
+ * ERRAND_EINVALID (not such a URL, no file, a bad option), ERRAND_ENODAEMON, ERRAND_EBUSY
+ * (the store has an owner, who is named, whatever name or link it was opened by),
+ * ERRAND_ENOTFOUND (its folder does not exist), ERRAND_ECORRUPT (no store, or a damaged
+ * one), ERRAND_ESCHEMA (a newer version's), ERRAND_EIO, ERRAND_EAUTH, ERRAND_ETIMEOUT. */
 ERRAND_API int errand_open(const char *url, const struct errand_options *options,
                            errand **out, errand_error *error);
 

@@ -41,7 +41,9 @@ _Static_assert(ERRAND_ENODAEMON == ER_ENODAEMON && ERRAND_ETIMEOUT == ER_ETIMEOU
                    ERRAND_EFULL == ER_EFULL && ERRAND_EIO == ER_EIO &&
                    ERRAND_ECLOSED == ER_ECLOSED && ERRAND_EBUSY == ER_EBUSY &&
                    ERRAND_EDISKFULL == ER_EDISKFULL && ERRAND_EAUTH == ER_EAUTH &&
-                   ERRAND_ETOOBIG == ER_ETOOBIG && ERRAND_ECANCELLED == ER_ECANCELLED,
+                   ERRAND_ETOOBIG == ER_ETOOBIG && ERRAND_ECANCELLED == ER_ECANCELLED &&
+                   ERRAND_ECORRUPT == ER_ECORRUPT && ERRAND_ESCHEMA == ER_ESCHEMA &&
+                   ERRAND_ELOST == ER_ELOST && ERRAND_ETASKFAILED == ER_ETASKFAILED,
                "the public codes are the inner ones");
 
 #define CONNECT_MS 10000
@@ -725,6 +727,7 @@ errand_open(const char *url, const struct errand_options *options, errand **out,
     if (!out) {
         return er_handle_fail(error, ER_EINVALID, "out", "out is NULL");
     }
+    *out = NULL;
     er_log_set_quiet();
     er_mem_reserve(ER_HANDLE_RESERVE);
     struct errand *e = er_zalloc(sizeof *e);

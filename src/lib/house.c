@@ -10,12 +10,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -33,6 +36,7 @@
 #define STOP_FOR        (7 * ER_USEC_PER_SEC) /* for commands to be ended and put back */
 #define LOCK_TRIES      200                   /* looks at a lock whose owner is dead */
 #define LOCK_PAUSE_US   5000
+#define LINKS_MAX       40   /* symbolic links in a row */
 #define ROUNDS          1000 /* of the loop, for what the engine has still to say */
 #define DAY             (86400 * ER_USEC_PER_SEC)
 
@@ -44,6 +48,9 @@ struct er_house {
     char *folder; /* of a store in memory; NULL = beside the store */
     bool has_folders;
     int lock_fd;
+    int claim_fd; /* its inode is taken by this; -1 = none */
+    bool is_new_store;
+    bool is_new_lock;     /* the lock's file was made by this handle */
     struct er_http *http; /* NULL = closed */
     bool is_wanted;       /* a worker was asked for */
     struct er_supervisor *supervisor;
@@ -126,18 +133,37 @@ refuse_owned(const struct er_house *h, const struct owner *o, struct er_err *err
                    h->places.store, program, o->pid);
 }
 
+static int
+open_lock(struct er_house *h, struct er_err *err)
+{
+    const int flags = O_RDWR | O_CREAT | O_CLOEXEC;
+    h->lock_fd = open(h->places.lock, flags | O_EXCL, 0600);
+    h->is_new_lock = h->lock_fd >= 0;
+    if (h->lock_fd < 0 && errno == EEXIST) {
+        h->lock_fd = open(h->places.lock, flags, 0600);
+    }
+    return h->lock_fd >= 0
+               ? 0
+               : er_fail(err, er_error_from_errno(errno), "cannot open '%.300s': %s",
+                         h->places.lock, strerror(errno));
+}
+
+/* Whether the file that is locked is the one that lies there: an open that was refused takes
+ * away what it has made. */
+static bool
+is_lock_there(const struct er_house *h)
+{
+    struct stat a, b;
+    return fstat(h->lock_fd, &a) == 0 && stat(h->places.lock, &b) == 0 &&
+           a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 /* Free as soon as its owner is dead, but that a child of it which has not come to its exec
  * may hold a copy for a moment. */
 static int
-take_lock(struct er_house *h, struct er_err *err)
+await_lock(struct er_house *h, struct er_err *err)
 {
-    char text[4600], self[4096];
     struct owner o;
-    h->lock_fd = open(h->places.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (h->lock_fd < 0) {
-        return er_fail(err, er_error_from_errno(errno), "cannot open '%.300s': %s",
-                       h->places.lock, strerror(errno));
-    }
     for (int i = 0; flock(h->lock_fd, LOCK_EX | LOCK_NB) != 0; i++) {
         read_owner(h->lock_fd, &o);
         if (o.pid <= 0 || kill(o.pid, 0) == 0 || errno != ESRCH || i == LOCK_TRIES) {
@@ -145,6 +171,22 @@ take_lock(struct er_house *h, struct er_err *err)
         }
         (void)usleep(LOCK_PAUSE_US);
     }
+    return 0;
+}
+
+static int
+take_lock(struct er_house *h, struct er_err *err)
+{
+    char text[4600], self[4096];
+    do {
+        er_close(&h->lock_fd);
+        int rc = open_lock(h, err);
+        rc = rc ? rc : await_lock(h, err);
+        if (rc) {
+            er_close(&h->lock_fd);
+            return rc;
+        }
+    } while (!is_lock_there(h));
     const char *told = h->e->options.socket;
     int n = snprintf(text, sizeof text, "%d\n%s\n%s\n", (int)getpid(), told ? told : "",
                      own_name(self, sizeof self));
@@ -155,12 +197,111 @@ take_lock(struct er_house *h, struct er_err *err)
     return 0;
 }
 
+/* ---- one owner, whatever the name ---- */
+
+/* Who listens at that name; 0 = unknown, -1 = nobody whom the store concerns. */
+static int
+find_listener(const struct sockaddr_un *name, socklen_t len, uid_t owner)
+{
+    struct ucred who = {0};
+    socklen_t size = sizeof who;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)name, len) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) {
+        er_close(&fd);
+        return 0;
+    }
+    er_close(&fd);
+    return who.uid == geteuid() || who.uid == owner || who.uid == 0 ? who.pid : -1;
+}
+
+/* A store may have several names (hard links), each with a lock of its own. Its inode has a
+ * name among sockets that no file stands for, which is free as soon as its owner is dead.
+ * What the system does not let us do is left: the lock by name is there as well. */
+static int
+claim_inode(struct er_house *h, struct er_err *err)
+{
+    struct stat st;
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    if (h->folder || h->claim_fd >= 0 || stat(h->places.store, &st) != 0) {
+        return 0;
+    }
+    int n =
+        snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "errand-store-%llx-%llx",
+                 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    h->claim_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (h->claim_fd < 0) {
+        return 0;
+    }
+    for (int i = 0; bind(h->claim_fd, (const struct sockaddr *)&name, len) != 0; i++) {
+        int pid = errno == EADDRINUSE ? find_listener(&name, len, st.st_uid) : -1;
+        if (pid < 0) {
+            er_close(&h->claim_fd);
+            return 0;
+        }
+        if (i == LOCK_TRIES || (pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH))) {
+            struct owner o = {.pid = pid, .socket = "", .program = pid ? "" : "?"};
+            er_close(&h->claim_fd);
+            return refuse_owned(h, &o, err);
+        }
+        (void)usleep(LOCK_PAUSE_US);
+    }
+    (void)listen(h->claim_fd, SOMAXCONN);
+    return 0;
+}
+
 /* ---- places ---- */
 
+static char *
+join(const char *folder, size_t len, const char *name)
+{
+    return er_xasprintf("%.*s/%s", (int)len, folder, name);
+}
+
+/* The file that a path means, which need not exist yet: through symbolic links, so that its
+ * lock is one whatever it was called. What cannot be found stays as it is: opening it says
+ * what is wrong. */
+static char *
+find_real(const char *path)
+{
+    char real[PATH_MAX], link[PATH_MAX];
+    char *at = er_xstrdup(path);
+    for (int i = 0; i < LINKS_MAX; i++) {
+        const char *slash = strrchr(at, '/');
+        char *next;
+        if (realpath(at, real)) {
+            next = er_xstrdup(real);
+            er_free(at);
+            return next;
+        }
+        ssize_t n = readlink(at, link, sizeof link - 1);
+        link[n > 0 ? n : 0] = '\0';
+        if (n > 0) { /* to what does not exist yet */
+            next = link[0] == '/' || !slash ? er_xstrdup(link)
+                                            : join(at, (size_t)(slash - at), link);
+        } else {
+            char *folder = slash ? join(at, (size_t)(slash - at), ".") : er_xstrdup(".");
+            const char *base = slash ? slash + 1 : at;
+            bool is_there = realpath(folder, real) != NULL;
+            er_free(folder);
+            next = is_there ? join(strcmp(real, "/") ? real : "", strlen(real), base)
+                            : er_xstrdup(path);
+            er_free(at);
+            return next;
+        }
+        er_free(at);
+        at = next;
+    }
+    er_free(at);
+    return er_xstrdup(path);
+}
+
 static void
-set_places(struct er_house *h, const char *path)
+set_places(struct er_house *h, const char *given)
 {
     struct er_places *p = &h->places;
+    char *path = given ? find_real(given) : NULL;
     const char *base = path;
     if (!path) {
         uint64_t r[2];
@@ -184,6 +325,7 @@ set_places(struct er_house *h, const char *path)
     p->workers = er_xasprintf("%s%s", base, path ? ".workers" : "/workers");
     p->socket = h->e->options.socket ? er_xstrdup(h->e->options.socket)
                                      : er_xasprintf("%s/door.sock", p->workers);
+    er_free(path);
 }
 
 static int
@@ -414,13 +556,53 @@ open_api(struct er_house *h, struct er_err *err)
     return h->e->options.socket ? open_door(h, err) : 0;
 }
 
+/* A store that is made now is its owner's alone, whatever the umask says; SQLite gives its
+ * log the same mode. */
+static int
+make_private(struct er_house *h, struct er_err *err)
+{
+    int fd = open(h->places.store, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    h->is_new_store = fd >= 0;
+    if (fd < 0 && errno != EEXIST) {
+        return er_fail(err, er_error_from_errno(errno), "cannot make '%.300s': %s",
+                       h->places.store, strerror(errno));
+    }
+    er_close(&fd);
+    return 0;
+}
+
+static int
+take_store(struct er_house *h, struct er_err *err)
+{
+    struct stat st;
+    if (stat(h->places.store, &st) == 0 && !S_ISREG(st.st_mode)) {
+        return er_fail(err, ER_EINVALID, "'%.300s' is not a file", h->places.store);
+    }
+    int rc = take_lock(h, err);
+    rc = rc ? rc : make_private(h, err);
+    return rc ? rc : claim_inode(h, err);
+}
+
+/* It was refused: what was made for it goes, while the lock is ours. */
+static void
+leave_nothing(struct er_house *h)
+{
+    struct stat st;
+    if (h->is_new_store && stat(h->places.store, &st) == 0 && st.st_size == 0) {
+        (void)unlink(h->places.store);
+    }
+    if (h->is_new_lock && h->lock_fd >= 0) {
+        (void)unlink(h->places.lock);
+    }
+}
+
 int
 er_house_open(struct errand *e, const char *path, struct er_house **out,
               struct er_err *err)
 {
     struct er_house *h = er_xzalloc(sizeof *h);
     h->e = e;
-    h->lock_fd = -1;
+    h->lock_fd = h->claim_fd = -1;
     h->api.loop = e->loop;
     *out = h; /* also when it fails: the handle's closing clears up */
     h->in = er_inside_new(e);
@@ -428,8 +610,11 @@ er_house_open(struct errand *e, const char *path, struct er_house **out,
     set_config(h);
     er_env_rules_init(&h->api.env_rules);
     int rc = h->in ? 0 : er_fail(err, ER_ENOMEM, "out of memory");
-    rc = rc || !path ? rc : take_lock(h, err);
+    rc = rc || !path ? rc : take_store(h, err);
     rc = rc ? rc : open_engine(h, err);
+    if (rc) {
+        leave_nothing(h);
+    }
     return rc ? rc : open_api(h, err);
 }
 
@@ -497,6 +682,7 @@ er_house_free(struct er_house *h)
     h->e->house = NULL;
     er_inside_free(h->in);
     remove_folder(h);
+    er_close(&h->claim_fd);
     er_close(&h->lock_fd);
     er_places_fini(&h->places);
     er_env_rules_fini(&h->api.env_rules);
