@@ -445,6 +445,13 @@ merge_type(struct er_setting *s, const json_t *body)
         rc = er_type_json_read(s->row.name, o, &s->q.arena, &s->type, &err);
     }
     json_decref(o);
+    if (rc == 0 && is_shell(s->row.name) &&
+        (s->type.handler || er_type_is_executed(&s->type))) {
+        er_call_problem(s->call, ER_EINVALID, "name",
+                        "type 'shell' runs commands, and nothing else can execute it: "
+                        "use another name");
+        return false;
+    }
     if (rc == 0) {
         s->row.definition_json = text_of(&s->type, &s->q.arena);
         rc = s->row.definition_json ? 0 : ER_ENOMEM;

@@ -7,9 +7,11 @@
  * are turned into those of C), no memory. */
 #include "lib/types.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "lib/handle.h"
 #include "wire/json.h"
 #include "wire/params.h"
@@ -83,6 +85,41 @@ param_fail(errand_error *error, size_t i, const char *name, const char *member,
     return er_handle_fail(error, ER_EINVALID, field, "%s: %s", field, words);
 }
 
+/* NULL, or the member of a parameter that no definition could hold, and why. */
+static const char *
+bad_member(const struct errand_param *p, const char **out_words)
+{
+    const struct {
+        const char *name, *text;
+    } texts[] = {{"def", p->def}, {"pattern", p->pattern}, {"help", p->help}};
+    *out_words = "is not UTF-8";
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (texts[i].text && !er_utf8_is_valid(texts[i].text, strlen(texts[i].text))) {
+            return texts[i].name;
+        }
+    }
+    for (size_t i = 0; p->choices && p->choices[i]; i++) {
+        if (!er_utf8_is_valid(p->choices[i], strlen(p->choices[i]))) {
+            return "choices";
+        }
+    }
+    *out_words = "must be one line";
+    if (p->help && strchr(p->help, '\n')) {
+        return "help";
+    }
+    *out_words = "must be a finite number";
+    if ((p->has_min && !isfinite(p->min)) || (p->has_max && !isfinite(p->max))) {
+        return p->has_min && !isfinite(p->min) ? "min" : "max";
+    }
+    *out_words = "must be zero: this version knows nothing of it";
+    for (size_t i = 0; i < sizeof p->reserved / sizeof p->reserved[0]; i++) {
+        if (p->reserved[i]) {
+            return "reserved";
+        }
+    }
+    return NULL;
+}
+
 /* A parameter's members; what they mean is checked when the whole is read. */
 static int
 add_param(struct document *all, const struct errand_param *p, size_t i,
@@ -93,12 +130,15 @@ add_param(struct document *all, const struct errand_param *p, size_t i,
                            ? er_param_kind_word((enum er_param_kind)p->kind)
                            : NULL;
     json_t *def = p->def ? json_loads(p->def, JSON_DECODE_ANY, NULL) : NULL;
+    const char *words, *bad = bad_member(p, &words);
     int rc = 0;
     if (!p->name || !er_param_is_name(p->name)) {
         rc = param_fail(error, i, NULL, "name",
                         "a name of letters, digits, _ and - that begins with a letter");
     } else if (!kind) {
         rc = param_fail(error, i, p->name, "kind", "one of enum errand_param_kind");
+    } else if (bad) {
+        rc = param_fail(error, i, p->name, bad, words);
     } else if (p->def && !def) {
         rc = param_fail(error, i, p->name, "def",
                         "the default must be JSON (3, \"a\", true)");
@@ -221,6 +261,12 @@ check_texts(const struct errand_type *t, errand_error *error)
         return er_handle_fail(error, ER_EINVALID, "description",
                               "type '%s' needs a description: what it does, in one line",
                               t->name);
+    }
+    const bool is_text = er_utf8_is_valid(t->description, strlen(t->description));
+    if (!is_text || (t->on_lost && !er_utf8_is_valid(t->on_lost, strlen(t->on_lost)))) {
+        const char *field = is_text ? "on_lost" : "description";
+        return er_handle_fail(error, ER_EINVALID, field, "%s of type '%s' is not UTF-8",
+                              field, t->name);
     }
     if (strchr(t->description, '\n')) {
         return er_handle_fail(error, ER_EINVALID, "description",

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errand.h>
+#include <math.h>
 #include <poll.h>
 
 #include "base/count.h"
@@ -184,6 +185,24 @@ types__are_refused_by_the_member(void **state)
     p.kind = ERRAND_PARAM_INTEGER;
     p.name = "9";
     refuses(&t, "params[0].name", "letter");
+    p.name = "depth";
+    p.has_max = 1;
+    p.max = HUGE_VAL;
+    refuses(&t, "params.depth.max", "finite");
+    p.has_max = 0;
+    p.help = "two\nlines";
+    refuses(&t, "params.depth.help", "one line");
+    p.help = "\xff";
+    refuses(&t, "params.depth.help", "UTF-8");
+    p.help = NULL;
+    p.reserved[3] = "x";
+    refuses(&t, "params.depth.reserved", "zero");
+    t = make_type("test.bad");
+    t.description = "\xff";
+    refuses(&t, "description", "UTF-8");
+    /* commands would all go to the handler */
+    t = make_type("shell");
+    refuses(&t, "name", "commands");
     t.size = 4;
     assert_int_equal(errand_register(e, &t, &error), ERRAND_EINVALID);
     assert_int_equal(errand_register(e, NULL, &error), ERRAND_EINVALID);
