@@ -290,7 +290,9 @@ main(int argc, char **argv)
     int bad = 0;
     if (step < 0 && argc > 3) { /* for a debugger: this one life, in this process */
         begin_campaign(argv[2]);
-        return live(argv[3], -step);
+        int code = live(argv[3], -step);
+        end_campaign();
+        return code;
     }
     if (step < 1) {
         (void)fprintf(stderr, "usage: campaign_fault STEP [SEED [URL...]]\n");
