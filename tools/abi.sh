@@ -7,7 +7,7 @@
 # added is no breach, but has to be recorded. Without abidiff the test says so and ends with
 # 77 (skipped) when the symbols are right.
 set -eu
-mode=$1 lib=$2
+mode=$1 lib=$(realpath "$2")
 cd "$(dirname "$0")/.."
 names() { nm -D --defined-only "$1" | awk '{print $3}' | sort; }
 dump() { # of the public interface only, without paths
@@ -26,7 +26,7 @@ names "$lib" | diff -u abi/symbols - || {
     exit 1
 }
 command -v abidiff >/dev/null 2>&1 || {
-    echo "abi: abidiff is not installed (Debian: abigail-tools); the symbols are right"
+    echo "1..0 # SKIP abidiff is not installed (Debian: abigail-tools); the symbols are right"
     exit 77
 }
 new=$(mktemp)
