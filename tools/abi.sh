@@ -9,7 +9,7 @@
 set -eu
 mode=$1 lib=$(realpath "$2")
 cd "$(dirname "$0")/.."
-names() { nm -D --defined-only "$1" | awk '{print $3}' | sort; }
+names() { nm -D --defined-only "$1" | awk '{print $3}' | LC_ALL=C sort; }
 dump() { # of the public interface only, without paths
     abidw --no-corpus-path --no-comp-dir-path --no-show-locs --no-elf-needed \
         --exported-interfaces-only --drop-private-types --headers-dir include \
