@@ -197,11 +197,15 @@ struct errand_options {
 ERRAND_API int errand_open(const char *url, const struct errand_options *options,
                            errand **out, errand_error *error);
 
-/* Closes; NULL is fine. No callback is running or comes when it returns; subscriptions end.
+/* Closes; NULL is fine. No callback is running or comes when it returns. Subscriptions end:
+ * those with a function are gone with the handle and are not to be used any more; those that
+ * pull end as said at errand_pull, and each is still to be given to errand_unsubscribe.
  * Handlers that run are asked to stop (errand_should_stop: ERRAND_STOP_SHUTDOWN) and waited
  * for; their tasks, and commands of an embedded store, go back to the queue at their
  * checkpoints. Tasks of a daemon go on. Calls that wait on other threads return
- * ERRAND_ECLOSED. Not from inside a callback or handler. */
+ * ERRAND_ECLOSED; no other function may be called with the handle from then on. From inside a
+ * handler or callback of the handle's it does nothing but say so to the log function: the
+ * handle stays open, and is still to be closed. */
 ERRAND_API void errand_close(errand *e);
 
 /* With ERRAND_TURN: a descriptor to be polled for reading; it stays the library's. -1 with
@@ -629,10 +633,16 @@ struct errand_subscribe_options {
 ERRAND_API int errand_subscribe(errand *e, const struct errand_subscribe_options *options,
                                 errand_event_fn *fn, void *ctx, errand_subscription **out,
                                 errand_error *error);
-/* When it returns, fn is not running (unless called from inside it) and never called again. */
+/* When it returns, fn is not running (unless called from inside it) and never called again,
+ * and sub is gone. NULL is fine. Before errand_close; ERRAND_PULL: also after it, and not
+ * while another thread is inside errand_pull with it. */
 ERRAND_API void errand_unsubscribe(errand_subscription *sub);
 /* ERRAND_PULL: a descriptor that is readable while there is something to pull, and the next
- * event: 1 and *out, borrowed until the next pull; 0 = none now; or a code. */
+ * event: 1 and *out, borrowed until the next pull or errand_unsubscribe; 0 = none now; or a
+ * code. Once the handle is being closed (by whichever thread, who need not wait for the one
+ * that pulls) the descriptor is readable for good and errand_pull returns ERRAND_ECLOSED;
+ * what was pulled last stays, and so does the subscription until errand_unsubscribe frees it,
+ * before errand_close or after. */
 ERRAND_API int errand_subscription_fd(const errand_subscription *sub);
 ERRAND_API int errand_pull(errand_subscription *sub, const errand_event **out);
 

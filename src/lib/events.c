@@ -3,15 +3,24 @@
  * behind that number; when its head has come the subscriptions that wait are made.
  *
  * Subscribers on the loop (ERRAND_ON_LOOP) are turned when their descriptor says so; all that
- * concerns their bus subscription happens on the loop's thread. */
+ * concerns their bus subscription happens on the loop's thread.
+ *
+ * Subscriptions that pull are the program's until errand_unsubscribe, also beyond the handle:
+ * they share `er_pulls`, whose lock says whether the bus may still be asked. Closing marks
+ * them all as over, waits for those that are inside a pull, and lets them be. What they have
+ * pulled last is a copy of their own. */
 #include "lib/events.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/heap.h"
+#include "base/io.h"
 #include "base/mem.h"
 #include "lib/handle.h"
 
@@ -31,6 +40,14 @@ struct er_opener {
     struct er_opener *next;
 };
 
+/* Freed by the last of the handle and the subscriptions that refer to it. */
+struct er_pulls {
+    struct er_lock lock; /* of the rest, and of what the subscriptions below say so */
+    int refs;
+    bool is_closed; /* the handle */
+    struct errand_subscription *subs;
+};
+
 struct errand_subscription {
     struct errand *e;
     struct er_count sub; /* the bus's handle, as a number: a callback may come before the
@@ -39,10 +56,18 @@ struct errand_subscription {
     void *ctx;
     void (*ended)(void *ctx);
     int delivery;
-    uv_poll_t poll;   /* ERRAND_ON_LOOP */
-    int refs;         /* the bus's, and the poll's */
-    errand_event now; /* ERRAND_PULL */
-    struct errand_subscription *next, **prev;
+    uv_poll_t poll; /* ERRAND_ON_LOOP */
+    int refs;       /* the bus's, and the poll's or (PULL: of the lock) the program's */
+    struct errand_subscription *next, **prev; /* ON_LOOP; PULL: of the lock */
+    /* ERRAND_PULL */
+    struct er_pulls *pulls;
+    int users;       /* of the lock: threads that ask the bus */
+    bool is_over;    /* of the lock: nobody may any more */
+    bool is_dropped; /* of the lock: the program has unsubscribed */
+    int fd;          /* the bus's, once more */
+    errand_event now;
+    struct er_buf copy;                 /* what `now` points to */
+    const struct er_bus_event *pending; /* there was no memory for the copy */
 };
 
 _Static_assert(ERRAND_FACT == (int)ER_BUS_FACT && ERRAND_SAMPLE == (int)ER_BUS_SAMPLE &&
@@ -281,8 +306,11 @@ on_event(void *ctx, struct er_bus_sub *sub, const struct er_bus_event *ev)
 {
     struct errand_subscription *s = ctx;
     errand_event event = to_public(ev);
+    struct er_frame frame;
     set_bus_sub(s, sub);
-    s->fn(s->ctx, s, &event);
+    er_handle_push(&frame, s->e);
+    s->fn(s->ctx, s, &event); /* it may have unsubscribed in there */
+    er_handle_pop(&frame);
 }
 
 static void
@@ -303,14 +331,24 @@ release(struct errand_subscription *s)
     }
 }
 
+static bool begin_end(struct errand_subscription *s);
+static void release_pull(struct errand_subscription *s);
+
 static void
 on_ended(void *ctx)
 {
     struct errand_subscription *s = ctx;
-    if (s->ended) {
+    if (s->ended && begin_end(s)) {
+        struct er_frame frame;
+        er_handle_push(&frame, s->e);
         s->ended(s->ctx);
+        er_handle_pop(&frame);
     }
-    release(s);
+    if (s->pulls) {
+        release_pull(s);
+    } else {
+        release(s);
+    }
 }
 
 /* ---- on the loop ---- */
@@ -390,6 +428,187 @@ join_loop(struct errand_subscription *s)
     ev->loop_subs = s;
     (void)uv_poll_start(&s->poll, UV_READABLE, on_readable);
     return 0;
+}
+
+/* ---- pulling ---- */
+
+static struct er_pulls *
+make_pulls(void)
+{
+    struct er_pulls *p = er_zalloc(sizeof *p);
+    if (p) {
+        er_lock_init(&p->lock);
+        p->refs = 1;
+    }
+    return p;
+}
+
+/* With the lock taken, which it gives. */
+static void
+release_pulls(struct er_pulls *p)
+{
+    bool is_last = --p->refs == 0;
+    er_lock_give(&p->lock);
+    if (is_last) {
+        er_lock_fini(&p->lock);
+        er_free(p);
+    }
+}
+
+/* False: it is over. */
+static bool
+begin_use(struct errand_subscription *s)
+{
+    er_lock_take(&s->pulls->lock);
+    bool is_live = !s->is_over;
+    s->users += is_live;
+    er_lock_give(&s->pulls->lock);
+    return is_live;
+}
+
+static void
+end_use(struct errand_subscription *s)
+{
+    er_lock_take(&s->pulls->lock);
+    s->users--;
+    er_lock_wake(&s->pulls->lock);
+    er_lock_give(&s->pulls->lock);
+}
+
+/* The lock. */
+static void
+leave_pulls(struct errand_subscription *s)
+{
+    if (s->prev) {
+        *s->prev = s->next;
+        if (s->next) {
+            s->next->prev = s->prev;
+        }
+        s->prev = NULL;
+    }
+}
+
+/* Nobody asks the bus any more when this returns. What has been polled for is that. */
+static void
+end_pulls(struct er_pulls *p)
+{
+    struct errand_subscription *s;
+    er_lock_take(&p->lock);
+    p->is_closed = true;
+    for (s = p->subs; s; s = s->next) {
+        s->is_over = true;
+    }
+    while ((s = p->subs)) {
+        if (s->users > 0) {
+            er_lock_wait(&p->lock);
+            continue;
+        }
+        (void)eventfd_write(s->fd, 1);
+        leave_pulls(s);
+    }
+    er_lock_give(&p->lock);
+}
+
+static int
+join_pulls(struct errand_subscription *s)
+{
+    struct er_pulls *p = s->pulls;
+    er_lock_take(&p->lock);
+    if (p->is_closed) {
+        er_lock_give(&p->lock);
+        return ER_ECLOSED;
+    }
+    s->next = p->subs;
+    s->prev = &p->subs;
+    if (s->next) {
+        s->next->prev = &s->next;
+    }
+    p->subs = s;
+    p->refs++;
+    er_lock_give(&p->lock);
+    return 0;
+}
+
+/* Whether the program is to be told of the end: not when it has brought it about meanwhile. */
+static bool
+begin_end(struct errand_subscription *s)
+{
+    bool is_dropped = false;
+    if (s->pulls) {
+        er_lock_take(&s->pulls->lock);
+        is_dropped = s->is_dropped;
+        er_lock_give(&s->pulls->lock);
+    }
+    return !is_dropped;
+}
+
+/* The bus, or the program, has done with it. */
+static void
+release_pull(struct errand_subscription *s)
+{
+    struct er_pulls *p = s->pulls;
+    er_lock_take(&p->lock);
+    if (--s->refs > 0) {
+        er_lock_give(&p->lock);
+        return;
+    }
+    leave_pulls(s);
+    er_lock_wake(&p->lock);
+    er_close(&s->fd);
+    er_buf_fini(&s->copy);
+    er_free(s);
+    release_pulls(p);
+}
+
+static void
+unsubscribe_pull(struct errand_subscription *s)
+{
+    struct er_pulls *p = s->pulls;
+    er_lock_take(&p->lock);
+    bool was_over = s->is_over;
+    s->is_over = true;
+    while (!was_over && s->users > 0) {
+        er_lock_wait(&p->lock);
+    }
+    s->users += !was_over; /* the bus stays for us */
+    s->is_dropped = was_over;
+    er_lock_give(&p->lock);
+    if (!was_over) {
+        (void)er_bus_unsubscribe(bus_sub(s));
+    }
+    release_pull(s);
+}
+
+/* Copies the event that the bus has given, which may be gone at any moment. */
+static int
+keep(struct errand_subscription *s, const struct er_bus_event *ev)
+{
+    struct er_buf *b = &s->copy;
+    size_t name = strlen(ev->name) + 1;
+    size_t correlation = ev->correlation ? strlen(ev->correlation) + 1 : 0;
+    er_buf_clear(b);
+    s->pending = ev;
+    int rc = er_buf_reserve(b, name + correlation + ev->len + 1);
+    if (rc) {
+        return rc;
+    }
+    s->pending = NULL;
+    er_buf_add(b, ev->name, name);
+    er_buf_add(b, ev->correlation, correlation);
+    er_buf_add(b, ev->data, ev->len);
+    s->now = to_public(ev);
+    s->now.name = b->data;
+    s->now.correlation = correlation ? b->data + name : NULL;
+    s->now.data = ev->data ? b->data + name + correlation : NULL;
+    return 1;
+}
+
+static int
+pull(struct errand_subscription *s)
+{
+    const struct er_bus_event *ev = s->pending;
+    int rc = ev ? 1 : er_bus_pull(bus_sub(s), &ev);
+    return rc == 1 ? keep(s, ev) : rc;
 }
 
 /* ---- subscribing ---- */
@@ -491,6 +710,35 @@ count_names(const char *const *names)
     return n;
 }
 
+/* Before the bus knows of it, nobody else does. */
+static int
+subscribe_pull(struct subscribing *k)
+{
+    struct errand_subscription *s = k->s;
+    s->users = 1;
+    int rc = join_pulls(s);
+    if (rc) {
+        er_free(s);
+        return rc;
+    }
+    rc = subscribe(k);
+    s->refs -= rc != 0; /* the bus never had it */
+    if (rc == 0) {
+        s->fd = fcntl(er_bus_fd(bus_sub(s)), F_DUPFD_CLOEXEC, 0);
+        rc = s->fd < 0 ? ER_EIO : 0;
+        if (rc) {
+            s->ended = NULL; /* it has not begun */
+            (void)er_bus_unsubscribe(bus_sub(s));
+        }
+    }
+    if (rc == 0) {
+        end_use(s);
+    } else {
+        release_pull(s);
+    }
+    return rc;
+}
+
 static struct errand_subscription *
 make(errand *e, const struct errand_subscribe_options *o, errand_event_fn *fn, void *ctx)
 {
@@ -501,7 +749,9 @@ make(errand *e, const struct errand_subscribe_options *o, errand_event_fn *fn, v
         s->ctx = ctx;
         s->ended = o->ended;
         s->delivery = o->delivery;
-        s->refs = 1;
+        s->refs = o->delivery == ERRAND_PULL ? 2 : 1;
+        s->fd = -1;
+        s->pulls = o->delivery == ERRAND_PULL ? e->events->pulls : NULL;
     }
     return s;
 }
@@ -547,10 +797,14 @@ errand_subscribe(errand *e, const struct errand_subscribe_options *options,
                                      .since = o.since,
                                      .cursor = o.cursor};
     *out = k.s; /* a callback may come, and end it, before this returns */
-    rc = o.delivery == ERRAND_ON_LOOP ? subscribe_on_loop(&k) : subscribe(&k);
+    rc = o.delivery == ERRAND_ON_LOOP ? subscribe_on_loop(&k)
+         : o.delivery == ERRAND_PULL  ? subscribe_pull(&k)
+                                      : subscribe(&k);
     if (rc) {
         *out = NULL;
-        er_free(k.s);
+        if (o.delivery != ERRAND_PULL) { /* which has freed itself */
+            er_free(k.s);
+        }
         return er_handle_fail(error, rc == ER_EEXISTS ? ER_EBUSY : rc, NULL, "%s",
                               k.err.text[0] ? k.err.text : er_error_meaning(rc));
     }
@@ -571,7 +825,9 @@ errand_unsubscribe(errand_subscription *s)
     if (!s) {
         return;
     }
-    if (s->delivery != ERRAND_ON_LOOP) {
+    if (s->delivery == ERRAND_PULL) {
+        unsubscribe_pull(s);
+    } else if (s->delivery != ERRAND_ON_LOOP) {
         (void)er_bus_unsubscribe(bus_sub(s));
     } else if (er_handle_is_loop(s->e)) {
         leave_loop(s);
@@ -585,19 +841,22 @@ errand_unsubscribe(errand_subscription *s)
 int
 errand_subscription_fd(const errand_subscription *s)
 {
-    return s && s->delivery == ERRAND_PULL ? er_bus_fd(bus_sub(s)) : -1;
+    return s && s->delivery == ERRAND_PULL ? s->fd : -1;
 }
 
 int
 errand_pull(errand_subscription *s, const errand_event **out)
 {
-    const struct er_bus_event *ev;
     if (!s || !out || s->delivery != ERRAND_PULL) {
         return ERRAND_EINVALID;
     }
-    int rc = er_bus_pull(bus_sub(s), &ev);
+    *out = NULL;
+    if (!begin_use(s)) {
+        return ERRAND_ECLOSED;
+    }
+    int rc = pull(s);
+    end_use(s);
     if (rc == 1) {
-        s->now = to_public(ev);
         *out = &s->now;
     }
     return rc;
@@ -612,8 +871,14 @@ errand_bus_metrics(errand *e, const errand_subscription *sub,
     if (!out || out->size < sizeof out->size) {
         return;
     }
-    if (sub) {
-        er_bus_sub_stats(bus_sub(sub), &b);
+    struct errand_subscription *s = (struct errand_subscription *)(uintptr_t)sub;
+    if (s && s->pulls) {
+        if (begin_use(s)) {
+            er_bus_sub_stats(bus_sub(s), &b);
+            end_use(s);
+        }
+    } else if (s) {
+        er_bus_sub_stats(bus_sub(s), &b);
     } else if (e && er_events_are_ready(e->events)) {
         er_bus_stats(e->events->bus, &b);
     }
@@ -635,11 +900,17 @@ er_events_new(struct errand *e)
 {
     struct er_events *ev = er_zalloc(sizeof *ev);
     struct er_events_timer *timer = er_zalloc(sizeof *timer);
-    if (!ev || !timer) {
+    struct er_pulls *pulls = make_pulls();
+    if (!ev || !timer || !pulls) {
         er_free(ev);
         er_free(timer);
+        if (pulls) {
+            er_lock_take(&pulls->lock);
+            release_pulls(pulls);
+        }
         return NULL;
     }
+    ev->pulls = pulls;
     ev->e = e;
     ev->timer = timer;
     timer->ev = ev;
@@ -664,6 +935,7 @@ er_events_close(struct errand *e, void (*closed)(struct errand *e))
     while (ev->loop_subs) {
         leave_loop(ev->loop_subs);
     }
+    end_pulls(ev->pulls);
     if (ev->bus) {
         (void)er_count_swap(&ev->is_ready, 0);
         er_bus_free(ev->bus);
@@ -681,6 +953,8 @@ er_events_free(struct er_events *ev)
         er_buf_fini(&ev->frames);
         er_buf_fini(&ev->samples);
         er_lock_fini(&ev->lock);
+        er_lock_take(&ev->pulls->lock);
+        release_pulls(ev->pulls);
         er_free(ev->timer);
         er_free(ev);
     }

@@ -63,8 +63,8 @@ struct er_wheels {
     bool turning;         /* blocking functions are refused on the loop's thread */
     bool is_running;      /* within uv_run */
     bool has_thread;
+    struct er_count is_closed; /* the inbox: ERRAND_THREAD */
     enum step step;
-    struct er_letter close_letter;
     struct er_lock log_lock;
 };
 
@@ -118,6 +118,32 @@ er_handle_is_loop(const struct errand *e)
     return er_count_get(&e->owner) == own_mark();
 }
 
+/* The innermost function of an application that we have called on this thread. */
+static _Thread_local struct er_frame *frames;
+
+void
+er_handle_push(struct er_frame *f, const struct errand *e)
+{
+    *f = (struct er_frame){e, frames};
+    frames = f;
+}
+
+void
+er_handle_pop(const struct er_frame *f)
+{
+    frames = f->outer;
+}
+
+static bool
+is_called_by(const struct errand *e)
+{
+    const struct er_frame *f = frames;
+    while (f && f->e != e) {
+        f = f->outer;
+    }
+    return f != NULL;
+}
+
 bool
 er_handle_cannot_wait(const struct errand *e)
 {
@@ -156,16 +182,29 @@ er_handle_log(struct errand *e, int level, const char *fmt, ...)
 
 /* ---- the loop ---- */
 
+static void begin_close(struct errand *e);
+
 static void
-on_async(uv_async_t *h)
+take_letters(struct er_wheels *w)
 {
-    struct er_wheels *w = h->data;
     struct er_mail *mail = er_mailbox_take(w->e->inbox);
     while (mail) {
         struct er_mail *next = mail->next;
         struct er_letter *letter = (struct er_letter *)(void *)mail;
         letter->deliver(letter);
         mail = next;
+    }
+}
+
+/* A closed inbox gets no more letters: the closing comes behind the last. */
+static void
+on_async(uv_async_t *h)
+{
+    struct er_wheels *w = h->data;
+    bool is_closed = er_count_see(&w->is_closed) != 0;
+    take_letters(w);
+    if (is_closed && w->step == OPEN) {
+        begin_close(w->e);
     }
 }
 
@@ -471,13 +510,6 @@ begin_close(struct errand *e)
     }
 }
 
-static void
-deliver_close(struct er_letter *letter)
-{
-    struct er_wheels *w = ER_CONTAINER(letter, struct er_wheels, close_letter);
-    begin_close(w->e);
-}
-
 /* The loop has been left, on its thread. */
 static void
 finish(struct errand *e)
@@ -554,25 +586,26 @@ errand_close(errand *e)
         return;
     }
     struct er_wheels *w = e->wheels;
-    if (er_handle_is_loop(e) && (w->has_thread || w->turning || e->in_callback)) {
+    if (is_called_by(e) ||
+        (er_handle_is_loop(e) && (w->has_thread || w->turning || e->in_callback))) {
         er_handle_log(e, ERRAND_LOG_ERROR,
-                      "errand_close from inside a callback: nothing was closed");
+                      "errand_close from inside a handler or callback: nothing was closed");
         return;
     }
-    er_count_set(&e->closing, 1);
-    w->close_letter.deliver = deliver_close;
+    if (er_count_swap(&e->closing, 1) != 0) {
+        er_handle_log(e, ERRAND_LOG_ERROR, "errand_close, twice: nothing was done");
+        return;
+    }
     if (w->has_thread) {
-        if (!er_handle_post(e, &w->close_letter)) {
-            er_handle_log(e, ERRAND_LOG_ERROR, "errand_close, twice");
-            return;
-        }
         er_mailbox_close(e->inbox);
+        (void)er_count_swap(&w->is_closed, 1);
+        (void)uv_async_send(&w->async);
         (void)pthread_join(e->thread, NULL);
     } else {
         er_count_set(&e->owner, own_mark());
         er_mailbox_close(e->inbox);
         w->turning = true;
-        on_async(&w->async); /* those that came before get their ends, too */
+        take_letters(w); /* those that came before get their ends, too */
         begin_close(e);
         while (w->step != OVER) {
             run(w, UV_RUN_ONCE);

@@ -94,6 +94,15 @@ er_handle_leave(struct errand *e, bool was)
     e->in_callback = was;
 }
 
+/* Any thread: around a call of an application's function (a handler, a callback) on whatever
+ * thread, in which the handle cannot be closed: who closes waits for it. */
+struct er_frame {
+    const struct errand *e;
+    struct er_frame *outer;
+};
+void er_handle_push(struct er_frame *f, const struct errand *e);
+void er_handle_pop(const struct er_frame *f);
+
 /* The clock that the handle goes by: the system's, or a test's. Any thread. */
 const struct er_clock *er_handle_clock(const struct errand *e);
 

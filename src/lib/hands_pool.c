@@ -94,8 +94,11 @@ take_next(struct er_hands *h)
 static void
 work_on(struct er_hands *h, struct er_hand *hand)
 {
+    struct er_frame frame;
     er_lock_give(&h->pool);
+    er_handle_push(&frame, h->e);
     er_hands_mouth_run(hand);
+    er_handle_pop(&frame);
     er_lock_take(&h->pool);
     hand->state = ER_HAND_ENDED;
     TAILQ_INSERT_TAIL(&h->ended, hand, in_pool);

@@ -150,6 +150,201 @@ lifetime__what_fails_gives_nothing(void **state)
     assert_null(e);
 }
 
+/* ---- subscriptions that pull ---- */
+
+static errand_subscription *
+subscribe_pull(errand *e)
+{
+    struct errand_subscribe_options o = ERRAND_INIT(errand_subscribe_options);
+    errand_subscription *sub = NULL;
+    errand_error error;
+    o.delivery = ERRAND_PULL;
+    OK(errand_subscribe(e, &o, NULL, NULL, &sub, &error));
+    return sub;
+}
+
+static bool
+is_readable(const errand_subscription *sub)
+{
+    struct pollfd p = {.fd = errand_subscription_fd(sub), .events = POLLIN};
+    return poll(&p, 1, 0) == 1 && p.revents == POLLIN;
+}
+
+static void
+publish(errand *e, const char *name, const char *words)
+{
+    errand_error error;
+    errand_event event = {
+        .name = name, .kind = ERRAND_SAMPLE, .data = words, .len = strlen(words)};
+    OK(errand_publish(e, &event, &error));
+}
+
+static void
+end_pulling(int threading)
+{
+    struct errand_options o = ERRAND_INIT(errand_options);
+    const errand_event *event, *none = NULL;
+    errand_error error;
+    errand *e;
+    o.threading = threading;
+    OK(errand_open("memory:", &o, &e, &error));
+    errand_subscription *a = subscribe_pull(e), *b = subscribe_pull(e);
+    errand_subscription *before = subscribe_pull(e);
+    errand_unsubscribe(before);
+    publish(e, "a.first", "one");
+    publish(e, "a.second", "two");
+    int rc;
+    while ((rc = errand_pull(a, &event)) == 0) {
+    }
+    assert_int_equal(rc, 1);
+    errand_close(e);
+    assert_string_equal(event->name, "a.first"); /* it stays */
+    assert_memory_equal(event->data, "one", 3);
+    for (int i = 0; i < 2; i++) {
+        assert_true(is_readable(a));
+        assert_true(is_readable(b));
+        assert_int_equal(errand_pull(b, &none), ERRAND_ECLOSED);
+        assert_null(none);
+        assert_int_equal(errand_pull(a, &none), ERRAND_ECLOSED);
+    }
+    struct errand_bus_stats stats = ERRAND_INIT(errand_bus_stats);
+    errand_bus_metrics(NULL, a, &stats);
+    assert_int_equal(stats.lag, 0);
+    errand_unsubscribe(a);
+    errand_unsubscribe(b);
+}
+
+static void
+lifetime__closing_ends_those_that_pull(void **state)
+{
+    (void)state;
+    end_pulling(ERRAND_THREAD);
+    end_pulling(ERRAND_TURN);
+}
+
+struct puller {
+    errand_subscription *sub;
+    bool unsubscribes;
+    int last;
+};
+
+static void *
+pull_until_closed(void *arg)
+{
+    struct puller *p = arg;
+    const errand_event *event;
+    struct pollfd fd = {.fd = errand_subscription_fd(p->sub), .events = POLLIN};
+    do {
+        (void)poll(&fd, 1, -1);
+        p->last = errand_pull(p->sub, &event);
+    } while (p->last >= 0);
+    if (p->unsubscribes) {
+        errand_unsubscribe(p->sub);
+    }
+    return NULL;
+}
+
+/* While it sleeps, or while there is much to pull. */
+static void
+lifetime__a_thread_that_pulls_wakes_up(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct puller p[2] = {{.unsubscribes = true}, {.unsubscribes = false}};
+        pthread_t threads[2];
+        errand_error error;
+        errand *e;
+        OK(errand_open("memory:", NULL, &e, &error));
+        for (int i = 0; i < 2; i++) {
+            p[i].sub = subscribe_pull(e);
+            assert_int_equal(pthread_create(&threads[i], NULL, pull_until_closed, &p[i]),
+                             0);
+        }
+        for (int i = 0; i < round * 50; i++) {
+            publish(e, "a.topic", "something that is longer than nothing");
+        }
+        errand_close(e);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+            assert_int_equal(p[i].last, ERRAND_ECLOSED);
+        }
+        errand_unsubscribe(p[1].sub);
+    }
+}
+
+/* ---- closing from inside ---- */
+
+struct closing {
+    errand *e;
+    int refused;
+};
+
+static void
+count_refusals(void *ctx, int level, const char *text)
+{
+    struct closing *c = ctx;
+    if (level == ERRAND_LOG_ERROR && strstr(text, "errand_close from inside")) {
+        c->refused++;
+    }
+}
+
+static int
+close_in_handler(errand_attempt *a, void *ctx)
+{
+    const struct closing *c = ctx;
+    (void)a;
+    errand_close(c->e);
+    return 0;
+}
+
+static void
+close_in_callback(void *ctx, errand_subscription *sub, const errand_event *event)
+{
+    const struct closing *c = ctx;
+    (void)sub;
+    (void)event;
+    errand_close(c->e);
+}
+
+static void
+lifetime__closing_from_inside_does_nothing(void **state)
+{
+    static const int ways[] = {ERRAND_INLINE, ERRAND_ON_THREAD, ERRAND_ON_LOOP};
+    struct closing c = {0};
+    struct errand_options o = ERRAND_INIT(errand_options);
+    struct errand_type t = ERRAND_INIT(errand_type);
+    errand_error error;
+    int64_t id;
+    (void)state;
+    o.log = count_refusals;
+    o.log_ctx = &c;
+    OK(errand_open("memory:", &o, &c.e, &error));
+    t.name = "closer";
+    t.description = "closes";
+    t.handler = close_in_handler;
+    t.ctx = &c;
+    OK(errand_register(c.e, &t, &error));
+    OK(errand_submit(c.e, "closer", NULL, NULL, &id, &error));
+    assert_int_equal(errand_wait(c.e, id, -1, &error), ERRAND_COMPLETED);
+    for (size_t i = 0; i < 3; i++) {
+        struct errand_subscribe_options s = ERRAND_INIT(errand_subscribe_options);
+        struct errand_bus_stats stats = ERRAND_INIT(errand_bus_stats);
+        errand_subscription *sub;
+        s.delivery = ways[i];
+        s.prefix = "a.";
+        OK(errand_subscribe(c.e, &s, close_in_callback, &c, &sub, &error));
+        publish(c.e, "a.topic", "");
+        do {
+            errand_bus_metrics(c.e, sub, &stats);
+        } while (stats.delivered == 0);
+        errand_unsubscribe(sub);
+    }
+    OK(errand_submit(c.e, "closer", NULL, NULL, &id, &error));
+    assert_int_equal(errand_wait(c.e, id, -1, &error), ERRAND_COMPLETED);
+    errand_close(c.e);
+    assert_int_equal(c.refused, 5);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_home, teardown_home)
 
 int
@@ -160,6 +355,9 @@ main(void)
         TEST(lifetime__a_refused_open_leaves_nothing),
         TEST(lifetime__a_store_is_its_owners_alone),
         TEST(lifetime__what_fails_gives_nothing),
+        TEST(lifetime__closing_ends_those_that_pull),
+        TEST(lifetime__a_thread_that_pulls_wakes_up),
+        TEST(lifetime__closing_from_inside_does_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
