@@ -279,6 +279,8 @@ struct proof {
     struct seen *tasks;
     int64_t last; /* the highest id */
     int64_t acks, effects, attempts, lost, completed, failed;
+    int64_t given_up,
+        unbegun; /* after three losses; of these never begun in the last three */
 };
 
 static struct seen *
@@ -402,6 +404,10 @@ check_attempts(errand *e, struct proof *p, int64_t id, int state)
         }
     }
     bool is_told = strcmp(outcome, "failed") == 0;
+    if (state == ERRAND_FAILED && lost_in_a_row == 3 && number >= 3) {
+        p->given_up++;
+        p->unbegun += !s->begun[number] && !s->begun[number - 1] && !s->begun[number - 2];
+    }
     if (completed != (state == ERRAND_COMPLETED) ||
         (completed && strcmp(outcome, "completed") != 0) ||
         (state == ERRAND_FAILED && !is_told && lost_in_a_row != 3)) {
@@ -502,10 +508,12 @@ main(int argc, char **argv)
     bool is_proof = p.lost > 0 && p.acks > rounds;
     (void)printf("%s 1 - killed %d times: %lld acknowledged, %lld tasks, each with one "
                  "end\n# %lld completed, %lld failed; %lld attempts, %lld of them lost; "
-                 "%lld effects\n",
+                 "%lld effects\n# %lld were given up after three losses, %lld of them "
+                 "without having begun\n",
                  is_proof ? "ok" : "not ok", rounds, (long long)p.acks,
                  (long long)p.last - 1, (long long)p.completed, (long long)p.failed,
-                 (long long)p.attempts, (long long)p.lost, (long long)p.effects);
+                 (long long)p.attempts, (long long)p.lost, (long long)p.effects,
+                 (long long)p.given_up, (long long)p.unbegun);
     free(p.tasks);
     (void)close(acks_fd);
     (void)close(effects_fd);
