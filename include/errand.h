@@ -328,8 +328,9 @@ ERRAND_API int errand_remove(errand *e, int64_t id, errand_error *error);
 
 /* Any request of docs/PROTOCOL.md: lists, queues, limits, statistics ... The answer's status
  * (200 ...) is returned, or a negative code when there was none; the body is in *out (also
- * that of a refusal, which is JSON with `code`, `field` and `detail`). body NULL = none. Not
- * for requests that are answered by a stream. Blocks for at most 30 s beyond what the request
+ * that of a refusal, which is JSON with `code`, `field` and `detail`). body NULL = none.
+ * ERRAND_EINVALID: one that is answered by a stream (/v1/events without format=ndjson, a log
+ * with `follow`, /v1/work/claim), or a target that is none. Blocks for at most 30 s beyond what the request
  * itself waits for. */
 ERRAND_API int errand_request(errand *e, const char *method, const char *target,
                               const char *body, size_t len, char **out, size_t *out_len,
@@ -367,7 +368,8 @@ struct errand_reply {
 };
 /* Returns reply->state, or a negative code when nothing was submitted (as errand_submit).
  * The reply is to be given to errand_reply_free. Blocks for the budget; a caller that goes
- * away loses nothing. */
+ * away loses nothing. unix: for at most 5 s more when the daemon does not answer
+ * (ERRAND_ETIMEOUT: it is not known whether the task was submitted). */
 ERRAND_API int errand_call(errand *e, const char *type, const char *args,
                            const struct errand_call_options *options,
                            struct errand_reply *reply, errand_error *error);

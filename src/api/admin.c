@@ -30,6 +30,14 @@ er_api_shutdown(struct er_call *call)
         json_decref(o);
         return;
     }
+    if (!call->api->on_shutdown) {
+        json_decref(o);
+        er_call_problem(
+            call, ER_ESTATE, NULL,
+            "this engine is inside a program (pid %d): it ends with its program",
+            (int)getpid());
+        return;
+    }
     bool now = json_is_true(json_object_get(o, "now"));
     bool keep = json_is_true(json_object_get(o, "keep_running"));
     json_decref(o);

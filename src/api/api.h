@@ -62,7 +62,8 @@ struct er_api {
     bool stopping;
     struct er_serial settings; /* changes of queues, limits, types, pauses */
     struct er_serial edits;    /* PATCH */
-    void (*on_shutdown)(struct er_api *api, enum er_end how); /* a client asked for it */
+    /* a client asked for it; NULL: the engine ends with the program that has it inside */
+    void (*on_shutdown)(struct er_api *api, enum er_end how);
 };
 
 /* One request on its way through a route. Lives until its connection is done with it and

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "model/duration.h"
@@ -169,7 +170,7 @@ add_running(struct er_engine *e, const struct er_task *t, er_usec now, struct er
             er_duration_format(now - at, since);
             er_buf_addf(b, ", for %s", since);
         }
-        if (known && live.pid > 0) {
+        if (known && live.pid > 0 && live.pid != getpid()) { /* ours says nothing */
             er_buf_addf(b, ", pid %d", live.pid);
         }
     }

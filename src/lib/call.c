@@ -15,6 +15,7 @@
 
 #define BUDGET_MS  2000
 #define BUDGET_MAX 3600000
+#define BEYOND     (5 * ER_USEC_PER_SEC) /* the budget: for a daemon to answer */
 
 /* ---- the request ---- */
 
@@ -128,7 +129,7 @@ prepare(errand *e, const char *type, const char *args,
     c->spec.target = c->target.data;
     c->spec.prefer = c->prefer;
     c->spec.alone = true;
-    c->spec.bound = budget * ER_USEC_PER_MS + ER_SYNC_BOUND;
+    c->spec.bound = budget * ER_USEC_PER_MS + (e->house ? ER_SYNC_BOUND : BEYOND);
     er_submit_bear_key(e, o.submit, &c->spec, c->key);
     return rc                 ? rc
            : c->target.failed ? er_handle_fail(error, ER_ENOMEM, NULL, "out of memory")

@@ -770,6 +770,7 @@ errand_subscribe(errand *e, const struct errand_subscribe_options *options,
         return er_handle_fail(error, ER_EINVALID, e ? "out" : "e", "%s is NULL",
                               e ? "out" : "e");
     }
+    *out = NULL;
     int rc = read_options(options, &o, fn, error);
     rc = rc ? rc : open_events(e, error);
     if (rc) {

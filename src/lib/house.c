@@ -439,7 +439,8 @@ keeper_detached(struct er_keeper *k, int64_t session)
     struct er_house *h = of_keeper(k);
     if (session == h->own) {
         h->own = 0;
-        er_engine_session_dead(h->api.engine, session, true);
+        bool is_lost = er_count_get(&h->e->closing) == 0;
+        er_engine_session_dead(h->api.engine, session, is_lost);
     } else {
         h->below->detached(h->below, session);
     }
@@ -475,16 +476,6 @@ static const struct er_keeper keeper = {
 };
 
 /* ---- opening ---- */
-
-/* What a client of options.socket may ask, but only the program can do. */
-static void
-on_shutdown(struct er_api *api, enum er_end how)
-{
-    struct er_house *h = (struct er_house *)(void *)api;
-    (void)how;
-    er_handle_log(h->e, ERRAND_LOG_WARN,
-                  "a client has asked to shut down: this engine ends with its program");
-}
 
 /* As src/model/options.def has it for a daemon. A store in memory keeps less: what it keeps
  * is the host's memory. */
@@ -543,7 +534,6 @@ open_api(struct er_house *h, struct er_err *err)
     api->clock_offset = api->started_at - er_clock_boot(er_handle_clock(h->e));
     er_serial_init(&api->settings);
     er_serial_init(&api->edits);
-    api->on_shutdown = on_shutdown;
     char folder[4096];
     er_supervisor_start_hidden(api, h->e->options.worker,
                                er_handle_folder(folder, sizeof folder), &h->supervisor);

@@ -47,6 +47,9 @@ int
 errand_get(errand *e, int64_t id, char **out_json, errand_error *error)
 {
     struct er_buf b;
+    if (out_json) {
+        *out_json = NULL;
+    }
     int rc =
         out_json ? ask_part(e, "GET", id, "", &b, error) : refuse_null(error, "out_json");
     if (rc == 0) {
@@ -86,6 +89,7 @@ errand_result(errand *e, int64_t id, char **out, size_t *out_len, errand_error *
     if (!out) {
         return refuse_null(error, "out");
     }
+    *out = NULL;
     int rc = ask_part(e, "GET", id, "/result", &b, error);
     if (rc == 0) {
         if (out_len) {
@@ -100,6 +104,9 @@ int
 errand_why(errand *e, int64_t id, char **out, errand_error *error)
 {
     struct er_buf b;
+    if (out) {
+        *out = NULL;
+    }
     int rc = out ? ask_part(e, "GET", id, "/why", &b, error) : refuse_null(error, "out");
     if (rc) {
         return rc;
@@ -257,6 +264,22 @@ bound_of(const char *target)
     return ER_SYNC_BOUND + (s > 0 && s <= 3600 ? (er_usec)(s * 1e6) : 0);
 }
 
+/* Whether the answer would go on for as long as somebody listens. */
+static bool
+is_stream(const char *method, const char *target)
+{
+    if (strcmp(method, "GET") != 0) {
+        return strncmp(target, "/v1/work/claim", 14) == 0;
+    }
+    size_t n = strcspn(target, "?");
+    const char *query = target + n;
+    if (n == 10 && strncmp(target, "/v1/events", n) == 0) {
+        return !strstr(query, "?format=") && !strstr(query, "&format=");
+    }
+    const char *follow = strstr(query, "follow=");
+    return follow && (follow[-1] == '?' || follow[-1] == '&') && follow[7] != '0';
+}
+
 static int
 make_spec(const char *method, const char *target, const char *body, size_t len,
           struct er_sync_spec *spec, errand_error *error)
@@ -280,6 +303,13 @@ make_spec(const char *method, const char *target, const char *body, size_t len,
                                   target, (unsigned)(unsigned char)*p);
         }
     }
+    if (is_stream(spec->method, target)) {
+        return er_handle_fail(error, ER_EINVALID, "target",
+                              "'%.100s' is answered by a stream: errand_subscribe is for "
+                              "events, format=ndjson gives a page of them, and the log "
+                              "without follow what there is",
+                              target);
+    }
     spec->bound = bound_of(target);
     spec->alone = spec->bound > ER_SYNC_BOUND;
     if (body) {
@@ -295,6 +325,9 @@ errand_request(errand *e, const char *method, const char *target, const char *bo
 {
     struct er_sync_spec spec;
     struct er_sync_answer a;
+    if (out) {
+        *out = NULL;
+    }
     int rc =
         e ? make_spec(method, target, body, len, &spec, error) : refuse_null(error, "e");
     rc = rc ? rc : er_sync_ask(e, &spec, &a, error);

@@ -148,6 +148,21 @@ lifetime__what_fails_gives_nothing(void **state)
     (void)state;
     assert_int_equal(errand_open("bogus:", NULL, &e, &error), ERRAND_EINVALID);
     assert_null(e);
+    OK(errand_open("memory:", NULL, &e, &error));
+    char *text = (char *)(void *)&here;
+    assert_int_equal(errand_get(e, 7, &text, &error), ERRAND_ENOTFOUND);
+    assert_null(text);
+    text = (char *)(void *)&here;
+    assert_int_equal(errand_why(e, 7, &text, &error), ERRAND_ENOTFOUND);
+    assert_null(text);
+    text = (char *)(void *)&here;
+    assert_int_equal(errand_result(e, 7, &text, NULL, &error), ERRAND_ENOTFOUND);
+    assert_null(text);
+    errand_subscription *sub = (errand_subscription *)(void *)&here;
+    assert_int_equal(errand_subscribe(e, NULL, NULL, NULL, &sub, &error),
+                     ERRAND_EINVALID);
+    assert_null(sub);
+    errand_close(e);
 }
 
 /* ---- subscriptions that pull ---- */
@@ -345,6 +360,126 @@ lifetime__closing_from_inside_does_nothing(void **state)
     assert_int_equal(c.refused, 5);
 }
 
+/* ---- what an engine inside does not do ---- */
+
+static void
+lifetime__an_engine_inside_ends_with_its_program(void **state)
+{
+    const struct home *h = *state;
+    struct errand_options o = ERRAND_INIT(errand_options);
+    char path[160], url[180];
+    errand_error error;
+    errand *e, *client;
+    char *text = NULL;
+    path_of(path, h, "app.sock");
+    (void)snprintf(url, sizeof url, "unix:%s", path);
+    o.socket = path;
+    OK(errand_open("memory:", &o, &e, &error));
+    OK(errand_open(url, NULL, &client, &error));
+    assert_int_equal(
+        errand_request(client, "POST", "/v1/shutdown", "{}", 2, &text, NULL, &error),
+        409);
+    assert_int_equal(error.code, ERRAND_ESTATE);
+    assert_non_null(strstr(error.message, "ends with its program"));
+    errand_free(text);
+    errand_close(client);
+    errand_close(e);
+}
+
+static void
+lifetime__streams_are_refused_at_once(void **state)
+{
+    static const char *const bad[] = {"/v1/events", "/v1/events?since=0",
+                                      "/v1/tasks/1/log?follow=1"};
+    static const char *const good[] = {"/v1/events?format=ndjson", "/v1/tasks"};
+    errand_error error;
+    errand *e;
+    (void)state;
+    OK(errand_open("memory:", NULL, &e, &error));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        int here;
+        char *text = (char *)(void *)&here;
+        assert_int_equal(errand_request(e, "GET", bad[i], NULL, 0, &text, NULL, &error),
+                         ERRAND_EINVALID);
+        assert_string_equal(error.field, "target");
+        assert_null(text);
+    }
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_int_equal(errand_request(e, "GET", good[i], NULL, 0, NULL, NULL, &error),
+                         200);
+    }
+    errand_close(e);
+}
+
+static void
+note_warnings(void *ctx, int level, const char *text)
+{
+    (void)text;
+    *(int *)ctx += level <= ERRAND_LOG_WARN;
+}
+
+static int
+tell_why(errand_attempt *a, void *ctx)
+{
+    char **out = ctx;
+    int rc;
+    do { /* that it has begun is told a little later */
+        errand_free(*out);
+        rc = errand_why(errand_attempt_handle(a), errand_attempt_task(a), out, NULL);
+    } while (rc == 0 && !strstr(*out, "it runs") && !errand_should_stop(a));
+    return rc;
+}
+
+static void
+lifetime__a_handler_is_no_process_and_no_worker(void **state)
+{
+    struct errand_options o = ERRAND_INIT(errand_options);
+    struct errand_type t = ERRAND_INIT(errand_type);
+    int warnings = 0;
+    char *why = NULL;
+    errand_error error;
+    errand *e;
+    int64_t id;
+    (void)state;
+    o.log = note_warnings;
+    o.log_ctx = &warnings;
+    OK(errand_open("memory:", &o, &e, &error));
+    t.name = "teller";
+    t.description = "says why it runs";
+    t.handler = tell_why;
+    t.ctx = &why;
+    OK(errand_register(e, &t, &error));
+    OK(errand_submit(e, "teller", NULL, NULL, &id, &error));
+    assert_int_equal(errand_wait(e, id, -1, &error), ERRAND_COMPLETED);
+    errand_close(e);
+    assert_non_null(why);
+    assert_non_null(strstr(why, "it runs: attempt 1"));
+    assert_null(strstr(why, "pid"));
+    assert_int_equal(warnings, 0);
+    errand_free(why);
+}
+
+/* A daemon that is stopped holds nobody up for long beyond the budget. */
+static void
+lifetime__a_frozen_daemon_is_told_by_its_silence(void **state)
+{
+    const struct home *h = *state;
+    struct errand_call_options o = ERRAND_INIT(errand_call_options);
+    struct errand_reply reply;
+    errand_error error;
+    errand *e;
+    OK(errand_open(h->daemon, NULL, &e, &error));
+    int pid = daemon_pid(h);
+    assert_true(pid > 1);
+    o.budget_ms = 1;
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    int rc = errand_call(e, "sleep", "{\"seconds\":0}", &o, &reply, &error);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    assert_int_equal(rc, ERRAND_ETIMEOUT);
+    assert_non_null(strstr(error.message, "within 5 s"));
+    errand_close(e);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_home, teardown_home)
 
 int
@@ -358,6 +493,10 @@ main(void)
         TEST(lifetime__closing_ends_those_that_pull),
         TEST(lifetime__a_thread_that_pulls_wakes_up),
         TEST(lifetime__closing_from_inside_does_nothing),
+        TEST(lifetime__an_engine_inside_ends_with_its_program),
+        TEST(lifetime__streams_are_refused_at_once),
+        TEST(lifetime__a_handler_is_no_process_and_no_worker),
+        TEST(lifetime__a_frozen_daemon_is_told_by_its_silence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
