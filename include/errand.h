@@ -662,12 +662,13 @@ ERRAND_API void errand_bus_metrics(errand *e, const errand_subscription *sub,
 /* memory: with options.test. */
 enum errand_test_mode {
     /* Time stands still, and moves by errand_test_advance only: delays, backoffs, rates,
-     * timeouts, errand_sleep. */
+     * timeouts, errand_sleep. Backoffs are not spread at random. */
     ERRAND_TEST_CLOCK = 1,
     /* A submit runs its handler at once, on the caller's thread, and returns when the task is
-     * final or waits for something. */
+     * final or waits for something. errand_sleep then moves the clock (with
+     * ERRAND_TEST_CLOCK) by itself, handlers being one after the other. */
     ERRAND_TEST_INLINE = 2,
-    /* Nothing is run: for tests of what was submitted. */
+    /* Nothing is run: for tests of what was submitted. Not with ERRAND_TEST_INLINE. */
     ERRAND_TEST_HOLD = 4,
 };
 /* Moves the clock; what becomes due has run when it returns, in the order of time. */

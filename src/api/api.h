@@ -66,6 +66,9 @@ struct er_api {
     void (*on_shutdown)(struct er_api *api, enum er_end how);
 };
 
+/* The engine's wall clock: what is said in spans counts from then. */
+er_usec er_api_now(const struct er_api *api);
+
 /* One request on its way through a route. Lives until its connection is done with it and
  * nothing asynchronous refers to it any more. */
 struct er_call;

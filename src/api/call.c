@@ -357,7 +357,7 @@ er_api_call(struct er_call *call)
     struct er_draft d = {.row = &s->rows[0],
                          .arena = &s->arena,
                          .api = call->api,
-                         .now = er_clock_wall(er_clock_system())};
+                         .now = er_api_now(call->api)};
     int rc = doc.failed ? doc.failed : er_draft_read(&d, doc.data, doc.len);
     er_buf_fini(&doc);
     if (rc) {

@@ -129,7 +129,7 @@ static void
 check_clock(const struct doctor *d, struct er_buf *b)
 {
     const struct er_api *s = d->call->api;
-    const struct er_clock *c = er_clock_system();
+    const struct er_clock *c = er_engine_clock(s->engine);
     er_usec wall = er_clock_wall(c);
     er_usec jump = wall - er_clock_boot(c) - s->clock_offset;
     char at[ER_RFC3339_SIZE], text[200];

@@ -148,10 +148,8 @@ read_body(struct er_call *call, struct er_change_request *c, const json_t *o)
 {
     const char *names[N_MEMBERS];
     struct er_new_task row;
-    struct er_draft d = {.row = &row,
-                         .arena = &c->arena,
-                         .api = call->api,
-                         .now = er_clock_wall(er_clock_system())};
+    struct er_draft d = {
+        .row = &row, .arena = &c->arena, .api = call->api, .now = er_api_now(call->api)};
     er_draft_init(&d);
     row.name = NULL;
     for (size_t i = 0; i < N_MEMBERS; i++) {

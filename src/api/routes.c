@@ -418,6 +418,12 @@ on_end(void *ctx, struct er_request *req)
     er_call_release(call);
 }
 
+er_usec
+er_api_now(const struct er_api *api)
+{
+    return er_clock_wall(er_engine_clock(api->engine));
+}
+
 const struct er_request_ops *
 er_routes_ops(void)
 {

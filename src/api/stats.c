@@ -58,8 +58,7 @@ answer_stats(struct er_counts *cq, struct er_buf *b)
     s->keeper->stats(s->keeper, &restarts, &waiting);
     er_buf_addf(
         b, "{\"daemon\":{\"pid\":%d,\"version\":\"%s\",\"uptime_s\":%.3f,\"socket\":",
-        (int)getpid(), ER_VERSION,
-        (double)(er_clock_wall(er_clock_system()) - s->started_at) / 1e6);
+        (int)getpid(), ER_VERSION, (double)(er_api_now(s) - s->started_at) / 1e6);
     er_buf_add_json_str(b, s->places->socket);
     er_buf_add_str(b, ",\"store\":");
     er_buf_add_json_str(b, s->places->store);

@@ -199,7 +199,7 @@ get_submission(struct er_call *call)
         const char *brief = er_request_query(call->req, "brief");
         s->atomic = atomic && strcmp(atomic, "0") != 0;
         s->brief = brief && strcmp(brief, "0") != 0;
-        s->now = er_clock_wall(er_clock_system());
+        s->now = er_api_now(call->api);
         call->state = s;
         call->free_state = free_submission;
     }

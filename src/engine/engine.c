@@ -349,6 +349,12 @@ er_engine_last_seq(const struct er_engine *e)
     return e->last_seq;
 }
 
+const struct er_clock *
+er_engine_clock(const struct er_engine *e)
+{
+    return e->options.clock;
+}
+
 void
 er_engine_stats(const struct er_engine *e, struct er_engine_stats *out)
 {

@@ -31,6 +31,9 @@ struct er_engine_options {
      * in one transaction as ever, and reads right after them. For stores in memory, where no
      * sync is waited for. */
     bool inline_store;
+    /* Retries come after their backoff to the microsecond, not spread: for tests of
+     * applications. */
+    bool is_steady;
     /* A task could run now whose type no connected session serves (NULL = nobody asks): once
      * for a type until a session that serves it has come and gone; also for types that are
      * executed by processes, while no worker is there. At the end of a turn; may open a
@@ -185,6 +188,8 @@ struct er_live {
     const char *worker;
 };
 bool er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out);
+/* The clock of its options. */
+const struct er_clock *er_engine_clock(const struct er_engine *e);
 int64_t er_engine_last_seq(const struct er_engine *e);
 
 struct er_engine_stats {

@@ -18,6 +18,7 @@
 
 #include "base/base64.h"
 #include "base/rand.h"
+#include "model/retry.h"
 #include "wire/task_json.h"
 
 #define SMALL_RESULT ((size_t)4096) /* results up to this stand in the final event */
@@ -163,7 +164,8 @@ begin(struct er_engine *e, struct er_run *run, struct reader *r, struct er_outco
                 .on_lost = run->on_lost,
                 .backoff_for = run->backoff_for,
                 .backoff_cap = e->options.backoff_cap,
-                .random = er_rand_next(&e->rand)},
+                .random =
+                    e->options.is_steady ? ER_RETRY_STEADY : er_rand_next(&e->rand)},
         .row = {.id = run->id,
                 .attempt = run->attempt,
                 .session = run->session->id,

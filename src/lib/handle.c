@@ -588,8 +588,9 @@ errand_close(errand *e)
     struct er_wheels *w = e->wheels;
     if (is_called_by(e) ||
         (er_handle_is_loop(e) && (w->has_thread || w->turning || e->in_callback))) {
-        er_handle_log(e, ERRAND_LOG_ERROR,
-                      "errand_close from inside a handler or callback: nothing was closed");
+        er_handle_log(
+            e, ERRAND_LOG_ERROR,
+            "errand_close from inside a handler or callback: nothing was closed");
         return;
     }
     if (er_count_swap(&e->closing, 1) != 0) {
@@ -698,6 +699,23 @@ open_here(struct er_wait *wait)
 }
 
 static int
+check_test(int test, errand_error *error)
+{
+    const int known = ERRAND_TEST_CLOCK | ERRAND_TEST_INLINE | ERRAND_TEST_HOLD;
+    if (test & ~known) {
+        return er_handle_fail(error, ER_EINVALID, "test",
+                              "test %#x has bits that are no enum errand_test_mode",
+                              (unsigned)test);
+    }
+    if ((test & ERRAND_TEST_HOLD) && (test & ERRAND_TEST_INLINE)) {
+        return er_handle_fail(error, ER_EINVALID, "test",
+                              "ERRAND_TEST_HOLD runs nothing, ERRAND_TEST_INLINE runs at "
+                              "once: one or the other");
+    }
+    return 0;
+}
+
+static int
 check_url(const char *url, const struct errand_options *o, errand_error *error)
 {
     bool is_memory = url && strcmp(url, "memory:") == 0;
@@ -713,7 +731,7 @@ check_url(const char *url, const struct errand_options *o, errand_error *error)
         return er_handle_fail(error, ER_EINVALID, "test",
                               "test modes are for memory: only");
     }
-    return 0;
+    return check_test(o->test, error);
 }
 
 static int

@@ -488,6 +488,15 @@ er_hands_set_clock(struct er_hands *h, const struct er_clock *clock)
 }
 
 void
+er_hands_set_mover(struct er_hands *h,
+                   void (*move)(void *ctx, const struct errand_attempt *a, er_usec till),
+                   void *ctx)
+{
+    h->move = move;
+    h->move_ctx = ctx;
+}
+
+void
 er_hands_clock_moved(struct er_hands *h)
 {
     er_lock_take(&h->room);

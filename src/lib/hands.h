@@ -40,6 +40,12 @@ bool er_hands_serves(const struct er_hands *h, const char *type);
  * only in er_hands_work; and another clock is used for timeouts and errand_sleep. */
 void er_hands_set_inline(struct er_hands *h);
 void er_hands_set_clock(struct er_hands *h, const struct er_clock *clock);
+/* A handler that sleeps on the thread of er_hands_work moves the other clock itself: `move`
+ * moves it to the mono `till`, or less far when the attempt is to stop. */
+void er_hands_set_mover(struct er_hands *h,
+                        void (*move)(void *ctx, const struct errand_attempt *a,
+                                     er_usec till),
+                        void *ctx);
 /* Runs one handler that is due on this thread (any thread); false when there is none. */
 bool er_hands_work(struct er_hands *h);
 /* The clock has been moved: timeouts that are over take effect, sleepers look. */

@@ -166,6 +166,11 @@ sleep_by_clock(struct errand_attempt *a, int64_t ms)
     er_usec now = er_hands_now(h);
     er_usec till = ms < INT64_MAX / 2000 ? now + ms * ER_USEC_PER_MS : ER_NEVER;
     hand->sleeping_till = till;
+    if (h->move) {
+        er_lock_give(&h->room);
+        h->move(h->move_ctx, a, till);
+        er_lock_take(&h->room);
+    }
     while (er_hands_now(h) < till && !errand_should_stop(a)) {
         er_lock_wait(&h->room);
     }

@@ -128,6 +128,9 @@ struct er_hands {
     const struct er_clock *clock;
     struct er_hands_type *types;
     bool is_inline;
+    void (*move)(void *ctx, const struct errand_attempt *a,
+                 er_usec till); /* NULL = others */
+    void *move_ctx;
 
     /* the session */
     enum er_hands_link link;

@@ -517,6 +517,8 @@ open_engine(struct er_house *h, struct er_err *err)
                                   .backoff_cap = c->backoff_cap,
                                   .ageing = c->ageing,
                                   .inline_store = h->folder != NULL,
+                                  .is_steady =
+                                      (h->e->options.test & ERRAND_TEST_CLOCK) != 0,
                                   .on_unserved = on_unserved,
                                   .unserved_ctx = h};
     return er_engine_open(&o, &h->api.engine, err);

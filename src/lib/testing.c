@@ -26,6 +26,7 @@
 #define ROUNDS   4 /* of the loop without anything to do */
 #define LOOK_MS  1 /* between two looks while handlers run */
 #define PAGE     1000
+#define LONGEST  (366 * 86400 * ER_USEC_PER_SEC) /* that a sleeper moves the clock */
 #define BLANK_US 1 /* what is due at a moment is due when it has come */
 
 struct er_testing {
@@ -76,23 +77,6 @@ const struct er_clock *
 er_testing_clock(const struct er_testing *t)
 {
     return &t->clock;
-}
-
-int
-er_testing_start(struct er_testing *t)
-{
-    int test = t->e->options.test;
-    t->hands = er_hands_get(t->e);
-    if (!t->hands) {
-        return ER_ENOMEM;
-    }
-    if (test & ERRAND_TEST_CLOCK) {
-        er_hands_set_clock(t->hands, &t->clock);
-    }
-    if (test & ERRAND_TEST_INLINE) {
-        er_hands_set_inline(t->hands);
-    }
-    return 0;
 }
 
 /* ---- rest ---- */
@@ -162,21 +146,29 @@ rest_here(struct er_wait *wait)
     (void)uv_idle_start(&r->idle, on_rest_idle);
 }
 
-/* Waits until nothing happens any more. The caller's thread runs handlers that are inline. */
+/* Waits until nothing happens any more; handlers that are inline do not run. */
+static int
+calm(struct er_testing *t)
+{
+    struct resting *r = er_zalloc(sizeof *r);
+    if (!r) {
+        return ER_ENOMEM;
+    }
+    r->wait.fn = rest_here;
+    r->t = t;
+    int rc = er_handle_wait(t->e, &r->wait);
+    er_free(r);
+    return rc;
+}
+
+/* The same, but the caller's thread runs handlers that are inline. */
 static int
 rest(struct er_testing *t)
 {
     bool is_inline = (t->e->options.test & ERRAND_TEST_INLINE) != 0;
     int rc;
     do {
-        struct resting *r = er_zalloc(sizeof *r);
-        if (!r) {
-            return ER_ENOMEM;
-        }
-        r->wait.fn = rest_here;
-        r->t = t;
-        rc = er_handle_wait(t->e, &r->wait);
-        er_free(r);
+        rc = calm(t);
     } while (rc == 0 && is_inline && er_hands_work(t->hands));
     return rc;
 }
@@ -213,11 +205,48 @@ move_here(struct er_wait *wait)
     }
     m->is_there = next > m->target;
     next = m->is_there ? m->target : next < now + BLANK_US ? now + BLANK_US : next;
-    (void)er_count_swap(&t->now, next > m->target ? m->target : next);
+    next = next > m->target ? m->target : next;
+    (void)er_count_swap(&t->now,
+                        next > now ? next : now); /* a sleeper may have moved it */
     (void)er_loop_ring_if_due(t->e->loop);
     er_hands_clock_moved(t->hands);
     er_handle_done(wait, 0);
 }
+
+/* A handler that is inline sleeps: it has the only thread there is, and moves the clock. */
+static void
+sleep_on(void *ctx, const struct errand_attempt *a, er_usec till)
+{
+    struct er_testing *t = ctx;
+    er_usec now = er_count_see(&t->now), mono = now - t->mono_offset;
+    struct moving m = {.wait = {.fn = move_here}, .t = t};
+    m.target = now + (till - mono < LONGEST ? till - mono : LONGEST);
+    int rc = calm(t);
+    while (rc == 0 && er_count_see(&t->now) < m.target && !errand_should_stop(a)) {
+        rc = er_handle_wait(t->e, &m.wait);
+        rc = rc ? rc : calm(t);
+    }
+}
+
+int
+er_testing_start(struct er_testing *t)
+{
+    int test = t->e->options.test;
+    t->hands = er_hands_get(t->e);
+    if (!t->hands) {
+        return ER_ENOMEM;
+    }
+    if (test & ERRAND_TEST_CLOCK) {
+        er_hands_set_clock(t->hands, &t->clock);
+    }
+    if (test & ERRAND_TEST_INLINE) {
+        er_hands_set_inline(t->hands);
+        er_hands_set_mover(t->hands, test & ERRAND_TEST_CLOCK ? sleep_on : NULL, t);
+    }
+    return 0;
+}
+
+/* ---- for the test ---- */
 
 static int
 check(const errand *e, int mode, const char *word, errand_error *error)

@@ -35,6 +35,9 @@ er_retry_backoff(er_usec base_for, er_usec cap_for, int failures, uint64_t rando
     for (int i = 1; i < failures && wait_for > 0 && wait_for < cap_for; i++) {
         wait_for = wait_for > cap_for / 2 ? cap_for : wait_for * 2;
     }
+    if (random == ER_RETRY_STEADY) {
+        return wait_for;
+    }
     er_usec low_for = wait_for - wait_for / 4;
     uint64_t spread = (uint64_t)(wait_for / 4) * 2;
     return low_for + (er_usec)(random % (spread + 1));
