@@ -344,7 +344,12 @@ events__what_is_wrong_is_refused(void **state)
     (void)state;
     assert_int_equal(errand_publish(e, &ev, &error), ERRAND_EINVALID);
     assert_string_equal(error.field, "name");
+    ev.name = "\xff.b";
+    assert_int_equal(errand_publish(e, &ev, &error), ERRAND_EINVALID);
     ev.name = "a.b";
+    ev.correlation = "\xff";
+    assert_int_equal(errand_publish(e, &ev, &error), ERRAND_EINVALID);
+    ev.correlation = NULL;
     ev.kind = ERRAND_GAP;
     assert_int_equal(errand_publish(e, &ev, &error), ERRAND_EINVALID);
     ev.kind = ERRAND_FACT;
