@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-COMMON = {"help", "no-autostart"}
+COMMON = {"help", "no-autostart", "socket"}
 
 
 def read_sections(text):

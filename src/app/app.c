@@ -35,6 +35,8 @@ const struct er_opt er_common_opts[] = {
      NULL},
     {0, "no-autostart", NULL, ER_OPT_FLAG, offsetof(struct er_common, no_autostart),
      "do not start a daemon when none answers", 0, 0, NULL},
+    {0, "socket", "PATH", ER_OPT_TEXT, offsetof(struct er_common, socket),
+     "ask who answers at that socket", 0, 0, NULL},
     ER_OPT_END,
 };
 

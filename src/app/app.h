@@ -50,6 +50,7 @@ const struct er_cmd *er_command_find(const char *name);
 /* Options that every command takes. */
 struct er_common {
     bool help, no_autostart;
+    const char *socket; /* NULL = where the places say */
 };
 extern const struct er_opt er_common_opts[];
 

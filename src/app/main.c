@@ -22,6 +22,35 @@ app_fini(struct er_app *app)
     er_places_fini(&app->places);
 }
 
+static bool
+is_own_place(const char *path)
+{
+    struct er_places places = {0};
+    (void)unsetenv("ERRAND_SOCKET");
+    bool is =
+        er_places_init(&places, false, NULL) == 0 && strcmp(places.socket, path) == 0;
+    er_places_fini(&places);
+    return is;
+}
+
+/* As if the environment had said it, but that no daemon is started for a place that is
+ * somebody else's. A task that asks there is no task of theirs. */
+static int
+use_socket(struct er_app *app, const char *path, struct er_err *err)
+{
+    const char *own = getenv("ERRAND_SOCKET");
+    if (!*path) {
+        return er_fail(err, ER_EINVALID, "--socket needs a path");
+    }
+    if (!own || strcmp(own, path) != 0) {
+        (void)unsetenv("ERRAND_TASK_ID");
+    }
+    app->no_autostart = !is_own_place(path) || app->no_autostart;
+    return setenv("ERRAND_SOCKET", path, 1) == 0
+               ? 0
+               : er_fail(err, ER_ENOMEM, "out of memory");
+}
+
 /* Reads the options of a command and runs it. */
 static int
 run(struct er_app *app, const struct er_cmd *cmd, int argc, char **argv)
@@ -42,6 +71,7 @@ run(struct er_app *app, const struct er_cmd *cmd, int argc, char **argv)
                              &app->rest, &err);
     app->cmd = cmd;
     app->no_autostart = app->no_autostart || common.no_autostart;
+    n = n >= 0 && common.socket && use_socket(app, common.socket, &err) ? ER_EINVALID : n;
     if (common.help) {
         er_help_print(cmd);
         code = 0;
@@ -61,13 +91,39 @@ run(struct er_app *app, const struct er_cmd *cmd, int argc, char **argv)
     return code;
 }
 
-/* Options before the command's name: help, the version, --no-autostart. Returns how many
- * arguments they took; *out_code is set when all is done. */
+/* The path of "--socket PATH" or "--socket=PATH" at argument *i, which moves to its last
+ * one; NULL = it is something else, or has none. */
+static const char *
+socket_of(int argc, char **argv, int *i)
+{
+    static const char name[] = "--socket";
+    const char *arg = argv[*i];
+    if (strncmp(arg, name, sizeof name - 1) != 0) {
+        return NULL;
+    }
+    if (arg[sizeof name - 1] == '=') {
+        return arg + sizeof name;
+    }
+    return arg[sizeof name - 1] != '\0' ? NULL : *i + 1 < argc ? argv[++*i] : "";
+}
+
+/* Options before the command's name: help, the version, --no-autostart, --socket. Returns how
+ * many arguments they took; *out_code is set when all is done. */
 static int
 leading_options(struct er_app *app, int argc, char **argv, int *out_code)
 {
+    struct er_err err;
     int i = 0;
     for (; i < argc; i++) {
+        const char *path = socket_of(argc, argv, &i);
+        int rc = path ? use_socket(app, path, &err) : 0;
+        if (rc) {
+            *out_code = er_app_fail(rc, &err);
+            return i;
+        }
+        if (path) {
+            continue;
+        }
         if (strcmp(argv[i], "--no-autostart") == 0) {
             app->no_autostart = true;
         } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {

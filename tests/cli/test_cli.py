@@ -164,6 +164,31 @@ def add__without_a_daemon_says_where_it_looked(c):
 
 
 @test
+def socket__is_asked_before_and_after_the_command(c):
+    there = os.path.join(c.home, "elsewhere.sock")
+    d = FakeDaemon(there, accept_all)
+    for args in (["--socket", there, "add", "x"], ["--socket=" + there, "add", "x"],
+                 ["add", "--socket", there, "x"], ["--no-autostart", "--socket", there, "add", "x"]):
+        expect(c.run(*args), 0, "7\n")
+    # what is a task's is not that of another daemon's
+    expect(c.run("--socket", there, "add", "x",
+                 env={"ERRAND_TASK_ID": "3", "ERRAND_SOCKET": c.home + "/own.sock"}), 0, "7\n")
+    same(len(d.requests), 5)
+    assert not any(b'"parent"' in str(request).encode() for request in d.requests), d.requests
+    d.close()
+
+
+@test
+def socket__starts_no_daemon_and_wants_a_path(c):
+    free = {"ERRAND_NO_AUTOSTART": ""}
+    r = expect(c.run("--socket", c.home + "/nobody.sock", "add", "x", env=free), 4, "")
+    has(r.stderr, c.home + "/nobody.sock")
+    assert not os.path.exists(c.home + "/tasks.db")
+    expect(c.run("--socket"), 2, "", "errand: --socket needs a path\n")
+    expect(c.run("--socket=", "tasks"), 2, "", "errand: --socket needs a path\n")
+
+
+@test
 def add__finds_the_socket_in_the_lock_file(c):
     d = FakeDaemon(os.path.join(c.home, "other.sock"), accept_all)
     with open(os.path.join(c.home, "tasks.db.lock"), "w") as f:
