@@ -16,9 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -30,6 +28,7 @@
 #include "base/rand.h"
 #include "lib/handle.h"
 #include "lib/inside.h"
+#include "serve/claim.h"
 #include "serve/server.h"
 
 #define CONNECTIONS_MAX 1000
@@ -197,60 +196,6 @@ take_lock(struct er_house *h, struct er_err *err)
     return 0;
 }
 
-/* ---- one owner, whatever the name ---- */
-
-/* Who listens at that name; 0 = unknown, -1 = nobody whom the store concerns. */
-static int
-find_listener(const struct sockaddr_un *name, socklen_t len, uid_t owner)
-{
-    struct ucred who = {0};
-    socklen_t size = sizeof who;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)name, len) != 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) {
-        er_close(&fd);
-        return 0;
-    }
-    er_close(&fd);
-    return who.uid == geteuid() || who.uid == owner || who.uid == 0 ? who.pid : -1;
-}
-
-/* A store may have several names (hard links), each with a lock of its own. Its inode has a
- * name among sockets that no file stands for, which is free as soon as its owner is dead.
- * What the system does not let us do is left: the lock by name is there as well. */
-static int
-claim_inode(struct er_house *h, struct er_err *err)
-{
-    struct stat st;
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-    if (h->folder || h->claim_fd >= 0 || stat(h->places.store, &st) != 0) {
-        return 0;
-    }
-    int n =
-        snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "errand-store-%llx-%llx",
-                 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
-    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
-    h->claim_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (h->claim_fd < 0) {
-        return 0;
-    }
-    for (int i = 0; bind(h->claim_fd, (const struct sockaddr *)&name, len) != 0; i++) {
-        int pid = errno == EADDRINUSE ? find_listener(&name, len, st.st_uid) : -1;
-        if (pid < 0) {
-            er_close(&h->claim_fd);
-            return 0;
-        }
-        if (i == LOCK_TRIES || (pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH))) {
-            struct owner o = {.pid = pid, .socket = "", .program = pid ? "" : "?"};
-            er_close(&h->claim_fd);
-            return refuse_owned(h, &o, err);
-        }
-        (void)usleep(LOCK_PAUSE_US);
-    }
-    (void)listen(h->claim_fd, SOMAXCONN);
-    return 0;
-}
-
 /* ---- places ---- */
 
 static char *
@@ -354,13 +299,36 @@ er_house_logs(struct er_house *h)
 
 /* ---- the worker for commands ---- */
 
+/* What lies at options.socket is replaced only when it is a socket where nobody answers. */
+static int
+check_socket(const struct er_house *h, struct er_err *err)
+{
+    struct stat st;
+    struct er_err none = {""};
+    const char *path = h->e->options.socket;
+    if (!path || lstat(path, &st) != 0) {
+        return 0;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        return er_fail(err, ER_EBUSY, "cannot listen on '%.300s': it is no socket", path);
+    }
+    int fd = er_places_connect(path, &none);
+    if (fd < 0) {
+        return 0;
+    }
+    er_close(&fd);
+    return er_fail(err, ER_EBUSY, "cannot listen on '%.300s': somebody answers there",
+                   path);
+}
+
 static int
 open_door(struct er_house *h, struct er_err *err)
 {
     if (h->http) {
         return 0;
     }
-    int rc = make_folders(h, err);
+    int rc = check_socket(h, err);
+    rc = rc ? rc : make_folders(h, err);
     int fd = rc ? rc : er_places_listen(h->places.socket, 0600, err);
     return fd < 0 ? fd
                   : er_http_start(er_loop_uv(h->e->loop), fd, true, CONNECTIONS_MAX,
@@ -572,7 +540,13 @@ take_store(struct er_house *h, struct er_err *err)
     }
     int rc = take_lock(h, err);
     rc = rc ? rc : make_private(h, err);
-    return rc ? rc : claim_inode(h, err);
+    if (rc) {
+        return rc;
+    }
+    struct owner o = {.socket = "", .program = ""};
+    return er_claim_take(h->places.store, &h->claim_fd, &o.pid) == 0
+               ? 0
+               : refuse_owned(h, &o, err);
 }
 
 /* It was refused: what was made for it goes, while the lock is ours. */

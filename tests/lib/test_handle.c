@@ -211,9 +211,20 @@ handle__a_socket_lets_clients_in(void **state)
     assert_int_equal(errand_state(e, id, &error), ERRAND_PAUSED);
     assert_int_equal(errand_open(h->sqlite, NULL, &other, &error), ERRAND_EBUSY);
     assert_non_null(strstr(error.message, path));
+    /* it is not taken away from who answers there */
+    assert_int_equal(errand_open("memory:", &o, &other, &error), ERRAND_EBUSY);
+    assert_non_null(strstr(error.message, path));
+    assert_int_equal(errand_state(client, id, &error), ERRAND_PAUSED);
+    assert_int_equal(access(path, F_OK), 0);
     errand_close(client);
     errand_close(e);
     assert_int_equal(access(path, F_OK), -1);
+    /* nor is a file that is none */
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    (void)fclose(f);
+    assert_int_equal(errand_open("memory:", &o, &other, &error), ERRAND_EBUSY);
+    assert_int_equal(access(path, F_OK), 0);
 }
 
 static void
