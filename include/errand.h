@@ -178,7 +178,7 @@ struct errand_options {
                           * NULL = the one installed with the library */
     const char
         *socket; /* sqlite:, memory: also answer at this socket, so that the command
-                          * `errand --socket PATH tasks` sees this process's tasks; NULL = no */
+                          * `errand tasks --socket PATH` sees this process's tasks; NULL = no */
     int64_t
         connect_ms; /* unix: how long a daemon may take to answer at first; 0 = 10 s */
     errand_log_fn *log; /* NULL = nobody is told */

@@ -25,6 +25,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "serve/claim.h"
 #include "serve/config.h"
 #include "serve/server.h"
 #include "serve/types_d.h"
@@ -42,6 +43,7 @@ struct daemon {
     struct er_supervisor *supervisor;
     struct er_places places;
     int lock_fd;
+    int claim_fd; /* the store's inode is taken by this; -1 = none */
     int ready_fd; /* -1 = nobody waits */
     uv_signal_t term, intr, quit, usr2, hup, pipe;
     uv_timer_t drain; /* how long what runs may still go on */
@@ -109,6 +111,18 @@ take_lock(struct daemon *d, struct er_err *err)
                strerror(errno));
     }
     return 0;
+}
+
+/* By a program that has the same file under another name; before it is opened, and when it
+ * was made by that. */
+static int
+claim_store(struct daemon *d, struct er_err *err)
+{
+    int pid = 0;
+    int rc = er_claim_take(d->places.store, &d->claim_fd, &pid);
+    return rc ? er_fail(err, rc, "the store '%s' belongs to the process with pid %d",
+                        d->places.store, pid)
+              : 0;
 }
 
 /* ---- the socket ---- */
@@ -408,11 +422,17 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
         rc = take_lock(d, err);
     }
     if (rc == 0) {
+        rc = claim_store(d, err);
+    }
+    if (rc == 0) {
         rc = er_loop_new(&api->loop, err);
     }
     if (rc == 0) {
         watch_signals(d);
         rc = open_engine(d, err);
+    }
+    if (rc == 0) {
+        rc = claim_store(d, err);
     }
     if (rc == 0) {
         er_builtin_load(api->engine);
@@ -531,7 +551,7 @@ parse(int argc, char **argv, struct options *o)
 int
 main(int argc, char **argv)
 {
-    static struct daemon d = {.lock_fd = -1, .ready_fd = -1};
+    static struct daemon d = {.lock_fd = -1, .claim_fd = -1, .ready_fd = -1};
     struct options o = {.ready_fd = -1};
     struct er_err err = {""};
     int rc = parse(argc, argv, &o);

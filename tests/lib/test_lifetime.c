@@ -74,6 +74,32 @@ lifetime__a_store_has_one_owner_by_any_name(void **state)
     errand_close(e);
 }
 
+/* Neither may a daemon have it that a program has, nor the other way round. */
+static void
+lifetime__a_daemon_is_an_owner_too(void **state)
+{
+    const struct home *h = *state;
+    struct errand_options o = ERRAND_INIT(errand_options);
+    char store[160], hard[160];
+    errand_error error;
+    errand *e, *daemon = NULL;
+    path_of(store, h, "tasks.db");
+    path_of(hard, h, "hard.db");
+    e = open_at(h->folder, "hard.db", &error);
+    assert_non_null(e);
+    assert_int_equal(link(hard, store), 0);
+    o.connect_ms = 3000;
+    assert_true(errand_open(h->daemon, &o, &daemon, &error) < 0);
+    assert_null(daemon);
+    errand_close(e);
+    OK(errand_open(h->daemon, NULL, &daemon, &error));
+    assert_null(open_at(h->folder, "hard.db", &error));
+    assert_int_equal(error.code, ERRAND_EBUSY);
+    assert_null(open_at(h->folder, "tasks.db", &error));
+    assert_int_equal(error.code, ERRAND_EBUSY);
+    errand_close(daemon);
+}
+
 /* ---- what a refused open leaves ---- */
 
 static void
@@ -487,6 +513,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(lifetime__a_store_has_one_owner_by_any_name),
+        TEST(lifetime__a_daemon_is_an_owner_too),
         TEST(lifetime__a_refused_open_leaves_nothing),
         TEST(lifetime__a_store_is_its_owners_alone),
         TEST(lifetime__what_fails_gives_nothing),

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/claim.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/io.h"
+
+#define TRIES    200 /* looks at a claim whose owner is dead */
+#define PAUSE_US 5000
+
+/* Who listens at that name; 0 = unknown, -1 = nobody whom the store concerns. */
+static int
+find_listener(const struct sockaddr_un *name, socklen_t len, uid_t owner)
+{
+    struct ucred who = {0};
+    socklen_t size = sizeof who;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)name, len) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) {
+        er_close(&fd);
+        return 0;
+    }
+    er_close(&fd);
+    return who.uid == geteuid() || who.uid == owner || who.uid == 0 ? who.pid : -1;
+}
+
+static socklen_t
+name_of(const struct stat *st, struct sockaddr_un *name)
+{
+    *name = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int n =
+        snprintf(name->sun_path + 1, sizeof name->sun_path - 1, "errand-store-%llx-%llx",
+                 (unsigned long long)st->st_dev, (unsigned long long)st->st_ino);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+}
+
+int
+er_claim_take(const char *store, int *fd, int *out_pid)
+{
+    struct stat st;
+    struct sockaddr_un name;
+    if (*fd >= 0 || stat(store, &st) != 0) {
+        return 0;
+    }
+    socklen_t len = name_of(&st, &name);
+    *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    for (int i = 0; *fd >= 0; i++) {
+        if (bind(*fd, (const struct sockaddr *)&name, len) == 0) {
+            (void)listen(*fd, SOMAXCONN);
+            return 0;
+        }
+        int pid = errno == EADDRINUSE ? find_listener(&name, len, st.st_uid) : -1;
+        bool is_alive = pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
+        if (pid >= 0 && !is_alive && i < TRIES) {
+            (void)usleep(PAUSE_US);
+            continue;
+        }
+        er_close(fd);
+        *out_pid = pid;
+        return pid < 0 ? 0 : ER_EBUSY;
+    }
+    return 0;
+}
