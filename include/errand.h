@@ -102,7 +102,17 @@ extern "C" {
 /* struct errand_options o = ERRAND_INIT(errand_options); */
 /* clang-format off */
 #ifdef __cplusplus
-#define ERRAND_INIT(type) [] { struct type t_ = {}; t_.size = sizeof t_; return t_; }()
+extern "C++" {
+template <typename T>
+inline T
+errand_init_()
+{
+    T t = T();
+    t.size = sizeof t;
+    return t;
+}
+}
+#define ERRAND_INIT(type) (errand_init_<struct type>())
 #else
 #define ERRAND_INIT(type) {.size = sizeof(struct type)}
 #endif
@@ -256,7 +266,7 @@ ERRAND_API int errand_submit_command(errand *e, const char *const *argv, const c
                                      const struct errand_submit_options *options,
                                      int64_t *out_id, errand_error *error);
 /* n tasks in one commit; documents: JSON objects as of POST /v1/tasks. With `atomic` all or
- * none. ids and codes: arrays of n, codes may be NULL when atomic. Returns 0 when all were
+ * none. ids and codes: arrays of n, codes may be NULL only when atomic. Returns 0 when all were
  * stored, or the code of the first that was not (error says which: "task 3: ..."). */
 ERRAND_API int errand_submit_many(errand *e, const char *const *documents, size_t n,
                                   int atomic, int64_t *ids, int *codes,
@@ -455,6 +465,7 @@ struct errand_type {
  * replaces the one before when this process's handler is the only one there is, and is
  * refused with ERRAND_EEXISTS, naming the member that differs, while others serve it.
  * ERRAND_EINVALID: error.field names what is missing or contradictory ("params.depth.def").
+ * ERRAND_EEXISTS, too: a handler for a name that is built in (shell, sleep ...).
  * Blocks for at most 30 s. */
 ERRAND_API int errand_register(errand *e, const struct errand_type *type,
                                errand_error *error);
@@ -551,7 +562,8 @@ enum errand_class {
     ERRAND_USER_ACTIONABLE = 3, /* a person must do something first: action says what */
 };
 /* Says why it failed; to be returned by the handler: return errand_fail(...). code: a word
- * for programs ("no-route"), message and action for people; action NULL = none. */
+ * for programs ("no-route"), message and action for people; action NULL = none. Another class
+ * than these is a mistake: it fails for good, with the code "bad-class". */
 ERRAND_API int errand_fail(errand_attempt *a, enum errand_class cls, const char *code,
                            const char *message, const char *action);
 /* The other side has asked to come back later: the task is paused and goes on by itself after

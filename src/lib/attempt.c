@@ -529,8 +529,8 @@ errand_fail(errand_attempt *a, enum errand_class cls, const char *code,
         cls == ERRAND_RETRYABLE || cls == ERRAND_FATAL || cls == ERRAND_USER_ACTIONABLE;
     set_fault(a, (struct er_attempt_fault){
                      .returned = RETURN_FAIL,
-                     .cls = known ? (int)cls : ERRAND_RETRYABLE,
-                     .code = copy_cut(code, ER_ATTEMPT_CODE),
+                     .cls = known ? (int)cls : ERRAND_FATAL,
+                     .code = copy_cut(known ? code : "bad-class", ER_ATTEMPT_CODE),
                      .message = copy_cut(message, ER_ATTEMPT_MESSAGE),
                      .action = copy_cut(action, ER_ATTEMPT_MESSAGE),
                  });

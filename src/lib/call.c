@@ -108,6 +108,10 @@ prepare(errand *e, const char *type, const char *args,
                             "budget_ms %lld (1 to %d; 0 = 2 s)", (long long)o.budget_ms,
                             BUDGET_MAX);
     }
+    if (rc == 0 && o.immediate && o.always_wait) {
+        rc = er_handle_fail(error, ER_EINVALID, "always_wait",
+                            "immediate and always_wait: one or the other");
+    }
     if (rc) {
         return rc;
     }

@@ -22,6 +22,7 @@
 #include "base/heap.h"
 #include "base/io.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "lib/handle.h"
 
 #define FRAME_MAX ((size_t)64 << 20)
@@ -61,8 +62,11 @@ struct errand_subscription {
     struct errand_subscription *next, **prev; /* ON_LOOP; PULL: of the lock */
     /* ERRAND_PULL */
     struct er_pulls *pulls;
-    int users;       /* of the lock: threads that ask the bus */
-    bool is_over;    /* of the lock: nobody may any more */
+    int users;      /* of the lock: threads that ask the bus */
+    bool is_pulled; /* of the lock: by this thread ... */
+    pthread_t puller;
+    bool is_left; /* ... which has unsubscribed in a callback meanwhile (ERRAND_TURN) */
+    bool is_over; /* of the lock: nobody may any more */
     bool is_dropped; /* of the lock: the program has unsubscribed */
     int fd;          /* the bus's, once more */
     errand_event now;
@@ -565,6 +569,11 @@ unsubscribe_pull(struct errand_subscription *s)
 {
     struct er_pulls *p = s->pulls;
     er_lock_take(&p->lock);
+    if (s->is_pulled && pthread_equal(s->puller, pthread_self())) {
+        s->is_left = true; /* the pull does it */
+        er_lock_give(&p->lock);
+        return;
+    }
     bool was_over = s->is_over;
     s->is_over = true;
     while (!was_over && s->users > 0) {
@@ -601,6 +610,18 @@ keep(struct errand_subscription *s, const struct er_bus_event *ev)
     s->now.correlation = correlation ? b->data + name : NULL;
     s->now.data = ev->data ? b->data + name + correlation : NULL;
     return 1;
+}
+
+/* Returns whether it was left meanwhile. */
+static bool
+set_pulled(struct errand_subscription *s, bool is_pulled)
+{
+    er_lock_take(&s->pulls->lock);
+    s->is_pulled = is_pulled;
+    s->puller = pthread_self();
+    bool is_left = s->is_left;
+    er_lock_give(&s->pulls->lock);
+    return is_left;
 }
 
 static int
@@ -689,6 +710,18 @@ read_options(const struct errand_subscribe_options *given,
         return er_handle_fail(error, ER_EINVALID, "delivery", "no such delivery: %d",
                               o->delivery);
     }
+    if (o->task < 0 || o->since < 0) {
+        return er_handle_fail(error, ER_EINVALID, o->task < 0 ? "task" : "since",
+                              "%s is negative", o->task < 0 ? "task" : "since");
+    }
+    if (o->since > 0 && !o->resume) {
+        return er_handle_fail(error, ER_EINVALID, "since",
+                              "since %lld goes with resume only", (long long)o->since);
+    }
+    if (o->correlation && !er_utf8_is_valid(o->correlation, strlen(o->correlation))) {
+        return er_handle_fail(error, ER_EINVALID, "correlation",
+                              "correlation is not UTF-8");
+    }
     if (o->cursor && strchr(o->cursor, '/')) {
         return er_handle_fail(error, ER_EINVALID, "cursor",
                               "cursor: a name without a slash, not '%.100s'", o->cursor);
@@ -756,6 +789,23 @@ make(errand *e, const struct errand_subscribe_options *o, errand_event_fn *fn, v
     return s;
 }
 
+/* The bus's words begin with the member: "filter.prefix: has to have ...". */
+static int
+refuse_subscribe(errand_error *error, int rc, const struct er_err *err)
+{
+    static const char filter[] = "filter.";
+    char field[32] = "";
+    const char *words = err->text[0] ? err->text : er_error_meaning(rc);
+    if (strncmp(words, filter, sizeof filter - 1) == 0) {
+        words += sizeof filter - 1;
+    }
+    size_t n = strspn(words, "abcdefghijklmnopqrstuvwxyz_");
+    if (n > 0 && n < sizeof field && (words[n] == ':' || words[n] == '[')) {
+        (void)snprintf(field, sizeof field, "%.*s", (int)n, words);
+    }
+    return er_handle_fail(error, rc == ER_EEXISTS ? ER_EBUSY : rc, field, "%s", words);
+}
+
 int
 errand_subscribe(errand *e, const struct errand_subscribe_options *options,
                  errand_event_fn *fn, void *ctx, errand_subscription **out,
@@ -806,8 +856,7 @@ errand_subscribe(errand *e, const struct errand_subscribe_options *options,
         if (o.delivery != ERRAND_PULL) { /* which has freed itself */
             er_free(k.s);
         }
-        return er_handle_fail(error, rc == ER_EEXISTS ? ER_EBUSY : rc, NULL, "%s",
-                              k.err.text[0] ? k.err.text : er_error_meaning(rc));
+        return refuse_subscribe(error, rc, &k.err);
     }
     return er_handle_fine(error);
 }
@@ -855,8 +904,14 @@ errand_pull(errand_subscription *s, const errand_event **out)
     if (!begin_use(s)) {
         return ERRAND_ECLOSED;
     }
+    set_pulled(s, true);
     int rc = pull(s);
+    bool is_left = set_pulled(s, false);
     end_use(s);
+    if (is_left) {
+        unsubscribe_pull(s);
+        return ERRAND_ECLOSED;
+    }
     if (rc == 1) {
         *out = &s->now;
     }

@@ -647,6 +647,11 @@ read_options(struct errand *e, const struct errand_options *given, errand_error 
                               "concurrency %d (1 to 10000; 0 = the number of cores)",
                               o->concurrency);
     }
+    if (worker && access(worker, X_OK) != 0) {
+        return er_handle_fail(error, ER_EINVALID, "worker",
+                              "worker: '%.200s' cannot be executed: %s", worker,
+                              strerror(errno));
+    }
     if (o->connect_ms < 0) {
         return er_handle_fail(error, ER_EINVALID, "connect_ms", "connect_ms is negative");
     }
@@ -720,10 +725,11 @@ check_url(const char *url, const struct errand_options *o, errand_error *error)
 {
     bool is_memory = url && strcmp(url, "memory:") == 0;
     if (url && !is_memory && strncmp(url, "unix:/", 6) != 0 &&
-        (strncmp(url, "sqlite:", 7) != 0 || !url[7])) {
+        (strncmp(url, "sqlite:", 7) != 0 || !url[7] ||
+         strncmp(url, "sqlite://", 9) == 0)) {
         return er_handle_fail(
             error, ER_EINVALID, "url",
-            "'%.200s' is none of unix:/PATH, sqlite:PATH, memory: (NULL "
+            "'%.200s' is none of unix:/PATH, sqlite:PATH (no //), memory: (NULL "
             "= the user's daemon)",
             url);
     }

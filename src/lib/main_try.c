@@ -177,19 +177,22 @@ read_args(const struct errand_type *type, int n, char **words, errand_error *err
     bool is_text;
     json_t *definition = NULL, *args = NULL, *out = NULL;
     int rc = er_types_define(type, ER_TYPES_HANDLER, NULL, &definition, error);
+    const json_t *declared = json_object_get(definition, "parameters");
     if (rc == 0) {
         args = read_words(n, words, &is_text, error);
-        rc = args ? er_params_read(json_object_get(definition, "parameters"), &arena,
-                                   &params, &n_params, &fault)
-                  : error->code;
+        rc = args ? 0 : error->code;
     }
-    if (rc == 0) {
-        rc = (is_text ? er_params_check_text : er_params_check)(params, n_params, args,
-                                                                &out, &fault);
+    if (rc == 0 && !declared) {
+        out = json_incref(args); /* any object will do */
+    } else if (rc == 0) {
+        rc = er_params_read(declared, &arena, &params, &n_params, &fault);
+        rc = rc        ? rc
+             : is_text ? er_params_check_text(params, n_params, args, &out, &fault)
+                       : er_params_check(params, n_params, args, &out, &fault);
         error->code = rc;
-        if (rc != 0) {
-            (void)snprintf(error->message, sizeof error->message, "%s", fault.err.text);
-        }
+        (void)snprintf(error->message, sizeof error->message, "%s",
+                       rc == 0 || fault.err.text[0] ? fault.err.text
+                                                    : er_error_meaning(rc));
     }
     er_arena_free(&arena);
     json_decref(definition);

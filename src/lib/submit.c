@@ -136,6 +136,10 @@ er_submit_read_options(struct errand_submit_options *out,
                                 spans[i].name);
         }
     }
+    if (rc == 0 && out->retries != 0 && !out->has_retries) {
+        rc = er_handle_fail(error, ER_EINVALID, "retries",
+                            "retries %d without has_retries", out->retries);
+    }
     if (rc == 0 && out->n_after > 0 && !out->after) {
         rc = er_handle_fail(error, ER_EINVALID, "after", "after is NULL");
     }
@@ -306,6 +310,23 @@ id_of(const struct er_buf *b)
                : 0;
 }
 
+/* Refusals name the member as the document has it; here it has the name of the option. */
+static int
+name_option(int rc, errand_error *error)
+{
+    static const char *const names[][2] = {{"delay_s", "delay_ms"},
+                                           {"timeout_s", "timeout_ms"},
+                                           {"expires_s", "expires_ms"},
+                                           {"correlation_id", "correlation"}};
+    for (size_t i = 0; rc && error && i < sizeof names / sizeof *names; i++) {
+        if (strcmp(error->field, names[i][0]) == 0) {
+            (void)snprintf(error->field, sizeof error->field, "%s", names[i][1]);
+            break;
+        }
+    }
+    return rc;
+}
+
 static int
 send_body(errand *e, struct er_buf *body, const struct errand_submit_options *options,
           int64_t *out_id, errand_error *error)
@@ -315,7 +336,7 @@ send_body(errand *e, struct er_buf *body, const struct errand_submit_options *op
     struct er_sync_spec spec = {
         .method = "POST", .target = "/v1/tasks?brief=1", .body = *body};
     er_submit_bear_key(e, options, &spec, key);
-    int rc = er_sync_run(e, &spec, &answer, error);
+    int rc = name_option(er_sync_run(e, &spec, &answer, error), error);
     if (rc == 0) {
         int64_t id = id_of(&answer);
         er_buf_fini(&answer);
@@ -602,6 +623,11 @@ errand_submit_many(errand *e, const char *const *documents, size_t n, int atomic
     if (!e || (n > 0 && (!documents || !ids))) {
         return er_handle_fail(error, ER_EINVALID, e ? "documents" : "e",
                               "a pointer is NULL");
+    }
+    if (!atomic && !codes) {
+        return er_handle_fail(error, ER_EINVALID, "codes",
+                              "codes is NULL: without atomic nothing else says which "
+                              "were stored");
     }
     if (n == 0) {
         return er_handle_fine(error);

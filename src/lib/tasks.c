@@ -27,6 +27,13 @@ refuse_null(errand_error *error, const char *name)
     return er_handle_fail(error, ER_EINVALID, name, "%s is NULL", name);
 }
 
+static int
+refuse_id(errand_error *error, int64_t id)
+{
+    return er_handle_fail(error, ER_ENOTFOUND, "id",
+                          "there is no task %lld: ids begin with 1", (long long)id);
+}
+
 /* A request about one task; part: "/why" ... */
 static int
 ask_part(errand *e, const char *method, int64_t id, const char *part, struct er_buf *out,
@@ -35,6 +42,9 @@ ask_part(errand *e, const char *method, int64_t id, const char *part, struct er_
     char target[64];
     if (!e) {
         return refuse_null(error, "e");
+    }
+    if (id <= 0) {
+        return refuse_id(error, id);
     }
     (void)snprintf(target, sizeof target, "/v1/tasks/%lld%s", (long long)id, part);
     struct er_sync_spec spec = {.method = method, .target = target};
@@ -175,6 +185,9 @@ errand_wait(errand *e, int64_t id, int64_t timeout_ms, errand_error *error)
     er_usec start = er_clock_mono(clock);
     if (!e) {
         return refuse_null(error, "e");
+    }
+    if (id <= 0) {
+        return refuse_id(error, id);
     }
     for (;;) {
         int64_t spent = (er_clock_mono(clock) - start) / ER_USEC_PER_MS;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/builtin.h"
 #include "base/mem.h"
 #include "lib/handle.h"
 #include "lib/hands.h"
@@ -148,6 +149,18 @@ serve(errand *e, const char *name, const struct er_handler *handler, errand_erro
               : er_handle_fine(error);
 }
 
+/* Those that every instance has are run by its workers, whoever asks for them. */
+static int
+refuse_builtin(const char *name, errand_error *error)
+{
+    return name && er_builtin_definition(name)
+               ? er_handle_fail(error, ER_EEXISTS, "name",
+                                "type '%s' is built in: it takes no handler, choose "
+                                "another name",
+                                name)
+               : 0;
+}
+
 static int
 register_type(errand *e, const struct errand_type *given, errand_blocking_fn *blocking,
               errand_error *error)
@@ -160,6 +173,7 @@ register_type(errand *e, const struct errand_type *given, errand_blocking_fn *bl
         handler = (struct er_handler){.blocking = blocking};
     }
     bool any = handler.fn || handler.blocking;
+    rc = rc || !any ? rc : refuse_builtin(t.name, error);
     if (rc == 0) {
         rc = er_types_define(&t, any ? ER_TYPES_HANDLER : ER_TYPES_NOBODY, NULL,
                              &definition, error);
@@ -177,7 +191,7 @@ int
 errand_register(errand *e, const struct errand_type *type, errand_error *error)
 {
     if (!e) {
-        return er_handle_fail(error, ER_EINVALID, NULL, "there is no handle");
+        return er_handle_fail(error, ER_EINVALID, "e", "e is NULL");
     }
     return register_type(e, type, NULL, error);
 }
@@ -187,8 +201,8 @@ errand_register_blocking(errand *e, const struct errand_type *type,
                          errand_blocking_fn *fn, errand_error *error)
 {
     if (!e || !fn) {
-        return er_handle_fail(error, ER_EINVALID, NULL, "there is no %s",
-                              e ? "function" : "handle");
+        return er_handle_fail(error, ER_EINVALID, e ? "fn" : "e", "%s is NULL",
+                              e ? "fn" : "e");
     }
     return register_type(e, type, fn, error);
 }
@@ -197,12 +211,12 @@ int
 errand_unregister(errand *e, const char *name, errand_error *error)
 {
     if (!e || !name) {
-        return er_handle_fail(error, ER_EINVALID, NULL, "there is no %s",
-                              e ? "name" : "handle");
+        return er_handle_fail(error, ER_EINVALID, e ? "name" : "e", "%s is NULL",
+                              e ? "name" : "e");
     }
     int rc = on_loop(e, withdraw_on_loop, name, NULL);
     if (rc == ER_ENOTFOUND) {
-        return er_handle_fail(error, rc, NULL,
+        return er_handle_fail(error, rc, "name",
                               "type '%.100s' is not served by this handle", name);
     }
     return rc ? er_handle_fail(error, rc, NULL, "%s", er_error_meaning(rc))
@@ -216,8 +230,8 @@ errand_types(errand *e, const char *name, char **out_json, errand_error *error)
     struct er_sync_spec spec = {.method = "GET", .target = target};
     struct er_buf body;
     if (!e || !out_json) {
-        return er_handle_fail(error, ER_EINVALID, NULL, "there is no %s",
-                              e ? "place for the answer" : "handle");
+        return er_handle_fail(error, ER_EINVALID, e ? "out_json" : "e", "%s is NULL",
+                              e ? "out_json" : "e");
     }
     *out_json = NULL;
     if (name && !er_type_is_name(name)) {

@@ -24,7 +24,7 @@ er_types_copy(const struct errand_type *given, struct errand_type *out,
               errand_error *error)
 {
     if (!given) {
-        return er_handle_fail(error, ER_EINVALID, NULL, "no type is given");
+        return er_handle_fail(error, ER_EINVALID, "type", "type is NULL");
     }
     return er_handle_read(out, sizeof *out, given, error);
 }
@@ -110,6 +110,10 @@ bad_member(const struct errand_param *p, const char **out_words)
     *out_words = "must be a finite number";
     if ((p->has_min && !isfinite(p->min)) || (p->has_max && !isfinite(p->max))) {
         return p->has_min && !isfinite(p->min) ? "min" : "max";
+    }
+    *out_words = "is said without has_min, or has_max";
+    if ((p->min != 0 && !p->has_min) || (p->max != 0 && !p->has_max)) {
+        return p->min != 0 && !p->has_min ? "min" : "max";
     }
     *out_words = "must be zero: this version knows nothing of it";
     for (size_t i = 0; i < sizeof p->reserved / sizeof p->reserved[0]; i++) {
@@ -271,6 +275,11 @@ check_texts(const struct errand_type *t, errand_error *error)
     if (strchr(t->description, '\n')) {
         return er_handle_fail(error, ER_EINVALID, "description",
                               "the description of type '%s' must be one line", t->name);
+    }
+    if (t->retries != 0 && !t->has_retries) {
+        return er_handle_fail(error, ER_EINVALID, "retries",
+                              "retries %d of type '%s' without has_retries", t->retries,
+                              t->name);
     }
     if (t->backoff_ms < 0 || t->heartbeat_ms < 0 || t->expected_ms < 0) {
         const char *field = t->backoff_ms < 0     ? "backoff_ms"

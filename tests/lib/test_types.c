@@ -195,6 +195,7 @@ types__are_refused_by_the_member(void **state)
     p.help = "\xff";
     refuses(&t, "params.depth.help", "UTF-8");
     p.help = NULL;
+    p.max = 0;
     p.reserved[3] = "x";
     refuses(&t, "params.depth.reserved", "zero");
     t = make_type("test.bad");
@@ -202,7 +203,8 @@ types__are_refused_by_the_member(void **state)
     refuses(&t, "description", "UTF-8");
     /* commands would all go to the handler */
     t = make_type("shell");
-    refuses(&t, "name", "commands");
+    assert_int_equal(errand_register(e, &t, &error), ERRAND_EEXISTS);
+    assert_string_equal(error.field, "name");
     t.size = 4;
     assert_int_equal(errand_register(e, &t, &error), ERRAND_EINVALID);
     assert_int_equal(errand_register(e, NULL, &error), ERRAND_EINVALID);

@@ -157,7 +157,8 @@ def test_what_is_no_order_is_refused():
 
 def test_types_are_printed():
     lines = [json.loads(x) for x in cli("types").stdout.splitlines()]
-    assert [x["name"] for x in lines] == ["test.talk", "test.large", "test.misbehave", "test.linger", "test.none"]
+    assert [x["name"] for x in lines] == ["test.talk", "test.large", "test.misbehave", "test.linger", "test.none",
+                                          "test.free"]
     assert lines[0]["program"] == [os.path.realpath(PROGRAM)], lines[0]
     assert lines[0]["parameters"][0] == {"name": "n", "kind": "integer", "default": 3, "help": "a number"}
     assert "program" not in lines[4]
@@ -190,6 +191,8 @@ def test_a_handler_can_be_tried():
     for part in ("n is 8\n", "done: one\n", "failed: two\n", 'checkpoint: {"at":7}\n', "100% 100000/100000"):
         assert part in p.stderr, (part, p.stderr)
     assert json.loads(cli("try", "test.talk", '{"n": 9}').stdout.split("printed\n")[1]) == {"n": 9}
+    for words, args in ([], {}), (["a=1"], {"a": "1"}), (['{"a": [1]}'], {"a": [1]}):
+        assert json.loads(cli("try", "test.free", *words).stdout) == args
     p = cli("try", "test.misbehave", "n=1", code=1)
     assert "failed (user-actionable, no-disk): it is full" in p.stderr and "make room" in p.stderr
     assert "rate limited" in cli("try", "test.misbehave", "n=2", code=75).stderr

@@ -72,6 +72,15 @@ linger(errand_attempt *a, void *ctx)
     return ERRAND_STOPPED;
 }
 
+/* Takes any object. */
+static int
+talk_freely(errand_attempt *a, void *ctx)
+{
+    (void)ctx;
+    const char *args = errand_attempt_args(a);
+    return errand_result_set(a, args, strlen(args));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -79,21 +88,21 @@ main(int argc, char **argv)
         {.name = "n", .kind = ERRAND_PARAM_INTEGER, .def = "3", .help = "a number"},
         {.name = "wait", .kind = ERRAND_PARAM_DURATION, .help = "a span"},
     };
-    struct errand_type types[5];
+    struct errand_type types[6];
     static const struct {
         const char *name;
         errand_handler_fn *handler;
-    } all[] = {{"test.talk", talk},
-               {"test.large", large},
-               {"test.misbehave", misbehave},
-               {"test.linger", linger},
-               {"test.none", NULL}};
-    for (size_t i = 0; i < 5; i++) {
+    } all[] = {{"test.talk", talk},           {"test.large", large},
+               {"test.misbehave", misbehave}, {"test.linger", linger},
+               {"test.none", NULL},           {"test.free", talk_freely}};
+    for (size_t i = 0; i < 6; i++) {
         types[i] = (struct errand_type)ERRAND_INIT(errand_type);
         types[i].name = all[i].name;
         types[i].description = "for a test";
-        types[i].params = params;
-        types[i].n_params = 2;
+        if (all[i].handler != talk_freely) {
+            types[i].params = params;
+            types[i].n_params = 2;
+        }
         types[i].handler = all[i].handler;
     }
     if (argc > 1 && strcmp(argv[1], "bad") == 0) {
@@ -101,5 +110,5 @@ main(int argc, char **argv)
         types[0].description = NULL;
         argv[1] = word;
     }
-    return errand_worker_main(argc, argv, types, 5);
+    return errand_worker_main(argc, argv, types, 6);
 }
