@@ -313,6 +313,55 @@ lifetime__a_thread_that_pulls_wakes_up(void **state)
     }
 }
 
+struct leaving {
+    errand_subscription *sub; /* NULL = left */
+};
+
+static void
+leave_that(void *ctx, errand_subscription *sub, const errand_event *event)
+{
+    struct leaving *l = ctx;
+    (void)sub;
+    (void)event;
+    errand_unsubscribe(l->sub);
+    l->sub = NULL;
+}
+
+/* A pull that reads facts again turns the loop, and so a callback comes in the midst of it. */
+static void
+lifetime__a_callback_may_end_what_is_being_pulled(void **state)
+{
+    struct errand_options o = ERRAND_INIT(errand_options);
+    struct errand_submit_options held = ERRAND_INIT(errand_submit_options);
+    struct errand_subscribe_options past = ERRAND_INIT(errand_subscribe_options);
+    struct errand_subscribe_options loop = ERRAND_INIT(errand_subscribe_options);
+    const char *const argv[] = {"true", NULL};
+    const errand_event *event;
+    struct leaving l = {NULL};
+    errand_subscription *other;
+    errand_error error;
+    errand *e;
+    int64_t id;
+    (void)state;
+    o.threading = ERRAND_TURN;
+    OK(errand_open("memory:", &o, &e, &error));
+    held.held = 1;
+    OK(errand_submit_command(e, argv, "/", &held, &id, &error));
+    past.delivery = ERRAND_PULL;
+    past.resume = 1;
+    OK(errand_subscribe(e, &past, NULL, NULL, &l.sub, &error));
+    loop.delivery = ERRAND_ON_LOOP;
+    loop.prefix = "a.";
+    OK(errand_subscribe(e, &loop, leave_that, &l, &other, &error));
+    publish(e, "a.topic", "");
+    int rc = errand_pull(l.sub, &event);
+    assert_int_equal(rc, l.sub ? 1 : ERRAND_ECLOSED);
+    while (l.sub) {
+        assert_int_equal(errand_turn(e), 0);
+    }
+    errand_close(e);
+}
+
 /* ---- closing from inside ---- */
 
 struct closing {
@@ -519,6 +568,7 @@ main(void)
         TEST(lifetime__what_fails_gives_nothing),
         TEST(lifetime__closing_ends_those_that_pull),
         TEST(lifetime__a_thread_that_pulls_wakes_up),
+        TEST(lifetime__a_callback_may_end_what_is_being_pulled),
         TEST(lifetime__closing_from_inside_does_nothing),
         TEST(lifetime__an_engine_inside_ends_with_its_program),
         TEST(lifetime__streams_are_refused_at_once),
