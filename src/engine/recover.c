@@ -4,9 +4,10 @@
  *   no log          never spawned: refunded
  *   an exit frame   it ended and the worker could not say so any more: its report counts
  *   else            lost: --on-lost decides
- * Handlers need no log. So an attempt of a session of handlers (or of a type that no process
- * executes) that has none is lost, too, unless its line was never sent: whether the handler had
- * begun nobody knows any more, and one that had must not pass for one that had not.
+ * Handlers need no log: their program keeps a table of those that it has begun
+ * (wire/begun.h). One that does not stand there, or whose line was never sent, is refunded;
+ * where there is no such table (after another boot, say) it is lost, since one that had begun
+ * must not pass for one that had not.
  * Then all of it and the end of the session go as one operation. When the store refuses,
  * the operation waits until it is well. No attempt starts again before its tree is gone.
  */
@@ -18,6 +19,7 @@
 #include "base/mem.h"
 #include "base/mutant.h"
 #include "base/proctree.h"
+#include "wire/begun.h"
 #include "wire/outlog.h"
 
 #define KILL_TRIES 50 /* rounds; each waits up to 100 ms for the killed to go */
@@ -43,7 +45,8 @@ struct autopsy {
     struct body *bodies;
     struct er_outcome *rows;
     size_t n;
-    int left; /* processes that could not be killed */
+    int left;                   /* processes that could not be killed */
+    struct er_begun_list begun; /* of a session of handlers */
 };
 
 static void
@@ -51,6 +54,7 @@ run_autopsy(struct er_job *job, void *thread_ctx)
 {
     (void)thread_ctx;
     struct autopsy *a = (struct autopsy *)(void *)job;
+    er_begun_read(a->logs, a->session, &a->begun);
     a->left = ER_MUTANT(13) ? 0 : er_proctree_kill(a->token, 0, KILL_TRIES, NULL);
     for (size_t i = 0; i < a->n; i++) {
         struct body *b = &a->bodies[i];
@@ -75,6 +79,7 @@ forget(struct autopsy *a)
         er_buf_fini(&a->bodies[i].exit);
     }
     er_arena_free(&a->arena);
+    er_free(a->begun.entries);
     er_free(a->bodies);
     er_free(a->rows);
     er_free(a);
@@ -101,16 +106,18 @@ done_end(struct er_op *op, int rc)
     }
     struct er_session_live *s = er_dispatch_find(e, a->session, a->token);
     er_dispatch_remove(e, s);
+    er_begun_delete(a->logs, a->session);
     forget(a);
 }
 
 /* Of an attempt without a log. */
 static bool
-never_began(const struct er_engine *e, const struct er_run *run)
+never_began(const struct autopsy *a, const struct er_run *run)
 {
     bool handler =
-        run->session->handlers || !er_limits_is_process(e, run->lane->type->name);
-    return !handler || (!run->told && !run->loaded) || ER_MUTANT(14);
+        run->session->handlers || !er_limits_is_process(a->engine, run->lane->type->name);
+    return !handler || (!run->told && !run->loaded) || ER_MUTANT(14) ||
+           (a->begun.known && !er_begun_has(&a->begun, run->id, run->attempt));
 }
 
 /* Turns what was found about one attempt into what ends it. */
@@ -122,7 +129,7 @@ conclude(struct autopsy *a, const struct body *b, struct er_run *run,
     int rc = ER_EINVALID;
     if (b->evidence == EXIT_FRAME) {
         rc = er_outcome_parse(e, run, &a->arena, b->exit.data, b->exit.len, row, NULL);
-    } else if (b->evidence == NO_LOG && never_began(e, run)) {
+    } else if (b->evidence == NO_LOG && never_began(a, run)) {
         rc = er_outcome_unspawned(e, run, &a->arena, row);
     }
     if (rc) {

@@ -60,7 +60,9 @@ take_welcome(struct er_hands *h, json_t *v)
     const char *logs = json_string_value(json_object_get(v, "logs"));
     json_int_t interval_ms =
         json_integer_value(json_object_get(v, "progress_interval_ms"));
-    h->session = json_integer_value(json_object_get(v, "session"));
+    json_int_t session = json_integer_value(json_object_get(v, "session"));
+    bool is_new = session != h->session;
+    h->session = session;
     (void)snprintf(h->token, sizeof h->token, "%s", token ? token : "");
     if (logs && (!h->logs || strcmp(h->logs, logs) != 0)) {
         er_free(h->logs);
@@ -71,6 +73,9 @@ take_welcome(struct er_hands *h, json_t *v)
     h->interval_for =
         interval_ms > 0 ? interval_ms * ER_USEC_PER_MS : ER_HANDS_INTERVAL_FOR;
     take_lock(h, json_string_value(json_object_get(v, "lock")));
+    if (is_new) {
+        er_hands_pool_begin(h);
+    }
     h->link = ER_HANDS_UP;
     h->connect_for = 0;
     h->is_complained = false;

@@ -84,6 +84,7 @@ take_next(struct er_hands *h)
     if (hand) {
         TAILQ_REMOVE(&h->queue, hand, in_pool);
         hand->state = ER_HAND_RUNNING;
+        hand->begun = er_begun_add(h->begun, hand->base.task, hand->base.number);
         hand->begin_at = er_hands_now(h);
         hand->started_at = er_clock_wall(h->clock);
     }
@@ -258,6 +259,29 @@ er_hands_pool_hush(struct er_hands *h, bool hush)
 }
 
 void
+er_hands_pool_begin(struct er_hands *h)
+{
+    struct er_begun *b = h->logs ? er_begun_open(h->logs, h->session) : NULL;
+    struct er_hand *hand;
+    er_lock_take(&h->pool);
+    TAILQ_FOREACH (hand, &h->all, in_all) {
+        hand->begun = -1; /* of the session before, which is over */
+    }
+    struct er_begun *old = h->begun;
+    h->begun = b;
+    er_lock_give(&h->pool);
+    er_begun_close(old);
+}
+
+void
+er_hands_pool_forget(struct er_hand *hand)
+{
+    er_lock_take(&hand->hands->pool);
+    er_begun_remove(hand->hands->begun, hand->begun);
+    er_lock_give(&hand->hands->pool);
+}
+
+void
 er_hands_pool_init(struct er_hands *h)
 {
     er_lock_init(&h->pool);
@@ -279,6 +303,8 @@ er_hands_pool_fini(struct er_hands *h)
         (void)pthread_join(h->threads[i], NULL);
     }
     er_free(h->threads);
+    er_begun_close(h->begun);
+    h->begun = NULL;
     h->threads = NULL;
     h->n_threads = 0;
 }

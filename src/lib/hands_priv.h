@@ -29,6 +29,7 @@
 #include "base/heap.h"
 #include "lib/handle.h"
 #include "lib/hands.h"
+#include "wire/begun.h"
 #include "wire/outlog.h"
 
 #define ER_HANDS_NOTES_MAX    ((size_t)32 << 20)
@@ -46,6 +47,7 @@ struct er_hand {
     TAILQ_ENTRY(er_hand) in_pool;    /* the queue, then the list of those that ended */
     TAILQ_ENTRY(er_hand) in_stirred; /* while is_stirred */
     bool is_stirred;
+    int begun;          /* its place in the table; -1 = none */
     er_usec begin_at;   /* mono */
     er_usec started_at; /* wall; 0 = never */
 
@@ -164,6 +166,7 @@ struct er_hands {
 
     /* threads */
     struct er_lock pool;
+    struct er_begun *begun; /* by pool; NULL = none could be made */
     struct er_hand_list queue, ended, stirred;
     pthread_t *threads;
     int n_threads, max_threads, n_idle, n_called;
@@ -237,6 +240,10 @@ void er_hands_pool_wake(struct er_hands *h);
 void er_hands_pool_collect(struct er_hands *h, struct er_hand_list *ended,
                            struct er_hand_list *stirred);
 void er_hands_pool_hush(struct er_hands *h, bool hush);
+/* The session is another one: its table of what has begun, if one can be made. */
+void er_hands_pool_begin(struct er_hands *h);
+/* The end of a hand is on disk. */
+void er_hands_pool_forget(struct er_hand *hand);
 
 /* hands_report.c */
 /* The chunk that facts are added to now. */

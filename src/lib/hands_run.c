@@ -41,6 +41,7 @@ er_hands_run_new(struct er_hands *h, json_t *run, char *done,
     }
     hand->hands = h;
     hand->handler = *handler;
+    hand->begun = -1;
     hand->given_at = er_hands_now(h);
     hand->timeout_for = read_span(run, "timeout_s");
     hand->heartbeat_for = read_span(run, "heartbeat_s");
@@ -103,6 +104,7 @@ er_hands_run_free(struct er_hand *hand)
     }
     TAILQ_REMOVE(&h->all, hand, in_all);
     h->n_all--;
+    er_hands_pool_forget(hand);
     er_free(hand);
 }
 
