@@ -688,7 +688,8 @@ ERRAND_API int errand_test_advance(errand *e, int64_t ms, errand_error *error);
 /* Waits until nothing runs and nothing could run now. Returns how many tasks are not final. */
 ERRAND_API int64_t errand_test_settle(errand *e, errand_error *error);
 /* How many tasks of that type (NULL = any) were submitted whose arguments contain the members
- * of `args` (a JSON object; NULL = whatever); the id of the latest in *out_id. */
+ * of `args` (a JSON object, whose objects are looked into likewise; NULL = whatever); the id
+ * of the latest in *out_id. */
 ERRAND_API int64_t errand_test_submitted(errand *e, const char *type, const char *args,
                                          int64_t *out_id, errand_error *error);
 

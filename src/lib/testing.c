@@ -319,15 +319,18 @@ errand_test_settle(errand *e, errand_error *error)
     return n;
 }
 
-/* Whether all members of `wanted` are in `args`, with the same values. */
+/* Whether all members of `wanted` are in `args`, with the same values; those of an object in
+ * it likewise. */
 static bool
-contains(json_t *args, json_t *wanted)
+contains(const json_t *args, json_t *wanted, int depth)
 {
     const char *name;
     json_t *value;
     json_object_foreach(wanted, name, value)
     {
-        if (!json_equal(json_object_get(args, name), value)) {
+        json_t *there = json_object_get(args, name);
+        bool both = json_is_object(there) && json_is_object(value) && depth > 0;
+        if (both ? !contains(there, value, depth - 1) : !json_equal(there, value)) {
             return false;
         }
     }
@@ -361,7 +364,7 @@ look_through(errand *e, struct found *f, errand_error *error)
         const char *type = json_string_value(json_object_get(task, "type"));
         int64_t id = json_integer_value(json_object_get(task, "id"));
         if ((!f->type || (type && strcmp(type, f->type) == 0)) &&
-            contains(json_object_get(task, "args"), f->wanted)) {
+            contains(json_object_get(task, "args"), f->wanted, ER_JSON_DEPTH)) {
             f->n++;
             f->latest = id > f->latest ? id : f->latest;
         }
@@ -379,9 +382,12 @@ errand_test_submitted(errand *e, const char *type, const char *args, int64_t *ou
     struct found f = {.type = type};
     int rc = check(e, 0, "a test mode", error);
     if (rc == 0 && args) {
-        f.wanted = json_loads(args, 0, NULL);
-        if (!json_is_object(f.wanted)) {
-            rc = er_handle_fail(error, ER_EINVALID, "args", "args is not a JSON object");
+        struct er_err err = {""};
+        rc = er_json_parse(args, strlen(args), &f.wanted, &err);
+        if (rc || !json_is_object(f.wanted)) {
+            rc = er_handle_fail(error, rc ? rc : ER_EINVALID, "args",
+                                "args is not a JSON object: %s",
+                                rc ? err.text : "it begins otherwise");
         }
     }
     do {

@@ -331,6 +331,13 @@ testing__hold_runs_nothing(void **state)
     assert_int_equal(
         errand_test_submitted(e, "t", "{\"a\":{\"b\":[1,{\"c\":2}]}}", NULL, &error), 0);
     assert_int_equal(errand_test_submitted(e, "t", "{\"z\":1}", NULL, &error), 0);
+    static const char *const parts[] = {"{\"a\":{}}", "{\"n\":{\"x\":1}}",
+                                        "{\"n\":{\"m\":{\"z\":3}},\"d\":\"n\"}"};
+    (void)submit(e, "t", "{\"d\":\"n\",\"n\":{\"x\":1,\"m\":{\"y\":2,\"z\":3}}}", NULL);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(errand_test_submitted(e, "t", parts[i], NULL, &error), 1);
+    }
+    assert_int_equal(errand_test_submitted(e, "t", "{\"n\":{\"x\":2}}", NULL, &error), 0);
     assert_int_equal(errand_test_submitted(e, "t", "[]", NULL, &error), ERRAND_EINVALID);
     assert_string_equal(error.field, "args");
     errand_close(e);
