@@ -299,6 +299,21 @@ er_house_logs(struct er_house *h)
 
 /* ---- the worker for commands ---- */
 
+/* The folder of a file that is to be made. */
+static int
+check_folder(const char *path, struct er_err *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder =
+        slash ? er_xasprintf("%.*s/", (int)(slash - path), path) : er_xstrdup(".");
+    int rc = access(folder, W_OK | X_OK) == 0 ? 0 : er_error_from_errno(errno);
+    if (rc) {
+        (void)er_fail(err, rc, "cannot listen on '%.300s': %s", path, strerror(errno));
+    }
+    er_free(folder);
+    return rc;
+}
+
 /* What lies at options.socket is replaced only when it is a socket where nobody answers. */
 static int
 check_socket(const struct er_house *h, struct er_err *err)
@@ -306,8 +321,11 @@ check_socket(const struct er_house *h, struct er_err *err)
     struct stat st;
     struct er_err none = {""};
     const char *path = h->e->options.socket;
-    if (!path || lstat(path, &st) != 0) {
+    if (!path) {
         return 0;
+    }
+    if (lstat(path, &st) != 0) {
+        return check_folder(path, err);
     }
     if (!S_ISSOCK(st.st_mode)) {
         return er_fail(err, ER_EBUSY, "cannot listen on '%.300s': it is no socket", path);
@@ -539,6 +557,7 @@ take_store(struct er_house *h, struct er_err *err)
         return er_fail(err, ER_EINVALID, "'%.300s' is not a file", h->places.store);
     }
     int rc = take_lock(h, err);
+    rc = rc ? rc : check_socket(h, err); /* before anything is made */
     rc = rc ? rc : make_private(h, err);
     if (rc) {
         return rc;

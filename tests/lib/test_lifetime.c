@@ -142,7 +142,30 @@ lifetime__a_refused_open_leaves_nothing(void **state)
     assert_int_equal(error.code, ERRAND_ENOTFOUND);
     assert_null(open_at(h->folder, ".", &error));
     assert_int_equal(error.code, ERRAND_EINVALID);
+    struct errand_options o = ERRAND_INIT(errand_options);
+    errand *e;
+    o.socket = "/nowhere/at/all";
+    assert_int_equal(errand_open(h->sqlite, &o, &e, &error), ERRAND_ENOTFOUND);
+    o.socket = "/dev/null";
+    assert_int_equal(errand_open(h->sqlite, &o, &e, &error), ERRAND_EBUSY);
     assert_int_equal(count_entries(h), before);
+}
+
+/* Whoever starts a program twice is told whose the store is, not that its socket is in use. */
+static void
+lifetime__the_owner_is_named_before_its_socket(void **state)
+{
+    const struct home *h = *state;
+    struct errand_options o = ERRAND_INIT(errand_options);
+    char path[160];
+    errand_error error;
+    errand *e, *second;
+    path_of(path, h, "app.sock");
+    o.socket = path;
+    OK(errand_open(h->sqlite, &o, &e, &error));
+    assert_int_equal(errand_open(h->sqlite, &o, &second, &error), ERRAND_EBUSY);
+    assert_non_null(strstr(error.message, "belongs to test_lifetime"));
+    errand_close(e);
 }
 
 static void
@@ -564,6 +587,7 @@ main(void)
         TEST(lifetime__a_store_has_one_owner_by_any_name),
         TEST(lifetime__a_daemon_is_an_owner_too),
         TEST(lifetime__a_refused_open_leaves_nothing),
+        TEST(lifetime__the_owner_is_named_before_its_socket),
         TEST(lifetime__a_store_is_its_owners_alone),
         TEST(lifetime__what_fails_gives_nothing),
         TEST(lifetime__closing_ends_those_that_pull),
