@@ -133,6 +133,18 @@ er_handle_done(struct er_wait *wait, int code)
     wait->code = code;
 }
 
+void
+er_handle_push(struct er_frame *f, const struct errand *e)
+{
+    f->e = e;
+}
+
+void
+er_handle_pop(const struct er_frame *f)
+{
+    (void)f;
+}
+
 const char *
 er_house_logs(struct er_house *house)
 {
