@@ -140,7 +140,7 @@ choose(struct call *c, int64_t n, uint64_t *state)
         c->options.budget_ms = 0;
     }
     c->options.immediate = rnd_below(state, 10) == 0;
-    c->options.always_wait = rnd_below(state, 2);
+    c->options.always_wait = !c->options.immediate && rnd_below(state, 2);
     if (rnd_below(state, 4) == 0) {
         (void)snprintf(c->key, sizeof c->key, "key-%d-%lld", part, (long long)n);
         c->submit.key = c->key;
