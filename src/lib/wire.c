@@ -50,6 +50,7 @@ struct conn {
     bool is_parsing; /* http is set up */
     bool has_begun;  /* who asks was told of the head */
     bool is_refused; /* not a byte of the request has gone */
+    bool is_kept;    /* it has answered before: may be a dead daemon's */
     TAILQ_ENTRY(conn) in_list;
 };
 TAILQ_HEAD(conn_list, conn);
@@ -177,11 +178,13 @@ broken(struct conn *c)
     struct er_ask *ask = c->ask;
     struct sent *s = ask ? ask->way : NULL;
     bool was_seen = ask && ask->data && c->http.head_done;
+    bool is_kept = c->is_kept;
     close_conn(c);
     if (!ask) {
         return;
     }
-    if (!was_seen && (er_ask_is_safe(ask) || c->is_refused) && ++s->tries < TRIES) {
+    s->tries += is_kept ? 0 : 1; /* a dead daemon's connections are all found out so */
+    if (!was_seen && (er_ask_is_safe(ask) || c->is_refused) && s->tries < TRIES) {
         er_buf_clear(&ask->answer);
         enqueue(w, ask);
         serve_waiting(w);
@@ -363,6 +366,7 @@ complete(struct conn *c)
     w->n_counted -= c->counts;
     c->counts = false;
     c->ask = NULL;
+    c->is_kept = true;
     er_http1_fini(&c->http);
     c->is_parsing = false;
     if (!keep) {
