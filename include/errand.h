@@ -120,25 +120,25 @@ errand_init_()
 
 /* ---- codes and errors ----------------------------------------------------------------- */
 
-#define ERRAND_OK         0
-#define ERRAND_ENOMEM     (-1)
-#define ERRAND_EINVALID   (-2) /* wrong use of a function, or what was given does not fit */
-#define ERRAND_ENOTFOUND  (-3) /* no such task, type, queue ... */
-#define ERRAND_EEXISTS    (-4) /* the key, or the name, was used for something else */
-#define ERRAND_ESTATE     (-5) /* the state of the task (or of the handle) forbids it */
-#define ERRAND_ELOST      (-6) /* the attempt belongs to somebody else now */
-#define ERRAND_EBUSY      (-7) /* somebody else has it, or not from inside a callback */
-#define ERRAND_ETIMEOUT   (-8) /* the bound given was over */
-#define ERRAND_ECANCELLED (-9)
-#define ERRAND_EIO        (-10) /* the daemon or the disk failed; nothing was done */
-#define ERRAND_ECORRUPT   (-11) /* the store is damaged, or is none */
-#define ERRAND_EFULL      (-12) /* a queue or another limit is full */
-#define ERRAND_ETOOBIG    (-13)
-#define ERRAND_ESCHEMA    (-14) /* the store was made by a newer version */
-#define ERRAND_ECLOSED    (-15) /* the handle is being closed, the daemon shuts down */
-#define ERRAND_EAUTH      (-16)
-#define ERRAND_ENODAEMON  (-17) /* nobody answers at that socket */
-#define ERRAND_EDISKFULL  (-18)
+#define ERRAND_OK          0
+#define ERRAND_ENOMEM      (-1)
+#define ERRAND_EINVALID    (-2) /* wrong use of a function, or what was given does not fit */
+#define ERRAND_ENOTFOUND   (-3) /* no such task, type, queue ... */
+#define ERRAND_EEXISTS     (-4) /* the key, or the name, was used for something else */
+#define ERRAND_ESTATE      (-5) /* the state of the task (or of the handle) forbids it */
+#define ERRAND_ELOST       (-6) /* the attempt belongs to somebody else now */
+#define ERRAND_EBUSY       (-7) /* somebody else has it, or not from inside a callback */
+#define ERRAND_ETIMEOUT    (-8) /* the bound given was over */
+#define ERRAND_ECANCELLED  (-9)
+#define ERRAND_EIO         (-10) /* the daemon or the disk failed; nothing was done */
+#define ERRAND_ECORRUPT    (-11) /* the store is damaged, or is none */
+#define ERRAND_EFULL       (-12) /* a queue or another limit is full */
+#define ERRAND_ETOOBIG     (-13)
+#define ERRAND_ESCHEMA     (-14) /* the store was made by a newer version */
+#define ERRAND_ECLOSED     (-15) /* the handle is being closed, the daemon shuts down */
+#define ERRAND_EAUTH       (-16)
+#define ERRAND_ENODAEMON   (-17) /* nobody answers at that socket */
+#define ERRAND_EDISKFULL   (-18)
 #define ERRAND_ETASKFAILED (-19) /* only as `code` in answers of errand_request */
 
 /* The meaning of a code, never NULL; not to be freed. */
@@ -222,12 +222,13 @@ ERRAND_API void errand_close(errand *e);
  * ERRAND_THREAD. */
 ERRAND_API int errand_fd(const errand *e);
 /* Does what there is to do, without waiting, and calls callbacks. Always from the same
- * thread. ERRAND_EINVALID with ERRAND_THREAD; ERRAND_EBUSY from inside a callback. */
+ * thread. While nobody turns nothing happens: blocking functions on other threads wait. ERRAND_EINVALID with ERRAND_THREAD; ERRAND_EBUSY from inside a callback. */
 ERRAND_API int errand_turn(errand *e);
 
 /* ---- submitting ------------------------------------------------------------------------- */
 
-/* What holds for one task; zero (or NULL) = as the type says, or as INTERFACE "Defaults". */
+/* What holds for one task; zero (or NULL) = as the type says, or docs/SEMANTICS.md
+ * ("Bounds") have it. A member in `more` wins over the same one here. */
 struct errand_submit_options {
     size_t size;
     const char *name;  /* for people */
@@ -366,7 +367,9 @@ struct errand_call_options {
     int64_t budget_ms; /* 0 = 2 s; at most 1 h */
     int immediate;     /* to the background at once */
     int always_wait;   /* use the whole budget even if it is known not to suffice */
-    const struct errand_submit_options *submit; /* NULL = defaults */
+    /* NULL = defaults. Counted are queue, priority, key, correlation and parent; others are
+     * refused by name. */
+    const struct errand_submit_options *submit;
 };
 struct errand_reply {
     int state; /* ERRAND_COMPLETED, _FAILED, _CANCELLED, or ERRAND_BACKGROUND */
@@ -586,8 +589,8 @@ ERRAND_API int errand_worker_main(int argc, char **argv, const struct errand_typ
 /* ---- the event bus --------------------------------------------------------------------------------- */
 
 /* Facts are numbered and durable; samples (progress, output grew, a program's passing topics)
- * are not. Names of tasks' events: INTERFACE.md, "Events"; a program's own topics are any
- * other name with a dot in it ("import.page"). */
+ * are not. Names of tasks' events and what their data are: docs/PROTOCOL.md, "Events and their
+ * data"; a program's own topics are any other name with a dot in it ("import.page"). */
 enum errand_event_kind {
     ERRAND_FACT = 1,
     ERRAND_SAMPLE = 2,
@@ -600,7 +603,7 @@ typedef struct errand_event {
     int64_t seq;             /* a fact's number; else 0 */
     int64_t task;            /* 0 = of no task */
     const char *correlation; /* NULL = none */
-    const void *data; /* tasks' events: the event's JSON object (INTERFACE, "Events");
+    const void *data;        /* tasks' events: the event's whole JSON object;
                               * topics: the bytes that were published */
     size_t len;
     int64_t from, to;
@@ -609,7 +612,7 @@ typedef struct errand_event {
 /* Publishes an event of a topic. A sample is delivered to subscribers of this process at once
  * (unix: and through the daemon to all); a fact (ERRAND_FACT) is first made durable, and gets
  * its number then: blocks for at most 30 s. task, correlation, name, data and len count; data
- * of facts is UTF-8, at most 1 MiB. Any thread, callbacks included (samples).
+ * of facts is UTF-8, at most 1 MiB (as JSON, so quotes count when it is a text). Any thread, callbacks included (samples).
  * ERRAND_EINVALID (no topic's name), ERRAND_ETOOBIG, ERRAND_EIO. */
 ERRAND_API int errand_publish(errand *e, const errand_event *event, errand_error *error);
 

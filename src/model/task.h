@@ -65,7 +65,7 @@ bool er_after_is_met(enum er_after_when when, enum er_task_state state);
 #define ER_OUTCOME_LIMITED   "rate-limited" /* asked to go on later; costs nothing */
 #define ER_OUTCOME_REFUNDED  "refunded"     /* was never spawned; does not count */
 
-/* Bounds on what a submitter may give; INTERFACE and docs/SEMANTICS.md list them too. */
+/* Bounds on what a submitter may give; docs/SEMANTICS.md lists them too. */
 #define ER_MAX_NAME       1000 /* bytes of a name, queue, type, key, tag, correlation id */
 #define ER_MAX_ARGS       (1 << 20)  /* bytes of the arguments as JSON */
 #define ER_MAX_ENV        (1 << 20)  /* bytes of the environment as JSON */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Where an instance has its things: from ERRAND_HOME, or the XDG folders, or the system's
- * (see INTERFACE, "Places"). Also the two calls that make unix sockets with paths of any
+ * (errand(1), FILES). Also the two calls that make unix sockets with paths of any
  * length. Blocking; any thread. */
 #ifndef ER_WIRE_PLACES_H
 #define ER_WIRE_PLACES_H

@@ -35,7 +35,7 @@ struct er_task_json_more {
     size_t n_params;
     bool hide_args;
 };
-/* Adds a task as INTERFACE describes it, and cwd, attempts, cancel_requested and
+/* Adds a task as docs/PROTOCOL.md describes it, and cwd, attempts, cancel_requested and
  * pause_requested, what was asked for it (cost, backoff_s, timeout_s, ...) and how many of
  * its items are stored. */
 void er_task_json(struct er_buf *b, const struct er_task *t,
