@@ -518,7 +518,10 @@ er_hands_asleep(struct er_hands *h)
     size_t n = 0;
     er_lock_take(&h->room);
     TAILQ_FOREACH (hand, &h->all, in_all) {
-        n += hand->sleeping_till != 0 && er_hands_now(h) < hand->sleeping_till ? 1 : 0;
+        bool wakes =
+            er_hands_now(h) >= hand->sleeping_till ||
+            er_count_get(&hand->base.stop) != 0; /* it has only not said so yet */
+        n += hand->sleeping_till != 0 && !wakes ? 1 : 0;
     }
     er_lock_give(&h->room);
     return n;
