@@ -73,6 +73,7 @@ struct er_group {
     struct er_heap_node node; /* in gate.groups while there are lanes, unless set aside */
     bool aside;               /* in bay.aside: its turn came while the bay was closed */
     bool saves; /* in bay.savers: it waits for tokens that others could take */
+    bool holds; /* one of its lanes had tokens held at another gate, some time */
     TAILQ_ENTRY(er_group) in_bay, in_savers;
     UT_hash_handle hh;
 };

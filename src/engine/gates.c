@@ -260,7 +260,7 @@ group_out(struct er_group *g)
 static void
 list_saver(struct er_group *g)
 {
-    bool saves = g->gate->tokens && g->gate->n_groups > 1 && g->lanes.n > 0;
+    bool saves = g->gate->tokens && (g->gate->n_groups > 1 || g->holds) && g->lanes.n > 0;
     if (saves && !g->saves) {
         TAILQ_INSERT_TAIL(&g->bay->savers, g, in_savers);
     } else if (!saves && g->saves) {
@@ -517,6 +517,8 @@ keep_hold(struct er_gate *from, struct er_gate *to, struct er_lane_live *lane)
     if (from && from != to && from->tokens &&
         (!from->hold || er_lanes_less(&lane->node, &from->hold->node))) {
         from->hold = lane;
+        lane->waits->holds = true;
+        list_saver(lane->waits);
     }
 }
 
@@ -576,6 +578,32 @@ er_gates_bay_opened(struct er_engine *e, struct er_bay *bay)
     }
 }
 
+/* What the bay's lanes save up for, here or at another gate, others may have now. A look may
+ * take groups from the list. */
+static void
+look_at_savers(struct er_engine *e, struct er_bay *bay)
+{
+    struct er_group *g, **all = NULL;
+    size_t n = 0, size = 0;
+    TAILQ_FOREACH (g, &bay->savers, in_savers) {
+        if (n == size) {
+            size = size ? 2 * size : 16;
+            all = er_xrealloc_array(all, size, sizeof(struct er_group *));
+        }
+        all[n++] = g;
+    }
+    for (size_t i = 0; i < n; i++) {
+        g = all[i];
+        if (g->saves && er_heap_get(&g->gate->groups) == &g->node) {
+            if (g->holds) {
+                look_at_holds(e, group_first(g));
+            }
+            look(e, g->gate); /* first in line no more */
+        }
+    }
+    er_free(all);
+}
+
 void
 er_gates_bay_closed(struct er_engine *e, struct er_bay *bay)
 {
@@ -584,13 +612,7 @@ er_gates_bay_closed(struct er_engine *e, struct er_bay *bay)
         next = TAILQ_NEXT(lane, in_envoys); /* at most this one leaves the list */
         look(e, lane->envoy_of);
     }
-    struct er_group *g, *g_next;
-    for (g = TAILQ_FIRST(&bay->savers); g; g = g_next) {
-        g_next = TAILQ_NEXT(g, in_savers);
-        if (er_heap_get(&g->gate->groups) == &g->node) { /* first in line no more */
-            look(e, g->gate);
-        }
-    }
+    look_at_savers(e, bay);
 }
 
 void

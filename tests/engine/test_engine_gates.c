@@ -30,6 +30,8 @@ struct m_limit {
     struct er_bucket buckets[ER_MAX_RATES];
     size_t n_rates;
 };
+static uint64_t first_seed; /* of the next model; 0 = any */
+
 struct model {
     struct er_engine e;
     struct er_clock clock;
@@ -89,7 +91,7 @@ m_start(struct model *m)
     struct er_err err = {""};
     er_rand_bytes(&m->seed, sizeof m->seed);
     const char *given = getenv("TEST_SEED");
-    m->seed = given ? strtoull(given, NULL, 10) : m->seed;
+    m->seed = given ? strtoull(given, NULL, 10) : first_seed ? first_seed : m->seed;
     print_message("# seed %llu\n", (unsigned long long)m->seed);
     m->wall = 1000000 * SEC;
     m->boot = SEC;
@@ -677,6 +679,10 @@ static void
 sessions__without_room_keep_nobody_else_from_tokens(void **state)
 {
     (void)state;
+    /* tokens were held for one that waits elsewhere, and whose session has no room */
+    first_seed = UINT64_C(14605926655006228497);
+    against_model(true, true, true, 1, 20000);
+    first_seed = 0;
     against_model(true, true, true, 1, 20000);
     against_model(true, true, true, 7, 20000);
 }
