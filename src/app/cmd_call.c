@@ -93,7 +93,9 @@ static const int signals[] = {SIGINT, SIGTERM};
 static void
 watch_signals(void)
 {
-    struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    /* without SA_RESTART: who reads goes on by itself, and ThreadSanitizer, which keeps
+     * signals back while a call is under way, gets to deliver them */
+    struct sigaction act = {.sa_handler = on_signal};
     struct sigaction was;
     for (size_t i = 0; i < N_SIGNALS; i++) {
         if (sigaction(signals[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN) {
