@@ -397,6 +397,15 @@ hands__run_and_report(void **state)
     assert_true(said("\"exit_code\":0,\"result\":\"eyJuIjo0Mn0=\"}}\n"));
 }
 
+static bool
+has_ended(void)
+{
+    er_lock_take(&w.e.hands->pool);
+    bool yes = TAILQ_FIRST(&w.e.hands->ended) != NULL;
+    er_lock_give(&w.e.hands->pool);
+    return yes;
+}
+
 static void
 hands__send_what_came_meanwhile_together(void **state)
 {
@@ -410,7 +419,7 @@ hands__send_what_came_meanwhile_together(void **state)
     while (er_hands_busy(w.e.hands) < 50) {
         turn();
     }
-    for (int i = 0; i < 100 && TAILQ_FIRST(&w.e.hands->ended) == NULL; i++) {
+    for (int i = 0; i < 100 && !has_ended(); i++) {
         (void)poll(NULL, 0, 1);
     }
     answer_all();
