@@ -46,7 +46,7 @@ def test_wait_goes_on_where_it_was(c):
     f = c.daemon.finished(1)
     equal((f["why"], f["error"]), ("requeue", None))
     ms = f["checkpoint"]["waited_ms"]
-    check(0 < ms < 30000, f"waited {ms}")
+    check(0 <= ms < 30000, f"waited {ms}")  # the stop may come in the first millisecond
     begin = time.monotonic()
     program(c, 1, "wait", {"for": 3600, "steps": 3600}, attempt=2, checkpoint={"waited_ms": 3599800})
     equal(c.daemon.finished(1, 2)["exit_code"], 0)
