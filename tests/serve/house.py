@@ -141,9 +141,14 @@ class House:
             wire = Wire(self.socket)
         except OSError:
             return False
-        wire.send("GET", "/healthz")
-        wire.answer()
-        wire.close()
+        try:
+            wire.send("GET", "/healthz")
+            wire.answer()
+        except ConnectionError:
+            # a daemon that was killed while it started a worker listens until that one runs
+            return False
+        finally:
+            wire.close()
         return True
 
     def log(self):
