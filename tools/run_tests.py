@@ -2,12 +2,16 @@
 # SPDX-License-Identifier: MIT
 """Runs test suites of build folders and ends with one line 'N passed, N failed[, N skipped]'.
 
-usage: run_tests.py LABEL=BUILD:SUITE[,SUITE...]...
+usage: run_tests.py [--second-look] LABEL=BUILD:SUITE[,SUITE...]...
 
 Each argument is one `meson test` run. What a test program says in TAP is counted case by
 case, from meson's JUnit file; a program that died, timed out or broke its plan counts as
 one failure more. On a sanitized build the reports of *all* processes are collected, also
 of daemons that no test reads: each report is a failure.
+
+--second-look: a program with failures is run twice more, alone. When both runs pass, its
+cases count as passed, and it is listed as UNSTABLE, which is a defect to be mended. There is
+no second look at a sanitizer's report, nor at a suite of SEEDED (they fail by their seed).
 """
 
 import glob
@@ -21,16 +25,31 @@ import time
 import xml.etree.ElementTree as xml
 
 
+SEEDED = ("lint", "sim", "simshort", "crash")
+
+
 class Sum:
     """What was counted, and the names of what failed."""
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
         self.names = []
+        self.programs = {}  # program -> the names of its failures, in the run at hand
+        self.unstable = []
 
-    def fail(self, name):
+    def fail(self, name, of=None):
         self.failed += 1
         self.names.append(name)
+        if of:
+            self.programs.setdefault(of, []).append(name)
+
+    def forgive(self, label, of):
+        """Its failures were not there when it was run again."""
+        for name in self.programs.pop(of):
+            self.names.remove(name)
+            self.failed -= 1
+            self.passed += 1
+            self.unstable.append(name if name.startswith(label) else f"{label}: {name}")
 
 
 def program(name):
@@ -47,7 +66,8 @@ def count_junit(path, label, total):
             if case.find("skipped") is not None:
                 total.skipped += 1
             elif case.find("failure") is not None or case.find("error") is not None:
-                total.fail(name)
+                suite_name = program(suite.get("name"))
+                total.fail(name, program(case.get("name")) if suite_name == "errand" else suite_name)
                 bad.add(program(suite.get("name")))
                 bad.add(program(case.get("name")))
             else:
@@ -80,7 +100,7 @@ def count_programs(path, label, bad, total):
                 total.skipped -= 1  # meson's word for a program that ran no case at all
                 total.fail(f"{label}: {name}: ran nothing")
             if not well and name not in bad:
-                total.fail(f"{label}: {name}: {test['result']}")
+                total.fail(f"{label}: {name}: {test['result']}", name)
 
 
 def signature(text):
@@ -119,29 +139,50 @@ def environment(build, folder):
     return env
 
 
-def run(label, build, suites, total):
-    folder = f"{build}/reports"
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    logs = f"{build}/meson-logs"
-    for old in glob.glob(f"{logs}/testlog*"):
-        os.unlink(old)
+def again(label, build, suites, total):
+    """Runs each program with failures twice more, alone."""
+    listed = subprocess.run(["meson", "introspect", "--tests", build], stdout=subprocess.PIPE, check=True)
+    kinds = {test["name"]: [suite.rpartition(":")[2] for suite in test["suite"]] for test in json.loads(listed.stdout)}
+    for name in list(total.programs):
+        mine = [suite for suite in kinds.get(name, []) if suite in suites]
+        if not mine or any(suite in SEEDED for suite in mine):
+            continue
+        print(f"---- {name}: a second look", flush=True)
+        command = meson_test(label, build, mine[:1]) + ["--repeat", "2", name]
+        if subprocess.run(command, env=environment(build, f"{build}/reports"), check=False).returncode == 0:
+            total.forgive(label, name)
+
+
+def meson_test(label, build, suites):
     command = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs"]
     for suite in suites:
         command += ["--suite", suite]
     if label == "tsan" and shutil.which("setarch"):
         # The shadow memory of this libtsan does not fit every layout of the address space.
         command = ["setarch", "-R"] + command
+    return command
+
+
+def run(label, build, suites, total, second_look):
+    folder = f"{build}/reports"
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    logs = f"{build}/meson-logs"
+    for old in glob.glob(f"{logs}/testlog*"):
+        os.unlink(old)
     print(f"==== {label}: {', '.join(suites)}", flush=True)
     began = time.monotonic()
-    done = subprocess.run(command, env=environment(build, folder), check=False)
+    done = subprocess.run(meson_test(label, build, suites), env=environment(build, folder), check=False)
     before = total.failed
+    total.programs = {}
     if os.path.exists(f"{logs}/testlog.json"):
         bad = count_junit(f"{logs}/testlog.junit.xml", label, total)
         count_programs(f"{logs}/testlog.json", label, bad, total)
-    count_reports(folder, label, total)
     if done.returncode != 0 and total.failed == before:
         total.fail(f"{label}: meson test ended with {done.returncode}")
+    if second_look and total.programs:
+        again(label, build, suites, total)
+    count_reports(folder, label, total)
     print(f"==== {label}: {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -150,12 +191,15 @@ def main(args):
         print(__doc__, file=sys.stderr)
         return 2
     total = Sum()
-    for arg in args:
+    second_look = args[0] == "--second-look"
+    for arg in args[1 if second_look else 0:]:
         label, _, rest = arg.partition("=")
         build, _, suites = rest.rpartition(":")
-        run(label, os.path.abspath(build), suites.split(","), total)
+        run(label, os.path.abspath(build), suites.split(","), total, second_look)
     if total.passed + total.failed == 0:
         total.fail("no test was run")
+    for name in total.unstable:
+        print(f"UNSTABLE {name}")
     for name in total.names:
         print(f"FAILED {name}")
     skipped = f", {total.skipped} skipped" if total.skipped else ""
