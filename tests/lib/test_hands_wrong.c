@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers of this process when their engine refuses, fails, or is another one. */
+#include "hands_fixture.h"
+
+static void
+hands__send_again_what_was_not_taken(void **state)
+{
+    char first[1000];
+    (void)state;
+    begin("t", do_nothing, NULL);
+    run(1, "");
+    (void)snprintf(first, sizeof first, "%s", await_report());
+    answer(503, "{\"code\":\"io\"}");
+    assert_memory_equal(await_report(), first, strlen(first));
+    answer(ER_ENODAEMON, "nobody answers");
+    assert_memory_equal(await_report(), first, strlen(first));
+    answer_all();
+    assert_true(said("{\"finished\":{\"task\":1,"));
+}
+
+static void
+hands__give_up_the_one_line_that_is_refused(void **state)
+{
+    (void)state;
+    begin("t", do_nothing, NULL);
+    run(1, "");
+    (void)await_report();
+    for (int i = 2; i <= 4; i++) {
+        run(i, "");
+    }
+    while (er_hands_busy(w.e.hands) < 4) {
+        turn();
+    }
+    answer(200, "{\"lost\":[]}");
+    while (er_hands_busy(w.e.hands) > 0) {
+        const char *body = await_report();
+        bool bad = strstr(body, "\"task\":3,") != NULL;
+        bool alone = count(body, "\n") == 1;
+        answer(bad ? 400 : 200, bad ? "{\"detail\":\"no\"}" : "{\"lost\":[]}");
+        if (bad && alone) {
+            break;
+        }
+    }
+    answer_all();
+    assert_true(said("\"task\":2,"));
+    assert_true(said("\"task\":4,"));
+    assert_non_null(strstr(w.log.data, "was refused (status 400)"));
+}
+
+static void
+hands__go_on_with_the_next_daemon(void **state)
+{
+    struct gate g = {0};
+    (void)state;
+    begin("t", until_open, &g);
+    run(1, "");
+    await_inside(&g, 1);
+    serve("u", do_nothing, NULL);
+    order("{\"run\":{\"task\":2,\"attempt\":3,\"type\":\"u\",\"args\":{}}}\n");
+    await_answering("\"types\"");
+    while (!strstr(await_report(), "{\"finished\":{\"task\":2,")) {
+        answer(200, "{\"lost\":[]}");
+    }
+    end_ask(w.claim, 200, ""); /* the daemon is gone, with the report */
+    while (!w.claim) {
+        turn();
+    }
+    assert_null(w.report);
+    assert_non_null(strstr(w.hello, "\"session\":7,\"token\":\"secret\""));
+    assert_non_null(strstr(w.hello, "\"held\":[{\"task\":1,\"attempt\":1,\"pid\":"));
+    assert_non_null(strstr(w.hello, "\"owed\":[{\"task\":2,\"attempt\":3}]"));
+    order(welcome, folder);
+    assert_non_null(strstr(await_report(), "{\"finished\":{\"task\":2,\"attempt\":3,"));
+    er_count_set(&g.open, 1);
+    answer_all();
+}
+
+static void
+hands__begin_anew_when_their_session_is_lost(void **state)
+{
+    struct gate g = {0};
+    (void)state;
+    begin("t", until_stop, &g);
+    run(1, "");
+    await_inside(&g, 1);
+    end_ask(w.claim, 200, "");
+    while (!w.claim) {
+        turn();
+    }
+    end_ask(w.claim, 409, "{\"code\":\"lost\"}");
+    while (!w.claim || er_hands_busy(w.e.hands) > 0) {
+        turn();
+    }
+    assert_int_equal(er_count_get(&g.seen), ERRAND_STOP_LOST);
+    assert_non_null(strstr(w.hello, "\"session\":null"));
+    assert_false(said("finished"));
+    order(welcome, folder);
+}
+
+static void
+hands__forget_what_an_answer_says_is_lost(void **state)
+{
+    struct gate g = {0};
+    (void)state;
+    begin("t", until_stop, &g);
+    run(1, "");
+    await_inside(&g, 1);
+    answer(200, "{\"lost\":[{\"task\":1,\"attempt\":1}]}"); /* of `started` */
+    while (er_hands_busy(w.e.hands) > 0) {
+        turn();
+    }
+    assert_int_equal(er_count_get(&g.seen), ERRAND_STOP_LOST);
+    assert_false(said("finished"));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HANDS(send_again_what_was_not_taken),
+        HANDS(give_up_the_one_line_that_is_refused),
+        HANDS(go_on_with_the_next_daemon),
+        HANDS(begin_anew_when_their_session_is_lost),
+        HANDS(forget_what_an_answer_says_is_lost),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
