@@ -249,6 +249,10 @@ struct errand_submit_options {
     const char *const *tags; /* ends with NULL */
     const char *more;        /* a JSON object with any other members of POST /v1/tasks
                        * (docs/PROTOCOL.md), or the same ones said otherwise */
+    int64_t backoff_ms;      /* before the first retry */
+    int64_t heartbeat_ms;    /* longest silence (no output, no progress) */
+    int64_t grace_ms;        /* from being asked to stop to being killed */
+    const char *on_lost;     /* "run", "fail" or "hold" */
 };
 
 /* Submits a task of that type and returns when it is on disk (memory: when it is taken in);
@@ -367,8 +371,9 @@ struct errand_call_options {
     int64_t budget_ms; /* 0 = 2 s; at most 1 h */
     int immediate;     /* to the background at once */
     int always_wait;   /* use the whole budget even if it is known not to suffice */
-    /* NULL = defaults. Counted are queue, priority, key, correlation and parent; others are
-     * refused by name. */
+    /* NULL = defaults. All of a submit's but what puts the start off on purpose: delay_ms,
+     * held, and run_at or ref in `more` are refused by name. What it waits for (after) is
+     * part of the budget. */
     const struct errand_submit_options *submit;
 };
 struct errand_reply {

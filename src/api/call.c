@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* POST /v1/call/{type}: a task with a deadline for the answer.
+/* POST /v1/call, /v1/call/{type}: a task with a deadline for the answer.
  *
- * Happy path: the arguments become a draft as in a submit, the task goes to the store, a
- * watch hears its final fact, and the answer is made from that: a small result's bytes come
- * with it, so that nothing is read again. A timer that began when the request came ends the
- * wait; whichever of the two is first takes the wait apart (stop), so that there is one
- * answer. Nothing here touches the task itself: past the budget, or when the caller has hung
- * up, it just goes on.
+ * Happy path: the document (or the arguments and the query) becomes a draft as in a submit,
+ * the task goes to the store, a watch hears its final fact, and the answer is made from that:
+ * a small result's bytes come with it, so that nothing is read again. A timer that began when
+ * the request came ends the wait; whichever of the two is first takes the wait apart (stop),
+ * so that there is one answer. Nothing here touches the task itself: past the budget, or when
+ * the caller has hung up, it just goes on.
  *
  * What needs the task's row (202, a failure, a large result, a key that was used before)
  * reads it and answers by the state that it then has. */
@@ -238,6 +238,14 @@ begin(struct wait *w, const struct er_new_task *row)
 }
 
 static void
+free_submit(struct er_submit *s)
+{
+    er_arena_free(&s->arena);
+    er_free(s->rows);
+    er_free(s);
+}
+
+static void
 on_stored(struct er_submit *s, int rc)
 {
     struct er_call *call = s->ctx;
@@ -248,9 +256,7 @@ on_stored(struct er_submit *s, int rc)
     } else if (w) {
         begin(w, &s->rows[0]);
     }
-    er_arena_free(&s->arena);
-    er_free(s->rows);
-    er_free(s);
+    free_submit(s);
     er_call_release(call);
 }
 
@@ -291,7 +297,8 @@ add_text(struct er_buf *b, const char *member, const char *value)
     }
 }
 
-/* The body and the query as the document of a submit; false after having answered. */
+/* /v1/call/TYPE: the body, which is the arguments, and the query as the document of a submit;
+ * false after having answered. */
 static bool
 write_document(struct er_call *call, struct er_buf *b)
 {
@@ -305,13 +312,12 @@ write_document(struct er_call *call, struct er_buf *b)
     if (!ok) {
         return false;
     }
-    const char *key = er_request_query(call->req, "key");
     er_buf_add_str(b, "{\"type\":");
     er_buf_add_json_str(b, call->name);
     er_buf_add_str(b, text ? ",\"args_text\":" : ",\"args\":");
     er_buf_add(b, body->len ? body->data : "{}", body->len ? body->len : 2);
     add_text(b, "queue", er_request_query(call->req, "queue"));
-    add_text(b, "key", key ? key : er_request_header(call->req, "Idempotency-Key"));
+    add_text(b, "key", er_request_query(call->req, "key"));
     add_text(b, "correlation_id", er_request_query(call->req, "correlation"));
     if (priority != INT64_MIN) {
         er_buf_addf(b, ",\"priority\":%lld", (long long)priority);
@@ -323,13 +329,91 @@ write_document(struct er_call *call, struct er_buf *b)
     return true;
 }
 
-/* What a submit calls so is a parameter here. */
+/* What a submit calls so is a parameter of /v1/call/TYPE. */
 static const char *
-field_of(const char *member)
+field_of(const struct er_call *call, const char *member)
 {
-    return strcmp(member, "correlation_id") == 0 ? "correlation"
-           : *member                             ? member
-                                                 : NULL;
+    return call->name && strcmp(member, "correlation_id") == 0 ? "correlation"
+           : *member                                           ? member
+                                                               : NULL;
+}
+
+/* The header says the same as the member, or stands for it. */
+static int
+take_key(struct er_draft *d, const char *header)
+{
+    if (!header || (d->row->key && strcmp(d->row->key, header) == 0)) {
+        return 0;
+    }
+    if (d->row->key) {
+        return er_draft_bad(d, "key", "key and the header Idempotency-Key differ");
+    }
+    if (*header == '\0' || strlen(header) > ER_MAX_NAME) {
+        return er_draft_bad(d, "Idempotency-Key", "the key is %s",
+                            *header ? "longer than 1000 bytes" : "empty");
+    }
+    d->row->key = er_arena_strdup(d->arena, header);
+    return d->row->key ? 0 : ER_ENOMEM;
+}
+
+/* Who calls waits for the answer: what puts the start off on purpose contradicts that (what
+ * it has to wait for, `after`, is part of the wait), and names for other tasks of the same
+ * request name nothing. */
+static int
+check_members(struct er_draft *d)
+{
+    const char *later = d->delay_for > 0       ? "delay_s"
+                        : d->row->run_at_fixed ? "run_at"
+                        : d->row->held         ? "held"
+                                               : NULL;
+    if (later) {
+        return er_draft_bad(d, later,
+                            "%s does not go with a call, whose answer is waited for: "
+                            "submit the task (POST /v1/tasks)",
+                            later);
+    }
+    if (d->ref) {
+        return er_draft_bad(d, "ref",
+                            "ref does not go with a call, which is one task: no "
+                            "other one could name it");
+    }
+    for (size_t i = 0; d->after_refs && i < d->row->n_after; i++) {
+        if (d->after_refs[i]) {
+            return er_draft_bad(d, "after",
+                                "after: a call is one task, so that ref '%.100s' names "
+                                "none: give its id",
+                                d->after_refs[i]);
+        }
+    }
+    return 0;
+}
+
+/* Reads the task to be submitted; a code after having answered. */
+static int
+read_task(struct er_call *call, struct er_submit *s)
+{
+    struct er_buf doc;
+    const struct er_buf *text = er_request_body(call->req);
+    struct er_draft d = {.row = &s->rows[0],
+                         .arena = &s->arena,
+                         .api = call->api,
+                         .now = er_api_now(call->api)};
+    er_buf_init(&doc, 2 * ER_JSON_MAX);
+    if (call->name && !write_document(call, &doc)) {
+        er_buf_fini(&doc);
+        return ER_EINVALID;
+    }
+    text = call->name ? &doc : text;
+    int rc = text->failed ? text->failed
+                          : er_draft_read(&d, text->data ? text->data : "", text->len);
+    rc = rc ? rc : take_key(&d, er_request_header(call->req, "Idempotency-Key"));
+    rc = rc ? rc : check_members(&d);
+    er_buf_fini(&doc);
+    if (rc) {
+        er_call_problem(call, rc, field_of(call, d.field), "%s",
+                        d.err.text[0] ? d.err.text : er_error_meaning(rc));
+    }
+    return rc;
 }
 
 void
@@ -337,7 +421,6 @@ er_api_call(struct er_call *call)
 {
     struct er_prefer prefer;
     struct er_err err;
-    struct er_buf doc;
     if (call->api->stopping) {
         er_call_problem(call, ER_ECLOSED, NULL, "the daemon is shutting down");
         return;
@@ -346,26 +429,11 @@ er_api_call(struct er_call *call)
         er_call_problem(call, ER_EINVALID, "Prefer", "%s", err.text);
         return;
     }
-    er_buf_init(&doc, 2 * ER_JSON_MAX);
-    if (!write_document(call, &doc)) {
-        er_buf_fini(&doc);
-        return;
-    }
     struct er_submit *s = er_xzalloc(sizeof *s);
     s->rows = er_xzalloc(sizeof *s->rows);
     s->n = 1;
-    struct er_draft d = {.row = &s->rows[0],
-                         .arena = &s->arena,
-                         .api = call->api,
-                         .now = er_api_now(call->api)};
-    int rc = doc.failed ? doc.failed : er_draft_read(&d, doc.data, doc.len);
-    er_buf_fini(&doc);
-    if (rc) {
-        er_call_problem(call, rc, field_of(d.field), "%s",
-                        d.err.text[0] ? d.err.text : er_error_meaning(rc));
-        er_arena_free(&s->arena);
-        er_free(s->rows);
-        er_free(s);
+    if (read_task(call, s)) {
+        free_submit(s);
         return;
     }
     s->rows[0].ask_takes = true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls: POST /v1/call/TYPE, whose answer says which of the ends it was (docs/PROTOCOL.md). */
+/* Calls: POST /v1/call, whose answer says which of the ends it was (docs/PROTOCOL.md). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,79 +21,22 @@
 
 struct calling {
     struct er_sync_spec spec;
-    struct er_buf target;
     char prefer[64];
     char key[ER_SUBMIT_KEY];
 };
 
-static void
-add_escaped(struct er_buf *b, const char *text)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') ||
-            (*p >= 'A' && *p <= 'Z') || strchr("-._~", *p)) {
-            er_buf_add_char(b, (char)*p);
-        } else {
-            const char code[3] = {'%', hex[*p >> 4], hex[*p & 15]};
-            er_buf_add(b, code, sizeof code);
-        }
-    }
-}
-
-static void
-add_param(struct er_buf *b, const char *name, const char *value)
-{
-    if (value) {
-        er_buf_add_char(b, memchr(b->data, '?', b->len) ? '&' : '?');
-        er_buf_add_str(b, name);
-        er_buf_add_char(b, '=');
-        add_escaped(b, value);
-    }
-}
-
-/* What a call takes of the options of a submit; others are refused by name. */
+/* What does not go with a call. (The API refuses the same in `more`.) */
 static int
-add_submit(struct er_buf *b, const struct errand_submit_options *given, bool has_key,
-           errand_error *error)
+check_submit(const struct errand_submit_options *given, errand_error *error)
 {
     struct errand_submit_options o;
-    char number[24];
     int rc = er_submit_read_options(&o, given, error);
-    if (rc) {
-        return rc;
-    }
-    const char *extra = o.name          ? "name"
-                        : o.limit_key   ? "limit_key"
-                        : o.has_retries ? "retries"
-                        : o.delay_ms    ? "delay_ms"
-                        : o.timeout_ms  ? "timeout_ms"
-                        : o.expires_ms  ? "expires_ms"
-                        : o.cost        ? "cost"
-                        : o.held        ? "held"
-                        : o.n_after     ? "after"
-                        : o.tags        ? "tags"
-                        : o.more        ? "more"
-                                        : NULL;
-    if (extra) {
-        return er_handle_fail(
-            error, ER_EINVALID, extra,
-            "a call takes queue, priority, key, correlation and parent of "
-            "these, not %s",
-            extra);
-    }
-    add_param(b, "queue", o.queue);
-    add_param(b, "correlation", o.correlation);
-    add_param(b, "key", has_key ? o.key : NULL);
-    if (o.priority) {
-        (void)snprintf(number, sizeof number, "%d", o.priority);
-        add_param(b, "priority", number);
-    }
-    if (o.parent) {
-        (void)snprintf(number, sizeof number, "%lld", (long long)o.parent);
-        add_param(b, "parent", number);
-    }
-    return 0;
+    const char *later = rc ? NULL : o.delay_ms ? "delay_ms" : o.held ? "held" : NULL;
+    return !later ? rc
+                  : er_handle_fail(error, ER_EINVALID, later,
+                                   "%s does not go with a call, whose answer is waited "
+                                   "for: submit the task",
+                                   later);
 }
 
 static int
@@ -101,7 +44,6 @@ prepare(errand *e, const char *type, const char *args,
         const struct errand_call_options *given, struct calling *c, errand_error *error)
 {
     struct errand_call_options o;
-    bool texts = false;
     int rc = er_handle_read(&o, sizeof o, given, error);
     if (rc == 0 && (o.budget_ms < 0 || o.budget_ms > BUDGET_MAX)) {
         rc = er_handle_fail(error, ER_EINVALID, "budget_ms",
@@ -112,32 +54,24 @@ prepare(errand *e, const char *type, const char *args,
         rc = er_handle_fail(error, ER_EINVALID, "always_wait",
                             "immediate and always_wait: one or the other");
     }
+    rc = rc ? rc : check_submit(o.submit, error);
+    rc = rc ? rc : er_submit_make_body(&c->spec.body, type, args, o.submit, error);
     if (rc) {
         return rc;
     }
     int64_t budget = o.immediate ? 0 : o.budget_ms ? o.budget_ms : BUDGET_MS;
-    er_buf_init(&c->target, 0);
-    er_buf_add_str(&c->target, "/v1/call/");
-    add_escaped(&c->target, type);
-    rc = er_submit_add_args(&c->spec.body, args, false, &texts, error);
-    if (rc == 0 && texts) {
-        add_param(&c->target, "text", "1");
-    }
-    rc = rc ? rc : add_submit(&c->target, o.submit, true, error);
     (void)snprintf(c->prefer, sizeof c->prefer, "wait=%lld.%03d%s",
                    (long long)(budget / 1000), (int)(budget % 1000),
                    o.immediate     ? ", respond-async"
                    : o.always_wait ? ", errand-always"
                                    : "");
     c->spec.method = "POST";
-    c->spec.target = c->target.data;
+    c->spec.target = "/v1/call";
     c->spec.prefer = c->prefer;
     c->spec.alone = true;
     c->spec.bound = budget * ER_USEC_PER_MS + (e->house ? ER_SYNC_BOUND : BEYOND);
     er_submit_bear_key(e, o.submit, &c->spec, c->key);
-    return rc                 ? rc
-           : c->target.failed ? er_handle_fail(error, ER_ENOMEM, NULL, "out of memory")
-                              : 0;
+    return 0;
 }
 
 /* ---- the answer ---- */
@@ -186,7 +120,8 @@ judge(struct er_sync_answer *a, struct errand_reply *reply, errand_error *error)
         reply->state = ERRAND_CANCELLED;
         read_task_error(a, reply);
     } else {
-        return er_handle_problem(error, a->status, &a->body);
+        return er_submit_name_option(er_handle_problem(error, a->status, &a->body),
+                                     error);
     }
     (void)er_handle_fine(error);
     return reply->state;
@@ -277,7 +212,6 @@ errand_call(errand *e, const char *type, const char *args,
         }
     }
     er_buf_fini(&c.spec.body);
-    er_buf_fini(&c.target);
     return rc;
 }
 
@@ -322,6 +256,5 @@ errand_call_async(errand *e, const char *type, const char *args,
         er_free(k);
     }
     er_buf_fini(&c.spec.body);
-    er_buf_fini(&c.target);
     return rc;
 }

@@ -62,9 +62,9 @@ refuse_args(const char *args, size_t n, errand_error *error)
                           rc ? err.text : args);
 }
 
-int
-er_submit_add_args(struct er_buf *b, const char *args, bool member, bool *out_texts,
-                   errand_error *error)
+/* Adds arguments as a member: "args", or "args_text" for what errand_args has made. */
+static int
+add_args(struct er_buf *b, const char *args, errand_error *error)
 {
     args = args ? args : "{}";
     size_t n = strlen(args), skip = sizeof TEXTS - 1;
@@ -73,12 +73,9 @@ er_submit_add_args(struct er_buf *b, const char *args, bool member, bool *out_te
         args += skip;
         n -= skip + 1;
     }
-    if (member) {
-        er_buf_add_str(b, texts ? "\"args_text\":" : "\"args\":");
-    }
+    er_buf_add_str(b, texts ? "\"args_text\":" : "\"args\":");
     size_t at = b->len;
     int rc = er_json_text_compact(b, args, n);
-    *out_texts = texts;
     if (rc == 0 && b->data[at] != '{') {
         rc = ER_EINVALID;
     }
@@ -106,7 +103,8 @@ check_texts(const struct errand_submit_options *o, errand_error *error)
                  {"queue", o->queue},
                  {"key", o->key},
                  {"limit_key", o->limit_key},
-                 {"correlation", o->correlation}};
+                 {"correlation", o->correlation},
+                 {"on_lost", o->on_lost}};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof texts / sizeof texts[0]; i++) {
         rc = check_text(texts[i].name, texts[i].text, error);
@@ -128,6 +126,9 @@ er_submit_read_options(struct errand_submit_options *out,
     } spans[] = {{"delay_ms", out->delay_ms},
                  {"timeout_ms", out->timeout_ms},
                  {"expires_ms", out->expires_ms},
+                 {"backoff_ms", out->backoff_ms},
+                 {"heartbeat_ms", out->heartbeat_ms},
+                 {"grace_ms", out->grace_ms},
                  {"cost", out->cost},
                  {"parent", out->parent}};
     for (size_t i = 0; rc == 0 && i < sizeof spans / sizeof spans[0]; i++) {
@@ -197,6 +198,10 @@ add_options(struct er_buf *b, const struct errand_submit_options *o)
     add_span(b, "delay_s", o->delay_ms);
     add_span(b, "timeout_s", o->timeout_ms);
     add_span(b, "expires_s", o->expires_ms);
+    add_span(b, "backoff_s", o->backoff_ms);
+    add_span(b, "heartbeat_s", o->heartbeat_ms);
+    add_span(b, "grace_s", o->grace_ms);
+    add_text(b, "on_lost", o->on_lost);
     if (o->held) {
         er_buf_add_str(b, ",\"held\":true");
     }
@@ -276,18 +281,17 @@ er_submit_bear_key(const struct errand *e, const struct errand_submit_options *g
 
 /* ---- one task ---- */
 
-static int
-make_body(struct er_buf *b, const char *type, const char *args,
-          const struct errand_submit_options *given, errand_error *error)
+int
+er_submit_make_body(struct er_buf *b, const char *type, const char *args,
+                    const struct errand_submit_options *given, errand_error *error)
 {
     struct errand_submit_options o;
-    bool texts;
     int rc = er_submit_read_options(&o, given, error);
     if (rc) {
         return rc;
     }
     er_buf_add_char(b, '{');
-    rc = er_submit_add_args(b, args, true, &texts, error);
+    rc = add_args(b, args, error);
     if (rc) {
         return rc;
     }
@@ -310,14 +314,14 @@ id_of(const struct er_buf *b)
                : 0;
 }
 
-/* Refusals name the member as the document has it; here it has the name of the option. */
-static int
-name_option(int rc, errand_error *error)
+int
+er_submit_name_option(int rc, errand_error *error)
 {
-    static const char *const names[][2] = {{"delay_s", "delay_ms"},
-                                           {"timeout_s", "timeout_ms"},
-                                           {"expires_s", "expires_ms"},
-                                           {"correlation_id", "correlation"}};
+    static const char *const names[][2] = {
+        {"delay_s", "delay_ms"},          {"timeout_s", "timeout_ms"},
+        {"expires_s", "expires_ms"},      {"backoff_s", "backoff_ms"},
+        {"heartbeat_s", "heartbeat_ms"},  {"grace_s", "grace_ms"},
+        {"correlation_id", "correlation"}};
     for (size_t i = 0; rc && error && i < sizeof names / sizeof *names; i++) {
         if (strcmp(error->field, names[i][0]) == 0) {
             (void)snprintf(error->field, sizeof error->field, "%s", names[i][1]);
@@ -336,7 +340,7 @@ send_body(errand *e, struct er_buf *body, const struct errand_submit_options *op
     struct er_sync_spec spec = {
         .method = "POST", .target = "/v1/tasks?brief=1", .body = *body};
     er_submit_bear_key(e, options, &spec, key);
-    int rc = name_option(er_sync_run(e, &spec, &answer, error), error);
+    int rc = er_submit_name_option(er_sync_run(e, &spec, &answer, error), error);
     if (rc == 0) {
         int64_t id = id_of(&answer);
         er_buf_fini(&answer);
@@ -359,7 +363,7 @@ errand_submit(errand *e, const char *type, const char *args,
                               e ? "type" : "e");
     }
     er_buf_init(&body, 0);
-    int rc = make_body(&body, type, args, options, error);
+    int rc = er_submit_make_body(&body, type, args, options, error);
     if (rc) {
         er_buf_fini(&body);
         return rc;
@@ -397,7 +401,7 @@ errand_submit_async(errand *e, const char *type, const char *args,
         return er_handle_fail(error, ER_EINVALID, what, "%s is NULL", what);
     }
     struct submitted *s = er_alloc(sizeof *s);
-    int rc = s ? make_body(&spec.body, type, args, options, error)
+    int rc = s ? er_submit_make_body(&spec.body, type, args, options, error)
                : er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
     if (rc == 0) {
         *s = (struct submitted){done, ctx};

@@ -7,10 +7,14 @@
 
 #include "lib/sync.h"
 
-/* Adds arguments as a member: "args", or "args_text" for what errand_args has made, as a
- * bare value when `member` is false (*out_texts says which). ER_EINVALID with the field. */
-int er_submit_add_args(struct er_buf *b, const char *args, bool member, bool *out_texts,
-                       errand_error *error) ER_MUSTCHECK;
+/* Makes the document of a submit, or of a call, into b (empty, which stays the caller's).
+ * ER_EINVALID with the field. */
+int er_submit_make_body(struct er_buf *b, const char *type, const char *args,
+                        const struct errand_submit_options *given,
+                        errand_error *error) ER_MUSTCHECK;
+/* Refusals name the member as the document has it: gives it the name of the option. Returns
+ * rc. */
+int er_submit_name_option(int rc, errand_error *error);
 /* Checks and copies options (NULL = defaults). */
 int er_submit_read_options(struct errand_submit_options *out,
                            const struct errand_submit_options *given,

@@ -130,6 +130,69 @@ handle__many_are_submitted_at_once(void **state)
     }
 }
 
+/* ---- calls ---- */
+
+/* How the task has it; a time that is not known before is left out. */
+static const char *const asked[] = {"\"name\":\"a call\"",
+                                    "\"queue\":\"q\"",
+                                    "\"key\":\"k\"",
+                                    "\"limit_key\":\"l\"",
+                                    "\"correlation_id\":\"c\"",
+                                    "\"priority\":5",
+                                    "\"retries\":7",
+                                    "\"timeout_s\":600",
+                                    "\"cost\":4",
+                                    "\"tags\":[\"a\",\"b\"]",
+                                    "\"meta\":{\"m\":\"n\"}",
+                                    "\"backoff_s\":3",
+                                    "\"heartbeat_s\":60",
+                                    "\"grace_s\":2",
+                                    "\"on_lost\":\"hold\"",
+                                    "\"expires_at\":\"2"};
+
+static void
+handle__a_call_takes_what_a_submit_takes(void **state)
+{
+    static const char *const tags[] = {"a", "b", NULL};
+    for (int which = 0; which < 3; which++) {
+        errand *e = open_with(url_of(*state, which), ERRAND_THREAD);
+        struct errand_submit_options s = ERRAND_INIT(errand_submit_options);
+        struct errand_call_options o = ERRAND_INIT(errand_call_options);
+        struct errand_reply reply;
+        errand_error error;
+        char *text;
+        int64_t first = submit_held(e, NULL);
+        s.name = "a call", s.queue = "q", s.key = "k", s.limit_key = "l";
+        s.correlation = "c", s.priority = 5, s.has_retries = 1, s.retries = 7;
+        s.timeout_ms = 600000, s.expires_ms = 900000, s.cost = 4, s.tags = tags;
+        s.backoff_ms = 3000, s.heartbeat_ms = 60000, s.grace_ms = 2000;
+        s.on_lost = "hold", s.more = "{\"meta\":{\"m\":\"n\"}}";
+        s.after = &first, s.n_after = 1;
+        o.budget_ms = 1;
+        o.submit = &s;
+        OK(errand_call(e, "shell", "{\"command\":\"true\"}", &o, &reply, &error));
+        assert_int_equal(reply.state, ERRAND_BACKGROUND);
+        OK(errand_get(e, reply.task, &text, &error));
+        for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+            if (!strstr(text, asked[i])) {
+                fail_msg("%s is not in %s", asked[i], text);
+            }
+        }
+        errand_free(text);
+        errand_reply_free(&reply);
+        assert_int_equal(
+            errand_call(e, "shell", "{\"command\":\"true\"}", &o, &reply, &error),
+            ERRAND_BACKGROUND); /* the key: the same task */
+        errand_reply_free(&reply);
+        s.more = "{\"backoff_s\":-1}";
+        assert_int_equal(
+            errand_call(e, "shell", "{\"command\":\"true\"}", &o, &reply, &error),
+            ERRAND_EINVALID);
+        assert_string_equal(error.field, "backoff_ms");
+        errand_close(e);
+    }
+}
+
 /* ---- refusals ---- */
 
 static void
@@ -453,6 +516,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(handle__the_same_calls_work_everywhere),
         TEST(handle__many_are_submitted_at_once),
+        TEST(handle__a_call_takes_what_a_submit_takes),
         TEST(handle__what_is_wrong_is_refused_by_name),
         TEST(handle__an_older_program_knows_fewer_options),
         TEST(handle__a_store_has_one_owner_who_is_named),

@@ -110,6 +110,22 @@ refusals__calls(void **state)
     o.immediate = o.always_wait = 1;
     REFUSED(errand_call(e, "test.none", NULL, &o, &reply, &error), ERRAND_EINVALID,
             "always_wait");
+    o.always_wait = 0;
+    for (int i = 0; i < 5; i++) {
+        static const char *const fields[] = {"delay_ms", "held", "run_at", "ref",
+                                             "after"};
+        static const char *const more[] = {
+            NULL, NULL, "{\"run_at\":\"2099-01-01T00:00:00Z\"}", "{\"ref\":\"a\"}",
+            "{\"after\":[{\"ref\":\"a\"}]}"};
+        struct errand_submit_options s = ERRAND_INIT(errand_submit_options);
+        s.delay_ms = i == 0;
+        s.held = i == 1;
+        s.more = more[i];
+        o.submit = &s;
+        REFUSED(errand_call(e, "shell", "{\"command\":\"true\"}", &o, &reply, &error),
+                ERRAND_EINVALID, fields[i]);
+        assert_non_null(strstr(error.message, " a call"));
+    }
 }
 
 static void

@@ -296,6 +296,52 @@ class Robot(threading.Thread):
                                      started_at=stamp(now), finished_at=stamp(time.time())), [])
 
 
+def test_a_document_has_all_members_of_a_submit(h):
+    w = begin(h)
+    doc = {"args": TRUE, "queue": "q", "tags": ["a", "b"], "meta": {"k": "v"}, "name": "a call",
+           "retries": 7, "backoff_s": 3, "timeout_s": 600, "heartbeat_s": 60, "grace_s": 2,
+           "expires_s": 900, "on_lost": "hold", "limit_key": "l", "cost": 4, "priority": 5,
+           "correlation_id": "c", "cwd": "/", "env_set": {"V": "1"}}
+    headers = {"Prefer": "wait=60", "Idempotency-Key": "k"}
+    wire = Wire(h.socket)
+    wire.send("POST", "/v1/call", doc, headers)
+    task = run(w, '"done"')
+    same(answer(wire, 200).json, "done")
+    t = h.task(task)
+    for name in doc:
+        if name not in ("args", "expires_s", "env_set"):
+            same((name, t[name]), (name, doc[name]))
+    same((t["key"], t["type"], bool(t["expires_at"])), ("k", "shell", True))
+    # the same again is the same task, whose answer is there; with another header it is a clash
+    wire = Wire(h.socket)
+    wire.send("POST", "/v1/call", doc, headers)
+    same(answer(wire, 200).headers["x-errand-task"], str(task))
+    h.refused(400, "key", "differ", "POST", "/v1/call", {**doc, "key": "l"}, headers)
+    # what it waits for is part of the wait
+    first = h.expect(201, "POST", "/v1/tasks", {"args": TRUE, "held": True}).json["id"]
+    got = h.expect(202, "POST", "/v1/call", {"args": TRUE, "after": [first]},
+                   {"Prefer": "wait=0.05"}).json
+    same(got["state"], "blocked")
+    wire = Wire(h.socket)
+    wire.send("POST", "/v1/call", {"args": TRUE, "after": [{"id": first, "when": "any"}]},
+              {"Prefer": "wait=60"})
+    h.until(lambda: len(h.get("/v1/tasks?state=blocked")["tasks"]) == 2, "both wait")
+    h.act(first, "cancel")
+    run(w)
+    answer(wire, 204)
+
+
+def test_what_contradicts_a_call_is_refused_by_name(h):
+    begin(h)
+    for member, value in [("delay_s", 1), ("run_at", "2099-01-01T00:00:00Z"), ("held", True),
+                          ("ref", "a"), ("after", [{"ref": "a"}])]:
+        h.refused(400, member, " a call", "POST", "/v1/call", {"args": TRUE, member: value})
+    h.refused(400, "delay", "unknown parameter", "POST", "/v1/call/shell?delay=1", TRUE)
+    h.refused(400, "queue", "unknown parameter", "POST", "/v1/call?queue=q", {"args": TRUE})
+    h.refused(400, "tag", "did you mean tags", "POST", "/v1/call", {"args": TRUE, "tag": ["a"]})
+    same(h.get("/v1/tasks")["tasks"], [])
+
+
 def test_at_the_edge_of_the_budget_there_is_one_answer_and_one_attempt(h):
     seed = random.randrange(1 << 30)
     print(f"# seed {seed}", flush=True)
