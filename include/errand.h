@@ -553,6 +553,13 @@ ERRAND_API int errand_item_is_done(errand_attempt *a, const char *name);
 ERRAND_API int errand_checkpoint(errand_attempt *a, const char *json);
 /* What an earlier attempt has left; NULL = begin at the beginning. Borrowed. */
 ERRAND_API const char *errand_checkpoint_get(const errand_attempt *a);
+/* What the tasks that it waited for (options.after) came to: a JSON object by their ids,
+ *     {"41": {"state": "completed", "exit_code": 0, "result": ..., "result_bytes": 12}}
+ * {} when there were none. A result is JSON when its bytes are, else a string, else
+ * {"base64": "..."}. Those beyond 16 MiB in all are null, but their result_bytes is not:
+ * errand_result(errand_attempt_handle(a), 41, ...) reads them. Borrowed for the attempt.
+ * NULL: no memory, or (in a process of its own) it could not be read. */
+ERRAND_API const char *errand_after_results(errand_attempt *a);
 /* Adds to the task's output (errand log). */
 ERRAND_API int errand_output(errand_attempt *a, const void *bytes, size_t len);
 ERRAND_API int errand_outputf(errand_attempt *a, const char *fmt, ...)

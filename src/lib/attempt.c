@@ -140,6 +140,22 @@ errand_checkpoint_get(const errand_attempt *a)
     return text_once(a, a->left, offsetof(struct errand_attempt, left_json));
 }
 
+char *
+er_attempt_after_trim(char *text)
+{
+    size_t n = text ? strlen(text) : 0;
+    if (n > 0 && text[n - 1] == '\n') {
+        text[n - 1] = '\0';
+    }
+    return text;
+}
+
+const char *
+errand_after_results(errand_attempt *a)
+{
+    return a->mouth->after ? a->mouth->after(a) : "{}";
+}
+
 static const json_t *
 find_arg(const errand_attempt *a, const char *name)
 {

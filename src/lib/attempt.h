@@ -33,6 +33,9 @@ struct er_mouth {
     /* There is news of its progress, and there was none. */
     void (*news)(struct errand_attempt *a);
     errand *(*handle)(struct errand_attempt *a);
+    /* What it waited for (errand_after_results), borrowed for the attempt; NULL = not to be
+     * had. No function: it waited for nothing. */
+    const char *(*after)(struct errand_attempt *a);
     /* Sleeps by the mouth's own clock, or until it is to stop; NULL = by the system's. */
     void (*sleep)(struct errand_attempt *a, int64_t ms);
 };
@@ -110,6 +113,11 @@ enum er_attempt_end {
 /* When it is FAILED, its error as JSON is added to `error` (may be NULL). */
 enum er_attempt_end er_attempt_judge(const struct errand_attempt *a, int returned,
                                      struct er_buf *error);
+/* The most that errand_after_results says: 16 MiB of results, and what JSON makes of them. */
+#define ER_ATTEMPT_AFTER_MAX ((size_t)136 << 20)
+/* The same text without the newline that files end with; NULL is fine. */
+char *er_attempt_after_trim(char *text);
+
 /* The longest error that is added, and what it is made of. */
 #define ER_ATTEMPT_CODE    100
 #define ER_ATTEMPT_MESSAGE 2000

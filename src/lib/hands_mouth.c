@@ -156,6 +156,13 @@ get_handle(struct errand_attempt *a)
     return hand_of(a)->hands->e;
 }
 
+static const char *
+get_after(struct errand_attempt *a)
+{
+    const struct er_hand *hand = hand_of(a);
+    return hand->after_lost ? NULL : hand->after ? hand->after : "{}";
+}
+
 /* By a clock that tests move. */
 static void
 sleep_by_clock(struct errand_attempt *a, int64_t ms)
@@ -238,8 +245,9 @@ const struct er_mouth *
 er_hands_mouth(bool by_clock)
 {
     static const struct er_mouth mouths[] = {
-        {say_item, say_checkpoint, say_output, say_there_is_news, get_handle, NULL},
-        {say_item, say_checkpoint, say_output, say_there_is_news, get_handle,
+        {say_item, say_checkpoint, say_output, say_there_is_news, get_handle, get_after,
+         NULL},
+        {say_item, say_checkpoint, say_output, say_there_is_news, get_handle, get_after,
          sleep_by_clock}};
     return &mouths[by_clock ? 1 : 0];
 }

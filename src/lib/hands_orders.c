@@ -15,7 +15,15 @@
 #include "base/mem.h"
 #include "wire/json.h"
 
-#define GIVEN_MAX ((size_t)40 << 20)
+/* What handlers ask for of what is given, and how much it may be: the engine's bounds, and
+ * for results what JSON makes of 16 MiB. */
+static const struct {
+    const char *env;
+    size_t max;
+} givens[ER_HANDS_GIVEN_KINDS] = {
+    [ER_HANDS_ITEMS] = {"ERRAND_ITEMS_DONE", (size_t)40 << 20},
+    [ER_HANDS_RESULTS] = {"ERRAND_AFTER_RESULTS", ER_ATTEMPT_AFTER_MAX},
+};
 
 typedef void order_fn(struct er_hands *h, json_t *v);
 
@@ -81,21 +89,35 @@ take_welcome(struct er_hands *h, json_t *v)
     h->is_complained = false;
 }
 
-static char *
-take_given_text(struct er_hands *h, const json_t *run)
+static struct er_hands_given *
+find_given(struct er_hands *h, const json_t *v, enum er_hands_given_kind kind)
 {
     struct er_hands_given *g;
-    char *text = NULL;
     STAILQ_FOREACH (g, &h->given, link) {
-        if (g->task == task_of(run) && g->attempt == attempt_of(run)) {
-            STAILQ_REMOVE(&h->given, g, er_hands_given, link);
-            text = er_buf_take(&g->text);
-            er_buf_fini(&g->text);
-            er_free(g);
-            return text;
+        if (g->task == task_of(v) && g->attempt == attempt_of(v) && g->kind == kind) {
+            break;
         }
     }
-    return NULL;
+    return g;
+}
+
+/* NULL = there is none; *out_lost (or NULL): there was no memory for it. */
+static char *
+take_given_text(struct er_hands *h, const json_t *run, enum er_hands_given_kind kind,
+                bool *out_lost)
+{
+    struct er_hands_given *g = find_given(h, run, kind);
+    char *text = NULL;
+    if (g) {
+        STAILQ_REMOVE(&h->given, g, er_hands_given, link);
+        text = g->text.failed ? NULL : er_buf_take(&g->text);
+        er_buf_fini(&g->text);
+        er_free(g);
+    }
+    if (out_lost) {
+        *out_lost = g && !text;
+    }
+    return text;
 }
 
 static void
@@ -114,24 +136,27 @@ take_run(struct er_hands *h, json_t *v)
 {
     const char *name = json_string_value(json_object_get(v, "type"));
     struct er_hands_type *t = NULL;
-    char *done = take_given_text(h, v);
+    bool after_lost;
+    char *done = take_given_text(h, v, ER_HANDS_ITEMS, NULL);
+    char *after = take_given_text(h, v, ER_HANDS_RESULTS, &after_lost);
     if (name) {
         HASH_FIND_STR(h->types, name, t);
     }
-    if (find(h, v)) { /* told twice */
-        er_free(done);
-        return;
-    }
-    if (!t || h->is_stopping) {
-        er_free(done);
-        refuse_run(h, v);
-        return;
-    }
-    struct er_hand *hand = er_hands_run_new(h, v, done, &t->handler);
+    bool known = find(h, v) != NULL; /* told twice */
+    bool served = t && !h->is_stopping;
+    struct er_hand *hand =
+        !known && served ? er_hands_run_new(h, v, done, &t->handler) : NULL;
     if (hand) {
+        hand->after = er_attempt_after_trim(after);
+        hand->after_lost = after_lost;
         TAILQ_INSERT_TAIL(&h->incoming, hand, in_incoming);
-    } else {
-        er_free(done);
+        return;
+    }
+    er_free(done);
+    er_free(after);
+    if (!known && !served) {
+        refuse_run(h, v);
+    } else if (!known) {
         er_handle_log(h->e, ERRAND_LOG_ERROR, "an order has no task or attempt");
     }
 }
@@ -141,20 +166,20 @@ take_given(struct er_hands *h, json_t *v)
 {
     const char *env = json_string_value(json_object_get(v, "env"));
     const json_t *text = json_object_get(v, "text");
-    struct er_hands_given *g;
-    if (!env || strcmp(env, "ERRAND_ITEMS_DONE") != 0 || !json_is_string(text)) {
+    int kind = 0;
+    while (kind < ER_HANDS_GIVEN_KINDS && env && strcmp(env, givens[kind].env) != 0) {
+        kind++;
+    }
+    if (!env || kind == ER_HANDS_GIVEN_KINDS || !json_is_string(text)) {
         return; /* nothing that a handler would ask for */
     }
-    STAILQ_FOREACH (g, &h->given, link) {
-        if (g->task == task_of(v) && g->attempt == attempt_of(v)) {
-            break;
-        }
-    }
+    struct er_hands_given *g = find_given(h, v, (enum er_hands_given_kind)kind);
     if (!g) {
         g = er_xzalloc(sizeof *g);
         g->task = task_of(v);
         g->attempt = attempt_of(v);
-        er_buf_init(&g->text, GIVEN_MAX);
+        g->kind = (enum er_hands_given_kind)kind;
+        er_buf_init(&g->text, givens[kind].max);
         STAILQ_INSERT_TAIL(&h->given, g, link);
     }
     er_buf_add(&g->text, json_string_value(text), json_string_length(text));

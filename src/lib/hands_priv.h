@@ -41,6 +41,8 @@ struct er_hand {
     struct errand_attempt base; /* first: mouths get it */
     struct er_hands *hands;
     struct er_handler handler;
+    char *after;     /* what it waited for, as JSON; NULL = nothing */
+    bool after_lost; /* there was no memory for it */
 
     /* h->pool */
     enum er_hand_state state;
@@ -116,10 +118,12 @@ struct er_hands_type {
 };
 
 /* Text that came before the run line it is for. */
+enum er_hands_given_kind { ER_HANDS_ITEMS, ER_HANDS_RESULTS, ER_HANDS_GIVEN_KINDS };
 struct er_hands_given {
     STAILQ_ENTRY(er_hands_given) link;
     er_task_id task;
     int attempt;
+    enum er_hands_given_kind kind;
     struct er_buf text;
 };
 

@@ -90,6 +90,8 @@ close_hand(struct er_hand *hand)
     er_buf_fini(&hand->notes);
     er_buf_fini(&hand->checkpoint);
     er_buf_fini(&hand->tail);
+    er_free(hand->after);
+    hand->after = NULL;
     er_outlog_close(&hand->log);
     er_lock_fini(&hand->writing);
     er_attempt_close(&hand->base);

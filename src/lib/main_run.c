@@ -35,6 +35,8 @@ struct run {
     struct er_lock lock; /* of all below */
     errand *handle;
     bool handle_tried;
+    char *after; /* what it waited for; NULL = not asked, or not to be had */
+    bool after_tried;
 };
 
 static struct run *
@@ -161,6 +163,42 @@ get_handle(struct errand_attempt *a)
     return e;
 }
 
+/* ---- what is in files ---- */
+
+/* All of the file that a variable names; NULL = there is none, or it cannot be read. */
+static char *
+read_given(const char *env, size_t max)
+{
+    const char *path = getenv(env);
+    struct er_buf b;
+    char *text = NULL;
+    er_buf_init(&b, max);
+    if (path && er_read_file(path, &b, NULL) == 0) {
+        text = er_buf_take(&b);
+    }
+    er_buf_fini(&b);
+    return text;
+}
+
+/* It may be large, and few ask. */
+static const char *
+get_after(struct errand_attempt *a)
+{
+    struct run *r = run_of(a);
+    if (!getenv("ERRAND_AFTER_RESULTS")) {
+        return "{}";
+    }
+    er_lock_take(&r->lock);
+    if (!r->after_tried) {
+        r->after_tried = true;
+        r->after = er_attempt_after_trim(
+            read_given("ERRAND_AFTER_RESULTS", ER_ATTEMPT_AFTER_MAX));
+    }
+    const char *after = r->after;
+    er_lock_give(&r->lock);
+    return after;
+}
+
 /* ---- the order ---- */
 
 /* Reads up to the first newline; what is behind it stays in b. */
@@ -190,20 +228,6 @@ read_order(struct er_buf *b)
     json_decref(line);
     er_buf_drop(b, len + 1);
     return run;
-}
-
-static char *
-read_done(void)
-{
-    const char *path = getenv("ERRAND_ITEMS_DONE");
-    struct er_buf b;
-    char *text = NULL;
-    er_buf_init(&b, DONE_MAX);
-    if (path && er_read_file(path, &b, NULL) == 0) {
-        text = er_buf_take(&b);
-    }
-    er_buf_fini(&b);
-    return text;
 }
 
 static bool
@@ -322,7 +346,8 @@ er_main_run(const char *program, const struct errand_type *type)
                                           .checkpoint = say_checkpoint,
                                           .output = say_output,
                                           .news = say_there_is_news,
-                                          .handle = get_handle};
+                                          .handle = get_handle,
+                                          .after = get_after};
     struct run r = {.voice = {.tell = say_news}};
     r.voice.attempt = &r.attempt;
     struct er_buf rest;
@@ -335,7 +360,7 @@ er_main_run(const char *program, const struct errand_type *type)
     }
     er_buf_init(&rest, ORDER_MAX);
     json_t *order = er_main_catch_signals() ? read_order(&rest) : NULL;
-    char *done = read_done();
+    char *done = read_given("ERRAND_ITEMS_DONE", DONE_MAX);
     int rc = ER_MAIN_USAGE;
     if (er_attempt_open(&r.attempt, order, done, &mouth, er_clock_system()) == 0) {
         er_lock_init(&r.writing);
@@ -344,6 +369,7 @@ er_main_run(const char *program, const struct errand_type *type)
         er_lock_fini(&r.lock);
         er_lock_fini(&r.writing);
         er_attempt_close(&r.attempt);
+        er_free(r.after);
     } else {
         (void)fprintf(stderr,
                       "%s: no order came on standard input: its first line must be "

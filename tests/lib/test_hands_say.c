@@ -34,6 +34,36 @@ hands__keep_items_before_the_end(void **state)
     assert_true(said("\"items_completed\":1,\"items_failed\":1"));
 }
 
+static int
+keep_results(errand_attempt *a, void *ctx)
+{
+    char *text = ctx;
+    (void)snprintf(text, 200, "%s", errand_after_results(a));
+    return strcmp(text, errand_after_results(a)) == 0 ? 0 : 1;
+}
+
+/* It comes in parts, between others. */
+static void
+hands__have_the_results_of_what_they_waited_for(void **state)
+{
+    static const char given[] =
+        "{\"given\":{\"task\":%d,\"attempt\":1,\"env\":\"%s\",\"text\":\"%s\"}}\n";
+    char text[200] = "", none[200] = "";
+    (void)state;
+    begin("t", keep_results, text);
+    order(given, 1, "ERRAND_AFTER_RESULTS", "{\\\"9\\\":{\\\"state\\\":");
+    order(given, 2, "ERRAND_AFTER_RESULTS", "of another");
+    order(given, 1, "ERRAND_ITEMS_DONE", "a\\n");
+    order(given, 1, "ERRAND_AFTER_RESULTS", "\\\"failed\\\"}}");
+    run(1, "");
+    answer_all();
+    assert_string_equal(text, "{\"9\":{\"state\":\"failed\"}}");
+    serve("t", keep_results, none);
+    run(3, "");
+    answer_all();
+    assert_string_equal(none, "{}");
+}
+
 #define MANY 40000 /* of 1000 bytes: more than the bound */
 
 static int
@@ -176,6 +206,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         HANDS(keep_items_before_the_end),
+        HANDS(have_the_results_of_what_they_waited_for),
         HANDS(make_items_wait_for_answers),
         HANDS(tell_progress_now_and_then_and_the_last),
         HANDS(tell_the_last_progress_of_a_silent_one),

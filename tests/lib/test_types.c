@@ -12,6 +12,7 @@
 #include <errand.h>
 #include <math.h>
 #include <poll.h>
+#include <stdio.h>
 
 #include "base/count.h"
 
@@ -364,6 +365,46 @@ types__handlers_submit_tasks(void **state)
     assert_int_equal(errand_wait(e, id + 1, -1, &error), ERRAND_COMPLETED);
 }
 
+static int
+give_results(errand_attempt *a, void *ctx)
+{
+    (void)ctx;
+    const char *text = errand_after_results(a);
+    return text ? errand_result_set(a, text, strlen(text)) : 1;
+}
+
+static void
+types__handlers_have_the_results_of_what_they_waited_for(void **state)
+{
+    struct errand_submit_options o = ERRAND_INIT(errand_submit_options);
+    struct errand_type t = make_type("test.echo"), sum = make_type("test.sum");
+    int64_t ids[2], id;
+    char *out, want[300];
+    (void)state;
+    register_it(&t);
+    sum.handler = give_results;
+    register_it(&sum);
+    assert_int_equal(errand_submit(e, "test.echo", "{\"n\":1}", NULL, &ids[0], &error),
+                     0);
+    assert_int_equal(errand_submit(e, "test.echo", NULL, NULL, &ids[1], &error), 0);
+    o.after = ids;
+    o.n_after = 2;
+    assert_int_equal(errand_submit(e, "test.sum", NULL, &o, &id, &error), 0);
+    assert_int_equal(errand_wait(e, id, -1, &error), ERRAND_COMPLETED);
+    assert_int_equal(errand_result(e, id, &out, NULL, &error), 0);
+    (void)snprintf(
+        want, sizeof want,
+        "{\"%lld\":{\"state\":\"completed\",\"exit_code\":0,\"result\":{\"n\":1},"
+        "\"result_bytes\":7},\"%lld\":{\"state\":\"completed\",\"exit_code\":0,"
+        "\"result\":{},\"result_bytes\":2}}",
+        (long long)ids[0], (long long)ids[1]);
+    assert_string_equal(out, want);
+    errand_free(out);
+    out = run("test.sum", NULL); /* it waited for nothing */
+    assert_string_equal(out, "{}");
+    errand_free(out);
+}
+
 int
 main(void)
 {
@@ -377,6 +418,7 @@ main(void)
         TYPES(may_be_blocking_functions),
         TYPES(handlers_are_cancelled),
         TYPES(handlers_submit_tasks),
+        TYPES(handlers_have_the_results_of_what_they_waited_for),
         cmocka_unit_test(types__handlers_stop_when_the_handle_closes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,6 +110,19 @@ def test_a_large_result_comes_in_parts():
         assert all(len(x) <= 4096 for x in r.lines)
 
 
+def test_it_has_the_results_of_what_it_waited_for():
+    text = '{"9":{"state":"completed","result":"' + "x" * 100000 + '"}}'
+    with tempfile.NamedTemporaryFile("w", suffix=".results") as f:
+        f.write(text + "\n")
+        f.flush()
+        _, _, _, lines = Run("test.after", env={"ERRAND_AFTER_RESULTS": f.name}).end()
+        assert result_of(lines) == text.encode(), result_of(lines)[:100]
+    _, _, _, lines = Run("test.after").end()
+    assert result_of(lines) == b"{}"
+    code, _, _, lines = Run("test.after", env={"ERRAND_AFTER_RESULTS": f.name}).end()  # it is gone
+    assert code == 1 and "the handler returned 1" in only(lines, "error")[0]["message"], lines
+
+
 def test_a_failure_is_told():
     code, _, _, lines = Run("test.misbehave", {"n": 1}).end()
     assert code == 1
@@ -158,7 +171,7 @@ def test_what_is_no_order_is_refused():
 def test_types_are_printed():
     lines = [json.loads(x) for x in cli("types").stdout.splitlines()]
     assert [x["name"] for x in lines] == ["test.talk", "test.large", "test.misbehave", "test.linger", "test.none",
-                                          "test.free"]
+                                          "test.free", "test.after"]
     assert lines[0]["program"] == [os.path.realpath(PROGRAM)], lines[0]
     assert lines[0]["parameters"][0] == {"name": "n", "kind": "integer", "default": 3, "help": "a number"}
     assert "program" not in lines[4]
@@ -229,6 +242,9 @@ def test_the_whole_way_by_a_daemon():
             errand(home, "wait", task)
             assert json.loads(errand(home, "result", task)) == {"n": 6}
             assert "n is 6\n" in errand(home, "log", task)
+            after = errand(home, "submit", "test.after", "--after", task).strip()
+            errand(home, "wait", after)
+            assert json.loads(errand(home, "result", after))[task]["result"] == {"n": 6}
             task = json.loads(errand(home, "show", task, "--json"))
             assert task["progress"]["percent"] == 100 and task["items_completed"] == 2, task
         finally:

@@ -72,6 +72,14 @@ linger(errand_attempt *a, void *ctx)
     return ERRAND_STOPPED;
 }
 
+static int
+after(errand_attempt *a, void *ctx)
+{
+    (void)ctx;
+    const char *text = errand_after_results(a);
+    return text ? errand_result_set(a, text, strlen(text)) : 1;
+}
+
 /* Takes any object. */
 static int
 talk_freely(errand_attempt *a, void *ctx)
@@ -88,14 +96,15 @@ main(int argc, char **argv)
         {.name = "n", .kind = ERRAND_PARAM_INTEGER, .def = "3", .help = "a number"},
         {.name = "wait", .kind = ERRAND_PARAM_DURATION, .help = "a span"},
     };
-    struct errand_type types[6];
+    struct errand_type types[7];
     static const struct {
         const char *name;
         errand_handler_fn *handler;
     } all[] = {{"test.talk", talk},           {"test.large", large},
                {"test.misbehave", misbehave}, {"test.linger", linger},
-               {"test.none", NULL},           {"test.free", talk_freely}};
-    for (size_t i = 0; i < 6; i++) {
+               {"test.none", NULL},           {"test.free", talk_freely},
+               {"test.after", after}};
+    for (size_t i = 0; i < 7; i++) {
         types[i] = (struct errand_type)ERRAND_INIT(errand_type);
         types[i].name = all[i].name;
         types[i].description = "for a test";
@@ -110,5 +119,5 @@ main(int argc, char **argv)
         types[0].description = NULL;
         argv[1] = word;
     }
-    return errand_worker_main(argc, argv, types, 6);
+    return errand_worker_main(argc, argv, types, 7);
 }
