@@ -222,7 +222,10 @@ ERRAND_API void errand_close(errand *e);
  * ERRAND_THREAD. */
 ERRAND_API int errand_fd(const errand *e);
 /* Does what there is to do, without waiting, and calls callbacks. Always from the same
- * thread. While nobody turns nothing happens: blocking functions on other threads wait. ERRAND_EINVALID with ERRAND_THREAD; ERRAND_EBUSY from inside a callback. */
+ * thread. While nobody turns nothing happens: blocking functions on other threads wait.
+ * ERRAND_EINVALID with ERRAND_THREAD; ERRAND_EBUSY, at once and with nothing done: from inside
+ * a callback or handler of the handle's, or while another thread turns it (or blocks in a
+ * function that does). */
 ERRAND_API int errand_turn(errand *e);
 
 /* ---- submitting ------------------------------------------------------------------------- */

@@ -683,13 +683,15 @@ subscribe_on_loop(struct subscribing *k)
         rc = rc == ER_ENOTFOUND ? 0 : rc;
     }
     k->wait.fn = subscribe_here;
-    if (rc == 0 && er_handle_is_loop(e)) {
+    if (rc == 0 && er_handle_take_loop(e)) {
         struct er_events *ev = e->events;
         ev->preloaded = k->want.cursor;
         ev->preloaded_at = k->cursor_at;
         rc = subscribe(k);
         ev->preloaded = NULL;
-        return rc ? rc : join_loop(k->s);
+        rc = rc ? rc : join_loop(k->s);
+        er_handle_give_loop(e);
+        return rc;
     }
     return rc ? rc : er_handle_wait(e, &k->wait);
 }
@@ -875,16 +877,18 @@ errand_unsubscribe(errand_subscription *s)
     if (!s) {
         return;
     }
+    struct errand *e = s->e;
     if (s->delivery == ERRAND_PULL) {
         unsubscribe_pull(s);
     } else if (s->delivery != ERRAND_ON_LOOP) {
         (void)er_bus_unsubscribe(bus_sub(s));
-    } else if (er_handle_is_loop(s->e)) {
+    } else if (er_handle_take_loop(e)) {
         leave_loop(s);
-        (void)er_bus_unsubscribe(bus_sub(s));
+        (void)er_bus_unsubscribe(bus_sub(s)); /* s may be gone */
+        er_handle_give_loop(e);
     } else {
         struct er_wait wait = {.fn = unsubscribe_here, .ctx = s};
-        (void)er_handle_wait(s->e, &wait);
+        (void)er_handle_wait(e, &wait);
     }
 }
 

@@ -42,7 +42,7 @@ struct er_events {
     int64_t last_seq;          /* of the last fact that came */
     struct er_events_timer *timer;         /* when the stream is opened again */
     struct errand_subscription *loop_subs; /* ERRAND_ON_LOOP */
-    struct er_pulls *pulls;                    /* ERRAND_PULL */
+    struct er_pulls *pulls;                /* ERRAND_PULL */
     struct er_page *pages;                 /* read again for these */
     const char *preloaded; /* a cursor that was looked up before its subscription ... */
     int64_t preloaded_at;  /* ... and where it stands; -1 = there is none such */

@@ -60,8 +60,13 @@ struct er_wheels {
     uv_timer_t bounds;    /* runs while asks with a bound are under way */
     int outer, timer_fd;  /* ERRAND_TURN; -1 = none */
     er_usec armed_at;     /* mono; ER_NEVER = the timerfd is not set */
-    bool turning;         /* blocking functions are refused on the loop's thread */
-    bool is_running;      /* within uv_run */
+    /* ERRAND_TURN: the mark of the thread that has the loop now, so that no two have; 0 = none.
+     * Changed under `gate`, for who closes to wait. */
+    struct er_count inside;
+    struct er_lock gate;
+    int depth;       /* how often it has taken it */
+    bool turning;    /* blocking functions are refused on the loop's thread */
+    bool is_running; /* within uv_run */
     bool has_thread;
     struct er_count is_closed; /* the inbox: ERRAND_THREAD */
     enum step step;
@@ -144,10 +149,64 @@ is_called_by(const struct errand *e)
     return f != NULL;
 }
 
+/* ERRAND_TURN: whether this thread is inside the loop. */
+static bool
+has_loop(const struct errand *e)
+{
+    return er_count_get(&e->wheels->inside) == own_mark();
+}
+
 bool
 er_handle_cannot_wait(const struct errand *e)
 {
-    return e->options.threading == ERRAND_THREAD || e->wheels->turning || e->in_callback;
+    return e->options.threading == ERRAND_THREAD ||
+           (has_loop(e) && (e->wheels->turning || e->in_callback));
+}
+
+/* ERRAND_TURN: the loop is this thread's from now on, unless another is inside; that is waited
+ * for, or not. */
+static bool
+claim_loop(struct errand *e, bool waits)
+{
+    struct er_wheels *w = e->wheels;
+    er_lock_take(&w->gate);
+    while (waits && er_count_get(&w->inside) != 0) {
+        er_lock_wait(&w->gate);
+    }
+    bool is_free = er_count_get(&w->inside) == 0;
+    if (is_free) {
+        er_count_set(&w->inside, own_mark());
+        er_count_set(&e->owner, own_mark());
+        w->depth = 1;
+    }
+    er_lock_give(&w->gate);
+    return is_free;
+}
+
+bool
+er_handle_take_loop(struct errand *e)
+{
+    if (e->options.threading == ERRAND_THREAD) {
+        return er_handle_is_loop(e);
+    }
+    if (has_loop(e)) {
+        e->wheels->depth++;
+        return true;
+    }
+    return er_handle_is_loop(e) && claim_loop(e, false);
+}
+
+void
+er_handle_give_loop(struct errand *e)
+{
+    struct er_wheels *w = e->wheels;
+    if (e->options.threading == ERRAND_THREAD || --w->depth > 0) {
+        return;
+    }
+    er_lock_take(&w->gate);
+    er_count_set(&w->inside, 0);
+    er_lock_wake(&w->gate);
+    er_lock_give(&w->gate); /* who closes may free it now */
 }
 
 static void
@@ -369,8 +428,13 @@ er_handle_wait(struct errand *e, struct er_wait *w)
     w->e = e;
     w->is_done = w->is_turning = false;
     w->code = 0;
-    if (er_handle_is_loop(e)) {
-        return er_handle_cannot_wait(e) ? ER_EBUSY : wait_turning(e, w);
+    if (er_handle_is_loop(e) && er_handle_cannot_wait(e)) {
+        return ER_EBUSY;
+    }
+    if (er_handle_take_loop(e)) {
+        int rc = wait_turning(e, w);
+        er_handle_give_loop(e);
+        return rc;
     }
     er_lock_init(&w->lock);
     w->letter.deliver = deliver_wait;
@@ -434,15 +498,18 @@ errand_turn(errand *e)
     if (!e || e->options.threading != ERRAND_TURN) {
         return ERRAND_EINVALID;
     }
-    if (er_handle_is_loop(e) && (e->wheels->turning || e->in_callback)) {
+    if (is_called_by(e)) {
         return ERRAND_EBUSY;
     }
     if (er_count_get(&e->closing)) {
         return ERRAND_ECLOSED;
     }
-    er_count_set(&e->owner, own_mark());
+    if (!claim_loop(e, false)) { /* from inside a callback, or another thread is at it */
+        return ERRAND_EBUSY;
+    }
     run(e->wheels, UV_RUN_NOWAIT);
     after_turn(e->wheels);
+    er_handle_give_loop(e);
     return 0;
 }
 
@@ -568,6 +635,7 @@ free_handle(struct errand *e)
         er_close(&w->timer_fd);
         er_close(&w->outer);
         er_lock_fini(&w->log_lock);
+        er_lock_fini(&w->gate);
     }
     er_loop_free(e->loop);
     er_mailbox_free(e->inbox);
@@ -586,8 +654,7 @@ errand_close(errand *e)
         return;
     }
     struct er_wheels *w = e->wheels;
-    if (is_called_by(e) ||
-        (er_handle_is_loop(e) && (w->has_thread || w->turning || e->in_callback))) {
+    if (is_called_by(e) || has_loop(e) || (w->has_thread && er_handle_is_loop(e))) {
         er_handle_log(
             e, ERRAND_LOG_ERROR,
             "errand_close from inside a handler or callback: nothing was closed");
@@ -597,17 +664,19 @@ errand_close(errand *e)
         er_handle_log(e, ERRAND_LOG_ERROR, "errand_close, twice: nothing was done");
         return;
     }
+    er_mailbox_close(e->inbox);
+    (void)er_count_swap(&w->is_closed, 1);
+    (void)uv_async_send(&w->async);
     if (w->has_thread) {
-        er_mailbox_close(e->inbox);
-        (void)er_count_swap(&w->is_closed, 1);
-        (void)uv_async_send(&w->async);
         (void)pthread_join(e->thread, NULL);
     } else {
-        er_count_set(&e->owner, own_mark());
-        er_mailbox_close(e->inbox);
+        (void)claim_loop(e,
+                         true); /* a thread that waits inside has begun to close, then */
         w->turning = true;
         take_letters(w); /* those that came before get their ends, too */
-        begin_close(e);
+        if (w->step == OPEN) {
+            begin_close(e);
+        }
         while (w->step != OVER) {
             run(w, UV_RUN_ONCE);
         }
@@ -799,6 +868,7 @@ errand_open(const char *url, const struct errand_options *options, errand **out,
     w->outer = w->timer_fd = -1;
     w->armed_at = ER_NEVER;
     er_lock_init(&w->log_lock);
+    er_lock_init(&w->gate);
     TAILQ_INIT(&e->asks);
     int rc = read_options(e, options, error);
     rc = rc ? rc : check_url(url, &e->options, error);

@@ -78,6 +78,10 @@ int er_handle_read(void *out, size_t out_size, const void *in,
 
 /* Any thread: whether this is the loop's. */
 bool er_handle_is_loop(const struct errand *e);
+/* Any thread: takes the loop for what is done on its thread outside of its turns: true when this
+ * is the loop's thread and (ERRAND_TURN) no other is inside. To be given back; may be nested. */
+bool er_handle_take_loop(struct errand *e) ER_MUSTCHECK;
+void er_handle_give_loop(struct errand *e);
 /* Loop thread: whether blocking functions are refused now (ER_EBUSY). */
 bool er_handle_cannot_wait(const struct errand *e);
 /* Around a call of an application's function on the loop's thread. */

@@ -4,6 +4,8 @@
 #include "lib_fixture.h"
 
 #include <errno.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 
 static const int both[] = {ERRAND_THREAD, ERRAND_TURN};
@@ -414,6 +416,191 @@ handle__answers_come_by_callback(void **state)
 }
 
 /* The descriptor is readable also when a timer of the loop is due. */
+/* ---- one thread at a time ---- */
+
+struct crowd {
+    errand *e;
+    int64_t id;
+    sem_t is_inside, has_tried;
+    atomic_int left, rc;
+    atomic_bool is_over;
+};
+
+static int
+turn_in_callback(struct crowd *c)
+{
+    int rc = errand_turn(c->e);
+    assert_int_equal(sem_post(&c->is_inside), 0);
+    while (sem_wait(&c->has_tried) != 0) {
+    }
+    return rc;
+}
+
+static void
+on_answer_in_crowd(void *ctx, int status, const char *body, size_t len,
+                   const errand_error *error)
+{
+    struct crowd *c = ctx;
+    (void)body;
+    (void)len;
+    (void)error;
+    assert_int_equal(status, 200);
+    c->rc = turn_in_callback(c);
+    c->left--;
+}
+
+static void *
+turn_elsewhere(void *arg)
+{
+    struct crowd *c = arg;
+    while (sem_wait(&c->is_inside) != 0) {
+    }
+    int rc = errand_turn(c->e);
+    assert_int_equal(sem_post(&c->has_tried), 0);
+    return (void *)(intptr_t)rc;
+}
+
+/* From inside a callback, and from elsewhere while that is on the stack. */
+static void
+handle__who_turns_is_alone(void **state)
+{
+    for (int which = 0; which < 3; which++) {
+        struct crowd c = {.e = open_with(url_of(*state, which), ERRAND_TURN), .left = 1};
+        errand_error error;
+        pthread_t t;
+        void *elsewhere;
+        assert_int_equal(sem_init(&c.is_inside, 0, 0), 0);
+        assert_int_equal(sem_init(&c.has_tried, 0, 0), 0);
+        assert_int_equal(pthread_create(&t, NULL, turn_elsewhere, &c), 0);
+        OK(errand_request_async(c.e, "GET", "/v1/stats", NULL, 0, on_answer_in_crowd, &c,
+                                &error));
+        AWAIT(c.e, c.left == 0);
+        assert_int_equal(pthread_join(t, &elsewhere), 0);
+        assert_int_equal((intptr_t)elsewhere, ERRAND_EBUSY);
+        assert_int_equal(c.rc, ERRAND_EBUSY);
+        assert_int_equal(errand_turn(c.e), 0);
+        errand_close(c.e);
+    }
+}
+
+static void
+on_fact(void *ctx, errand_subscription *sub, const errand_event *event)
+{
+    struct crowd *c = ctx;
+    (void)sub;
+    if (strcmp(event->name, "task-cancelled") == 0) {
+        c->rc = errand_turn(c->e);
+        assert_int_equal(sem_post(&c->is_inside), 0);
+    }
+}
+
+/* On whatever thread the callback is. */
+static void
+handle__a_callback_on_a_thread_turns_nothing(void **state)
+{
+    struct errand_subscribe_options o = ERRAND_INIT(errand_subscribe_options);
+    struct crowd c = {.e = open_with("memory:", ERRAND_TURN)};
+    errand_subscription *sub;
+    errand_error error;
+    (void)state;
+    assert_int_equal(sem_init(&c.is_inside, 0, 0), 0);
+    o.delivery = ERRAND_ON_THREAD;
+    OK(errand_subscribe(c.e, &o, on_fact, &c, &sub, &error));
+    OK(errand_cancel(c.e, submit_held(c.e, NULL), &error));
+    AWAIT(c.e, sem_trywait(&c.is_inside) == 0);
+    assert_int_equal(c.rc, ERRAND_EBUSY);
+    errand_unsubscribe(sub);
+    errand_close(c.e);
+}
+
+static void
+on_counted(void *ctx, int status, const char *body, size_t len, const errand_error *error)
+{
+    struct crowd *c = ctx;
+    (void)body;
+    (void)len;
+    (void)error;
+    assert_int_equal(status, 200);
+    c->left--;
+}
+
+static void *
+turn_often(void *arg)
+{
+    struct crowd *c = arg;
+    while (!c->is_over) {
+        int rc = errand_turn(c->e);
+        assert_true(rc == 0 || rc == ERRAND_EBUSY);
+    }
+    return NULL;
+}
+
+static void
+handle__a_crowd_turns_in_turns(void **state)
+{
+    for (int which = 0; which < 3; which++) {
+        struct crowd c = {.e = open_with(url_of(*state, which), ERRAND_TURN), .left = 50};
+        pthread_t t[3];
+        errand_error error;
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(pthread_create(&t[i], NULL, turn_often, &c), 0);
+        }
+        for (int i = 0; i < 50; i++) {
+            OK(errand_request_async(c.e, "GET", "/v1/stats", NULL, 0, on_counted, &c,
+                                    &error));
+            assert_true(errand_state(c.e, 1, &error) == ERRAND_ENOTFOUND);
+        }
+        for (int tries = 0; c.left > 0; tries++) {
+            assert_true(tries < 60000);
+            (void)usleep(1000);
+        }
+        c.is_over = true;
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(pthread_join(t[i], NULL), 0);
+        }
+        errand_close(c.e);
+    }
+}
+
+static void
+on_inside(void *ctx, int status, const char *body, size_t len, const errand_error *error)
+{
+    struct crowd *c = ctx;
+    (void)status;
+    (void)body;
+    (void)len;
+    (void)error;
+    assert_int_equal(sem_post(&c->is_inside), 0);
+}
+
+static void *
+wait_inside(void *arg)
+{
+    struct crowd *c = arg;
+    errand_error error;
+    assert_int_equal(errand_turn(c->e), 0); /* the loop is this thread's now */
+    OK(errand_request_async(c->e, "GET", "/v1/stats", NULL, 0, on_inside, c, &error));
+    return (void *)(intptr_t)errand_wait(c->e, c->id, -1, &error);
+}
+
+static void
+handle__closing_ends_who_turns_elsewhere(void **state)
+{
+    for (int which = 0; which < 3; which++) {
+        struct crowd c = {.e = open_with(url_of(*state, which), ERRAND_TURN)};
+        pthread_t t;
+        void *rc;
+        assert_int_equal(sem_init(&c.is_inside, 0, 0), 0);
+        c.id = submit_held(c.e, NULL);
+        assert_int_equal(pthread_create(&t, NULL, wait_inside, &c), 0);
+        while (sem_wait(&c.is_inside) != 0) {
+        }
+        errand_close(c.e);
+        assert_int_equal(pthread_join(t, &rc), 0);
+        assert_int_equal((intptr_t)rc, ERRAND_ECLOSED);
+    }
+}
+
 static void
 handle__the_descriptor_tells_of_timers(void **state)
 {
@@ -524,6 +711,10 @@ main(void)
         TEST(handle__nobody_answers_and_nobody_is_started),
         TEST(handle__closing_ends_what_others_wait_for),
         TEST(handle__answers_come_by_callback),
+        TEST(handle__who_turns_is_alone),
+        TEST(handle__a_callback_on_a_thread_turns_nothing),
+        TEST(handle__a_crowd_turns_in_turns),
+        TEST(handle__closing_ends_who_turns_elsewhere),
         TEST(handle__the_descriptor_tells_of_timers),
         TEST(handle__the_host_sees_no_child_and_its_children_no_descriptor),
         TEST(handle__no_descriptor_is_left),
