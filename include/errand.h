@@ -552,7 +552,10 @@ ERRAND_API void errand_progress_report(errand_attempt *a,
 ERRAND_API int errand_item(errand_attempt *a, const char *name, int failed);
 /* Whether an earlier attempt has completed that item. */
 ERRAND_API int errand_item_is_done(errand_attempt *a, const char *name);
-/* Where to go on: a JSON text that the next attempt gets; the latest counts. */
+/* Where to go on: a JSON text that the next attempt gets; the latest counts. ERRAND_EINVALID:
+ * no JSON; ERRAND_ETOOBIG: more than 64 KiB without blanks and with all digits (0.1 is written as
+ * 0.10000000000000001): then the one before stays. ERRAND_ENOMEM, ERRAND_EIO (a process of
+ * its own). */
 ERRAND_API int errand_checkpoint(errand_attempt *a, const char *json);
 /* What an earlier attempt has left; NULL = begin at the beginning. Borrowed. */
 ERRAND_API const char *errand_checkpoint_get(const errand_attempt *a);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* errand progress: what a task says about itself, from inside.
  *
- * Happy path: one line of JSON written with one write to the pipe that the worker gave
+ * Happy path: one line of JSON (of what is long, several, each with a part) written with one write to the pipe that the worker gave
  * (ERRAND_PROGRESS_FD), which needs no daemon. Where that descriptor did not come along
  * (sudo, ssh to the same machine, a closed one), the daemon is told over its socket. */
 #include <errno.h>
@@ -24,9 +24,10 @@
 #include "model/task.h"
 #include "model/text.h"
 
-#define LINE_MAX_BYTES 4096 /* what a pipe takes in one piece */
-#define PART_BYTES     2976 /* of a result in one line; base64 makes 3968 of them */
-#define TEXT_MAX       1000 /* bytes of a message */
+#define LINE_MAX_BYTES     4096 /* what a pipe takes in one piece */
+#define PART_BYTES         2976 /* of a result in one line; base64 makes 3968 of them */
+#define TEXT_MAX           1000 /* bytes of a message */
+#define CHECKPOINT_IN_LINE 1000 /* bytes; a longer one goes in parts */
 
 struct progress {
     const char *item, *has_item, *checkpoint, *result;
@@ -158,10 +159,39 @@ add_position(struct er_buf *b, const char *text, struct er_err *err)
                    text);
 }
 
-/* Puts together one line of JSON from all but the result. */
+/* Adds the checkpoint; one that may be too long for a line goes to `parts` instead (NULL =
+ * any line will do). */
+static int
+add_checkpoint(const char *given, struct er_buf *b, struct er_buf *parts,
+               struct er_err *err)
+{
+    json_error_t why;
+    json_t *v = json_loads(given, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+    char *text = v ? json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    size_t n = text ? strlen(text) : 0;
+    int rc = 0;
+    if (!text) {
+        rc = er_fail(err, ER_EINVALID, "the checkpoint is not JSON: %s", why.text);
+    } else if (n > ER_MAX_CHECKPOINT) {
+        rc = er_fail(err, ER_ETOOBIG,
+                     "the checkpoint is too long: %zu bytes with all digits (max: %d)", n,
+                     ER_MAX_CHECKPOINT);
+    } else if (parts && n > CHECKPOINT_IN_LINE) {
+        er_buf_add(parts, text, n);
+    } else {
+        add_member(b, "checkpoint");
+        er_buf_add(b, text, n);
+    }
+    free(text);
+    json_decref(v);
+    return rc;
+}
+
+/* Puts together one line of JSON from all but what goes in parts: the result, and a long
+ * checkpoint. */
 static int
 make_line(const struct progress *o, int n, char **args, struct er_buf *b,
-          struct er_err *err)
+          struct er_buf *checkpoint, struct er_err *err)
 {
     er_buf_add_char(b, '{');
     int rc = n > 0 ? add_position(b, args[0], err) : 0;
@@ -176,18 +206,7 @@ make_line(const struct progress *o, int n, char **args, struct er_buf *b,
         er_buf_addf(b, "%.6f", (double)o->retry_after.value / 1e6);
     }
     if (!rc && o->checkpoint) {
-        json_error_t why;
-        json_t *v =
-            json_loads(o->checkpoint, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
-        char *text = v ? json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-        if (text) {
-            add_member(b, "checkpoint");
-            er_buf_add_str(b, text);
-        } else {
-            rc = er_fail(err, ER_EINVALID, "the checkpoint is not JSON: %s", why.text);
-        }
-        free(text);
-        json_decref(v);
+        rc = add_checkpoint(o->checkpoint, b, checkpoint, err);
     }
     er_buf_add_char(b, '}');
     return rc ? rc : b->failed;
@@ -236,10 +255,10 @@ read_result(const char *text, struct er_buf *b, struct er_err *err)
     return rc == ER_ETOOBIG ? er_fail(err, rc, "a result may have 16 MiB at most") : rc;
 }
 
-/* The result in lines that fit, each with a part of its bytes. */
+/* A text in lines that fit, each with a part of its bytes. */
 static int
-tell_parts(struct er_app *app, int pipe_fd, const struct er_buf *result,
-           struct er_err *err)
+tell_parts(struct er_app *app, int pipe_fd, const char *member,
+           const struct er_buf *result, struct er_err *err)
 {
     unsigned char random[8];
     struct er_buf line;
@@ -250,7 +269,7 @@ tell_parts(struct er_app *app, int pipe_fd, const struct er_buf *result,
     for (int n = 0; !rc && (n == 0 || at < result->len); n++) {
         size_t part = result->len - at < PART_BYTES ? result->len - at : PART_BYTES;
         er_buf_clear(&line);
-        er_buf_add_str(&line, "{\"result_part\":{\"id\":\"");
+        er_buf_addf(&line, "{\"%s\":{\"id\":\"", member);
         for (size_t i = 0; i < sizeof random; i++) {
             er_buf_addf(&line, "%02x", random[i]);
         }
@@ -272,7 +291,7 @@ tell_result(struct er_app *app, int pipe_fd, const char *given, struct er_err *e
     er_buf_init(&result, ER_MAX_RESULT);
     int rc = read_result(given, &result, err);
     if (!rc) {
-        rc = tell_parts(app, pipe_fd, &result, err);
+        rc = tell_parts(app, pipe_fd, "result_part", &result, err);
     }
     er_buf_fini(&result);
     return rc;
@@ -283,7 +302,7 @@ progress_exec(struct er_app *app, void *data, int n, char **args)
 {
     const struct progress *o = data;
     struct er_err err;
-    struct er_buf line;
+    struct er_buf line, checkpoint;
     int rc = check_item("item", o->item, &err);
     rc = rc ? rc : check_item("has-item", o->has_item, &err);
     if (rc) {
@@ -307,11 +326,17 @@ progress_exec(struct er_app *app, void *data, int n, char **args)
     (void)signal(SIGPIPE, SIG_IGN); /* a worker that is gone is an error of the write */
     app->no_autostart = true;       /* a daemon started here would end with the task */
     er_buf_init(&line, 0);
-    rc = make_line(o, n, args, &line, &err);
+    er_buf_init(&checkpoint, 0);
+    rc = make_line(o, n, args, &line, pipe_fd >= 0 ? &checkpoint : NULL, &err);
+    rc = rc ? rc : checkpoint.failed;
     if (!rc && line.len > 2) {
         rc = tell(app, pipe_fd, &line, &err);
     }
+    if (!rc && checkpoint.len > 0) {
+        rc = tell_parts(app, pipe_fd, "checkpoint_part", &checkpoint, &err);
+    }
     er_buf_fini(&line);
+    er_buf_fini(&checkpoint);
     if (!rc && o->result) {
         rc = tell_result(app, pipe_fd, o->result, &err);
     }

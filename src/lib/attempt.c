@@ -25,6 +25,7 @@
 #define RETURN_FAIL    1001 /* what errand_fail returns, beside ERRAND_STOPPED */
 #define RETURN_LIMITED 1002
 #define RETRY_AFTER_MS 60000 /* of a rate limit without a time */
+#define NUMBER_GROWS   8     /* how much longer 0.1 may become, and more */
 #define LOOK_MS        20    /* without a descriptor: how often a sleeper looks */
 
 /* ---- life ---- */
@@ -442,6 +443,20 @@ errand_item_is_done(errand_attempt *a, const char *name)
     return found;
 }
 
+/* The store writes numbers with a fraction with up to 17 digits: a text that has many short
+ * ones may become longer than a checkpoint can be. */
+static int
+check_numbers(const struct er_buf *b)
+{
+    if (b->len <= ER_MAX_CHECKPOINT / NUMBER_GROWS) {
+        return 0;
+    }
+    json_t *v = json_loadb(b->data, b->len, JSON_DECODE_ANY, NULL);
+    size_t n = v ? json_dumpb(v, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) : 0;
+    json_decref(v);
+    return !v || n == 0 ? ERRAND_ENOMEM : n > ER_MAX_CHECKPOINT ? ERRAND_ETOOBIG : 0;
+}
+
 int
 errand_checkpoint(errand_attempt *a, const char *json)
 {
@@ -452,6 +467,9 @@ errand_checkpoint(errand_attempt *a, const char *json)
     alive(a);
     er_buf_init(&b, ER_MAX_CHECKPOINT);
     int rc = er_json_text_compact(&b, json, strlen(json));
+    if (rc == 0) {
+        rc = check_numbers(&b);
+    }
     if (rc == 0) {
         rc = a->mouth->checkpoint(a, b.data);
     }

@@ -23,9 +23,10 @@
 #include "base/rand.h"
 #include "model/text.h"
 
-#define ORDER_MAX   ((size_t)64 << 20)
-#define DONE_MAX    ((size_t)40 << 20)
-#define RESULT_PART ((size_t)2800) /* bytes; as base64 a line of less than 4096 */
+#define ORDER_MAX ((size_t)64 << 20)
+#define DONE_MAX  ((size_t)40 << 20)
+#define LINE      ((size_t)4096) /* what a pipe takes in one piece */
+#define PART      ((size_t)2800) /* bytes; as base64 a line of less than that */
 
 struct run {
     struct errand_attempt attempt; /* first: mouths get it */
@@ -47,17 +48,51 @@ run_of(struct errand_attempt *a)
 
 /* ---- lines ---- */
 
+/* With the lock taken. */
+static int
+write_locked(struct run *r, struct er_buf *b)
+{
+    er_buf_add_char(b, '\n');
+    int rc = b->failed ? b->failed : er_write_all(r->fd, b->data, b->len);
+    er_buf_fini(b);
+    return rc;
+}
+
 static int
 write_line(struct run *r, struct er_buf *b)
 {
-    er_buf_add_char(b, '\n');
-    int rc = b->failed;
-    if (rc == 0) {
-        er_lock_take(&r->writing);
-        rc = er_write_all(r->fd, b->data, b->len);
-        er_lock_give(&r->writing);
+    er_lock_take(&r->writing);
+    int rc = write_locked(r, b);
+    er_lock_give(&r->writing);
+    return rc;
+}
+
+/* A text in parts, each a line that is written in one piece: whoever else of this process's
+ * tree writes to the pipe comes between two of them. */
+static int
+write_parts(struct run *r, const char *member, const char *text, size_t len)
+{
+    unsigned char bytes[8];
+    char id[2 * sizeof bytes + 1];
+    size_t at = 0;
+    int rc = 0;
+    er_rand_bytes(bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        (void)snprintf(id + 2 * i, 3, "%02x", bytes[i]);
     }
-    er_buf_fini(b);
+    er_lock_take(&r->writing);
+    for (int n = 0; rc == 0 && (n == 0 || at < len); n++) {
+        size_t take = len - at < PART ? len - at : PART;
+        struct er_buf b;
+        er_buf_init(&b, 0);
+        er_buf_addf(&b, "{\"%s\":{\"id\":\"%s\",\"n\":%d,\"last\":%s,\"base64\":\"",
+                    member, id, n, take == len - at ? "true" : "false");
+        er_base64_encode(&b, text + at, take);
+        er_buf_add_str(&b, "\"}}");
+        at += take;
+        rc = write_locked(r, &b);
+    }
+    er_lock_give(&r->writing);
     return rc;
 }
 
@@ -80,7 +115,11 @@ say_checkpoint(struct errand_attempt *a, const char *json)
     er_buf_add_str(&b, "{\"checkpoint\":");
     er_buf_add_str(&b, json);
     er_buf_add_char(&b, '}');
-    return write_line(run_of(a), &b);
+    if (b.len < LINE) {
+        return write_line(run_of(a), &b);
+    }
+    er_buf_fini(&b);
+    return write_parts(run_of(a), "checkpoint_part", json, strlen(json));
 }
 
 static int
@@ -243,34 +282,6 @@ find_progress_fd(int *out)
 /* ---- the end ---- */
 
 static void
-say_result(struct run *r)
-{
-    const struct errand_attempt *a = &r->attempt;
-    unsigned char bytes[8];
-    char id[2 * sizeof bytes + 1];
-    size_t at = 0;
-    er_rand_bytes(bytes, sizeof bytes);
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        (void)snprintf(id + 2 * i, 3, "%02x", bytes[i]);
-    }
-    for (int n = 0; n == 0 || at < a->result_len; n++) {
-        size_t left = a->result_len - at;
-        size_t take = left < RESULT_PART ? left : RESULT_PART;
-        struct er_buf b;
-        er_buf_init(&b, 0);
-        er_buf_addf(&b,
-                    "{\"result_part\":{\"id\":\"%s\",\"n\":%d,\"last\":%s,\"base64\":\"",
-                    id, n, take == left ? "true" : "false");
-        er_base64_encode(&b, (const char *)a->result + at, take);
-        er_buf_add_str(&b, "\"}}");
-        at += take;
-        if (write_line(r, &b) != 0) {
-            return;
-        }
-    }
-}
-
-static void
 say_error(struct run *r, struct er_buf *error)
 {
     struct er_buf b;
@@ -308,7 +319,7 @@ report(struct run *r, int returned)
         exit_code = ER_MAIN_STOPPED;
     }
     if (r->attempt.result && (end == ER_ATTEMPT_COMPLETED || end == ER_ATTEMPT_FAILED)) {
-        say_result(r);
+        (void)write_parts(r, "result_part", r->attempt.result, r->attempt.result_len);
     }
     er_buf_fini(&error);
     return exit_code;

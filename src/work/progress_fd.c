@@ -109,31 +109,32 @@ read_item_failed(struct er_attempt *a, struct er_progress_update *u, const json_
     return add_item(a, v, true);
 }
 
-/* Replaces a JSON text that is kept: false when it has more than `max` bytes. */
-static bool
-keep_json(char **kept, const json_t *v, size_t max)
+/* Takes n bytes of compact JSON as the checkpoint, or says that they are too many. */
+static void
+set_checkpoint(struct er_attempt *a, const char *json, size_t n)
 {
-    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
-    bool fits = text && strlen(text) <= max;
-    char *copy = fits ? er_strdup(text) : NULL;
-    free(text);
-    if (copy) {
-        er_free(*kept);
-        *kept = copy;
+    if (n > ER_MAX_CHECKPOINT) {
+        er_attempt_warn(a, "the checkpoint was dropped: it is larger than %d bytes",
+                        ER_MAX_CHECKPOINT);
+        return;
     }
-    return fits;
+    char *copy = er_strndup(json, n);
+    if (copy) {
+        er_free(a->checkpoint_json);
+        a->checkpoint_json = copy;
+        er_report_add_checkpoint(&a->worker->report, a);
+    }
 }
 
 static const char *
 read_checkpoint(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
 {
     (void)u;
-    if (!keep_json(&a->checkpoint_json, v, ER_MAX_CHECKPOINT)) {
-        er_attempt_warn(a, "the checkpoint was dropped: it is larger than %d bytes",
-                        ER_MAX_CHECKPOINT);
-        return NULL;
+    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text) {
+        set_checkpoint(a, text, strlen(text));
     }
-    er_report_add_checkpoint(&a->worker->report, a);
+    free(text);
     return NULL;
 }
 
@@ -161,7 +162,13 @@ read_error(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
         strcmp(class, "user-actionable") != 0) {
         return "an object whose `class` is retryable, fatal or user-actionable";
     }
-    (void)keep_json(&a->error_json, v, ER_PROGRESS_LINE_MAX);
+    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *copy = er_strdup(text);
+    free(text);
+    if (copy) {
+        er_free(a->error_json);
+        a->error_json = copy;
+    }
     return NULL;
 }
 
@@ -191,41 +198,78 @@ read_result(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
     return NULL;
 }
 
-/* One part of a result: a part number 0 begins a new one. */
+/* One part of a text of at most `max` bytes: part number 0 begins a new one. *out_whole when
+ * it was the last. */
 static const char *
-read_result_part(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
+read_part(struct er_progress_parts *p, size_t max, const json_t *v, bool *out_whole)
 {
     static const char want[] = "{\"id\", \"n\", \"last\", \"base64\"}, in order of n";
-    struct er_progress_fd *p = &a->progress_fd;
-    (void)u;
     const char *id = json_string_value(json_object_get(v, "id"));
     const json_t *n = json_object_get(v, "n"), *data = json_object_get(v, "base64");
-    if (!id || id[0] == '\0' || strlen(id) >= sizeof p->part_id || !json_is_integer(n) ||
+    *out_whole = false;
+    if (!id || id[0] == '\0' || strlen(id) >= sizeof p->id || !json_is_integer(n) ||
         !json_is_string(data)) {
         return want;
     }
     if (json_integer_value(n) == 0) {
-        (void)strcpy(p->part_id, id);
-        p->part_next = 0;
-        er_buf_fini(&p->parts);
-        er_buf_init(&p->parts, ER_MAX_RESULT + 4);
+        (void)strcpy(p->id, id);
+        p->next = 0;
+        er_buf_fini(&p->text);
+        er_buf_init(&p->text, max + 4);
     }
-    if (strcmp(id, p->part_id) != 0 || json_integer_value(n) != p->part_next) {
+    if (strcmp(id, p->id) != 0 || json_integer_value(n) != p->next) {
         return want;
     }
-    p->part_next++;
-    if (er_base64_decode(&p->parts, json_string_value(data), json_string_length(data)) ==
+    p->next++;
+    if (er_base64_decode(&p->text, json_string_value(data), json_string_length(data)) ==
         ER_EINVALID) {
         return "base64";
     }
-    if (json_is_true(json_object_get(v, "last"))) {
-        bool too_big = p->parts.failed != 0;
-        set_result(a, p->parts.data ? p->parts.data : "",
-                   too_big ? (size_t)ER_MAX_RESULT + 1 : p->parts.len);
-        er_buf_fini(&p->parts);
-        p->part_id[0] = '\0';
-    }
+    *out_whole = json_is_true(json_object_get(v, "last"));
     return NULL;
+}
+
+static void
+forget_parts(struct er_progress_parts *p)
+{
+    er_buf_fini(&p->text);
+    p->id[0] = '\0';
+}
+
+static const char *
+read_result_part(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
+{
+    struct er_progress_parts *p = &a->progress_fd.result;
+    bool whole;
+    (void)u;
+    const char *want = read_part(p, ER_MAX_RESULT, v, &whole);
+    if (whole) {
+        set_result(a, p->text.data ? p->text.data : "",
+                   p->text.failed ? (size_t)ER_MAX_RESULT + 1 : p->text.len);
+        forget_parts(p);
+    }
+    return want;
+}
+
+static const char *
+read_checkpoint_part(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
+{
+    struct er_progress_parts *p = &a->progress_fd.checkpoint;
+    bool whole;
+    const char *want = read_part(p, ER_MAX_CHECKPOINT, v, &whole);
+    if (!whole) {
+        return want;
+    }
+    if (p->text.failed) {
+        set_checkpoint(a, "", (size_t)ER_MAX_CHECKPOINT + 1);
+    } else {
+        json_t *o = json_loadb(p->text.data ? p->text.data : "", p->text.len,
+                               JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+        want = o ? read_checkpoint(a, u, o) : "JSON in parts";
+        json_decref(o);
+    }
+    forget_parts(p);
+    return want;
 }
 
 static const struct {
@@ -245,6 +289,7 @@ static const struct {
     {"error", read_error},
     {"result", read_result},
     {"result_part", read_result_part},
+    {"checkpoint_part", read_checkpoint_part},
 };
 #define MEMBERS (sizeof members / sizeof *members)
 
@@ -434,5 +479,6 @@ er_progress_fd_close(struct er_progress_fd *p)
         end_line(p, "", 0);
     }
     er_buf_fini(&p->line);
-    er_buf_fini(&p->parts);
+    forget_parts(&p->result);
+    forget_parts(&p->checkpoint);
 }

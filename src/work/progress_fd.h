@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a command writes to its progress pipe (docs/PROTOCOL.md, "Progress lines"): plain
- * lines and JSON, results also in parts. Lines that make no sense become warnings of the
+ * lines and JSON, results and checkpoints also in parts. Lines that make no sense become warnings of the
  * attempt; nothing in them can end it. Items and checkpoints go into the report's notes;
  * while those are full nothing is read. Loop thread. */
 #ifndef ER_WORK_PROGRESS_FD_H
@@ -13,6 +13,13 @@
 
 struct er_attempt;
 
+/* A text that comes in parts. */
+struct er_progress_parts {
+    char id[64]; /* "" = none is on its way */
+    int64_t next;
+    struct er_buf text;
+};
+
 /* Embedded in the attempt. */
 struct er_progress_fd {
     struct er_watch watch;
@@ -20,9 +27,7 @@ struct er_progress_fd {
     int fd;             /* our end; -1 = closed */
     struct er_buf line; /* of a line that is not whole yet */
     bool skipping;      /* the rest of a line that is too long */
-    char part_id[64];   /* the result that comes in parts; "" = none */
-    int64_t part_next;
-    struct er_buf parts;
+    struct er_progress_parts result, checkpoint;
 };
 
 int er_progress_fd_open(struct er_progress_fd *p, struct er_attempt *a,

@@ -1046,6 +1046,30 @@ def progress__result_goes_in_parts_that_fit_a_pipe(c):
 
 
 @test
+def progress__long_checkpoint_goes_in_parts_that_fit_a_pipe(c):
+    import base64
+    import threading as t
+    value = {"at": "x" * 60000}
+    r, w = os.pipe()
+    got = []
+    reader = t.Thread(target=lambda: got.append(os.fdopen(r, "rb").read()))
+    reader.start()
+    expect(c.run("progress", "40", "--checkpoint", json.dumps(value), pass_fds=[w],
+                 env={"ERRAND_PROGRESS_FD": str(w)}), 0)
+    os.close(w)
+    reader.join()
+    lines = got[0].splitlines(keepends=True)
+    assert all(len(line) <= 4096 for line in lines), max(map(len, lines))
+    same(json.loads(lines[0]), {"percent": 40})
+    parts = [json.loads(line)["checkpoint_part"] for line in lines[1:]]
+    same([p["n"] for p in parts], list(range(len(parts))))
+    same([p["last"] for p in parts], [False] * (len(parts) - 1) + [True])
+    same(json.loads(b"".join(base64.b64decode(p["base64"]) for p in parts)), value)
+    many = json.dumps([0.1] * 10000)  # 50 KB, and more when all digits are written
+    has(expect(c.run("progress", "--checkpoint", many), 2).stderr, "too long")
+
+
+@test
 def progress__without_the_pipe_asks_the_daemon(c):
     d = c.daemon(lambda request: (200, {}))
     expect(c.run("progress", "40", env={"ERRAND_TASK_ID": "6"}), 0)

@@ -123,6 +123,21 @@ def test_it_has_the_results_of_what_it_waited_for():
     assert code == 1 and "the handler returned 1" in only(lines, "error")[0]["message"], lines
 
 
+def test_a_long_checkpoint_comes_in_parts():
+    for n in (1001, 4080, 4081, 65536):
+        _, out, _, lines = Run("test.talk", {"n": n}).end()
+        parts = only(lines, "checkpoint_part")
+        whole = b"".join(base64.b64decode(p["base64"]) for p in parts).decode()
+        kept = json.loads(whole) if parts else only(lines, "checkpoint")[-1]
+        assert kept == "x" * (n - 2), (n, len(kept))
+        assert "checkpoint: 0\n" in out and bool(parts) == (n > 4080), (n, len(parts))
+    r = Run("test.talk", {"n": 65537})
+    _, out, _, lines = r.end()
+    assert "checkpoint: -13\n" in out, out
+    assert only(lines, "checkpoint") == [{"at": 7}] and not only(lines, "checkpoint_part")
+    assert all(len(x) <= 4096 for x in r.lines)
+
+
 def test_a_failure_is_told():
     code, _, _, lines = Run("test.misbehave", {"n": 1}).end()
     assert code == 1
@@ -242,6 +257,8 @@ def test_the_whole_way_by_a_daemon():
             errand(home, "wait", task)
             assert json.loads(errand(home, "result", task)) == {"n": 6}
             assert "n is 6\n" in errand(home, "log", task)
+            log = errand(home, "log", errand(home, "submit", "test.talk", "n=60000", "--wait").split()[0])
+            assert "checkpoint: 0\n" in log, log
             after = errand(home, "submit", "test.after", "--after", task).strip()
             errand(home, "wait", after)
             assert json.loads(errand(home, "result", after))[task]["result"] == {"n": 6}

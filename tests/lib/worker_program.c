@@ -6,6 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A checkpoint of n bytes. */
+static void
+leave_long(errand_attempt *a, size_t n)
+{
+    char *json = malloc(n + 1);
+    if (json) {
+        memset(json, 'x', n);
+        json[0] = json[n - 1] = '"';
+        json[n] = '\0';
+        (void)errand_outputf(a, "checkpoint: %d\n", errand_checkpoint(a, json));
+    }
+    free(json);
+}
+
 /* Says all there is to say. */
 static int
 talk(errand_attempt *a, void *ctx)
@@ -15,8 +29,11 @@ talk(errand_attempt *a, void *ctx)
     (void)printf("printed\n");
     (void)errand_outputf(a, "n is %lld\n", (long long)n);
     (void)errand_item(a, "one", 0);
-    (void)errand_item(a, "two", n != 6);
+    (void)errand_item(a, "two", n != 6 && n != 60000);
     (void)errand_checkpoint(a, "{\"at\": 7}");
+    if (n > 1000) {
+        leave_long(a, (size_t)n);
+    }
     for (int64_t i = 1; i <= 100000; i++) {
         errand_progress_to(a, i, 100000, "at \"it\"");
     }

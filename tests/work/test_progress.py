@@ -122,6 +122,46 @@ def test_a_result_in_parts(c):
     equal(f["warnings"], [])
 
 
+def in_parts(member, data, step=3000, mark="abc"):
+    """A text in parts, as lines."""
+    import base64
+
+    return [
+        json.dumps({member: {"id": mark, "n": n, "last": at + step >= len(data),
+                             "base64": base64.b64encode(data[at : at + step]).decode()}})
+        for n, at in enumerate(range(0, len(data), step))
+    ]
+
+
+def test_a_checkpoint_in_parts(c):
+    """Up to the bound; what is larger, or none, is dropped with a warning, and the one before stays."""
+    c.start()
+    big = {"at": "x" * 65000}
+    for task, data, kept, words in (
+        (1, json.dumps(big).encode(), big, None),
+        (2, json.dumps({"at": "x" * 66000}).encode(), {"at": 1}, "larger than 65536 bytes"),
+        (3, b"{nonsense", {"at": 1}, "JSON in parts"),
+    ):
+        lines = ['{"checkpoint":{"at":1}}', "40"] + in_parts("checkpoint_part", data)
+        lines.insert(4, "50 in between")
+        with open(c.path("lines"), "w", encoding="utf-8") as f:
+            f.write("\n".join(lines) + "\n")
+        c.sh(task, "cat lines >&3; exit 1")
+        f = c.daemon.finished(task)
+        check(f["checkpoint"] == kept, "the checkpoint that is kept")
+        check((words in f["warnings"][0]) if words else not f["warnings"], f["warnings"])
+
+
+def test_a_checkpoint_on_one_long_line(c):
+    c.start()
+    big = {"at": "x" * 65000}
+    with open(c.path("lines"), "w", encoding="utf-8") as f:
+        f.write(json.dumps({"checkpoint": big}) + "\n")
+    c.sh(1, "cat lines >&3; exit 1")
+    f = c.daemon.finished(1)
+    check(f["checkpoint"] == big and not f["warnings"], f["warnings"])
+
+
 def test_parts_out_of_order_are_no_result(c):
     c.start()
     lines = [{"result_part": {"id": "x", "n": n, "last": n == 2, "base64": "YQ=="}} for n in (0, 2)]
