@@ -27,6 +27,9 @@ import xml.etree.ElementTree as xml
 
 SEEDED = ("lint", "sim", "simshort", "crash")
 
+# A test's timeout is there for one that hangs; a sanitizer and a slow machine are no hang.
+PATIENCE = {"plain": "2", "asan": "3", "tsan": "4"}
+
 
 class Sum:
     """What was counted, and the names of what failed."""
@@ -155,6 +158,7 @@ def again(label, build, suites, total):
 
 def meson_test(label, build, suites):
     command = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs"]
+    command += ["--timeout-multiplier", PATIENCE.get(label, "1")]
     for suite in suites:
         command += ["--suite", suite]
     if label == "tsan" and shutil.which("setarch"):

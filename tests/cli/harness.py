@@ -41,7 +41,7 @@ class Case:
         return d
 
     def run(self, *args, input=b"", env=None, cwd=None, **more):
-        return subprocess.run([ERRAND, *args], input=input, capture_output=True, timeout=60,
+        return subprocess.run([ERRAND, *args], input=input, capture_output=True, timeout=300,
                               env={**self.env, **(env or {})}, cwd=cwd or self.home, **more)
 
     def start(self, *args, **more):

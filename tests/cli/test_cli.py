@@ -502,13 +502,13 @@ def call__that_is_interrupted_prints_the_id(c):
                 if request.path == "/v1/types/t":
                     return 200, {"name": "t"}
                 waiting.set()
-                go_on.wait(60)
+                go_on.wait(600)
                 raise Break
             d = c.daemon(handle)
             p = c.start("call", "--budget", "1h", *args)
-            assert waiting.wait(60)
+            assert waiting.wait(600)
             p.send_signal(number)
-            got = p.communicate(timeout=60)
+            got = p.communicate(timeout=300)
             same((p.returncode, got[0]), (6, out))
             has(got[1], "errand: task 7 goes on in the background (errand wait 7; errand cancel 7)")
             go_on.set()
@@ -522,20 +522,20 @@ def call__that_is_interrupted_while_it_submits_prints_the_id(c):
     def handle(request):
         if request.method == "POST":
             asked.set()
-            go_on.wait(60)
+            go_on.wait(600)
             return accept_all(request)
-        ended.wait(60)
+        ended.wait(600)
         raise Break
     c.daemon(handle)
     p = c.start("call", "--budget", "1h", "--", "x")
-    assert asked.wait(60)
+    assert asked.wait(600)
     p.send_signal(signal.SIGINT)
     go_on.set()
-    same((p.communicate(timeout=60)[0], p.returncode), (b"7\n", 6))
+    same((p.communicate(timeout=300)[0], p.returncode), (b"7\n", 6))
     go_on.clear()
     asked.clear()
     p = c.start("call", "--budget", "1h", "--", "x")  # where no answer comes, two will do
-    assert asked.wait(60)
+    assert asked.wait(600)
     while p.poll() is None:
         p.send_signal(signal.SIGTERM)
         time.sleep(0.01)
@@ -1099,7 +1099,7 @@ def install(c, errandd=None):
 
 
 def run_installed(c, program, *args):
-    return subprocess.run([program, *args], capture_output=True, env=c.env, cwd=c.home, timeout=60)
+    return subprocess.run([program, *args], capture_output=True, env=c.env, cwd=c.home, timeout=300)
 
 
 @test

@@ -783,7 +783,7 @@ def doctor__asks_the_programs_for_their_versions(c):
             f.write(f"#!/bin/sh\necho {name} {number}\n")
         os.chmod(os.path.join(folder, name), 0o755)
     r = subprocess.run([os.path.join(folder, "errand"), "doctor", "--json"], env=c.env,
-                       capture_output=True, timeout=60)
+                       capture_output=True, timeout=300)
     checks = {k["name"]: k for k in json.loads(r.stdout)["checks"]}
     same((checks["errandd"]["ok"], checks["errand-worker"]["ok"]), (True, False))
     has(checks["errand-worker"]["detail"], "version 0.0.1")

@@ -49,7 +49,7 @@ PY
     for n in $(seq 100); do printf '{"args":{"argv":["sleep","1000"]}}\n'; done >many
     errand stats >/dev/null
     api /v1/tasks -H 'Content-Type: application/x-ndjson' --data-binary @many >/dev/null
-    eventually 30 sh -c 'errand stats --json | jq -e ".tasks.running == 100 or .counts.running == 100"'
+    eventually 120 sh -c 'errand stats --json | jq -e ".tasks.running == 100 or .counts.running == 100"'
     exits 0 errand tasks
     exits 0 errand cancel --all
     same "$(errand tasks --running --json | jq -s length)" 0

@@ -125,7 +125,7 @@ teardown() { teardown_home; }
     hasnt "$(errand tasks --all)" true
     # the outcome is still known
     exits 1 errand wait "$bad"
-    [ "$(find "$ERRAND_HOME/logs" -name '*.log' | wc -l)" -le 3 ]
+    eventually 120 sh -c '[ "$(find "$ERRAND_HOME/logs" -name "*.log" | wc -l)" -le 3 ]'
 }
 
 @test "remove deletes a finished task and its output" {
@@ -133,7 +133,7 @@ teardown() { teardown_home; }
     errand wait "$id"
     [ "$(find "$ERRAND_HOME/logs" -name "$id-*" | wc -l)" -ge 1 ]
     errand remove "$id"
-    eventually 10 sh -c '[ "$(find '"$ERRAND_HOME/logs"' -name "'"$id"'-*" | wc -l)" -eq 0 ]'
+    eventually 120 sh -c '[ "$(find '"$ERRAND_HOME/logs"' -name "'"$id"'-*" | wc -l)" -eq 0 ]'
     exits 3 errand log "$id"
 }
 
@@ -163,7 +163,7 @@ teardown() { teardown_home; }
     errand add --wait -- true
     daemon=$(daemon_pid) worker=$(worker_pid)
     errand shutdown
-    eventually 10 gone "$daemon"
+    eventually 120 gone "$daemon"
     errand shutdown --now || :
     same "$(errand --no-autostart tasks >/dev/null 2>&1; echo $?)" 4
     kill -9 "$worker" 2>/dev/null || :

@@ -16,6 +16,7 @@ follow() {
     curl -sN --unix-socket "$SOCKET" "$@" 'http://errand/v1/events?since=0' >"$file" 3>&- &
     curl=$!
 }
+listens() { errand stats --json | jq -e '.events.subscribers == 1' >/dev/null; }
 ids() { sed -n 's/^id: //p' "$@"; }
 seen() { grep -q "\"event\":\"$2\".*\"task\":$3[,}]" "$1"; }
 
@@ -23,9 +24,9 @@ seen() { grep -q "\"event\":\"$2\".*\"task\":$3[,}]" "$1"; }
     a=$(errand add -- true)
     errand wait "$a"
     follow ev
-    eventually 10 seen ev task-completed "$a"
+    eventually 120 seen ev task-completed "$a"
     b=$(errand add -- false)
-    eventually 10 seen ev task-failed "$b"
+    eventually 120 seen ev task-failed "$b"
     kill "$curl"
     same "$(ids ev | tr '\n' ' ')" "$(seq 1 "$(ids ev | wc -l)" | tr '\n' ' ')"
     sed -n 's/^data: //p' ev | jq -es '
@@ -36,7 +37,7 @@ seen() { grep -q "\"event\":\"$2\".*\"task\":$3[,}]" "$1"; }
 @test "Last-Event-ID misses and repeats none, also across a SIGKILL" {
     follow ev1
     for n in 1 2 3 4 5; do errand add -- true >>tasks; done
-    eventually 10 sh -c '[ "$(grep -c ^id: ev1)" -ge 4 ]'
+    eventually 120 sh -c '[ "$(grep -c ^id: ev1)" -ge 4 ]'
     kill -9 "$(daemon_pid)"
     wait "$curl" || :
     for n in 1 2 3 4 5; do errand add -- true >>tasks; done
@@ -49,8 +50,8 @@ PY
     follow ev2 -H "Last-Event-ID: $last"
     # shellcheck disable=SC2046
     errand wait $(cat tasks)
-    eventually 10 seen ev2 task-completed "$(tail -n 1 tasks)"
-    for id in $(cat tasks); do eventually 10 sh -c "cat ev1 ev2 | grep -q '\"event\":\"task-completed\".*\"task\":$id[,}]'"; done
+    eventually 120 seen ev2 task-completed "$(tail -n 1 tasks)"
+    for id in $(cat tasks); do eventually 120 sh -c "cat ev1 ev2 | grep -q '\"event\":\"task-completed\".*\"task\":$id[,}]'"; done
     kill "$curl"
     same "$(ids ev1 ev2 | tr '\n' ' ')" "$(seq 1 "$(ids ev1 ev2 | wc -l)" | tr '\n' ' ')"
     for id in $(cat tasks); do
@@ -79,9 +80,10 @@ PY
 
 @test "samples: progress and output arrive, unnumbered, the last before the end" {
     follow ev
+    eventually 120 listens # samples are for those who listen when they come
     id=$(errand add -- sh -c 'for i in 10 20 30; do echo $i%; sleep 0.2; done')
     errand wait "$id"
-    eventually 10 seen ev task-completed "$id"
+    eventually 120 seen ev task-completed "$id"
     kill "$curl"
     sed -n 's/^data: //p' ev | jq -cs '.[] | select(.event == "task-progress")' >samples
     [ -s samples ] || fail "no progress was published"
@@ -100,9 +102,9 @@ open("reading-nothing", "w").close()
 time.sleep(600)
 PY
     slow=$!
-    eventually 10 test -e reading-nothing
+    eventually 120 test -e reading-nothing
     for n in $(seq 300); do printf '{"args":{"argv":["true"]}}\n'; done >many
     api /v1/tasks -H 'Content-Type: application/x-ndjson' --data-binary @many >/dev/null
-    exits 0 errand wait --all --timeout 60s
+    exits 0 errand wait --all --timeout 200s
     kill "$slow"
 }

@@ -103,9 +103,9 @@ build() {
     errand wait "$id"
     [ "$(errand result "$id")" = '{"primes":9592}' ]
     id=$(errand submit math.primes below=3000000)
-    eventually 30 sh -c "errand show $id --json | jq -e '.checkpoint.from >= 20000'"
+    eventually 120 sh -c "errand show $id --json | jq -e '.checkpoint.from >= 20000'"
     errand pause "$id"
-    eventually 30 sh -c "errand show $id --json | jq -e '.state == \"paused\"'"
+    eventually 120 sh -c "errand show $id --json | jq -e '.state == \"paused\"'"
     errand resume "$id"
     errand wait "$id"
     [[ "$(errand log "$id")" == *'going on at '* ]]

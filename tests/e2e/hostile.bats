@@ -40,8 +40,8 @@ ndjson() { api "$1" -H 'Content-Type: application/x-ndjson' --data-binary @-; }
 }
 
 @test "a request that is refused has done nothing" {
-    id=$(errand add -- sleep 30)
-    eventually 10 state_is "$id" running
+    id=$(errand add -- sleep 1000)
+    eventually 120 state_is "$id" running
     same "$(post_status "/v1/tasks/$id/cancel?wait=soon" '')" 400
     is "$id" .cancel_requested false
     errand cancel "$id"
@@ -101,7 +101,7 @@ import http.client, json, os, socket, sys
 class Unix(http.client.HTTPConnection):
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(60)
+        self.sock.settimeout(300)
         self.sock.connect(sys.argv[1])
 
 c = Unix("errand")
@@ -112,8 +112,8 @@ def ask(path, body=None):
 
 late = []
 for n in range(60):
-    task = {"args": {"command": "sleep 20"}, "env": {"PATH": os.environ["PATH"], "N": str(n)}}
-    ended = ask("/v1/tasks/%d/cancel?wait=15" % ask("/v1/tasks?brief=1", task)["id"])
+    task = {"args": {"command": "sleep 1000"}, "env": {"PATH": os.environ["PATH"], "N": str(n)}}
+    ended = ask("/v1/tasks/%d/cancel?wait=120" % ask("/v1/tasks?brief=1", task)["id"])
     if ended["state"] != "cancelled":
         late.append(ended["id"])
         break
@@ -123,19 +123,19 @@ PY
 
 @test "cancel wins over a requeue that was asked for before" {
     id=$(errand add --grace 300ms -- sh -c 'trap "" TERM; while :; do sleep 0.05; done')
-    eventually 10 state_is "$id" running
-    eventually 10 is "$id" '.pid > 0' true
+    eventually 120 state_is "$id" running
+    eventually 120 is "$id" '.pid > 0' true
     api "/v1/tasks/$id/requeue" -X POST -d '{}' >/dev/null
-    api "/v1/tasks/$id/cancel?wait=20" -X POST -d '{}' | jq -e '.state == "cancelled"'
+    api "/v1/tasks/$id/cancel?wait=120" -X POST -d '{}' | jq -e '.state == "cancelled"'
 }
 
 @test "events: an empty name is refused, a number from the future means now" {
     same "$(api_status '/v1/events?event=')" 400
-    curl -sN --max-time 20 --unix-socket "$SOCKET" 'http://errand/v1/events?since=99999999' >got 3>&- &
+    curl -sN --max-time 300 --unix-socket "$SOCKET" 'http://errand/v1/events?since=99999999' >got 3>&- &
     reader=$!
-    eventually 10 sh -c 'errand stats --json | jq -e ".events.subscribers == 1"' >/dev/null
+    eventually 120 sh -c 'errand stats --json | jq -e ".events.subscribers == 1"' >/dev/null
     id=$(errand add --wait -- true)
-    eventually 10 grep -q task-completed got
+    eventually 120 grep -q task-completed got
     kill "$reader"
     # The worker's own start may well come while we listen: it is now, too.
     same "$(sed -n 's/^data: //p' got |
@@ -144,24 +144,24 @@ PY
 
 @test "a follower sees the output of each attempt, in order" {
     id=$(errand add --hold --retries 3 --backoff 10ms -- sh -c 'echo "try $ERRAND_ATTEMPT"; printf end; exit 1')
-    curl -sN -D head --max-time 60 --unix-socket "$SOCKET" \
+    curl -sN -D head --max-time 300 --unix-socket "$SOCKET" \
         "http://errand/v1/tasks/$id/log?follow=1" >followed 3>&- &
     follower=$!
-    eventually 10 grep -qi '^x-errand-attempt: 0' head
+    eventually 120 grep -qi '^x-errand-attempt: 0' head
     errand resume "$id"
     wait "$follower"
     same "$(grep -o 'try [0-9]' followed | tr '\n' ' ')" 'try 1 try 2 try 3 try 4 '
 }
 
 @test "a worker that attaches again and then closes the old stream is left alone" {
-    eventually 20 has_worker
+    eventually 120 has_worker
     python3 - "$SOCKET" <<'PY'
 import http.client, json, socket, sys
 
 class Unix(http.client.HTTPConnection):
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
+        self.sock.settimeout(300)
         self.sock.connect(sys.argv[1])
 
 def claim(session=None, token=None):

@@ -24,7 +24,7 @@ problem() {
     id=$(sed -n 's/^[Ll]ocation: .*\/v1\/tasks\/\([0-9]*\).*/\1/p' answer)
     api "/v1/tasks/$id" | jq -e --argjson id "$id" \
         '.id == $id and .name == "n" and .tags == ["t"] and .meta == {"k":"v"} and .run == 1'
-    api "/v1/tasks/$id?wait=20&until=final" | jq -e '.state == "completed" and .exit_code == 0'
+    api "/v1/tasks/$id?wait=120&until=final" | jq -e '.state == "completed" and .exit_code == 0'
     same "$(api "/v1/tasks/$id/log")" hi
     post '/v1/tasks?brief=1' '{"args":{"command":"exit 0"}}' | jq -e 'keys == ["id","state"]'
 }
@@ -91,7 +91,7 @@ problem() {
 @test "actions on one and on many" {
     id=$(post /v1/tasks '{"args":{"argv":["true"]},"held":true}' | jq .id)
     same "$(post "/v1/tasks/$id/resume" '' | jq -r .id)" "$id"
-    api "/v1/tasks/$id?wait=20" >/dev/null
+    api "/v1/tasks/$id?wait=120" >/dev/null
     same "$(post_status "/v1/tasks/$id/cancel" '')" 409
     problem 409 state ''
     same "$(jq -r .state body)" completed
@@ -109,7 +109,7 @@ problem() {
     same "$(api_status "/v1/tasks/$id" -X PATCH -d '{"state":"completed"}')" 400
     problem 400 invalid state
     api "/v1/tasks/$id/resume" -X POST >/dev/null
-    api "/v1/tasks/$id?wait=20" >/dev/null
+    api "/v1/tasks/$id?wait=120" >/dev/null
     same "$(api_status "/v1/tasks/$id" -X PATCH -d '{"priority":8}')" 409
 }
 
@@ -123,10 +123,10 @@ problem() {
 
 @test "the log: streams, tail, times, NDJSON, follow" {
     id=$(errand add -- sh -c "echo a; echo b; echo c >&2; touch up; $(until_file go); echo d")
-    eventually 10 test -e up
+    eventually 120 test -e up
     api "/v1/tasks/$id/log?follow=1" -N >followed &
     curl=$!
-    eventually 10 grep -q b followed
+    eventually 120 grep -q b followed
     touch go
     wait "$curl"
     same "$(sort followed | tr '\n' ' ')" 'a b c d '
@@ -149,7 +149,7 @@ problem() {
     same "$stderr" "errand: queue 'build' is full: 3 queued tasks (max: 3)"
     same "$(api_status /v1/queues/build -X DELETE)" 409
     api_status /v1/queues/build -X PUT -d '{"concurrency":1,"paused":false}' >/dev/null
-    exits 0 errand wait --all --timeout 20s
+    exits 0 errand wait --all --timeout 200s
     same "$(api_status /v1/queues/build -X PUT -d '{"concurrency":-1}')" 400
     problem 400 invalid concurrency
 }
@@ -162,15 +162,15 @@ problem() {
     gate=$(errand add -q one -- sh -c "$(until_file go)")
     for n in $(seq 5); do errand add -p 1000 -q one -- true >/dev/null; done
     id=$(errand add -p -1000 -- true)
-    exits 0 errand wait "$id" --timeout 20s
+    exits 0 errand wait "$id" --timeout 200s
     touch go
-    exits 0 errand wait "$gate" --timeout 20s
+    exits 0 errand wait "$gate" --timeout 200s
 }
 
 @test "health, readiness, stats, metrics" {
     same "$(api_status /healthz)" 200
     ready() { [ "$(api_status /readyz)" = 200 ]; }
-    eventually 10 ready
+    eventually 120 ready
     id=$(errand add -- true)
     errand wait "$id"
     api /v1/stats | jq -e '.daemon.pid > 0 and .daemon.version != null and (.workers | length) == 1'
@@ -241,7 +241,7 @@ open("held", "w").close()
 time.sleep(600)
 PY
     slow=$!
-    eventually 10 test -e held
+    eventually 120 test -e held
     exits 0 errand add --wait -- true
     kill "$slow"
 }

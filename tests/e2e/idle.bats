@@ -17,7 +17,7 @@ traced() { grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$1/status"; }
     daemon=$(daemon_pid) worker=$(worker_pid)
     strace -f -p "$daemon" -p "$worker" -o trace 2>strace.err 3>&- &
     tracer=$!
-    eventually 10 traced "$worker" || skip "processes cannot be traced here: $(cat strace.err)"
+    eventually 120 traced "$worker" || skip "processes cannot be traced here: $(cat strace.err)"
     # What follows a finished task (its learnt duration, a progress write) comes within a
     # second; what is measured begins after the first ten seconds without any new line.
     python3 - <<'PY'

@@ -9,13 +9,13 @@ teardown() {
         errand --no-autostart shutdown --now >/dev/null 2>&1 || :
         ERRAND_HOME=$outer
     fi
-    [ -z "${small:-}" ] || eventually 10 umount "$small" 2>/dev/null || umount -l "$small"
+    [ -z "${small:-}" ] || eventually 120 umount "$small" 2>/dev/null || umount -l "$small"
     teardown_home
 }
 
 @test "one line of 10 MiB without a newline" {
     id=$(errand add -- sh -c 'head -c 10485760 /dev/zero | tr "\0" x')
-    exits 0 errand wait "$id" --timeout 60s
+    exits 0 errand wait "$id" --timeout 200s
     errand log "$id" >out
     same "$(stat -c %s out)" 10485760
     same "$(tr -d x <out | wc -c)" 0
@@ -50,7 +50,7 @@ teardown() {
         same "$status" 4
         has "$stderr" "$SOCKET"
         kill "$pid"
-        eventually 10 gone "$pid"
+        eventually 120 gone "$pid"
     fi
     exits 0 errand show "$id" --json
     same "$(jq -r .state <<<"$output")" completed
@@ -58,12 +58,12 @@ teardown() {
 
 @test "the whole home deleted: the daemon and what it ran end" {
     id=$(errand add -- sleep 1000)
-    eventually 10 state_is "$id" running
+    eventually 120 state_is "$id" running
     [ -n "$(own_processes)" ]
     cd /
     rm -rf "$ERRAND_HOME"
     none_left() { [ -z "$(own_processes)" ]; }
-    eventually 20 none_left
+    eventually 120 none_left
 }
 
 @test "an environment that is gone: the task fails and says so, it does not run without" {
@@ -72,7 +72,7 @@ teardown() {
     python3 -c 'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute("DELETE FROM env"); c.commit()' \
         "$ERRAND_HOME/tasks.db"
     errand resume "$id"
-    exits 1 errand wait "$id" --timeout 20s
+    exits 1 errand wait "$id" --timeout 200s
     has "$(field "$id" .error.message)" 'environment'
     [ ! -e ran ] || fail "it ran without its environment"
 }
@@ -89,10 +89,14 @@ teardown() {
     for n in 1 2 3 4 5 6; do errand add -- true >"id.$n" 3>&- & done
     wait
     same "$(cat id.* | sort -u | wc -l)" 6
-    exits 0 errand wait --all --timeout 20s
-    n=0
-    for p in $(own_processes); do [ "$(cat "/proc/$p/comm")" != errandd ] || n=$((n + 1)); done
-    same "$n" 1
+    exits 0 errand wait --all --timeout 200s
+    # one that came too late ends by itself; a child has the name until it is another program
+    one_daemon() {
+        local p n=0
+        for p in $(own_processes); do [ "$(cat "/proc/$p/comm" 2>/dev/null)" != errandd ] || n=$((n + 1)); done
+        [ "$n" = 1 ]
+    }
+    eventually 120 one_daemon
 }
 
 @test "a store from the future is refused, untouched" {
@@ -158,7 +162,7 @@ PY
     before=$(errand add -- true)
     exits 0 errand wait "$before"
     running=$(errand add -- sh -c "$(until_file go)")
-    eventually 10 state_is "$running" running
+    eventually 120 state_is "$running" running
     dd if=/dev/zero of="$small/filler" bs=64k 2>/dev/null || :
     # what is acknowledged is kept: take ids until the disk refuses
     refused=
@@ -176,9 +180,9 @@ PY
     [ "$(api_status /readyz)" = 503 ] || fail "ready with a full disk"
     [ "$(api_status /healthz)" = 200 ]
     touch go
-    exits 0 errand wait "$running" --timeout 20s
+    exits 0 errand wait "$running" --timeout 200s
     rm "$small/filler"
-    eventually 20 errand add -- true
+    eventually 120 errand add -- true
     for id in $(cat acknowledged 2>/dev/null); do same "$(field "$id" .state)" paused; done
 }
 

@@ -12,7 +12,7 @@ shows() {
     local id
     rm -f go
     id=$(errand add -- bash -c "$1; $(until_file go)")
-    eventually 10 is "$id" "$2" "$3" || {
+    eventually 120 is "$id" "$2" "$3" || {
         errand show "$id" --json | jq -c .progress
         touch go
         return 1
@@ -53,8 +53,8 @@ shows() {
 
 @test "never backwards, clamped, and 100 at the end" {
     id=$(errand add -- sh -c "errand progress 70; errand progress 20; errand progress 400; touch up; $(until_file go)")
-    eventually 10 test -e up
-    eventually 10 is "$id" '.progress.percent >= 70 and .progress.percent <= 100' true
+    eventually 120 test -e up
+    eventually 120 is "$id" '.progress.percent >= 70 and .progress.percent <= 100' true
     touch go
     errand wait "$id"
     same "$(field "$id" .progress.percent)" 100
@@ -79,27 +79,32 @@ shows() {
     id=$(errand add -- python3 -c '
 import time
 with open("large", "rb", buffering=0) as f:
-    while f.read(4 << 20):
-        time.sleep(0.1)')
-    eventually 20 is "$id" '.progress.percent != null and .progress.percent > 2 and .progress.percent < 100' true
+    for _ in range(50): # and no further
+        f.read(4 << 20)
+        time.sleep(0.02)
+    time.sleep(1000)')
+    eventually 120 is "$id" '.progress.percent != null and .progress.percent > 2 and .progress.percent < 100' true
     errand cancel "$id"
 }
 
 @test "how long the same command took before" {
-    id=$(errand add -- sh -c 'sleep 1.5; : same')
+    touch go
+    id=$(errand add -- sh -c 'sleep 1.5; until [ -e go ]; do sleep 0.05; done')
     errand wait "$id"
-    id=$(errand add -- sh -c 'sleep 1.5; : same')
-    eventually 10 is "$id" '.progress.percent != null and .progress.percent > 0 and .progress.percent < 100' true
+    rm go
+    id=$(errand add -- sh -c 'sleep 1.5; until [ -e go ]; do sleep 0.05; done')
+    eventually 120 is "$id" '.progress.percent != null and .progress.percent > 0 and .progress.percent < 100' true
+    touch go
     errand wait "$id"
 }
 
 @test "rate and time left; unknown is null" {
-    id=$(errand add -- sh -c "for i in 1 2 3 4 5 6; do echo \"\$i/100\"; sleep 0.3; done; $(until_file go)")
-    eventually 10 is "$id" '.progress.rate != null and .progress.rate > 0 and .progress.eta_s > 0' true
+    id=$(errand add -- sh -c "i=0; until [ -e go ]; do i=\$((i + 1)); echo \"\$i/10000\"; sleep 0.3; done")
+    eventually 120 is "$id" '.progress.rate != null and .progress.rate > 0 and .progress.eta_s > 0' true
     touch go
     errand wait "$id"
     id=$(errand add -- sh -c "touch up; $(until_file go2)")
-    eventually 10 test -e up
+    eventually 120 test -e up
     same "$(field "$id" '.progress.eta_s')" null
     touch go2
     errand wait "$id"
@@ -113,6 +118,6 @@ with open("large", "rb", buffering=0) as f:
 
 @test "retry-after and error of a report win over the exit code" {
     id=$(errand add --retries 2 --backoff 1h -- sh -c '[ $ERRAND_ATTEMPT = 2 ] || { errand progress --retry-after 100ms; exit 1; }')
-    exits 0 errand wait "$id" --timeout 20s
+    exits 0 errand wait "$id" --timeout 200s
     same "$(field "$id" .attempt)" 2
 }

@@ -12,7 +12,7 @@ teardown() { teardown_home; }
 # A task that runs for ever, with its pid in a file; and one that waits behind nothing.
 start_one() {
     id=$(errand add --grace 1s -- sh -c 'echo $$ >pid.$ERRAND_ATTEMPT; exec sleep 1000')
-    eventually 20 test -s pid.1
+    eventually 120 test -s pid.1
     daemon=$(daemon_pid)
 }
 
@@ -20,20 +20,24 @@ start_one() {
 put_back() {
     all_gone pid.1 || fail "attempt 1 is alive"
     errand stats >/dev/null
-    eventually 30 test -s pid.2
+    eventually 120 test -s pid.2
     errand show "$id" --json | jq -e '.failures == 0 and .losses == 0 and .attempt == 2'
     errand cancel "$id"
 }
 
 @test "SIGTERM: what ends within the bound ends, the rest is put back" {
+    echo 'drain: 10m' >"$ERRAND_HOME/config.yml"
     start_one
     short=$(errand add -- sh -c 'touch started; until [ -e go ]; do sleep 0.05; done; touch ended')
-    eventually 20 test -e started
+    eventually 120 test -e started
     waits=$(errand add --hold -- true)
     kill -TERM "$daemon"
     touch go
-    eventually 30 gone "$daemon"
+    eventually 120 state_is "$short" completed
     [ -e ended ] || fail "the short one was not let end"
+    state_is "$id" running
+    kill -TERM "$daemon" # or the bound is over: tests/serve/test_ending.py
+    eventually 120 gone "$daemon"
     put_back
     errand show "$short" --json | jq -e '.state == "completed" and .attempt == 1'
     errand show "$waits" --json | jq -e '.state == "paused" and .held'
@@ -45,11 +49,11 @@ put_back() {
         rm -f pid.*
         start_one
         case $how in
-        second) kill -TERM "$daemon" && eventually 20 sh -c "! errand --no-autostart add -- true 2>/dev/null" && kill -TERM "$daemon" ;;
+        second) kill -TERM "$daemon" && eventually 120 sh -c "! errand --no-autostart add -- true 2>/dev/null" && kill -TERM "$daemon" ;;
         quit) kill -QUIT "$daemon" ;;
         now) exits 0 errand shutdown --now ;;
         esac
-        eventually 30 gone "$daemon"
+        eventually 120 gone "$daemon"
         put_back
     done
 }
@@ -58,10 +62,10 @@ put_back() {
     start_one
     worker=$(worker_pid)
     exits 0 errand shutdown --keep-running
-    eventually 30 gone "$daemon"
+    eventually 120 gone "$daemon"
     all_in_state pid.1
     errand stats >/dev/null
-    eventually 30 has_worker
+    eventually 120 has_worker
     same "$(worker_pid)" "$worker"
     errand show "$id" --json | jq -e '.attempt == 1 and .state == "running"'
     errand cancel "$id"
@@ -72,11 +76,11 @@ all_in_state() { kill -0 "$(cat "$1")" || fail "it has ended"; }
     echo 'drain: 10m' >"$ERRAND_HOME/config.yml"
     start_one
     kill -TERM "$daemon"
-    eventually 20 sh -c "curl -s -o /dev/null -w '%{http_code}' --unix-socket '$SOCKET' -X POST \
+    eventually 120 sh -c "curl -s -o /dev/null -w '%{http_code}' --unix-socket '$SOCKET' -X POST \
         -d '{\"args\":{\"argv\":[\"true\"]}}' http://errand/v1/tasks | grep -qx 503"
     same "$(curl -s -o /dev/null -w '%{http_code}' --unix-socket "$SOCKET" http://errand/readyz)" 503
     kill -QUIT "$daemon"
-    eventually 30 gone "$daemon"
+    eventually 120 gone "$daemon"
     put_back
 }
 
@@ -84,7 +88,7 @@ all_in_state() { kill -0 "$(cat "$1")" || fail "it has ended"; }
     start_one
     printf 'drain: 2s\nconcurrency: 3\n' >"$ERRAND_HOME/config.yml"
     kill -HUP "$daemon"
-    eventually 20 sh -c "errand stats --json | jq -e '.workers[0].slots == 3'" >/dev/null
+    eventually 120 sh -c "errand stats --json | jq -e '.workers[0].slots == 3'" >/dev/null
     errand show "$id" --json | jq -e '.state == "running" and .attempt == 1'
     same "$(daemon_pid)" "$daemon"
     errand cancel "$id"
@@ -93,7 +97,7 @@ all_in_state() { kill -0 "$(cat "$1")" || fail "it has ended"; }
 @test "SIGTERM to the worker: what runs is put back, another worker takes it" {
     start_one
     kill -TERM "$(worker_pid)"
-    eventually 30 test -s pid.2
+    eventually 120 test -s pid.2
     all_gone pid.1 || fail "attempt 1 is alive"
     errand show "$id" --json | jq -e '.failures == 0 and .losses == 0'
     errand cancel "$id"
@@ -104,11 +108,11 @@ all_in_state() { kill -0 "$(cat "$1")" || fail "it has ended"; }
     worker=$(worker_pid)
     kill -STOP "$worker"
     exits 0 errand shutdown --now
-    eventually 60 gone "$daemon"
-    eventually 10 gone "$worker"
+    eventually 120 gone "$daemon"
+    eventually 120 gone "$worker"
     all_gone pid.1 || fail "attempt 1 is alive"
     errand stats >/dev/null
-    eventually 30 test -s pid.2
+    eventually 120 test -s pid.2
     errand show "$id" --json | jq -e '.failures == 0'
     errand cancel "$id"
 }

@@ -16,10 +16,10 @@ log_has() { [ "$(errand log "$1" | head -n "$2" | wc -l)" -ge "$2" ]; }
 
 @test "SIGKILL of the daemon: the same attempt goes on, its output whole" {
     id=$(errand add -- sh -c 'for i in 1 2 3 4 5; do echo $i; sleep 0.4; done')
-    eventually 10 log_has "$id" 2
+    eventually 120 log_has "$id" 2
     worker=$(worker_pid)
     kill -9 "$(daemon_pid)"
-    exits 0 errand wait "$id" --timeout 30s
+    exits 0 errand wait "$id" --timeout 200s
     same "$(errand log "$id" | tr '\n' ' ')" '1 2 3 4 5 '
     errand show "$id" --json | jq -e '.attempt == 1 and .losses == 0 and .failures == 0'
     same "$(worker_pid)" "$worker"
@@ -27,22 +27,22 @@ log_has() { [ "$(errand log "$1" | head -n "$2" | wc -l)" -ge "$2" ]; }
 
 @test "what ends while the daemon is down is handed in when it is back" {
     id=$(errand add -- sh -c "$(until_file go); echo done; exit 4")
-    eventually 10 state_is "$id" running
+    eventually 120 state_is "$id" running
     pid=$(field "$id" .pid)
     kill -9 "$(daemon_pid)"
     touch go
-    eventually 10 gone "$pid"
-    exits 1 errand wait "$id" --timeout 20s
+    eventually 120 gone "$pid"
+    exits 1 errand wait "$id" --timeout 200s
     errand show "$id" --json | jq -e '.attempt == 1 and .exit_code == 4 and .losses == 0'
     same "$(errand log "$id")" done
 }
 
 @test "SIGKILL of the worker: the task runs again, nothing of attempt 1 is alive" {
     id=$(errand add -- sh -c "$tree")
-    eventually 10 test -e up.1
-    eventually 10 test "$(wc -l <pids.1)" -eq 3
+    eventually 120 test -e up.1
+    eventually 120 sh -c '[ "$(wc -l <pids.1)" -eq 3 ]'
     kill -9 "$(worker_pid)"
-    eventually 10 test -e up.2
+    eventually 120 test -e up.2
     all_gone pids.1 || fail "attempt 1 is alive beside attempt 2: $(cat pids.1)"
     errand show "$id" --json | jq -e '.attempt == 2 and .losses == 1 and .failures == 0 and .state == "running"'
     exits 0 errand cancel "$id"
@@ -52,20 +52,20 @@ log_has() { [ "$(errand log "$1" | head -n "$2" | wc -l)" -ge "$2" ]; }
 @test "the third loss in a row ends it failed, by name" {
     id=$(errand add -- sh -c 'touch up.$ERRAND_ATTEMPT; sleep 1000')
     for n in 1 2 3; do
-        eventually 20 test -e up.$n
-        eventually 10 has_worker
+        eventually 120 test -e up.$n
+        eventually 120 has_worker
         kill -9 "$(worker_pid)"
     done
-    exits 1 errand wait "$id" --timeout 20s
+    exits 1 errand wait "$id" --timeout 200s
     errand show "$id" --json | jq -e '.state == "failed" and .error.code == "worker-lost" and .losses == 3 and .attempt == 3'
 }
 
 @test "both killed at once, and the daemon started again: the same" {
     id=$(errand add -- sh -c "$tree")
-    eventually 10 test -e up.1
+    eventually 120 test -e up.1
     kill -9 "$(worker_pid)" "$(daemon_pid)"
     errand stats >/dev/null
-    eventually 10 test -e up.2
+    eventually 120 test -e up.2
     all_gone pids.1 || fail "attempt 1 is alive beside attempt 2: $(cat pids.1)"
     errand show "$id" --json | jq -e '.attempt == 2 and .losses == 1 and .failures == 0'
     errand cancel "$id"
@@ -74,30 +74,30 @@ log_has() { [ "$(errand log "$1" | head -n "$2" | wc -l)" -ge "$2" ]; }
 @test "--on-lost fail and hold" {
     a=$(errand add --on-lost fail -- sh -c 'touch up.a; sleep 1000')
     b=$(errand add --on-lost hold -- sh -c 'touch up.b.$ERRAND_ATTEMPT; [ $ERRAND_ATTEMPT = 2 ] || sleep 1000')
-    eventually 10 test -e up.a
-    eventually 10 test -e up.b.1
+    eventually 120 test -e up.a
+    eventually 120 test -e up.b.1
     kill -9 "$(worker_pid)"
-    exits 1 errand wait "$a" --timeout 20s
+    exits 1 errand wait "$a" --timeout 200s
     same "$(field "$a" .error.code)" worker-lost
-    eventually 10 state_is "$b" paused
+    eventually 120 state_is "$b" paused
     errand resume "$b"
-    exits 0 errand wait "$b" --timeout 20s
+    exits 0 errand wait "$b" --timeout 200s
 }
 
 @test "shutdown --keep-running keeps what runs; --now puts it back" {
     id=$(errand add -- sh -c "$(until_file go)")
-    eventually 10 state_is "$id" running
+    eventually 120 state_is "$id" running
     pid=$(field "$id" .pid)
     errand shutdown --keep-running
     kill -0 "$pid" || fail "the task went with the daemon"
     touch go
-    exits 0 errand wait "$id" --timeout 20s
+    exits 0 errand wait "$id" --timeout 200s
     same "$(field "$id" .attempt)" 1
     id=$(errand add -- sh -c "touch up.\$ERRAND_ATTEMPT; $(until_file go2)")
-    eventually 10 test -e up.1
+    eventually 120 test -e up.1
     errand shutdown --now
     touch go2
-    exits 0 errand wait "$id" --timeout 20s
+    exits 0 errand wait "$id" --timeout 200s
     errand show "$id" --json | jq -e '.losses == 0 and .failures == 0'
 }
 
@@ -107,17 +107,17 @@ log_has() { [ "$(errand log "$1" | head -n "$2" | wc -l)" -ge "$2" ]; }
         kill -9 "$(daemon_pid)"
     done
     # shellcheck disable=SC2046
-    exits 0 errand wait --timeout 60s $(cat ids)
+    exits 0 errand wait --timeout 200s $(cat ids)
     same "$(sort -u ids | wc -l)" 30
     for id in $(cat ids); do same "$(errand log "$id")" ok; done
 }
 
 @test "without a daemon the command says so; progress inside a task goes on" {
     id=$(errand add -- sh -c "touch up; $(until_file go); errand progress 50 half && echo said")
-    eventually 10 test -e up
+    eventually 120 test -e up
     kill -9 "$(daemon_pid)"
     exits 4 errand --no-autostart show "$id"
     touch go
-    exits 0 errand wait "$id" --timeout 20s
+    exits 0 errand wait "$id" --timeout 200s
     same "$(errand log "$id")" said
 }

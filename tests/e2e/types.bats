@@ -175,7 +175,7 @@ YML
     exits 6 errand call --budget 100ms -- "echo early; $(until_file go); echo late"
     same "$output" 1
     has "$stderr" "errand wait 1"
-    eventually 20 state_is 1 running
+    eventually 120 state_is 1 running
     touch go
     exits 0 errand wait 1
     same "$(errand log 1)" $'early\nlate'
@@ -213,7 +213,7 @@ YML
     errand add true && errand wait 1
     "$ERRAND_STAGE/bin/errand" call --budget 1h -- "$(until_file go); echo went on" >out 2>err 3>&- 4>&- &
     pid=$!
-    eventually 20 state_is 2 running
+    eventually 120 state_is 2 running
     kill -TERM "$pid"
     wait "$pid" || code=$?
     same "$code $(cat out)" "6 2"

@@ -232,7 +232,7 @@ static int
 live(const char *url, long n)
 {
     struct life l = {0};
-    (void)alarm(20);
+    (void)alarm(200); /* a life that hangs */
     atomic_store(&countdown, n);
     open_life(&l, url);
     submit(&l);

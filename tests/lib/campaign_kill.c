@@ -25,12 +25,13 @@
 
 #include "campaign_base.h"
 
-#define SUBMITTERS 2
-#define BACKLOG    150 /* submits wait when so many tasks are open */
-#define BATCH      4
-#define AGAIN      20  /* the latest keys, which are submitted once more at a start */
-#define ATTEMPTS   200 /* of one task, at most */
-#define KEYS       INT64_C(1000000) /* of one round */
+#define SUBMITTERS   2
+#define BACKLOG      150 /* submits wait when so many tasks are open */
+#define BATCH        4
+#define AGAIN        20  /* the latest keys, which are submitted once more at a start */
+#define EFFECT_BYTES 20  /* of a line, about */
+#define ATTEMPTS     200 /* of one task, at most */
+#define KEYS         INT64_C(1000000) /* of one round */
 
 extern char **environ;
 
@@ -226,9 +227,32 @@ live(char **argv)
 
 /* ---- who kills ---- */
 
-/* One life. A quarter of them may end before the store is open. */
+static int64_t
+effects_size(void)
+{
+    struct stat st;
+    if (fstat(effects_fd, &st) != 0) {
+        BREACH("no effects");
+    }
+    return st.st_size;
+}
+
+/* Waits until its handlers have written so much more. */
 static void
-kill_one(int round, uint64_t *state)
+await_effects(int round, int64_t size)
+{
+    for (int i = 0; effects_size() < size; i++) {
+        if (i == 600000) {
+            BREACH("round %d: its handlers do nothing", round);
+        }
+        nap_us(200);
+    }
+}
+
+/* One life. Some of them may end before the store is open; the others when handlers have
+ * begun their work, as fast as the machine lets them, and a random while later. */
+static void
+kill_one(int round, bool is_early, uint64_t *state)
 {
     char seed[32], number[16], said[64];
     int out[2], status;
@@ -245,12 +269,15 @@ kill_one(int round, uint64_t *state)
     }
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)close(out[1]);
-    bool early = rnd_below(state, 4) == 0;
-    int after_us = rnd_below(state, early ? 60000 : 120000);
-    ssize_t n = early ? 0 : read(out[0], said, sizeof said - 1);
-    if (!early && (n < 4 || memcmp(said, "open", 4) != 0)) {
+    int after_us = rnd_below(state, 60000);
+    int64_t size = effects_size() + (20 + rnd_below(state, 200)) * EFFECT_BYTES;
+    ssize_t n = is_early ? 0 : read(out[0], said, sizeof said - 1);
+    if (!is_early && (n < 4 || memcmp(said, "open", 4) != 0)) {
         said[n > 0 ? n : 0] = '\0';
         BREACH("round %d: the store was not opened: %s", round, said);
+    }
+    if (!is_early) {
+        await_effects(round, size);
     }
     nap_us(after_us);
     if (kill(pid, SIGKILL) != 0 || waitpid(pid, &status, 0) != pid) {
@@ -500,8 +527,10 @@ main(int argc, char **argv)
     campaign_where = "sqlite:";
     open_files();
     uint64_t state = campaign_seed;
-    for (int i = 1; i <= rounds; i++) {
-        kill_one(i, &state);
+    for (int i = 1, early = 0; i <= rounds; i++) {
+        /* three in a row could give up a task that never had a chance */
+        early = early < 2 && rnd_below(&state, 4) == 0 ? early + 1 : 0;
+        kill_one(i, early > 0, &state);
     }
     struct proof p = {0};
     prove(&p);

@@ -107,6 +107,49 @@ open_with(const char *url, int threading)
     return e;
 }
 
+/* The letter of a process's (or of an own thread's) state; '?' = it is not there. */
+static inline char
+state_of(int pid)
+{
+    char path[64], text[512];
+    char state = '?';
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "re");
+    if (f) {
+        size_t n = fread(text, 1, sizeof text - 1, f);
+        text[n] = '\0';
+        const char *end = strrchr(text, ')');
+        state = end && end[1] ? end[2] : '?';
+        (void)fclose(f);
+    }
+    return state;
+}
+
+/* Stops a process, and waits until it has: a signal is on its way for a moment. */
+static inline void
+freeze(int pid)
+{
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    for (int tries = 0; state_of(pid) != 'T'; tries++) {
+        assert_true(tries < 60000);
+        (void)usleep(1000);
+    }
+}
+
+/* Waits until an own thread, which has said its number, sleeps for good: until it has done
+ * so at many looks in a row. */
+static inline void
+await_asleep(const int *tid)
+{
+    int asleep = 0;
+    for (int tries = 0; asleep < 50; tries++) {
+        int now = __atomic_load_n(tid, __ATOMIC_SEQ_CST);
+        asleep = now && state_of(now) == 'S' ? asleep + 1 : 0;
+        assert_true(tries < 60000);
+        (void)usleep(1000);
+    }
+}
+
 static inline size_t
 count_fds(void)
 {

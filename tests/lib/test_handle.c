@@ -310,12 +310,14 @@ struct waiter {
     errand *e;
     int64_t id;
     int rc;
+    int tid; /* 0 = it has not begun */
 };
 
 static void *
 wait_for_it(void *arg)
 {
     struct waiter *w = arg;
+    __atomic_store_n(&w->tid, gettid(), __ATOMIC_SEQ_CST);
     w->rc = errand_wait(w->e, w->id, -1, NULL);
     return NULL;
 }
@@ -326,14 +328,13 @@ handle__closing_ends_what_others_wait_for(void **state)
     for (int which = 0; which < 3; which++) {
         for (size_t i = 0; i < 2; i++) {
             errand *e = open_with(url_of(*state, which), both[i]);
-            struct waiter w = {e, submit_held(e, NULL), 0};
+            struct waiter w = {.e = e, .id = submit_held(e, NULL)};
             pthread_t t;
             assert_int_equal(pthread_create(&t, NULL, wait_for_it, &w), 0);
             for (int k = 0; k < 20; k++) { /* it may wait by then, or not yet */
                 submit_held(e, NULL);
             }
-            /* the thread must have called before the handle goes */
-            (void)usleep(20000);
+            await_asleep(&w.tid); /* it must have called before the handle goes */
             if (both[i] == ERRAND_TURN) {
                 assert_int_equal(errand_turn(e), 0);
             }
@@ -682,10 +683,12 @@ handle__a_daemon_that_went_is_started_again(void **state)
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(errand_state(e, id, &error), ERRAND_PAUSED);
     assert_true(daemon_pid(h) != pid);
-    struct waiter w = {e, id, 0};
+    struct waiter w = {.e = e, .id = id};
     pthread_t t;
     assert_int_equal(pthread_create(&t, NULL, wait_for_it, &w), 0);
-    assert_int_equal(kill(daemon_pid(h), SIGKILL), 0);
+    pid = daemon_pid(h);
+    assert_true(pid > 0);
+    assert_int_equal(kill(pid, SIGKILL), 0);
     while (errand_state(e, id, &error) < 0) { /* it is killed, or still dying */
         assert_int_equal(error.code, ERRAND_ENODAEMON);
     }

@@ -570,7 +570,7 @@ lifetime__a_frozen_daemon_is_told_by_its_silence(void **state)
     int pid = daemon_pid(h);
     assert_true(pid > 1);
     o.budget_ms = 1;
-    assert_int_equal(kill(pid, SIGSTOP), 0);
+    freeze(pid);
     int rc = errand_call(e, "sleep", "{\"seconds\":0}", &o, &reply, &error);
     assert_int_equal(kill(pid, SIGCONT), 0);
     assert_int_equal(rc, ERRAND_ETIMEOUT);

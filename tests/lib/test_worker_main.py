@@ -49,11 +49,11 @@ class Run:
 
     def await_line(self):
         with self.more:
-            assert self.more.wait_for(lambda: self.lines, 60), "no progress line came"
+            assert self.more.wait_for(lambda: self.lines, 300), "no progress line came"
 
     def end(self):
         """Its exit code, output, progress lines as objects."""
-        out, err = self.p.communicate(timeout=60)
+        out, err = self.p.communicate(timeout=300)
         self.reader.join()
         return self.p.returncode, out.decode(), err.decode(), [json.loads(x) for x in self.lines]
 
@@ -71,7 +71,7 @@ def result_of(lines):
 
 
 def cli(*words, code=0, program=PROGRAM):
-    p = subprocess.run([program, *words], capture_output=True, text=True, timeout=60)
+    p = subprocess.run([program, *words], capture_output=True, text=True, timeout=300)
     assert p.returncode == code, (words, p.returncode, p.stdout, p.stderr)
     return p
 
@@ -163,7 +163,7 @@ def test_a_signal_alone_stops_it():
     r = Run("test.linger")
     r.await_line()
     r.p.send_signal(signal.SIGTERM)
-    code = r.p.wait(60)
+    code = r.p.wait(300)
     _, out, _, _ = r.end()
     assert (code, out) == (143, "stop 4\n"), (code, out)
 
@@ -230,12 +230,12 @@ def test_a_trial_can_be_interrupted():
     p = subprocess.Popen([PROGRAM, "try", "test.linger"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert "waiting" in p.stderr.readline()
     p.send_signal(signal.SIGINT)
-    _, err = p.communicate(timeout=60)
+    _, err = p.communicate(timeout=300)
     assert p.returncode == 143 and "stop 1\n" in err, (p.returncode, err)
 
 
 def errand(home, *words, code=0):
-    p = subprocess.run([os.environ["ERRAND"], *words], capture_output=True, text=True, timeout=60,
+    p = subprocess.run([os.environ["ERRAND"], *words], capture_output=True, text=True, timeout=300,
                        env={**os.environ, "ERRAND_HOME": home})
     assert p.returncode == code, (words, p.returncode, p.stdout, p.stderr)
     return p.stdout
@@ -247,7 +247,7 @@ def test_the_whole_way_by_a_daemon():
         socket = os.path.join(home, "errand.sock")
         daemon = subprocess.Popen([os.environ["ERRANDD"]], env=env, stderr=subprocess.DEVNULL)
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 300
             while not os.path.exists(socket):
                 assert time.monotonic() < until and daemon.poll() is None, "errandd did not come"
                 time.sleep(0.01)
@@ -266,7 +266,7 @@ def test_the_whole_way_by_a_daemon():
             assert task["progress"]["percent"] == 100 and task["items_completed"] == 2, task
         finally:
             daemon.terminate()
-            daemon.wait(60)
+            daemon.wait(300)
 
 
 def main():

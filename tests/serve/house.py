@@ -19,7 +19,7 @@ import traceback
 
 ERRANDD = os.environ.get("ERRANDD")
 WORKER = os.environ.get("ERRAND_WORKER")
-LIMIT = 60.0
+LIMIT = 200.0
 
 
 class Answer:
@@ -224,7 +224,7 @@ class House:
         return self.until(come, f"task {task} to be {members}, now {self.task(task)}")
 
     def end(self, task):
-        return self.get(f"/v1/tasks/{task}?wait=60")
+        return self.get(f"/v1/tasks/{task}?wait=190")
 
     def act(self, task, action, body=None, status=200, wait=None):
         target = f"/v1/tasks/{task}/{action}" + (f"?wait={wait}" if wait else "")

@@ -90,12 +90,12 @@ def test_keep_running(h):
     h.start(None)
     same(h.workers()[0]["pid"], worker)
     same((h.state(task), h.task(task)["attempt"]), ("running", 1))
-    h.act(task, "cancel", wait=30)
+    h.act(task, "cancel", wait=190)
 
 
 def test_a_task_that_is_paused_is_put_back_held(h):
     task, pid = begin(h)
-    h.act(task, "pause", wait=30)
+    h.act(task, "pause", wait=190)
     h.kill(signal.SIGQUIT)
     same(h.gone(), 0)
     h.until(lambda: not os.path.exists(f"/proc/{pid}"), f"the end of pid {pid}")

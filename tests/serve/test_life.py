@@ -21,7 +21,7 @@ def test_pause_in_place_and_resume(h):
     h.start()
     task = h.sh(FOREVER)
     h.file("pid")
-    t = h.act(task, "pause", wait=30)
+    t = h.act(task, "pause", wait=190)
     same((t["state"], t["held"], t["pause_requested"], t["attempt"]), ("paused", False, False, 1))
     same(t["pid"], int(h.file("pid")))
     assert stopped(h)
@@ -29,11 +29,11 @@ def test_pause_in_place_and_resume(h):
     has(t["waiting_for"], f"errand resume {task}")
     same(h.act(task, "pause")["state"], "paused")  # so already
     h.refused(409, None, "it is paused", "PATCH", f"/v1/tasks/{task}", {"priority": 1})
-    t = h.act(task, "resume", wait=30)
+    t = h.act(task, "resume", wait=190)
     same((t["state"], t["attempt"], t["failures"]), ("running", 1, 0))
     assert not stopped(h)
-    h.act(task, "pause", wait=30)
-    same(h.act(task, "cancel", wait=30)["state"], "cancelled")
+    h.act(task, "pause", wait=190)
+    same(h.act(task, "cancel", wait=190)["state"], "cancelled")
 
 
 def test_pause_is_on_its_way_until_the_worker_says_so(h):
@@ -73,7 +73,7 @@ def test_pause_with_free_slot(h):
     h.act(task, "resume")
     h.file("pid")
     same(h.wait(task, state="running")["attempt"], 2)
-    h.act(task, "cancel", wait=30)
+    h.act(task, "cancel", wait=190)
 
 
 def test_bodies_of_actions_are_checked(h):
@@ -192,7 +192,7 @@ def test_edit_of_what_runs_is_refused(h):
     problem = h.refused(409, None, f"errand requeue --hold {task}", "PATCH", f"/v1/tasks/{task}",
                         {"priority": 1})
     same(problem["state"], "running")
-    h.act(task, "cancel", wait=30)
+    h.act(task, "cancel", wait=190)
 
 
 def test_etag_and_if_match(h):
@@ -308,7 +308,7 @@ def test_why_while_and_after_it_runs(h):
     has(h.why(task), f"it runs: attempt 1, for ")
     has(h.why(task), f"pid {h.file('pid')}")
     assert h.why(h.submit()), "nothing said of what waits for a slot"
-    h.act(task, "cancel", wait=30)
+    h.act(task, "cancel", wait=190)
     has(h.why(task), "it was cancelled at ")
     task = h.sh("exit 3", retries=1, backoff_s=1000)
     t = h.wait(task, state="scheduled")

@@ -106,7 +106,7 @@ def test_limits_live_and_die_with_attempts(h):
     h.expect(204, "DELETE", "/v1/limits/k")
     same(h.end(h.submit(limit_key="k"))["state"], "completed")
     same(h.get("/v1/limits")["limits"], [])
-    h.act(first, "cancel", wait=30)
+    h.act(first, "cancel", wait=190)
 
 
 def test_rates_say_until_when(h):
@@ -195,7 +195,7 @@ def test_switches(h):
     has(problem["detail"], "everything is paused")
     h.expect(200, "POST", "/v1/resume", {"all": True})
     h.wait(running, state="running")
-    h.act(running, "cancel", wait=30)
+    h.act(running, "cancel", wait=190)
     for body, field in (({}, "queue"), ({"queue": "q", "all": True}, "queue"),
                         ({"all": False}, "queue"), ({"queue": ""}, "queue"), ({"all": 1}, "all"),
                         ({"all": True, "free_slot": 1}, "free_slot"), ({"al": True}, "al")):

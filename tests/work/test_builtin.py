@@ -226,7 +226,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"x" * 1000)
             self.wfile.flush()
-            self.server.open.wait(60)
+            self.server.open.wait(600)
             return
         else:
             self.send_response(200)
@@ -374,11 +374,9 @@ def test_http_stops_in_the_middle(c):
     with Server() as s:
         ask(c, 1, s.url + "/slow")
         c.daemon.line("progress", 1, test=lambda p: (p["progress"] or {}).get("current") == 1000)
-        begin = time.monotonic()
-        end(c, 1, why="cancel")
+        end(c, 1, why="cancel", grace_s=3600)
         f = c.daemon.finished(1)
         equal((f["why"], f["error"], f["result"]), ("cancel", None, None))
-        check(time.monotonic() - begin < 15, "it took the grace")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 """Ending attempts: cancel, timeout, requeue, drop, and what a command leaves behind."""
 
 import os
-import time
 
-from fake_daemon import alive, check, daemon, equal, main
+from fake_daemon import alive, check, daemon, equal, in_time, main, until
 
 
 def cancel(c, task, grace=5, why="cancel", attempt=1):
@@ -40,19 +39,17 @@ def test_cancel_ends_what_left_the_session_and_what_ignores_term(c):
         "trap '' TERM; echo $$ > leader; while :; do sleep 1; done",
     )
     pids = pids_of(c, "runaway", "leader")
-    before = time.monotonic()
     cancel(c, 1, grace=0.3)
     f = c.daemon.finished(1)
     equal((f["why"], f["signal"]), ("cancel", 9))
     gone(pids)
-    check(time.monotonic() - before < 5.3 + 5, "took longer than the grace and 5 s")
 
 
 def test_cancel_of_what_ends_itself_within_the_grace(c):
     c.start()
     c.sh(1, "trap 'echo cleaned; exit 7' TERM; echo $$ > pid; while :; do sleep 0.01; done")
     pids_of(c, "pid")
-    cancel(c, 1, grace=20)
+    cancel(c, 1, grace=100)
     f = c.daemon.finished(1)
     equal((f["why"], f["exit_code"]), ("cancel", 7))
     equal(c.out(1, [1]), b"cleaned\n")
@@ -62,7 +59,7 @@ def test_cancel_reaches_what_is_stopped(c):
     c.start()
     c.sh(1, "trap 'exit 9' TERM; echo $$ > pid; kill -STOP $$; exit 1")
     pids_of(c, "pid")
-    cancel(c, 1, grace=20)
+    cancel(c, 1, grace=100)
     equal(c.daemon.finished(1)["exit_code"], 9)
 
 
@@ -92,11 +89,16 @@ def test_requeue_comes_back_in_the_report(c):
 
 def test_timeout_ends_the_tree(c):
     c.start()
-    c.sh(1, "setsid sleep 1000 & echo $! > child; sleep 1000", timeout_s=0.2, grace_s=1)
+
+    def long(task, seconds):
+        c.sh(task, "setsid sleep 1000 & echo $! > child; sleep 1000", timeout_s=seconds, grace_s=60)
+        return seconds, c.daemon.finished(task)
+
+    seconds, f = in_time(long, lambda: os.path.exists(c.path("child")))
     child = pids_of(c, "child")
-    f = c.daemon.finished(1)
     equal((f["why"], f["signal"]), ("timeout", 15))
-    equal(f["error"], {"class": "retryable", "code": "timeout", "message": "ran longer than 200ms"})
+    words = "ran longer than " + ("200ms" if seconds < 1 else f"{seconds}s")
+    equal(f["error"], {"class": "retryable", "code": "timeout", "message": words})
     gone(child)
 
 
@@ -164,10 +166,7 @@ def test_orphans_are_reaped_while_their_attempt_runs(c):
     pids = pids_of(c, *[f"orphan{i}" for i in range(1, 6)])
     c.sh(2, "exit 0")
     c.daemon.finished(2)
-    end = time.monotonic() + 30
-    while any(os.path.exists(f"/proc/{pid}") for pid in pids):
-        check(time.monotonic() < end, "orphans stay zombies")
-        time.sleep(0.01)
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "zombies to go")
     c.go()
     equal(c.daemon.finished(1)["warnings"], [])
 
@@ -177,10 +176,7 @@ def test_drop_kills_at_once_and_reports_nothing(c):
     c.sh(1, "trap '' TERM; setsid sleep 1000 & echo $! > child; echo $$ > pid; while :; do sleep 1; done")
     pids = pids_of(c, "child", "pid")
     c.daemon.send({"drop": {"task": 1, "attempt": 1}})
-    end = time.monotonic() + 30
-    while any(alive(pid) for pid in pids):
-        check(time.monotonic() < end, "alive")
-        time.sleep(0.01)
+    until(lambda: not any(alive(pid) for pid in pids), "their end")
     c.sh(2, "exit 0")
     c.daemon.finished(2)
     equal(c.daemon.all("finished", 1), [])
@@ -194,10 +190,7 @@ def test_a_cancel_that_comes_late_does_not_change_the_outcome(c):
     c.file("x")
     # the leader has ended or is about to; its leftover holds the attempt for the grace
     pid = c.daemon.line("started", 1)["pid"]
-    end = time.monotonic() + 30
-    while alive(pid):
-        check(time.monotonic() < end, "the leader lives")
-        time.sleep(0.005)
+    until(lambda: not alive(pid), "the leader's end")
     c.sh(2, "exit 0")
     c.daemon.finished(2)
     cancel(c, 1)

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 
-from fake_daemon import LIMIT, FakeDaemon, check, daemon, equal, main, until
+from fake_daemon import LIMIT, FakeDaemon, check, daemon, equal, in_time, main, until
 
 
 def give(c, task, name, *texts, attempt=1):
@@ -192,9 +192,13 @@ def test_a_checkpoint_beyond_the_bound_is_left_out_with_a_warning(c):
 
 def test_silence_for_too_long_ends_the_tree(c):
     c.start()
-    c.sh(1, "setsid sleep 1000 & echo $! > child; exec sleep 1000", heartbeat_s=0.3)
+
+    def silent(task, seconds):
+        c.sh(task, "setsid sleep 1000 & echo $! > child; exec sleep 1000", heartbeat_s=seconds)
+        return c.daemon.finished(task)
+
+    f = in_time(silent, lambda: os.path.exists(c.path("child")))
     child = int(c.file("child"))
-    f = c.daemon.finished(1)
     equal((f["why"], f["signal"], f["error"]), ("heartbeat", 15, None))
     check(not os.path.exists(f"/proc/{child}"), "its child is alive")
 
@@ -219,12 +223,12 @@ def test_each_sign_of_life_counts(c):
 
 def test_a_worker_that_was_held_up_sees_what_was_written_meanwhile(c):
     c.start()
-    c.sh(1, "echo $$ > pid; while :; do echo x; sleep 0.05; done", heartbeat_s=1.5)
-    c.sh(2, "exec sleep 1000", heartbeat_s=1.5)
+    c.sh(1, "echo $$ > pid; while :; do echo x; sleep 0.05; done", heartbeat_s=4)
+    c.sh(2, "exec sleep 1000", heartbeat_s=4)
     c.daemon.line("output", 1)
     c.daemon.line("started", 2)
     c.worker.send_signal(signal.SIGSTOP)
-    end = os.times().elapsed + 2
+    end = os.times().elapsed + 4.5
     until(lambda: os.times().elapsed > end, "both clocks to be over")
     c.worker.send_signal(signal.SIGCONT)
     equal(c.daemon.finished(2)["why"], "heartbeat")

@@ -5,6 +5,7 @@ says about its own end."""
 
 import json
 import os
+import time
 
 from fake_daemon import alive, check, decoded, equal, main
 
@@ -87,11 +88,13 @@ def test_the_last_progress_comes_before_the_end(c):
 
 def test_progress_is_told_at_most_ten_times_a_second(c):
     c.start()
+    begin = time.monotonic()
     c.sh(1, "i=0; while [ $i -lt 1000 ]; do i=$((i+1)); echo $i/1000 >&3; done; sleep 0.25")
     f = c.daemon.finished(1)
+    span = time.monotonic() - begin
     equal(f["progress"]["current"], 1000)
     told = len(c.daemon.all("progress", 1))
-    check(told < 100, f"{told} progress lines")
+    check(told <= 10 * span + 2, f"{told} progress lines in {span} s")
 
 
 def test_a_result_of_any_kind(c):
@@ -233,8 +236,8 @@ def test_what_it_reports_wins_over_its_output(c):
 
 def test_an_estimate_when_there_is_nothing_better(c):
     c.start()
-    c.sh(1, "sleep 1000", expected_s=10)
-    p = percent(c, 1, 5)
+    c.sh(1, "sleep 1000", expected_s=100)
+    p = percent(c, 1, 1)
     equal(p["source"], "estimate")
     check(p["percent"] < 50, p)
     c.daemon.send({"cancel": {"task": 1, "attempt": 1, "grace_s": 5, "why": "cancel"}})

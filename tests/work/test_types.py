@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 
-from fake_daemon import alive, check, decoded, equal, main
+from fake_daemon import alive, check, decoded, equal, in_time, main
 
 # A handler: keeps its order and its words in files, reports a checkpoint when it is told to
 # stop by both line and signal, and ends as its arguments say. `soon`: the line alone, and the
@@ -50,7 +50,7 @@ def order_of(c):
     return json.loads(c.file("order"))
 
 
-def end(c, task, why="cancel", grace=20, **more):
+def end(c, task, why="cancel", grace=100, **more):
     line = {"task": task, "attempt": 1, "grace_s": grace, "why": why}
     c.daemon.send({"cancel": {**line, **more}})
 
@@ -106,7 +106,7 @@ def test_a_program_gets_its_order(c):
         "task": 5, "attempt": 3, "run": 2, "type": "t.one", "args": args, "correlation_id": "c-1",
         "timeout_s": 60, "checkpoint": {"at": 1},
     })
-    c.daemon.send({"cancel": {"task": 5, "attempt": 3, "grace_s": 20, "why": "cancel"}})
+    c.daemon.send({"cancel": {"task": 5, "attempt": 3, "grace_s": 100, "why": "cancel"}})
     c.daemon.finished(5, 3)
 
 
@@ -181,10 +181,10 @@ def test_it_is_asked_alone_and_its_last_checkpoint_counts(c):
     c.start()
     handler(c, 1, args={"child": True})
     child = order_of(c)["child"]
-    end(c, 1, grace=20)
+    end(c, 1, grace=100)
     f = c.daemon.finished(1)
     stop = json.loads(c.file("stop"))
-    equal(stop, {"stop": {"why": "cancel", "grace_s": 20}, "child": None})
+    equal(stop, {"stop": {"why": "cancel", "grace_s": 100}, "child": None})
     equal((f["why"], f["exit_code"], f["checkpoint"], f["warnings"]), ("cancel", 75, {"at": 7}, []))
     check(not alive(child), "its child is alive")
 
@@ -198,23 +198,33 @@ def test_the_words_by_which_it_is_asked(c):
     equal((f["why"], f["checkpoint"]), ("requeue", {"at": 7}))
     equal(json.loads(c.file("stop"))["stop"]["why"], "pause")
     soon = ["sh", "-c", "trap '' TERM; exec python3 -c \"$0\" \"$@\"", HANDLER]
-    handler(c, 2, timeout_s=0.2, grace_s=20, args={"soon": True}, how={"program": soon})
-    equal(c.daemon.finished(2)["why"], "timeout")
-    equal(json.loads(c.file("stop"))["stop"], {"why": "timeout", "grace_s": 20})
-    handler(c, 3, heartbeat_s=0.2, grace_s=20, args={"soon": True}, how={"program": soon})
-    f = c.daemon.finished(3)
+    os.unlink(c.path("stop"))
+
+    def over(task, seconds):
+        handler(c, 10 + task, timeout_s=seconds, grace_s=100, args={"soon": True}, how={"program": soon})
+        return c.daemon.finished(10 + task)
+
+    equal(in_time(over, lambda: os.path.exists(c.path("stop")))["why"], "timeout")
+    equal(json.loads(c.file("stop"))["stop"], {"why": "timeout", "grace_s": 100})
+    os.unlink(c.path("stop"))
+
+    def silent(task, seconds):
+        handler(c, 20 + task, heartbeat_s=seconds, grace_s=100, args={"soon": True}, how={"program": soon})
+        return c.daemon.finished(20 + task)
+
+    f = in_time(silent, lambda: os.path.exists(c.path("stop")))
     equal((f["why"], f["checkpoint"]), ("heartbeat", {"at": 7}))
     equal(json.loads(c.file("stop"))["stop"]["why"], "heartbeat")
 
 
 def test_the_worker_stops(c):
     c.start()
-    handler(c, 1, grace_s=20)
+    handler(c, 1, grace_s=100)
     order_of(c)
     c.daemon.send({"stop": {}})
     f = c.daemon.finished(1)
     equal((f["why"], f["exit_code"], f["checkpoint"]), ("requeue", 75, {"at": 7}))
-    equal(json.loads(c.file("stop"))["stop"], {"why": "requeue", "grace_s": 20})
+    equal(json.loads(c.file("stop"))["stop"], {"why": "requeue", "grace_s": 100})
     equal(c.ended(), 0)
 
 
