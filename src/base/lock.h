@@ -13,6 +13,12 @@ struct er_lock {
     pthread_cond_t changed;
 };
 
+/* Of one that lives as long as the process. */
+#define ER_LOCK_STATIC                                                                   \
+    {                                                                                    \
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER                              \
+    }
+
 void er_lock_init(struct er_lock *l);
 void er_lock_fini(struct er_lock *l);
 void er_lock_take(struct er_lock *l);

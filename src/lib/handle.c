@@ -34,6 +34,7 @@
 #include "lib/events.h"
 #include "lib/house.h"
 #include "lib/inside.h"
+#include "lib/standard.h"
 #include "lib/testing.h"
 #include "lib/wire.h"
 
@@ -645,6 +646,7 @@ free_handle(struct errand *e)
     er_free(e->socket);
     er_testing_free(e->testing);
     er_free(e);
+    er_standard_release();
 }
 
 void
@@ -863,6 +865,7 @@ errand_open(const char *url, const struct errand_options *options, errand **out,
         er_free(w);
         return er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
     }
+    er_standard_hold();
     e->wheels = w;
     w->e = e;
     w->outer = w->timer_fd = -1;

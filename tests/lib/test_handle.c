@@ -4,6 +4,7 @@
 #include "lib_fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -653,6 +654,84 @@ handle__the_host_sees_no_child_and_its_children_no_descriptor(void **state)
     }
 }
 
+/* ---- a program without standard descriptors ---- */
+
+static int
+run_bare(const char *url, int threading)
+{
+    struct errand_options o = ERRAND_INIT(errand_options);
+    const char *const argv[] = {"true", NULL};
+    errand *e;
+    int64_t id;
+    o.threading = threading;
+    if (errand_open(url, &o, &e, NULL) != 0) {
+        return 10;
+    }
+    if (errand_submit_command(e, argv, "/", NULL, &id, NULL) != 0 ||
+        errand_wait(e, id, -1, NULL) != ERRAND_COMPLETED) {
+        return 11;
+    }
+    for (int fd = 0; fd < 3; fd++) {
+        char c = 0;
+        if (write(fd, &c, 1) != -1 || errno != EBADF) {
+            return 12; /* it went to somebody */
+        }
+    }
+    errand_close(e);
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) != -1) {
+            return 13;
+        }
+    }
+    return 0;
+}
+
+/* This program once more, see main: the library is new in there. */
+static void
+handle__descriptors_0_to_2_are_never_its_own(void **state)
+{
+    struct home *h = *state;
+    for (int which = 0; which < 3; which++) {
+        for (int i = 0; i < 2; i++) {
+            int status;
+            pid_t pid = fork();
+            assert_true(pid >= 0);
+            if (pid == 0) {
+                (void)close(0);
+                (void)close(1);
+                (void)close(2);
+                (void)execl("/proc/self/exe", "test_handle", "--bare", url_of(h, which),
+                            both[i] == ERRAND_TURN ? "turn" : "thread", (char *)NULL);
+                _exit(99);
+            }
+            assert_int_equal(waitpid(pid, &status, 0), pid);
+            if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+                fail_msg("%s: status %#x", url_of(h, which), status);
+            }
+        }
+    }
+}
+
+/* What the program has opened there since is not touched. */
+static void
+handle__a_descriptor_that_the_host_takes_stays_the_hosts(void **state)
+{
+    int kept = fcntl(0, F_DUPFD_CLOEXEC, 3), ends[2];
+    (void)state;
+    assert_true(kept > 2);
+    (void)close(0);
+    errand *e = open_with("memory:", ERRAND_THREAD);
+    assert_int_equal(pipe(ends), 0);
+    assert_true(ends[0] > 2);
+    assert_int_equal(dup2(ends[0], 0), 0);
+    errand_close(e);
+    assert_true(fcntl(0, F_GETFD) >= 0);
+    assert_int_equal(dup2(kept, 0), 0);
+    (void)close(kept);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
 static void
 handle__no_descriptor_is_left(void **state)
 {
@@ -701,8 +780,12 @@ handle__a_daemon_that_went_is_started_again(void **state)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_home, teardown_home)
 
 int
-main(void)
+main(int argc, char **argv)
 {
+    if (argc == 4 && strcmp(argv[1], "--bare") == 0) {
+        return run_bare(argv[2],
+                        strcmp(argv[3], "turn") == 0 ? ERRAND_TURN : ERRAND_THREAD);
+    }
     const struct CMUnitTest tests[] = {
         TEST(handle__the_same_calls_work_everywhere),
         TEST(handle__many_are_submitted_at_once),
@@ -720,6 +803,8 @@ main(void)
         TEST(handle__closing_ends_who_turns_elsewhere),
         TEST(handle__the_descriptor_tells_of_timers),
         TEST(handle__the_host_sees_no_child_and_its_children_no_descriptor),
+        TEST(handle__descriptors_0_to_2_are_never_its_own),
+        TEST(handle__a_descriptor_that_the_host_takes_stays_the_hosts),
         TEST(handle__no_descriptor_is_left),
         TEST(handle__a_daemon_that_went_is_started_again),
     };
