@@ -452,7 +452,8 @@ typedef int errand_handler_fn(errand_attempt *a, void *ctx);
 
 struct errand_type {
     size_t size;
-    const char *name;                  /* letters, digits and . _ -; at most 100 bytes */
+    const char *name;                  /* letters, digits and . _ -, the first no . or -;
+                                        * at most 100 bytes */
     const char *description;           /* one line, required */
     const struct errand_param *params; /* NULL = any object will do as arguments */
     size_t n_params;                   /* 0 with params = it takes no arguments */

@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "base/heap.h"
 #include "base/mem.h"
+#include "model/name.h"
 
 struct cursor {
     struct er_query q;
@@ -97,17 +98,11 @@ post(struct er_call *call, bool remove, int64_t seq)
 static bool
 check_name(struct er_call *call)
 {
-    bool ok = strlen(call->name) <= ER_MAX_NAME;
-    for (const char *p = call->name; *p && ok; p++) {
-        ok = (unsigned char)*p >= 0x20 && *p != 0x7f;
+    const char *why = er_name_refusal(call->name);
+    if (why) {
+        er_call_problem(call, ER_EINVALID, "name", "the name of a cursor %s", why);
     }
-    if (!ok) {
-        er_call_problem(call, ER_EINVALID, NULL,
-                        "the name of a cursor has at most %d bytes and no control "
-                        "characters",
-                        ER_MAX_NAME);
-    }
-    return ok;
+    return !why;
 }
 
 void

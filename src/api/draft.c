@@ -11,6 +11,7 @@
 #include "api/registry.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "model/name.h"
 #include "model/suggest.h"
 #include "wire/json.h"
 
@@ -123,10 +124,29 @@ typedef int member_fn(struct er_draft *d, const char *name, const json_t *v);
         return get_word(d, name, v, &d->row->field);                                     \
     }
 WORD_MEMBER(type, type)
-WORD_MEMBER(queue, queue)
-WORD_MEMBER(limit_key, limit_key)
 WORD_MEMBER(key, key)
 WORD_MEMBER(correlation_id, correlation)
+
+/* What has settings at an address of its own. */
+static int
+get_place(struct er_draft *d, const char *name, const json_t *v, const char **out)
+{
+    int rc = get_word(d, name, v, out);
+    const char *why = rc ? NULL : er_name_refusal(*out);
+    return why ? er_draft_bad(d, name, "%s %s", name, why) : rc;
+}
+
+static int
+member_queue(struct er_draft *d, const char *name, const json_t *v)
+{
+    return get_place(d, name, v, &d->row->queue);
+}
+
+static int
+member_limit_key(struct er_draft *d, const char *name, const json_t *v)
+{
+    return get_place(d, name, v, &d->row->limit_key);
+}
 
 static int
 member_name(struct er_draft *d, const char *name, const json_t *v)

@@ -265,6 +265,7 @@ er_call_matches(const struct er_call *call, const char *etag)
 static int
 match(const char *pattern, const char *path, struct er_call *call)
 {
+    bool has_id = false;
     while (*pattern) {
         if (*pattern != '{') {
             if (*pattern++ != *path++) {
@@ -272,8 +273,10 @@ match(const char *pattern, const char *path, struct er_call *call)
             }
             continue;
         }
-        size_t len = strcspn(path, "/");
-        if (len == 0) {
+        bool is_rest =
+            !has_id && strcmp(pattern, "{name}") == 0; /* may have a '/' in it */
+        size_t len = is_rest ? strlen(path) : strcspn(path, "/");
+        if (len == 0 || path[len - 1] == '/') {
             return 0;
         }
         if (strncmp(pattern, "{id}", 4) == 0) {
@@ -282,6 +285,7 @@ match(const char *pattern, const char *path, struct er_call *call)
             if (end != path + len || call->id <= 0 || *path == '+') {
                 return -1;
             }
+            has_id = true;
         } else {
             er_free(call->name);
             call->name = er_xstrndup(path, len);

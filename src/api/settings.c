@@ -5,6 +5,7 @@
 
 #include "base/heap.h"
 #include "base/mem.h"
+#include "model/name.h"
 #include "wire/type_json.h"
 
 /* ---- the way of a change ---- */
@@ -105,16 +106,11 @@ post(struct er_call *call, const struct er_setting_ops *ops, json_t *body)
 static bool
 check_name(struct er_call *call, const char *kind)
 {
-    bool ok = strlen(call->name) <= ER_MAX_NAME;
-    for (const char *p = call->name; *p && ok; p++) {
-        ok = (unsigned char)*p >= 0x20 && *p != 0x7f;
+    const char *why = er_name_refusal(call->name);
+    if (why) {
+        er_call_problem(call, ER_EINVALID, "name", "the name of a %s %s", kind, why);
     }
-    if (!ok) {
-        er_call_problem(call, ER_EINVALID, NULL,
-                        "the name of a %s has at most %d bytes and no control characters",
-                        kind, ER_MAX_NAME);
-    }
-    return ok;
+    return !why;
 }
 
 void

@@ -503,9 +503,8 @@ er_api_type_put(struct er_call *call)
     }
     if (!er_type_is_name(call->name)) {
         er_call_problem(call, ER_EINVALID, "name",
-                        "'%.60s' cannot be the name of a type: at most %d letters, "
-                        "digits, '.', '_' and '-'",
-                        call->name, ER_PARAM_NAME_MAX);
+                        "'%.60s' cannot be the name of a type: " ER_TYPE_NAME_RULE,
+                        call->name);
         return;
     }
     er_setting_put(call, &type_ops, members, n);

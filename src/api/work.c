@@ -7,6 +7,7 @@
 
 #include "api/api.h"
 #include "base/mem.h"
+#include "model/param.h"
 
 #define HELD_MAX  ((size_t)100000)
 #define TYPES_MAX ((size_t)10000)
@@ -99,11 +100,13 @@ read_types(struct er_call *call, const json_t *array, struct er_arena *arena,
     bool ok = json_is_array(array) && n <= TYPES_MAX && types;
     for (size_t i = 0; ok && i < n; i++) {
         types[i] = er_arena_strdup(arena, json_string_value(json_array_get(array, i)));
-        ok = types[i] && *types[i] && strlen(types[i]) <= ER_MAX_NAME;
+        ok = types[i] && er_type_is_name(types[i]);
     }
     if (!ok) {
-        er_call_problem(call, ER_EINVALID, "types",
-                        "types is an array of at most %zu names of types", TYPES_MAX);
+        er_call_problem(
+            call, ER_EINVALID, "types",
+            "types is an array of at most %zu names of types: " ER_TYPE_NAME_RULE,
+            TYPES_MAX);
         return NULL;
     }
     *out_n = n;

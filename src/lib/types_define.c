@@ -257,9 +257,8 @@ static int
 check_texts(const struct errand_type *t, errand_error *error)
 {
     if (!t->name || !er_type_is_name(t->name)) {
-        return er_handle_fail(
-            error, ER_EINVALID, "name",
-            "name: a type is called by letters, digits and . _ - (at most 100 bytes)");
+        return er_handle_fail(error, ER_EINVALID, "name",
+                              "name: a type is called by " ER_TYPE_NAME_RULE);
     }
     if (!t->description || t->description[0] == '\0') {
         return er_handle_fail(error, ER_EINVALID, "description",

@@ -15,6 +15,9 @@ static const char *const words[] = {
 static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 static const char others[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                              "0123456789_-";
+static const char first_in_types[] =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    "0123456789_";
 static const char in_types[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                "0123456789_-.";
 
@@ -47,5 +50,6 @@ bool
 er_type_is_name(const char *name)
 {
     size_t n = strlen(name);
-    return n > 0 && n <= ER_PARAM_NAME_MAX && strspn(name, in_types) == n;
+    return n > 0 && n <= ER_PARAM_NAME_MAX && strchr(first_in_types, *name) &&
+           strspn(name, in_types) == n;
 }

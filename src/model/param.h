@@ -41,7 +41,10 @@ struct er_param {
 };
 /* Whether it is a name that a parameter may have. */
 bool er_param_is_name(const char *name);
-/* Whether a type may be called so: letters, digits, '.', '_', '-', at most 100 bytes. */
+/* Whether a type may be called so: letters, digits, '.', '_', '-', at most 100 bytes, and the
+ * first no '.' or '-' (".." cannot stand in an address, nor "-x" in a command line). */
+#define ER_TYPE_NAME_RULE                                                                \
+    "at most 100 letters, digits, '.', '_' and '-', a letter, digit or '_' first"
 bool er_type_is_name(const char *name);
 
 #endif

@@ -203,8 +203,8 @@ def test_cursors_are_kept(h):
     for body in ({}, {"seq": -1}, {"seq": "5"}, {"seq": 1.5}, {"seq": None}):
         h.refused(400, "seq", "the number of an event", "PUT", "/v1/cursors/c", body)
     h.refused(400, "sek", "seq", "PUT", "/v1/cursors/c", {"sek": 5})
-    h.refused(400, None, "at most 1000 bytes", "PUT", "/v1/cursors/" + "x" * 1001, {"seq": 1})
-    h.refused(400, None, "control", "PUT", "/v1/cursors/a%0ab", {"seq": 1})
+    h.refused(400, "name", "at most 1000 bytes", "PUT", "/v1/cursors/" + "x" * 1001, {"seq": 1})
+    h.refused(400, "name", "control", "PUT", "/v1/cursors/a%0ab", {"seq": 1})
     same(h.expect(200, "PUT", "/v1/cursors/c", {"seq": 5}).json, {"seq": 5})
     same(h.expect(200, "PUT", "/v1/cursors/a%20b", {"seq": 0}).json, {"seq": 0})
     h.kill(signal.SIGKILL)

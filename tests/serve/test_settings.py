@@ -27,6 +27,26 @@ def test_queue_settings_merge(h):
     same([q["name"] for q in h.get("/v1/queues")["queues"]], ["default", "q"])
 
 
+def test_names_are_those_that_addresses_can_hold(h):
+    h.start(worker=NOBODY)
+    for place in ("queues", "limits", "cursors"):
+        body = {"seq": 1} if place == "cursors" else {"concurrency": 2}
+        for name in (".", "..", "%2e%2e", "a%0ab", "x" * 1001):
+            h.refused(400, "name", "the name of a", "PUT", f"/v1/{place}/{name}", body)
+        h.expect(404, "PUT", f"/v1/{place}/x/", body)
+        for name in ("https:%2F%2Fx%2Fy", "a/b", "...", "a%2F..%2Fb"):
+            made = h.expect(200, "PUT", f"/v1/{place}/{name}", body).json
+            same(h.get(f"/v1/{place}/{name}"), made, name)
+            h.expect(204, "DELETE", f"/v1/{place}/{name}")
+    for member in ("queue", "limit_key"):
+        for name, words in (("..", "'.' or '..'"), (".", "'.' or '..'"), ("a/", "ends with"), ("", "is empty")):
+            h.refused(400, member, words, "POST", "/v1/tasks", {"args": {"argv": ["true"]}, member: name})
+    task = h.expect(201, "POST", "/v1/tasks", {"args": {"argv": ["true"]}, "queue": "a/b", "held": True}).json
+    h.refused(400, "queue", "'.' or '..'", "PATCH", f"/v1/tasks/{task['id']}", {"queue": ".."})
+    h.expect(404, "POST", f"/v1/tasks/{task['id']}/cancel/x")
+    same([q["name"] for q in h.get("/v1/queues")["queues"]], ["default", "a/b"])
+
+
 def test_two_writers_of_one_queue_lose_nothing(h):
     h.start(worker=NOBODY)
     bodies = [{"concurrency": 3}, {"size": 7}, {"rates": ["5/1s"]}, {"paused": True}]
@@ -59,8 +79,8 @@ def test_settings_are_checked(h):
             h.refused(400, field, words, "PUT", what, body)
         h.refused(404, None, "there is no", "GET", what)
         h.refused(404, None, "has no settings", "DELETE", what)
-        h.refused(400, None, "at most 1000 bytes", "PUT", what[:-1] + "x" * 1001, {})
-        h.refused(400, None, "no control characters", "PUT", what[:-1] + "a%0ab", {})
+        h.refused(400, "name", "at most 1000 bytes", "PUT", what[:-1] + "x" * 1001, {})
+        h.refused(400, "name", "control character", "PUT", what[:-1] + "a%0ab", {})
     h.refused(400, "paused", "true or false", "PUT", "/v1/queues/q", {"paused": 1})
     h.refused(400, "size", "a whole number", "PUT", "/v1/queues/q", {"size": -1})
     h.refused(400, "size", "unknown member", "PUT", "/v1/limits/k", {"size": 1})

@@ -5,7 +5,7 @@
 import os
 import signal
 import subprocess
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from house import ERRANDD, has, main, same
 
@@ -259,9 +259,12 @@ def test_definitions_are_refused_by_member(h):
             ("origin", "unknown member", {"origin": "file"}),
             ("paramters", "did you mean parameters", {"paramters": []})]:
         h.refused(400, field, words, "PUT", "/v1/types/t", body)
-    for name in ("a b", "é", "x" * 101, "%7bx%7d"):
+    for name in ("a b", "é", "x" * 101, "%7bx%7d", ".", "..", "%2e%2e", ".x", "-x", "a/b"):
         answer = h.call("PUT", f"/v1/types/{quote(name, safe='%')}", {})
         same((answer.status, answer.json["field"]), (400, "name"), name)
+        has(answer.json["detail"], "letters, digits, '.', '_' and '-'")
+        hello = {"protocol": 1, "version": "1", "pid": 1, "slots": 1, "types": ["ok", unquote(name)]}
+        h.refused(400, "types", "names of types", "POST", "/v1/work/claim", hello)
     same([t["name"] for t in h.get("/v1/types")["types"]], BUILT_IN)
 
 

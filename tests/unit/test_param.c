@@ -42,6 +42,10 @@ names__are_of_few_letters(void **state)
         assert_false(er_param_is_name(bad[i]));
     }
     assert_true(er_type_is_name("http.request") && er_type_is_name("7-zip_x"));
+    assert_true(er_type_is_name("_x.") && er_type_is_name("a..b") &&
+                er_type_is_name("9"));
+    assert_false(er_type_is_name(".") || er_type_is_name("..") || er_type_is_name(".x") ||
+                 er_type_is_name("-x") || er_type_is_name("..."));
     assert_false(er_type_is_name("") || er_type_is_name("a/b") || er_type_is_name("a b"));
 }
 
