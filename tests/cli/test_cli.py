@@ -399,7 +399,7 @@ def call__gives_the_result_of_a_type(c):
     same(sent["cwd"], os.path.realpath(c.home))
     assert "idempotency-key" in d.requests[1].headers
     assert 60 < d.waits[0] <= 90, d.waits
-    r = expect(c.run("call", "t", "--json"), 0, None, "")
+    r = expect(c.run("call", "t", "--json", "--budget", "5m"), 0, None, "")
     same((json.loads(r.stdout)["id"], json.loads(r.stdout)["state"]), (7, "completed"))
     expect(c.run("call", "t", "--wait"), 0, "\0the bytes\n", "")
     assert d.waits[-1] > 1000, d.waits
@@ -408,7 +408,7 @@ def call__gives_the_result_of_a_type(c):
 @test
 def call__without_a_result_prints_nothing(c):
     callable_daemon(c, {"state": "completed"})
-    expect(c.run("call", "t"), 0, "", "")
+    expect(c.run("call", "t", "--budget", "5m"), 0, "", "")
 
 
 @test
@@ -416,7 +416,7 @@ def call__that_fails_says_why_and_what_to_do(c):
     error = {"class": "user-actionable", "code": "auth", "message": "the token is old",
              "suggested_action": "get a new one"}
     callable_daemon(c, {"state": "failed", "exit_code": 3, "error": error}, program=["x"])
-    r = expect(c.run("call", "t"), 1, "")
+    r = expect(c.run("call", "t", "--budget", "5m"), 1, "")
     has(r.stderr, "errand: task 7 ")
     has(r.stderr, "the token is old (get a new one)")
 
@@ -442,11 +442,11 @@ def call__known_to_take_longer_is_not_waited_for(c):
     expect(c.run("call", "t"), 6, "7\n", "errand: task 7 goes on in the background: t takes about 12.0s "
            "(errand wait 7; --wait-anyway uses the budget all the same)\n")
     same(d.waits, [])
-    expect(c.run("call", "t", "--wait-anyway"), 0, "r", "")
+    expect(c.run("call", "t", "--wait-anyway", "--budget", "11s"), 0, "r", "")
     expect(c.run("call", "t", "--budget", "1m"), 0, "r", "")
     expect(c.run("call", "t", "--wait"), 0, "r", "")
     for args in (["sh", "x=y"], ["--", "x"]):  # no two scripts are alike
-        expect(c.run("call", *args), 0)
+        expect(c.run("call", "--budget", "11s", *args), 0)
 
 
 @test
@@ -456,7 +456,7 @@ def call__of_a_command_is_its_output_and_code(c):
     d = callable_daemon(c, {"state": "failed", "exit_code": 9, "attempt": 1,
                             "error": {"code": "exit", "message": "exit code 9"}}, log=out, command=["x"])
     for args in (["--", "make -j8"], ["t", "a=b"]):  # a type that is a command is the same
-        r = c.run("call", *args)
+        r = c.run("call", "--budget", "5m", *args)
         same((r.returncode, r.stdout, r.stderr), (9, b"out\n\xff\x00", b"err\n"))
     same([r.path for r in d.requests[:3]], ["/v1/tasks", "/v1/tasks/7", "/v1/tasks/7/log"])
     same((d.requests[0].json["type"], d.requests[0].json["args"]), ("shell", {"command": "make -j8"}))
@@ -474,7 +474,7 @@ def call__says_when_output_was_not_kept(c):
             return 200, {"attempts": [{"attempt": 1, "output_bytes": 0}, {"attempt": 2, "output_bytes": 9123}]}
         return 200, task(7, "completed", attempt=2, exit_code=0)
     c.daemon(handle)
-    expect(c.run("call", "--", "x"), 0, "x" * 9000, "errand: 123 bytes in the middle of its output were "
+    expect(c.run("call", "--budget", "5m", "--", "x"), 0, "x" * 9000, "errand: 123 bytes in the middle of its output were "
            "not kept (errand config: output_head, output_tail)\n")
 
 
@@ -482,11 +482,11 @@ def call__says_when_output_was_not_kept(c):
 def call__of_a_command_ended_by_a_signal_or_not_found(c):
     d = callable_daemon(c, {"state": "failed", "signal": 11, "attempt": 1,
                             "error": {"code": "signal", "message": "SIGSEGV"}})
-    expect(c.run("call", "--", "x"), 139, "", "")
+    expect(c.run("call", "--budget", "5m", "--", "x"), 139, "", "")
     d.close()
     callable_daemon(c, {"state": "failed", "exit_code": 127, "attempt": 1,
                         "error": {"code": "not-found", "message": "there is no program 'x'"}})
-    r = expect(c.run("call", "--", "x"), 127, "")
+    r = expect(c.run("call", "--budget", "5m", "--", "x"), 127, "")
     has(r.stderr, "there is no program 'x'")
 
 

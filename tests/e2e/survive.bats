@@ -115,8 +115,11 @@ log_has() { [ "$(errand log "$1" | head -n "$2" | wc -l)" -ge "$2" ]; }
 @test "without a daemon the command says so; progress inside a task goes on" {
     id=$(errand add -- sh -c "touch up; $(until_file go); errand progress 50 half && echo said")
     eventually 120 test -e up
-    kill -9 "$(daemon_pid)"
-    exits 4 errand --no-autostart show "$id"
+    daemon=$(daemon_pid)
+    kill -9 "$daemon"
+    eventually 120 gone "$daemon"
+    no_daemon() { run errand --no-autostart show "$id"; [ "$status" -eq 4 ]; }
+    eventually 120 no_daemon # its children may hold its socket for a moment
     touch go
     exits 0 errand wait "$id" --timeout 200s
     same "$(errand log "$id")" said

@@ -85,10 +85,10 @@ parameters:
   - {name: words, kind: strings}
   - {name: token, kind: string, secret: true}
 YML
-    exits 0 errand call greet 'a b; touch x $(touch y)'
+    exits 0 errand call --budget 5m greet 'a b; touch x $(touch y)'
     same "$output" 'hello|a b; touch x $(touch y)|'
     [ ! -e x ] && [ ! -e y ]
-    exits 0 errand call greet name=n words=a,b token=hunter2
+    exits 0 errand call --budget 5m greet name=n words=a,b token=hunter2
     same "$output" 'hello|n|a|b|hunter2|'
     hasnt "$(errand show 2 --json)" hunter2
     hasnt "$(errand tasks --all --json; errand tasks --all)" hunter2
@@ -135,39 +135,39 @@ YML
 
 @test "a call of a type gives its answer" {
     printf 'some bytes' >file
-    exits 0 errand call --budget 1m file.hash path=file
+    exits 0 errand call --budget 5m file.hash path=file
     has "$output" "$(sha256sum file | cut -d' ' -f1)"
     mkdir other
-    (cd other && exits 0 errand call --budget 1m file.hash ../file)
-    exits 1 errand call --budget 1m file.hash nothing.here
+    (cd other && exits 0 errand call --budget 5m file.hash ../file)
+    exits 1 errand call --budget 5m file.hash nothing.here
     same "$output" ""
     has "$stderr" "nothing.here"
     define out <<<'{"command": ["sh", "-c", "echo \"$0\"; echo words >&2; exit 3", "{a}"], "parameters": [
         {"name": "a", "kind": "string", "required": true}], "retries": 0}'
-    exits 3 errand call --budget 1m out 'a  b'
+    exits 3 errand call --budget 5m out 'a  b'
     same "$output" 'a  b'
     same "$stderr" words
     define res <<<'{"command": ["sh", "-c", "echo noise; errand progress --result \"{{\\\"k\\\": 1}}\""], "parameters": []}'
-    exits 0 errand call --budget 1m res
+    exits 0 errand call --budget 5m res
     same "$output" '{"k": 1}'
 }
 
 @test "a call of a command has its output and its exit code" {
-    exits 3 errand call --budget 1m -- 'echo out; echo err >&2; exit 3'
+    exits 3 errand call --budget 5m -- 'echo out; echo err >&2; exit 3'
     same "$output" out
     same "$stderr" err
-    exits 0 errand call --budget 1m -- printf '%s|' 'a  b' '$HOME' --json
+    exits 0 errand call --budget 5m -- printf '%s|' 'a  b' '$HOME' --json
     same "$output" 'a  b|$HOME|--json|'
-    exits 127 errand call --budget 1m -- no-such-command x
+    exits 127 errand call --budget 5m -- no-such-command x
     has "$stderr" no-such-command
     touch plain
-    exits 126 errand call --budget 1m -- ./plain x
-    exits 137 errand call --budget 1m -- 'kill -9 $$'
-    exits 0 errand call --budget 1m --cwd / --env A=b -- 'pwd; echo $A'
+    exits 126 errand call --budget 5m -- ./plain x
+    exits 137 errand call --budget 5m -- 'kill -9 $$'
+    exits 0 errand call --budget 5m --cwd / --env A=b -- 'pwd; echo $A'
     same "$output" $'/\nb'
-    same "$(printf 'in\nput' | errand call --budget 1m --stdin - -- cat)" $'in\nput'
-    same "$(errand call --budget 1m -- head -c 3000000 /dev/zero | wc -c)" 3000000
-    exits 0 errand call --budget 1m --json -- true
+    same "$(printf 'in\nput' | errand call --budget 5m --stdin - -- cat)" $'in\nput'
+    same "$(errand call --budget 5m -- head -c 3000000 /dev/zero | wc -c)" 3000000
+    exits 0 errand call --budget 5m --json -- true
     jq -e '.state == "completed" and .exit_code == 0' <<<"$output"
 }
 
@@ -203,7 +203,7 @@ YML
     errand types slow --json | jq -e '.expected_s == 3600 and .takes_s < 600'
     # two scripts have nothing in common
     errand types sh --json >/dev/null
-    exits 0 errand call --budget 1m sh 'sleep 0.2; echo 1'
+    exits 0 errand call --budget 5m sh 'sleep 0.2; echo 1'
     exits 0 errand call --budget 100s sh 'echo 2'
     same "$output" 2
 }

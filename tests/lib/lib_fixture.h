@@ -136,6 +136,31 @@ freeze(int pid)
     }
 }
 
+/* Kills a process of others, and waits until no thread of it can answer anybody. */
+static inline void
+kill_wholly(int pid)
+{
+    char tasks[64];
+    bool is_there = true;
+    assert_true(pid > 1);
+    (void)snprintf(tasks, sizeof tasks, "/proc/%d/task", pid);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    for (int tries = 0; is_there; tries++) {
+        int n = 0;
+        DIR *d = opendir(tasks);
+        while (d && readdir(d)) {
+            n++;
+        }
+        if (d) {
+            (void)closedir(d);
+        }
+        /* nobody may come to take its remains away */
+        is_there = n > 3 || (n == 3 && !strchr("?ZX", state_of(pid)));
+        assert_true(tries < 60000);
+        (void)usleep(1000);
+    }
+}
+
 /* Waits until an own thread, which has said its number, sleeps for good: until it has done
  * so at many looks in a row. */
 static inline void

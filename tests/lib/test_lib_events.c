@@ -320,8 +320,7 @@ events__the_stream_is_opened_again_behind_the_last(void **state)
     (void)subscribe(e, ERRAND_ON_THREAD, &h, "test.", 0);
     publish(e, ERRAND_FACT, "test.one", NULL, 0);
     AWAIT(e, get(&h, &h.n) == 1);
-    int pid = daemon_pid(home);
-    assert_int_equal(kill(pid, SIGKILL), 0);
+    kill_wholly(daemon_pid(home));
     errand_error error;
     while (errand_state(e, 1, &error) != ERRAND_ENOTFOUND) {
         /* until there is another */

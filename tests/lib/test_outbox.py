@@ -23,7 +23,7 @@ CALLS = "pwrite64,fdatasync,ftruncate,unlink"
 def run(program, folder, orders, *before):
     urls = [f"{folder}/shop.db", f"sqlite:{folder}/tasks.db", str(orders)]
     return subprocess.run([*before, program, *urls], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True, timeout=120, check=False)
+                          text=True, timeout=300, check=False)
 
 
 def look(folder):

@@ -35,7 +35,7 @@ def run(program):
     try:
         words = [word.replace("@", folder) for word in program]
         done = subprocess.run([*VALGRIND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              timeout=200, check=False, env={**os.environ, "ERRAND_HOME": folder})
+                              timeout=600, check=False, env={**os.environ, "ERRAND_HOME": folder})
         return done.returncode, done.stdout[-500:] + done.stderr
     finally:
         shutil.rmtree(folder, ignore_errors=True)
