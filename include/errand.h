@@ -421,8 +421,9 @@ struct errand_param {
     const char *name; /* letters, digits, _ and -; begins with a letter */
     enum errand_param_kind kind;
     int required;
-    const char
-        *def; /* default as JSON ("3", "\"a\"", "true"); NULL = none. Not with required */
+    const char *
+        def; /* default as JSON ("3", "\"a\"", "true"), which must be a value that could be
+               * given; NULL = none ("null" is refused). Not with required or secret */
     int has_min, has_max;
     /* Of numbers and durations (seconds); of the length of strings (characters) and arrays. */
     double min, max;

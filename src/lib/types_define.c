@@ -146,6 +146,9 @@ add_param(struct document *all, const struct errand_param *p, size_t i,
     } else if (p->def && !def) {
         rc = param_fail(error, i, p->name, "def",
                         "the default must be JSON (3, \"a\", true)");
+    } else if (json_is_null(def)) {
+        rc = param_fail(error, i, p->name, "def",
+                        "null is of no kind: without a default, def is NULL");
     }
     put_text(&d, "name", p->name);
     put_text(&d, "kind", kind);

@@ -10,11 +10,13 @@
 #include <string.h>
 
 #include "model/duration.h"
+#include "model/task.h"
 #include "wire/json.h"
 #include "wire/params_priv.h"
 
 #define HELP_MAX    1000
 #define CHOICES_MAX 1000
+#define URL_MIN     5 /* characters of the shortest, a://b */
 
 /* ---- reading ---- */
 
@@ -98,33 +100,71 @@ read_name(struct reading *r, const struct raw *raw)
     return r->params[r->i].name ? 0 : out_of_memory(r);
 }
 
-static int
-check_bounds(struct reading *r, const struct er_param *p)
+/* The least and the greatest that a value of that kind can be: of numbers any. */
+static void
+range_of(enum er_param_kind kind, double *least, double *most)
 {
-    const char *first = p->has_min ? "min" : "max";
-    double least = p->has_min ? p->min : p->max;
-    bool counts = er_params_is_text(p->kind);
-    if (!p->has_min && !p->has_max) {
+    *least = -HUGE_VAL;
+    *most = HUGE_VAL;
+    if (kind == ER_PARAM_INTEGER) {
+        *most = (double)ER_PARAMS_INTEGER_MAX;
+        *least = -*most;
+    } else if (kind == ER_PARAM_DURATION) {
+        *most = (double)(ER_DURATION_MAX / ER_USEC_PER_SEC);
+        *least = 0;
+    } else if (er_params_is_text(kind)) {
+        *most = ER_MAX_ARGS;
+        *least = kind == ER_PARAM_PATH ? 1 : kind == ER_PARAM_URL ? URL_MIN : 0;
+    }
+}
+
+static int
+check_bound(struct reading *r, const struct er_param *p, const char *member, bool has,
+            double v)
+{
+    bool counts = er_params_is_text(p->kind), is_min = strcmp(member, "min") == 0;
+    double least, most;
+    if (!has) {
         return 0;
     }
     if (!er_params_has_bounds(p->kind)) {
-        return refuse(r, first, "%s is not for kind %s", first,
+        return refuse(r, member, "%s is not for kind %s", member,
                       er_param_kind_word(p->kind));
     }
-    if ((counts || p->kind == ER_PARAM_DURATION) && least < 0) {
-        return refuse(r, first, "%s is %.15g, but a %s has none below 0", first, least,
+    if ((counts || p->kind == ER_PARAM_DURATION) && v < 0) {
+        return refuse(r, member, "%s is %.15g, but a %s has none below 0", member, v,
                       counts ? "length" : "duration");
     }
-    if (counts && ((p->has_min && floor(p->min) < p->min) ||
-                   (p->has_max && floor(p->max) < p->max))) {
-        return refuse(r, first, "min and max of kind %s are whole numbers",
-                      er_param_kind_word(p->kind));
+    if (counts && floor(v) < v) {
+        return refuse(r, member,
+                      "%s is %.15g, but min and max of kind %s are whole numbers", member,
+                      v, er_param_kind_word(p->kind));
     }
-    if (p->has_min && p->has_max && p->min > p->max) {
+    range_of(p->kind, &least, &most);
+    if (is_min ? v > most : v < least) {
+        return refuse(r, member, "%s is %.15g, but no value of kind %s is %s %.15g",
+                      member, v, er_param_kind_word(p->kind), is_min ? "above" : "below",
+                      is_min ? most : least);
+    }
+    return 0;
+}
+
+static int
+check_bounds(struct reading *r, const struct er_param *p)
+{
+    int rc = check_bound(r, p, "min", p->has_min, p->min);
+    rc = rc ? rc : check_bound(r, p, "max", p->has_max, p->max);
+    if (rc == 0 && p->has_min && p->has_max && p->min > p->max) {
         return refuse(r, "min", "min is %.15g, which is above max, %.15g", p->min,
                       p->max);
     }
-    return 0;
+    if (rc == 0 && p->kind == ER_PARAM_INTEGER && p->has_min && p->has_max &&
+        ceil(p->min) > floor(p->max)) {
+        return refuse(r, "min",
+                      "there is no whole number between min, %.15g, and max, %.15g",
+                      p->min, p->max);
+    }
+    return rc;
 }
 
 static int
@@ -182,6 +222,31 @@ read_choices(struct reading *r, const struct raw *raw)
     }
     p->n_choices = n;
     return p->choices ? 0 : out_of_memory(r);
+}
+
+/* Each of them must be one that could be given: of the kind, within the bounds, and as the
+ * pattern says. */
+static int
+check_choices(struct reading *r, const struct er_param *p)
+{
+    struct er_param alone = *p; /* one text of it */
+    if (p->kind == ER_PARAM_STRINGS) {
+        alone.kind = ER_PARAM_STRING;
+        alone.has_min = alone.has_max = false; /* of how many there are */
+    }
+    for (size_t i = 0; i < p->n_choices; i++) {
+        struct er_err err = {""};
+        json_t *value = NULL, *text = json_string(p->choices[i]);
+        int rc = text ? er_params_value(&alone, text, &value, &err) : ER_ENOMEM;
+        json_decref(text);
+        json_decref(value);
+        if (rc) {
+            return rc == ER_ENOMEM
+                       ? out_of_memory(r)
+                       : refuse(r, "choices", "choices[%zu] cannot be: %s", i, err.text);
+        }
+    }
+    return 0;
 }
 
 static int
@@ -242,6 +307,7 @@ read_one(struct reading *r, const json_t *o)
     rc = check_bounds(r, p);
     rc = rc ? rc : read_pattern(r, &raw);
     rc = rc ? rc : read_choices(r, &raw);
+    rc = rc ? rc : check_choices(r, p);
     return rc ? rc : read_default(r, &raw);
 }
 

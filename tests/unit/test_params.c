@@ -90,6 +90,15 @@ definitions__read_the_same_again(void **state)
                      0);
     assert_null(params[0].default_json);
     assert_false(params[0].has_min);
+    /* bounds at the edge, and choices of several strings whose number is bounded */
+    assert_int_equal(
+        read_params("[{\"name\":\"a\",\"kind\":\"integer\",\"min\":1.2,\"max\":2.9},"
+                    "{\"name\":\"b\",\"kind\":\"integer\",\"min\":-1e300,\"max\":1e300},"
+                    "{\"name\":\"c\",\"kind\":\"url\",\"max\":5},"
+                    "{\"name\":\"d\",\"kind\":\"string\",\"min\":0,\"max\":0},"
+                    "{\"name\":\"e\",\"kind\":\"strings\",\"max\":1,\"pattern\":\"^..\","
+                    "\"choices\":[\"xy\",\"z1\"],\"default\":[\"z1\"]}]"),
+        0);
 }
 
 /* A parameter "a" of string kind, unless `rest` says otherwise. */
@@ -146,6 +155,31 @@ definitions__are_refused_by_member(void **state)
         {A(STRING "\"choices\":[\"x\",\"x\"]"), "params.a.choices", "'x' is there twice"},
         {A(INTEGER "\"choices\":[\"1\"]"), "params.a.choices", "not for kind integer"},
         {A(STRING "\"help\":1"), "params.a.help", "must be a string"},
+        /* what cannot be true together */
+        {A(STRING "\"min\":1,\"max\":-1"), "params.a.max", "below 0"},
+        {A(STRING "\"min\":1,\"max\":1.5"), "params.a.max", "whole numbers"},
+        {A(INTEGER "\"min\":1.2,\"max\":1.8"), "params.a.min", "no whole number"},
+        {A(INTEGER "\"min\":1e16"), "params.a.min", "no value of kind integer is above"},
+        {A(INTEGER "\"max\":-1e16"), "params.a.max", "no value of kind integer is below"},
+        {A("\"kind\":\"duration\",\"min\":1e12"), "params.a.min", "is above"},
+        {A(STRING "\"min\":1048577"), "params.a.min", "is above 1048576"},
+        {A("\"kind\":\"path\",\"max\":0"), "params.a.max", "is below 1"},
+        {A("\"kind\":\"url\",\"max\":4"), "params.a.max", "is below 5"},
+        {A("\"kind\":\"strings\",\"min\":2,\"default\":[\"x\"]"), "params.a.default",
+         "at least 2"},
+        {A("\"kind\":\"boolean\",\"default\":1"), "params.a.default", "true or false"},
+        {A("\"kind\":\"object\",\"default\":[]"), "params.a.default", "an object"},
+        {A("\"kind\":\"url\",\"default\":\"x\""), "params.a.default", "a URL"},
+        {A(INTEGER "\"default\":1.5"), "params.a.default", "an integer"},
+        {A(STRING "\"pattern\":\"^x\",\"choices\":[\"xa\",\"y\"]"), "params.a.choices",
+         "choices[1] cannot be: a does not match ^x"},
+        {A(STRING "\"max\":2,\"choices\":[\"abc\"]"), "params.a.choices", "at most 2"},
+        {A("\"kind\":\"url\",\"choices\":[\"here\"]"), "params.a.choices", "a URL"},
+        {A("\"kind\":\"path\",\"choices\":[\"\"]"), "params.a.choices", "choices[0]"},
+        {A("\"kind\":\"strings\",\"pattern\":\"^x\",\"choices\":[\"y\"]"),
+         "params.a.choices", "does not match ^x"},
+        {A(STRING "\"secret\":true,\"pattern\":\"^x\",\"choices\":[\"y\"]"),
+         "params.a.choices", "choices[0]"},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         assert_int_equal(read_params(all[i].text), ER_EINVALID);
