@@ -190,7 +190,8 @@ struct errand_options {
         *socket; /* sqlite:, memory: also answer at this socket, so that the command
                           * `errand tasks --socket PATH` sees this process's tasks; NULL = no */
     int64_t
-        connect_ms; /* unix: how long a daemon may take to answer at first; 0 = 10 s */
+        connect_ms; /* unix: how long a daemon may take to answer at first, one that has to be
+                         * started too; 0 = 10 s */
     errand_log_fn *log; /* NULL = nobody is told */
     void *log_ctx;
     int test; /* memory: only; see "For tests of applications" */
@@ -215,7 +216,9 @@ ERRAND_API int errand_open(const char *url, const struct errand_options *options
  * checkpoints. Tasks of a daemon go on. Calls that wait on other threads return
  * ERRAND_ECLOSED; no other function may be called with the handle from then on. From inside a
  * handler or callback of the handle's it does nothing but say so to the log function: the
- * handle stays open, and is still to be closed. */
+ * handle stays open, and is still to be closed. It waits for handlers, however long they take
+ * to listen, for commands at most 7 s (then they are killed), and not for a daemon that is being
+ * started: that one goes on. */
 ERRAND_API void errand_close(errand *e);
 
 /* With ERRAND_TURN: a descriptor to be polled for reading; it stays the library's. -1 with

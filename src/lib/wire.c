@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
@@ -72,6 +73,7 @@ struct reach_job {
 struct er_wire {
     struct errand *e;
     struct er_crew *crew;
+    int quit_fd; /* of the crew: readable once the handle closes */
     struct conn_list free, busy;
     size_t n_free, n_counted;
     struct er_asks waiting;
@@ -543,7 +545,8 @@ reach(struct er_wire *w)
     j->reach = (struct er_reach){.socket_path = j->path,
                                  .beside = j->beside,
                                  .may_start = !o->no_autostart,
-                                 .patience = o->connect_ms * ER_USEC_PER_MS};
+                                 .patience = o->connect_ms * ER_USEC_PER_MS,
+                                 .quit_fd = w->quit_fd};
     w->job = j;
     er_crew_post(w->crew, &j->job);
 }
@@ -562,8 +565,10 @@ er_wire_open(struct errand *e, er_wire_open_fn *done, void *ctx, struct er_wire 
     TAILQ_INIT(&w->free);
     TAILQ_INIT(&w->busy);
     TAILQ_INIT(&w->waiting);
-    int rc = er_crew_start(e->loop, NULL, &w->crew);
+    w->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int rc = w->quit_fd < 0 ? ER_EIO : er_crew_start(e->loop, NULL, &w->crew);
     if (rc) {
+        er_close(&w->quit_fd);
         er_free(w);
         return er_fail(err, rc, "cannot start a thread");
     }
@@ -585,8 +590,10 @@ er_wire_close(struct er_wire *w)
     while ((c = TAILQ_FIRST(&w->busy)) != NULL || (c = TAILQ_FIRST(&w->free)) != NULL) {
         close_conn(c);
     }
+    (void)eventfd_write(w->quit_fd, 1); /* a daemon's start is not waited for */
     er_crew_stop(w->crew);
     w->crew = NULL;
+    er_close(&w->quit_fd);
 }
 
 void

@@ -9,11 +9,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -21,7 +21,7 @@
 #include "base/orphan.h"
 
 #define READY_FD 3
-#define PAUSE_NS 10000000L
+#define PAUSE    (10 * ER_USEC_PER_MS)
 #define OTHERS   10 /* looks for a daemon that somebody else has started */
 
 /* ---- programs ---- */
@@ -106,24 +106,59 @@ er_autostart_owner(const struct er_places *places, int *out_pid, char **out_sock
     return 0;
 }
 
+/* How long one waits for a daemon, and what ends that early. */
+struct patience {
+    er_usec until;  /* mono; ER_NEVER = for ever */
+    int quit_fd;    /* readable = it is over; -1 = none */
+    er_usec waited; /* for what is said */
+};
+
+/* Waits until `fd` (-1 = none) is readable, or for `most` at the longest. 0: that is so;
+ * ER_ECLOSED, ER_ETIMEOUT. */
+static int
+wait_for(const struct patience *p, int fd, er_usec most)
+{
+    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN},
+                            {.fd = p->quit_fd, .events = POLLIN}};
+    er_usec end = p->until, now = er_clock_mono(er_clock_system());
+    end = most < end - now ? now + most : end;
+    int n;
+    do {
+        er_usec left = end - er_clock_mono(er_clock_system());
+        left = left > ER_USEC_PER_SEC ? ER_USEC_PER_SEC : left > 0 ? left : 0;
+        n = poll(fds, 2, (int)((left + ER_USEC_PER_MS - 1) / ER_USEC_PER_MS));
+    } while ((n == 0 && er_clock_mono(er_clock_system()) < end) ||
+             (n < 0 && errno == EINTR));
+    return fds[1].revents ? ER_ECLOSED : n > 0 ? 0 : ER_ETIMEOUT;
+}
+
 /* Waits for the daemon's word: a byte, or '!' and its reason, or the end. */
 static int
-await_ready(int fd, const char *log, struct er_err *err)
+await_ready(int fd, const struct patience *p, const char *log, struct er_err *err)
 {
     struct er_buf b;
     char chunk[512];
-    ssize_t n;
+    ssize_t n = -1;
     er_buf_init(&b, 4096);
-    while ((n = read(fd, chunk, sizeof chunk)) > 0 || (n < 0 && errno == EINTR)) {
+    int rc = wait_for(p, fd, ER_NEVER);
+    while (rc == 0 &&
+           ((n = read(fd, chunk, sizeof chunk)) > 0 || (n < 0 && errno == EINTR))) {
         if (n > 0) {
             er_buf_add(&b, chunk, (size_t)n);
             if (b.len > 0 && b.data[0] != '!') {
                 break;
             }
         }
+        rc = wait_for(p, fd, ER_NEVER);
     }
-    int rc = 0;
-    if (b.len == 0) {
+    if (rc == ER_ECLOSED) {
+        rc = er_fail(err, rc, "the start of the daemon is not waited for any more");
+    } else if (rc) {
+        rc = er_fail(err, rc,
+                     "the daemon that was started is not ready after %lld s, and is not "
+                     "waited for any more: see %.300s",
+                     (long long)(p->waited / ER_USEC_PER_SEC), log);
+    } else if (b.len == 0) {
         rc = er_fail(err, ER_ENODAEMON,
                      "the daemon ended before it was ready: see %.300s", log);
     } else if (b.data[0] == '!') {
@@ -146,8 +181,11 @@ is_alive(int pid)
 
 /* Why it has ended at its start: because the store has an owner? */
 static int
-code_of_end(const struct er_places *places)
+code_of_end(const struct er_places *places, int code)
 {
+    if (code != ER_ENODAEMON) {
+        return code;
+    }
     char *path = NULL;
     int pid = 0;
     int rc = er_autostart_owner(places, &pid, &path);
@@ -197,9 +235,12 @@ start(const char *program, const char *home, int log_fd, int ready_fd, struct er
     return rc;
 }
 
-int
-er_autostart_run_at(const struct er_places *places, const char *home, const char *beside,
-                    struct er_err *err)
+/* Starts errandd, as nobody's child, and waits until it accepts. home: its ERRAND_HOME (NULL =
+ * as in the environment). ER_EBUSY when the store has an owner already; ER_ENODAEMON, with
+ * what the daemon said; ER_ETIMEOUT and ER_ECLOSED, and it may come to be ready later. */
+static int
+run_at(const struct er_places *places, const char *home, const char *beside,
+       const struct patience *p, struct er_err *err)
 {
     char *program;
     int ends[2] = {-1, -1};
@@ -222,9 +263,8 @@ er_autostart_run_at(const struct er_places *places, const char *home, const char
     } else {
         rc = start(program, home, log_fd, ends[1], err);
         er_close(&ends[1]);
-        if (rc == 0 && await_ready(ends[0], places->daemon_log, err)) {
-            rc = code_of_end(places);
-        }
+        rc = rc ? rc : await_ready(ends[0], p, places->daemon_log, err);
+        rc = rc ? code_of_end(places, rc) : 0;
     }
     er_close(&ends[0]);
     er_close(&ends[1]);
@@ -236,17 +276,11 @@ er_autostart_run_at(const struct er_places *places, const char *home, const char
 int
 er_autostart_run(const struct er_places *places, struct er_err *err)
 {
-    return er_autostart_run_at(places, NULL, NULL, err);
+    const struct patience for_ever = {.until = ER_NEVER, .quit_fd = -1};
+    return run_at(places, NULL, NULL, &for_ever, err);
 }
 
 /* ---- reaching ---- */
-
-static void
-sleep_shortly(void)
-{
-    struct timespec ts = {0, PAUSE_NS};
-    (void)nanosleep(&ts, NULL);
-}
 
 struct reaching {
     const struct er_reach *r;
@@ -297,21 +331,24 @@ find_places(struct reaching *g, struct er_err *err)
 /* Starts one, and connects. When the store has an owner (somebody else was faster, or a daemon
  * that was killed is not quite gone) that one is tried, then a start again. */
 static int
-start_and_connect(const struct reaching *g, er_usec until, struct er_err *err)
+start_and_connect(const struct reaching *g, const struct patience *p, struct er_err *err)
 {
     for (;;) {
         struct er_err why = {""};
-        int rc = er_autostart_run_at(&g->places, g->home, g->r->beside, &why);
+        int rc = run_at(&g->places, g->home, g->r->beside, p, &why);
         int fd = rc == 0 || rc == ER_EBUSY ? connect_any(g, err) : ER_ENODAEMON;
         for (int i = 0; i < OTHERS && rc == ER_EBUSY && fd == ER_ENODAEMON; i++) {
-            sleep_shortly();
+            if (wait_for(p, -1, PAUSE) == ER_ECLOSED) {
+                return er_fail(err, ER_ECLOSED, "the daemon is not waited for any more");
+            }
             fd = connect_any(g, err);
         }
         if (fd != ER_ENODAEMON) {
             return fd;
         }
-        if (rc != ER_EBUSY || er_clock_mono(er_clock_system()) > until) {
-            return rc ? er_fail(err, ER_ENODAEMON, "%s", why.text) : fd;
+        if (rc != ER_EBUSY || er_clock_mono(er_clock_system()) > p->until) {
+            rc = rc == ER_EBUSY ? ER_ENODAEMON : rc;
+            return rc ? er_fail(err, rc, "%s", why.text) : fd;
         }
     }
 }
@@ -320,7 +357,8 @@ int
 er_autostart_reach(const struct er_reach *r, struct er_err *err)
 {
     struct reaching g = {.r = r};
-    er_usec until = er_clock_mono(er_clock_system()) + r->patience;
+    const struct patience p = {er_clock_mono(er_clock_system()) + r->patience, r->quit_fd,
+                               r->patience};
     int fd = find_places(&g, err);
     if (fd == 0) {
         fd = connect_any(&g, err);
@@ -330,7 +368,7 @@ er_autostart_reach(const struct er_reach *r, struct er_err *err)
                          "inside a task",
                          r->socket_path ? r->socket_path : g.places.socket);
         } else if (fd == ER_ENODAEMON && g.may_start) {
-            fd = start_and_connect(&g, until, err);
+            fd = start_and_connect(&g, &p, err);
         }
     }
     er_places_fini(&g.places);

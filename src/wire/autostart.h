@@ -14,11 +14,8 @@
  * it. */
 int er_autostart_find(const char *program, const char *beside, char **out,
                       struct er_err *err) ER_MUSTCHECK;
-/* Starts errandd, as nobody's child, and waits until it accepts. home: its ERRAND_HOME (NULL =
- * as in the environment). ER_EBUSY when the store has an owner already, ER_ENODAEMON else,
- * with what the daemon said. */
-int er_autostart_run_at(const struct er_places *places, const char *home,
-                        const char *beside, struct er_err *err) ER_MUSTCHECK;
+/* Starts the user's errandd, as nobody's child, and waits until it accepts. ER_EBUSY when the
+ * store has an owner already, ER_ENODAEMON else, with what the daemon said. */
 int er_autostart_run(const struct er_places *places, struct er_err *err) ER_MUSTCHECK;
 /* Reads the owner's pid and socket from the lock file: ER_ENOTFOUND when there is none.
  * *out_socket is the caller's, and NULL when the file does not say. */
@@ -30,12 +27,15 @@ int er_autostart_owner(const struct er_places *places, int *out_pid,
  * is started, if that may be: the user's own; for another path only if its file's name is
  * errand.sock, with that folder as its ERRAND_HOME. Two may start one at the same time: the
  * one that loses finds the store owned and takes the winner's. Never from inside a task. Tries
- * for `patience`. Returns a blocking descriptor, or ER_ENODAEMON and the like with words. */
+ * for `patience`. Returns a blocking descriptor, or a code with words: ER_ENODAEMON and the
+ * like; ER_ETIMEOUT (the daemon that was started is not ready by then) and ER_ECLOSED (quit_fd):
+ * it goes on all the same. */
 struct er_reach {
     const char *socket_path;
     const char *beside; /* as of er_autostart_find */
     bool may_start;
     er_usec patience;
+    int quit_fd; /* readable = not waited for any more; -1 = none */
 };
 int er_autostart_reach(const struct er_reach *r, struct er_err *err) ER_MUSTCHECK;
 

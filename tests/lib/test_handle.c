@@ -774,6 +774,103 @@ handle__a_daemon_that_went_is_started_again(void **state)
     errand_close(e);
 }
 
+/* ---- a start that takes long ---- */
+
+/* The next daemon waits for its configuration: until somebody writes it. */
+static void
+block_config(const struct home *h, char path[128])
+{
+    (void)snprintf(path, 128, "%s/config.yml", h->folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+}
+
+/* While it is being read: what is written then, nothing here, is the configuration. */
+static int
+open_config(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0 || errno == ENXIO);
+    return fd;
+}
+
+static void *
+close_elsewhere(void *e)
+{
+    errand_close(e);
+    return NULL;
+}
+
+static void
+on_refused(void *ctx, int status, const char *body, size_t len, const errand_error *error)
+{
+    int *out = ctx;
+    (void)body;
+    (void)len;
+    assert_non_null(error);
+    *out = status;
+}
+
+/* The daemon that was started answers once it can. */
+static void
+handle__closing_does_not_wait_for_a_start(void **state)
+{
+    struct home *h = *state;
+    for (size_t i = 0; i < 2; i++) {
+        errand *e = open_with(h->daemon, both[i]);
+        struct timespec until;
+        errand_error error;
+        char path[128];
+        pthread_t t;
+        int status = 0, pid = daemon_pid(h);
+        assert_true(pid > 0);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        block_config(h, path);
+        OK(errand_request_async(e, "GET", "/v1/stats", NULL, 0, on_refused, &status,
+                                &error));
+        int fd;
+        AWAIT(e, (fd = open_config(path)) >= 0);
+        assert_int_equal(pthread_create(&t, NULL, close_elsewhere, e), 0);
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 60;
+        int late = pthread_timedjoin_np(t, NULL, &until);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(close(fd), 0); /* now it may start */
+        assert_int_equal(late, 0);
+        assert_int_equal(status, ERRAND_ECLOSED);
+        struct errand_options o = ERRAND_INIT(errand_options);
+        o.no_autostart = 1;
+        for (int k = 0; errand_open(h->daemon, &o, &e, &error) != 0; k++) {
+            assert_int_equal(error.code, ERRAND_ENODAEMON);
+            assert_true(k < 60000);
+            (void)usleep(1000);
+        }
+        errand_close(e);
+    }
+}
+
+static void
+handle__opening_waits_for_a_start_within_its_bound(void **state)
+{
+    struct home *h = *state;
+    struct errand_options o = ERRAND_INIT(errand_options);
+    errand_error error;
+    char path[128];
+    errand *e;
+    block_config(h, path);
+    o.connect_ms = 50;
+    assert_int_equal(errand_open(h->daemon, &o, &e, &error), ERRAND_ETIMEOUT);
+    assert_null(e);
+    assert_non_null(strstr(error.message, "errandd.log"));
+    int fd;
+    for (int i = 0; (fd = open_config(path)) < 0; i++) {
+        assert_true(i < 60000);
+        (void)usleep(1000);
+    }
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(close(fd), 0);
+    errand_close(open_with(h->daemon, ERRAND_THREAD)); /* it is there, or another comes */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_home, teardown_home)
 
 int
@@ -804,6 +901,8 @@ main(int argc, char **argv)
         TEST(handle__a_descriptor_that_the_host_takes_stays_the_hosts),
         TEST(handle__no_descriptor_is_left),
         TEST(handle__a_daemon_that_went_is_started_again),
+        TEST(handle__closing_does_not_wait_for_a_start),
+        TEST(handle__opening_waits_for_a_start_within_its_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
