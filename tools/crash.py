@@ -36,6 +36,7 @@ from instance import Instance, kill  # noqa: E402
 SUBMITTERS = 3
 SLOTS = 4
 BACKLOG = 40  # tasks under way that submitters wait at
+PATIENCE = 300  # seconds that anything may take before it is called stuck
 FINAL = {5: "completed", 6: "failed", 7: "cancelled"}
 FINAL_EVENTS = {8: 5, 9: 6, 10: 7}
 
@@ -203,7 +204,7 @@ class Campaign:
         self.kills[what] += 1
 
     def drain(self):
-        """Waits until no task is left that is not final; gives up after 60 s of standstill."""
+        """Waits until no task is left that is not final; gives up after a long standstill."""
         states, still, since = "queued,scheduled,blocked,running,paused", None, time.monotonic()
         while True:
             self.trace.read()
@@ -216,7 +217,7 @@ class Campaign:
             now = page and [(t["id"], t["state"], t["attempt"]) for t in page["tasks"]]
             if now != still:
                 still, since = now, time.monotonic()
-            if time.monotonic() - since > 60:
+            if time.monotonic() - since > PATIENCE:
                 for task in still or ["the daemon does not answer"]:
                     self.problem("stuck", f"not final: {task}")
                 return
@@ -244,24 +245,23 @@ class Campaign:
 
     def last_facts(self, events):
         """Lets the subscriber come to the last fact there is, then ends it."""
-        end = time.monotonic() + 10
-        last = -1
-        while time.monotonic() < end and last != len(self.seen):
-            last = len(self.seen)
-            time.sleep(0.5)
+        last = self.instance.get("/v1/events?format=ndjson&since=999999999999")["last"]
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and (not self.seen or self.seen[-1] < last):
+            time.sleep(0.05)
         self.draining.set()
         events.join()
 
     def finish(self):
-        done = self.instance.run("--no-autostart", "shutdown", "--now", check=False, timeout=60)
+        done = self.instance.run("--no-autostart", "shutdown", "--now", check=False, timeout=PATIENCE)
         if done.returncode != 0:
             self.problem("stuck", f"shutdown: {done.stderr.strip()}")
         try:
-            self.daemon.wait(20)
+            self.daemon.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.problem("stuck", "the daemon does not end")
             self.end_daemon()
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while self.instance.processes() and time.monotonic() < end:
             time.sleep(0.02)
         for pid in self.instance.processes():

@@ -18,7 +18,7 @@ import time
 class Connection:
     """One keep-alive HTTP connection to the daemon's unix socket."""
 
-    def __init__(self, path, timeout=10.0):
+    def __init__(self, path, timeout=60.0):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(timeout)
         self.sock.connect(path)
@@ -112,10 +112,10 @@ class Instance:
         finally:
             log.close()
 
-    def connect(self, timeout=10.0):
+    def connect(self, timeout=60.0):
         return Connection(self.socket, timeout)
 
-    def get(self, target, timeout=10.0):
+    def get(self, target, timeout=60.0):
         """One GET on a connection of its own, the JSON of the answer."""
         connection = self.connect(timeout)
         try:
@@ -126,7 +126,7 @@ class Instance:
             raise RuntimeError(f"GET {target}: {status} {body[:200]!r}")
         return json.loads(body)
 
-    def wait_ready(self, seconds=20):
+    def wait_ready(self, seconds=120):
         end = time.monotonic() + seconds
         while True:
             try:
@@ -166,8 +166,8 @@ class Instance:
 
     def close(self, keep=False):
         """Shuts down, ends what is left, removes the folder. Returns what had to be killed."""
-        self.run("--no-autostart", "shutdown", "--now", check=False, timeout=60)
-        end = time.monotonic() + 10
+        self.run("--no-autostart", "shutdown", "--now", check=False, timeout=300)
+        end = time.monotonic() + 60
         while self.processes() and time.monotonic() < end:
             time.sleep(0.02)
         left = self.processes()

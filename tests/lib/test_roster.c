@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "base/mem.h"
 #include "base/roster.h"
@@ -244,6 +245,7 @@ walk(void *ctx)
     while (!atomic_load(w->stop)) {
         struct er_pass p;
         if (!er_pass_enter(w->r, &p)) {
+            (void)sched_yield();
             continue;
         }
         for (size_t i = 0; i < p.list->n; i++) {
@@ -285,6 +287,7 @@ walk_and_change(struct er_roster *r)
         if (*t) {
             er_roster_remove(r, &(*t)->entry);
             while (er_roster_runs(r, &(*t)->entry, 0)) {
+                (void)sched_yield(); /* there may be fewer cores than threads */
             }
             atomic_store(&(*t)->alive, 0); /* nobody calls it, and nobody will */
         }

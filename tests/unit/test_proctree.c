@@ -203,7 +203,7 @@ proctree__kills_what_keeps_forking(void **state)
     (void)start("hop() { (setsid sh -c \"$1\" x \"$1\" &) ; }; "
                 "hop 'trap \"\" TERM; sleep 0.01; (setsid sh -c \"$1\" x \"$1\" &)'; "
                 "echo >&9; exec sleep 1000");
-    assert_int_equal(er_proctree_kill(cookie, 0, 50, NULL), 0);
+    assert_int_equal(er_proctree_kill(cookie, 0, 1000, NULL), 0);
     struct er_proctree t = {0};
     assert_int_equal(er_proctree_find(&t, cookie, 0), 0);
     assert_int_equal(t.n, 0);
@@ -306,7 +306,7 @@ proctree__one_that_sleeps_in_the_kernel_counts_when_it_was_told(void **state)
     assert_int_equal(er_proctree_stop(NULL, pid, 1000, &t), 0);
     assert_int_equal(t.n, 2);
     assert_true(t.stopped[0] && t.stopped[1]);
-    assert_int_equal(er_proctree_kill(NULL, pid, 50, NULL), 0);
+    assert_int_equal(er_proctree_kill(NULL, pid, 1000, NULL), 0);
     er_proctree_fini(&t);
 }
 
@@ -343,7 +343,7 @@ proctree__one_whose_first_thread_has_ended_is_found_and_stopped(void **state)
     assert_false(t.stopped[0]);
     assert_int_equal(er_proctree_stop(NULL, pid, 1000, &t), 0);
     assert_true(t.n == 1 && t.stopped[0]);
-    assert_int_equal(er_proctree_kill(NULL, pid, 50, NULL), 0);
+    assert_int_equal(er_proctree_kill(NULL, pid, 1000, NULL), 0);
     er_proctree_fini(&t);
 }
 
