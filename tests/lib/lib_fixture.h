@@ -80,6 +80,24 @@ daemon_pid(const struct home *h)
     return atoi(text);
 }
 
+/* The letter of a process's (or of an own thread's) state; '?' = it is not there. */
+static inline char
+state_of(int pid)
+{
+    char path[64], text[512];
+    char state = '?';
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "re");
+    if (f) {
+        size_t n = fread(text, 1, sizeof text - 1, f);
+        text[n] = '\0';
+        const char *end = strrchr(text, ')');
+        state = end && end[1] ? end[2] : '?';
+        (void)fclose(f);
+    }
+    return state;
+}
+
 static inline int
 teardown_home(void **state)
 {
@@ -87,7 +105,7 @@ teardown_home(void **state)
     int pid = daemon_pid(h);
     if (pid > 0) {
         (void)kill(pid, SIGQUIT);
-        for (int i = 0; i < 3000 && kill(pid, 0) == 0; i++) {
+        for (int i = 0; i < 6000 && !strchr("?ZX", state_of(pid)); i++) {
             (void)usleep(10000);
         }
     }
@@ -105,24 +123,6 @@ open_with(const char *url, int threading)
     o.threading = threading;
     OK(errand_open(url, &o, &e, &error));
     return e;
-}
-
-/* The letter of a process's (or of an own thread's) state; '?' = it is not there. */
-static inline char
-state_of(int pid)
-{
-    char path[64], text[512];
-    char state = '?';
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *f = fopen(path, "re");
-    if (f) {
-        size_t n = fread(text, 1, sizeof text - 1, f);
-        text[n] = '\0';
-        const char *end = strrchr(text, ')');
-        state = end && end[1] ? end[2] : '?';
-        (void)fclose(f);
-    }
-    return state;
 }
 
 /* Stops a process, and waits until it has: a signal is on its way for a moment. */

@@ -404,6 +404,15 @@ def play(path):
         threading.Thread(target=hear, args=(wire, rest), daemon=True).start()
 
 
+def alive(pid):
+    """Whether a process is there and no zombie (whose parent may take its time)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def now():
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
 

@@ -6,7 +6,7 @@ configuration, and workers of another version."""
 import os
 import signal
 
-from house import Player, has, main, now, same
+from house import Player, alive, has, main, now, same
 
 NOBODY = "/bin/false"
 FOREVER = "echo $$ >pid.$ERRAND_ATTEMPT; exec sleep 1000"
@@ -14,7 +14,7 @@ FOREVER = "echo $$ >pid.$ERRAND_ATTEMPT; exec sleep 1000"
 
 def put_back(h, task, pid):
     """The daemon has gone; the next one finds the task put back at no cost."""
-    h.until(lambda: not os.path.exists(f"/proc/{pid}"), f"the end of pid {pid}")
+    h.until(lambda: not alive(pid), f"the end of pid {pid}")
     os.rename(h.path("log"), h.path("log.1"))
     h.start(None)
     h.file("pid.2")
@@ -86,7 +86,7 @@ def test_keep_running(h):
     worker = h.workers()[0]["pid"]
     h.kill(signal.SIGUSR2)
     same(h.gone(), 0)
-    assert os.path.exists(f"/proc/{pid}"), "it went with the daemon"
+    assert alive(pid), "it went with the daemon"
     h.start(None)
     same(h.workers()[0]["pid"], worker)
     same((h.state(task), h.task(task)["attempt"]), ("running", 1))
@@ -98,7 +98,7 @@ def test_a_task_that_is_paused_is_put_back_held(h):
     h.act(task, "pause", wait=190)
     h.kill(signal.SIGQUIT)
     same(h.gone(), 0)
-    h.until(lambda: not os.path.exists(f"/proc/{pid}"), f"the end of pid {pid}")
+    h.until(lambda: not alive(pid), f"the end of pid {pid}")
     h.start(None)
     t = h.task(task)
     same((t["state"], t["held"], t["failures"], t["losses"]), ("paused", True, 0, 0))
@@ -110,7 +110,7 @@ def test_a_worker_that_hangs_is_killed_within_the_bound(h):
     os.kill(worker, signal.SIGSTOP)
     h.kill(signal.SIGQUIT)
     same(h.gone(), 0)
-    h.until(lambda: not os.path.exists(f"/proc/{worker}"), "the worker's end")
+    h.until(lambda: not alive(worker), "the worker's end")
     put_back(h, task, pid)
 
 

@@ -301,6 +301,10 @@ class Case:
             time.sleep(0.005)
         raise AssertionError(f"waited {LIMIT:.0f} s for the file {name}")
 
+    def is_written(self, name):
+        """Whether a command has got as far as to write a file."""
+        return os.path.exists(self.path(name)) and os.path.getsize(self.path(name)) > 0
+
     def ended(self):
         """Waits for the worker's end: its exit code."""
         return self.worker.wait(LIMIT)

@@ -94,7 +94,7 @@ def test_timeout_ends_the_tree(c):
         c.sh(task, "setsid sleep 1000 & echo $! > child; sleep 1000", timeout_s=seconds, grace_s=60)
         return seconds, c.daemon.finished(task)
 
-    seconds, f = in_time(long, lambda: os.path.exists(c.path("child")))
+    seconds, f = in_time(long, lambda: c.is_written("child"))
     child = pids_of(c, "child")
     equal((f["why"], f["signal"]), ("timeout", 15))
     words = "ran longer than " + ("200ms" if seconds < 1 else f"{seconds}s")

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 
-from fake_daemon import LIMIT, FakeDaemon, check, daemon, equal, in_time, main, until
+from fake_daemon import LIMIT, FakeDaemon, alive, check, daemon, equal, in_time, main, until
 
 
 def give(c, task, name, *texts, attempt=1):
@@ -197,10 +197,10 @@ def test_silence_for_too_long_ends_the_tree(c):
         c.sh(task, "setsid sleep 1000 & echo $! > child; exec sleep 1000", heartbeat_s=seconds)
         return c.daemon.finished(task)
 
-    f = in_time(silent, lambda: os.path.exists(c.path("child")))
+    f = in_time(silent, lambda: c.is_written("child"))
     child = int(c.file("child"))
     equal((f["why"], f["signal"], f["error"]), ("heartbeat", 15, None))
-    check(not os.path.exists(f"/proc/{child}"), "its child is alive")
+    check(not alive(child), "its child is alive")
 
 
 @daemon(slots=4)
