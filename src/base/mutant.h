@@ -9,7 +9,8 @@
  *  4 anybody's report of an attempt counts 11 a clock that was set is not noticed
  *  5 a backoff is doubled once too often   12 a rate limit's pause never ends
  *  6 a paused queue gives work             13 what a dead worker left goes on running
- *  7 what is due is looked for on a clock that stands while the machine sleeps */
+ *  7 what is due is looked for on a clock that stands while the machine sleeps
+ * 14 a handler that died has never begun  15 a seat that nobody takes stays taken */
 #ifndef ER_BASE_MUTANT_H
 #define ER_BASE_MUTANT_H
 

@@ -45,6 +45,7 @@ er_engine_submit(struct er_engine *e, struct er_submit *sub)
     sub->op.run = e->tight ? refuse_submit : run_submit;
     sub->op.done = done_submit;
     er_ferry_post(e->ferry, &sub->op);
+    er_offers_expect(e, sub->rows, sub->n);
 }
 
 void
@@ -251,6 +252,7 @@ done_change(struct er_op *op, int rc)
 {
     struct er_change_request *c = (struct er_change_request *)(void *)op;
     struct er_engine *e = c->engine;
+    e->n_cancels -= c->kind == ER_CHANGE_CANCEL;
     if (rc) {
         er_schedule_sick(e, rc);
     } else if (c->kind == ER_CHANGE_REQUEUE) {
@@ -270,6 +272,7 @@ er_engine_change(struct er_engine *e, struct er_change_request *c)
 {
     c->engine = e;
     if (c->kind == ER_CHANGE_CANCEL) {
+        e->n_cancels++;
         note_cancel(e, c);
     }
     c->op.run = run_change;

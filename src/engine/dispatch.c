@@ -66,6 +66,17 @@ er_run_fill(struct er_run *run, const struct er_task *task)
 }
 
 void
+er_run_set_task(struct er_engine *e, struct er_run *run, const struct er_task *task)
+{
+    HASH_DEL(e->runs, run);
+    run->id = task->id;
+    HASH_ADD(hh, e->runs, id, sizeof run->id, run);
+    run->ready = (struct er_ready){task->id, task->lane, task->rank, task->cost};
+    /* whoever knew of the task before us may have asked for it already */
+    run->cancel_asked = e->n_cancels > 0;
+}
+
+void
 er_run_free(struct er_engine *e, struct er_run *run)
 {
     HASH_DEL(e->runs, run);
@@ -116,6 +127,20 @@ er_dispatch_pick(struct er_engine *e, const struct er_pool *pool)
         }
     }
     return best;
+}
+
+int
+er_dispatch_free_slots(const struct er_engine *e, const struct er_pool *pool)
+{
+    struct er_session_live *s, *next;
+    int n = 0;
+    HASH_ITER (hh, e->sessions, s, next) {
+        if (er_dispatch_is_connected(s) && s->slots > s->load &&
+            (!pool || er_pools_has(pool, s))) {
+            n += s->slots - s->load;
+        }
+    }
+    return n;
 }
 
 struct er_session_live *

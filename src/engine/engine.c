@@ -16,6 +16,7 @@ on_effects(void *ctx, struct er_effects *fx)
 {
     struct er_engine *e = ctx;
     e->stats.commits++;
+    e->heard = fx->ready_total;
     if (fx->written) { /* a crossing that has only looked says nothing of the disk */
         er_schedule_well(e);
     }

@@ -5,6 +5,7 @@
  *   pools.c     which sessions serve which types
  *   limits.c    the settings of those, the switch over everything
  *   schedule.c  runs in phase CLAIMING, claims, due tasks, the alarm
+ *   offers.c    seats: runs in phase CLAIMING that have no task yet
  *   dispatch.c  sessions and their links; runs in phase HELD
  *   report.c    what workers say; runs in phase ENDING; removes them
  *   ends.c      a run's end in memory
@@ -107,9 +108,10 @@ struct er_queue_live {
 /* The window holds the first few tasks of a lane in order of (rank, id). */
 struct er_lane_live {
     int64_t id;
+    /* these three, together: the key of hh_names */
     struct er_queue_live *queue;
-    struct er_bay *bay;               /* of that queue and the type's pool */
     struct er_limit_live *type, *key; /* key: NULL = none */
+    struct er_bay *bay;               /* of that queue and the type's pool */
     struct er_ready *win;
     size_t first, n, size; /* win[first .. first+n) is in use */
     bool more;             /* the store may have tasks behind the window */
@@ -124,6 +126,7 @@ struct er_lane_live {
     TAILQ_ENTRY(er_lane_live) in_envoys;
     er_task_id watched;      /* its head, while it waits for tokens */
     UT_hash_handle hh_watch; /* of engine.watched */
+    UT_hash_handle hh_names; /* of engine.lanes_by_names */
     UT_hash_handle hh;
 };
 
@@ -133,7 +136,7 @@ enum er_run_phase {
     ER_RUN_ENDING,   /* its end is on its way to the store */
 };
 struct er_run {
-    er_task_id id;
+    er_task_id id;          /* < 0: a seat, see offers.c */
     struct er_ready ready;  /* as it stood in its lane */
     struct er_ready *twins; /* claiming: other places at which it stood meanwhile */
     size_t n_twins;
@@ -201,6 +204,8 @@ struct er_ring_fact {
 };
 #define ER_RING 1024
 
+#define ER_OFFERS_MAX 256
+
 struct er_engine {
     struct er_engine_options options;
     char *logs;
@@ -217,8 +222,10 @@ struct er_engine {
     struct er_limit_live *types, *keys; /* by name; types of tasks, limit keys */
     struct er_group *groups;            /* by gate and queue */
     struct er_lane_live *lanes;         /* by id */
-    struct er_lane_live *watched;       /* lanes that wait for tokens, by their head */
-    struct er_heap open;                /* bays that may give work, best head first */
+    struct er_lane_live *lanes_by_names;
+    int n_peeks;                  /* under way */
+    struct er_lane_live *watched; /* lanes that wait for tokens, by their head */
+    struct er_heap open;          /* bays that may give work, best head first */
     TAILQ_HEAD(er_pool_list, er_pool) pools;
     struct er_pool *by_processes; /* of types that are executed by processes only */
     bool mixed;                   /* some session of handlers is connected */
@@ -229,6 +236,12 @@ struct er_engine {
     struct er_type *type_asked;    /* what er_engine_type gave for one without */
     bool all_paused;
     bool draining; /* nothing is claimed any more */
+
+    struct er_lane_live *coming[ER_OFFERS_MAX]; /* lanes of what this turn submits */
+    size_t n_coming; /* more than there is room for: too many */
+    int64_t heard;   /* how many have become able to run, as the store counts them */
+    int64_t last_seat;
+    int n_cancels; /* that are on their way to the store */
 
     struct er_run *runs;              /* by task */
     struct er_session_live *sessions; /* by id */
@@ -264,6 +277,8 @@ struct er_queue_live *er_lanes_queue(struct er_engine *e,
                                      const char *name); /* made if new */
 struct er_lane_live *er_lanes_add(struct er_engine *e, const struct er_lane *lane);
 struct er_lane_live *er_lanes_find(struct er_engine *e, int64_t id);
+struct er_lane_live *er_lanes_find_names(struct er_engine *e, const char *queue,
+                                         const char *type, const char *limit_key);
 /* What a commit brought: new lanes, tasks that may run, heads that no longer do. */
 void er_lanes_news(struct er_engine *e, const struct er_effects *fx);
 /* A task became able to run. */
@@ -311,6 +326,8 @@ void er_gates_take(struct er_engine *e, struct er_lane_live *lane, int64_t cost)
 void er_gates_retake(struct er_engine *e, struct er_lane_live *lane);
 void er_gates_release(struct er_engine *e, struct er_lane_live *lane);
 void er_gates_refund(struct er_engine *e, struct er_lane_live *lane, int64_t cost);
+/* How many more tasks of the lane all limits admit; 0 also where one asks for tokens. */
+int er_gates_permits_left(const struct er_lane_live *lane);
 /* The lane is empty: it speaks for no gate any more. */
 void er_gates_dismiss(struct er_engine *e, struct er_lane_live *lane);
 void er_gates_bay_opened(struct er_engine *e, struct er_bay *bay);
@@ -369,10 +386,21 @@ void er_schedule_post_later(struct er_engine *e); /* all that waits, now */
 void er_schedule_well(struct er_engine *e);       /* a commit worked */
 void er_schedule_rearm(struct er_engine *e); /* what the alarm depends on has changed */
 void er_schedule_prune(struct er_engine *e);
+/* The store has given the run's task to its session. */
+void er_schedule_held(struct er_engine *e, struct er_run *run,
+                      const struct er_claim *row);
+
+/* offers.c */
+/* Rows that are posted in this turn. */
+void er_offers_expect(struct er_engine *e, const struct er_new_task *rows, size_t n);
+/* When all has been claimed that is known: seats for those. */
+void er_offers_make(struct er_engine *e);
 
 /* dispatch.c */
 /* The session of a pool (NULL = any) that has most room; NULL = none has any. */
 struct er_session_live *er_dispatch_pick(struct er_engine *e, const struct er_pool *pool);
+/* Slots of its sessions in which nothing runs, without any lookahead. */
+int er_dispatch_free_slots(const struct er_engine *e, const struct er_pool *pool);
 bool er_dispatch_is_connected(const struct er_session_live *s); /* and takes work */
 /* Says that the run is to be ended, as was asked for: cancel, requeue, pause. */
 void er_dispatch_send_stop(struct er_run *run);
@@ -385,6 +413,8 @@ struct er_run *er_run_new(struct er_engine *e, struct er_session_live *s,
                           struct er_lane_live *lane, er_task_id id);
 struct er_run *er_run_find(const struct er_engine *e, er_task_id id);
 void er_run_fill(struct er_run *run, const struct er_task *task);
+/* A seat's run gets its task. */
+void er_run_set_task(struct er_engine *e, struct er_run *run, const struct er_task *task);
 void er_run_free(struct er_engine *e, struct er_run *run);
 
 /* orders.c */

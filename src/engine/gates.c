@@ -31,6 +31,7 @@
  * there only if as many will be there again when the other gate opens. */
 #include "engine/engine_priv.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -711,6 +712,26 @@ er_gates_take(struct er_engine *e, struct er_lane_live *lane, int64_t cost)
         take_tokens(e, lane->key, cost);
     }
     look_at_all(e, lane);
+}
+
+/* At most n, less what is taken. */
+static int
+left(const struct er_limit_live *l, int n)
+{
+    int permits = l->concurrency - l->running;
+    permits = permits < 0 ? 0 : permits;
+    if (l->n_rates > 0) {
+        return 0;
+    }
+    return l->concurrency == 0 || permits > n ? n : permits;
+}
+
+int
+er_gates_permits_left(const struct er_lane_live *lane)
+{
+    int n = left(&lane->queue->limit, INT_MAX);
+    n = left(lane->type, n);
+    return lane->key ? left(lane->key, n) : n;
 }
 
 void

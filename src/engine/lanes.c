@@ -78,6 +78,7 @@ void
 er_lanes_fini(struct er_engine *e)
 {
     HASH_CLEAR(hh_watch, e->watched);
+    HASH_CLEAR(hh_names, e->lanes_by_names);
     er_pools_fini(e);
     er_gates_fini(e);
     struct er_lane_live *lane, *lane_next;
@@ -166,6 +167,27 @@ er_lanes_find(struct er_engine *e, int64_t id)
     return lane;
 }
 
+/* From the queue to the limit key. */
+#define NAMES_SIZE                                                                       \
+    (offsetof(struct er_lane_live, bay) - offsetof(struct er_lane_live, queue))
+
+struct er_lane_live *
+er_lanes_find_names(struct er_engine *e, const char *queue, const char *type,
+                    const char *limit_key)
+{
+    struct er_lane_live names = {0}, *lane;
+    HASH_FIND_STR(e->queues, queue, names.queue);
+    HASH_FIND_STR(e->types, type, names.type);
+    if (limit_key && *limit_key) {
+        HASH_FIND_STR(e->keys, limit_key, names.key);
+        if (!names.key) {
+            return NULL;
+        }
+    }
+    HASH_FIND(hh_names, e->lanes_by_names, &names.queue, NAMES_SIZE, lane);
+    return lane;
+}
+
 struct er_lane_live *
 er_lanes_add(struct er_engine *e, const struct er_lane *from)
 {
@@ -180,6 +202,7 @@ er_lanes_add(struct er_engine *e, const struct er_lane *from)
         }
         lane->bay = er_pools_bay(lane->queue, lane->type->pool);
         HASH_ADD(hh, e->lanes, id, sizeof lane->id, lane);
+        HASH_ADD(hh_names, e->lanes_by_names, queue, NAMES_SIZE, lane);
     }
     return lane;
 }
@@ -334,6 +357,7 @@ done_peek(struct er_op *op, int rc)
     struct er_engine *e = p->engine;
     struct er_lane_live *lane = er_lanes_find(e, p->lane);
     lane->peeking = false;
+    e->n_peeks--;
     if (rc) {
         er_schedule_sick(e, rc);
     } else {
@@ -362,6 +386,7 @@ lane_refill(struct er_engine *e, struct er_lane_live *lane)
         p->from = lane->win[lane->first + lane->n - 1];
     }
     lane->peeking = true;
+    e->n_peeks++;
     er_ferry_post(e->ferry, &p->op);
 }
 

@@ -120,7 +120,7 @@ tell_run(struct er_pause_request *p, struct er_run *run)
     if (!p->paused && !run->want_pause && !run->paused) {
         return;
     }
-    p->n_told++;
+    p->n_told += run->id > 0; /* an empty seat is nobody, but whoever gets it is meant */
     if (p->paused && (p->free_slot || !in_place)) {
         run->requeue = true; /* not held: the switch holds it */
         run->stop_pause = !in_place;

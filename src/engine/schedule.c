@@ -33,6 +33,15 @@ run_claim(struct er_op *op, struct er_store *s, er_usec now)
     return er_store_claim(s, now, c->rows, c->n, &c->arena);
 }
 
+void
+er_schedule_held(struct er_engine *e, struct er_run *run, const struct er_claim *row)
+{
+    run->phase = ER_RUN_HELD;
+    er_run_fill(run, row->task);
+    e->stats.claims++;
+    er_orders_send(e, run, row);
+}
+
 /* The claim of one task came back. */
 static void
 claimed(struct er_engine *e, struct er_claim *row, int rc)
@@ -40,10 +49,7 @@ claimed(struct er_engine *e, struct er_claim *row, int rc)
     struct er_run *run = er_run_find(e, row->id);
     ER_ASSERT(run && run->phase == ER_RUN_CLAIMING);
     if (rc == 0 && row->status == 0) {
-        run->phase = ER_RUN_HELD;
-        er_run_fill(run, row->task);
-        e->stats.claims++;
-        er_orders_send(e, run, row);
+        er_schedule_held(e, run, row);
         return;
     }
     er_lanes_release(e, run->lane);
@@ -128,8 +134,10 @@ claim(struct er_engine *e)
 {
     if (!e->sick && !e->tight && !e->stopping && !e->draining) {
         claim_some(e);
+        er_offers_make(e);
         er_pools_ask(e);
     }
+    e->n_coming = 0;
 }
 
 static void

@@ -128,6 +128,9 @@ claim_row(struct er_store *s, er_usec now, struct er_claim *row, struct er_arena
     if (rc == 0 && t->has_after) {
         rc = er_sqlite_after_few(&s->c, t->id, arena, &row->after, &row->n_after);
     }
+    if (rc == 0 && row->fresh) {
+        er_sqlite_not_ready(s, row->id, row->lane);
+    }
     row->task = t;
     row->status = 0;
     return rc;

@@ -128,6 +128,27 @@ er_sqlite_ready(struct er_store *s, const struct er_brief *t)
     return 0;
 }
 
+void
+er_sqlite_not_ready(struct er_store *s, er_task_id id, int64_t lane)
+{
+    struct er_ready *ready = s->fx.ready;
+    for (size_t i = s->fx.n_ready; i > 0; i--) { /* it is one of the last, mostly */
+        if (ready[i - 1].id == id && ready[i - 1].lane == lane) {
+            memmove(ready + i - 1, ready + i, (s->fx.n_ready - i) * sizeof *ready);
+            s->fx.n_ready--;
+            return;
+        }
+    }
+}
+
+size_t
+er_store_fresh(const struct er_store *s, const struct er_ready **out, int64_t *out_total)
+{
+    *out = s->fx.ready;
+    *out_total = s->ready_total + (int64_t)s->fx.n_ready;
+    return s->fx.n_ready;
+}
+
 int
 er_sqlite_new_lane(struct er_store *s, struct er_lane_entry *lane)
 {

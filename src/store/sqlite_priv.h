@@ -208,10 +208,11 @@ struct er_store {
     er_task_id last_task,
         committed_task;              /* greatest id given away; as of the last commit */
     int64_t last_seq, committed_seq; /* the same for facts */
-    int64_t session;                 /* an open session that was looked up, or 0 */
-    char worker[64];                 /* its worker's name */
-    struct er_duration *durations;   /* some that were used lately */
-    bool durations_dirty;            /* one of them is */
+    int64_t ready_total; /* told as ready by the transactions that were committed */
+    int64_t session;     /* an open session that was looked up, or 0 */
+    char worker[64];     /* its worker's name */
+    struct er_duration *durations; /* some that were used lately */
+    bool durations_dirty;          /* one of them is */
 
     struct er_effects fx;
     size_t facts_size, ready_size, lanes_size; /* places in the arrays of fx */
@@ -277,6 +278,8 @@ int er_sqlite_fact_result(struct er_store *s, const void *result,
 /* What stands in s->buf, copied into the effects; NULL when memory is out. */
 const char *er_sqlite_data(struct er_store *s);
 int er_sqlite_ready(struct er_store *s, const struct er_brief *t) ER_MUSTCHECK;
+/* It was, and is not to be told: it has been claimed already. */
+void er_sqlite_not_ready(struct er_store *s, er_task_id id, int64_t lane);
 int er_sqlite_new_lane(struct er_store *s, struct er_lane_entry *lane) ER_MUSTCHECK;
 void er_sqlite_next_due(struct er_store *s, er_usec at); /* ER_NEVER: nothing */
 /* What the facts task-queued, -scheduled and -blocked say. */

@@ -100,6 +100,8 @@ er_store_commit(struct er_store *s, struct er_effects *out)
     s->committed_seq = s->last_seq;
     s->in_tx = false;
     s->fx.written = sqlite3_total_changes64(s->c.db) != s->changes;
+    s->ready_total += (int64_t)s->fx.n_ready;
+    s->fx.ready_total = s->ready_total;
     *out = s->fx;
     begin_effects(s);
     return 0;

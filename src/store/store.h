@@ -76,6 +76,7 @@ struct er_effects {
     er_usec
         next_due; /* earliest run_at or expires_at that this transaction set; ER_NEVER */
     bool written; /* it wrote something: the disk has taken it */
+    int64_t ready_total;   /* as er_store_fresh tells it: with all of these */
     struct er_arena arena; /* holds all of the above; the taker frees it */
 };
 
@@ -161,6 +162,7 @@ struct er_claim {
     er_task_id id;      /* in */
     int64_t session;    /* in */
     int64_t lane, rank; /* in: where it must stand; lane 0 = wherever it is */
+    bool fresh; /* in: it is one of er_store_fresh, and is not to be told as ready */
     int status; /* out: 0; ER_ESTATE: no longer queued, or held, or moved elsewhere;
                           ER_ELOST: the session is not open */
     struct er_task *task; /* out: as it now is (running, attempt counted), in `arena` */
@@ -174,6 +176,13 @@ struct er_claim {
  * data {"worker","attempt"}. Tasks are read into `arena`. */
 int er_store_claim(struct er_store *s, er_usec now, struct er_claim *rows, size_t n,
                    struct er_arena *arena) ER_MUSTCHECK;
+/* The tasks that have become able to run in this transaction so far, in no order: they may
+ * have ceased to be since. Borrowed until the next verb. *out_total: how many there were in
+ * all transactions since the store was opened, these included, those that were claimed as
+ * fresh not: who knows what the effects had told up to some number knows by it how many there
+ * are that he has not heard of. */
+size_t er_store_fresh(const struct er_store *s, const struct er_ready **out,
+                      int64_t *out_total);
 
 struct er_finish {
     /* in */

@@ -183,6 +183,7 @@ static const char *const mutants[] = {
     "a rate limit's pause never ends",
     "what a dead worker left goes on running",
     "a handler that died has never begun",
+    "a seat that nobody takes stays taken",
 };
 #define N_MUTANTS ((int)(sizeof mutants / sizeof mutants[0]))
 

@@ -53,6 +53,46 @@ claim__gives_the_task_as_it_now_is(void **state)
     assert_int_equal(f_count(f, "default", ER_TASK_QUEUED), 0);
 }
 
+/* Its own transaction tells of it as fresh, and nobody hears that it could run. */
+static void
+claim__in_the_transaction_of_the_submit(void **state)
+{
+    struct fixture *f = *state;
+    const struct er_ready *fresh;
+    int64_t before, total;
+    (void)f_add(f, f_new());
+    struct er_new_task rows[2] = {f_new(), f_new()};
+    rows[1].priority = 3;
+    f_begin(f);
+    assert_int_equal(er_store_fresh(f->s, &fresh, &before), 0);
+    assert_int_equal(er_store_submit(f->s, f->now, rows, 2, false), 0);
+    assert_int_equal(er_store_fresh(f->s, &fresh, &total), 2);
+    assert_int_equal(total, before + 2);
+    assert_int_equal(fresh[0].id, rows[0].id);
+    assert_int_equal(fresh[1].id, rows[1].id);
+    struct er_claim claim = {.id = rows[0].id,
+                             .session = f->session,
+                             .lane = fresh[0].lane,
+                             .rank = fresh[0].rank,
+                             .fresh = true};
+    assert_int_equal(er_store_claim(f->s, f->now, &claim, 1, &f->arena), 0);
+    assert_int_equal(claim.status, 0);
+    assert_int_equal(er_store_fresh(f->s, &fresh, &total), 1);
+    assert_int_equal(total, before + 1);
+    assert_int_equal(fresh[0].id, rows[1].id);
+    f_commit(f);
+    assert_string_equal(f_facts(f), "task-queued 2, task-queued 3, task-started 2/1");
+    assert_string_equal(f_ready(f), "3");
+    assert_int_equal(f->fx.ready_total, total);
+    f_begin(f);
+    assert_int_equal(er_store_submit(f->s, f->now, rows, 1, false), 0);
+    er_store_rollback(f->s);
+    f_begin(f);
+    assert_int_equal(er_store_fresh(f->s, &fresh, &before), 0);
+    assert_int_equal(before, total); /* it never was */
+    f_commit(f);
+}
+
 static void
 claim__takes_only_what_is_queued_and_not_held(void **state)
 {
@@ -553,6 +593,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         BOTH(claim__gives_the_task_as_it_now_is),
+        BOTH(claim__in_the_transaction_of_the_submit),
         BOTH(claim__takes_only_what_is_queued_and_not_held),
         BOTH(claim__needs_an_open_session),
         BOTH(claim__several_at_once_answer_each_for_itself),
