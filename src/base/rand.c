@@ -2,7 +2,6 @@
 #include "base/rand.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -50,12 +49,22 @@ take_pooled(unsigned char *out, size_t n)
 void
 er_uuid7(er_usec wall_at, char out[ER_UUID_SIZE])
 {
+    static const char digits[] = "0123456789abcdef";
     uint64_t ms = (uint64_t)(wall_at / 1000);
-    unsigned char r[10];
-    take_pooled(r, sizeof r);
-    (void)snprintf(out, ER_UUID_SIZE,
-                   "%08x-%04x-7%01x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-                   (unsigned)((ms >> 16) & 0xffffffffu), (unsigned)(ms & 0xffff),
-                   (unsigned)(r[0] & 15), r[1], (unsigned)((r[2] & 0x3f) | 0x80), r[3],
-                   r[4], r[5], r[6], r[7], r[8], r[9]);
+    unsigned char b[16];
+    for (int i = 0; i < 6; i++) {
+        b[i] = (unsigned char)(ms >> (40 - 8 * i));
+    }
+    take_pooled(b + 6, 10);
+    b[6] = (unsigned char)(0x70 | (b[6] & 0x0f)); /* the version */
+    b[8] = (unsigned char)(0x80 | (b[8] & 0x3f)); /* the variant */
+    char *at = out;
+    for (int i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) {
+            *at++ = '-';
+        }
+        *at++ = digits[b[i] >> 4];
+        *at++ = digits[b[i] & 15];
+    }
+    *at = '\0';
 }
