@@ -216,6 +216,32 @@ er_sqlite_count_move(struct er_store *s, struct er_lane_entry *lane,
     count_in(s, lane->sum, to, 1);
 }
 
+bool
+er_sqlite_queue_is_boundless(struct er_store *s, const char *queue)
+{
+    struct er_queue_sum *sum = s->last_lane ? s->last_lane->sum : NULL;
+    if (!sum || strcmp(sum->name, queue) != 0) {
+        HASH_FIND_STR(s->sums, queue, sum);
+    }
+    return sum && sum->boundless == s->settings + 1;
+}
+
+void
+er_sqlite_queue_boundless(struct er_store *s, const char *queue)
+{
+    struct er_queue_sum *sum;
+    HASH_FIND_STR(s->sums, queue, sum);
+    if (sum) { /* else it has no lane yet */
+        sum->boundless = s->settings + 1;
+    }
+}
+
+void
+er_sqlite_queues_changed(struct er_store *s)
+{
+    s->settings++;
+}
+
 static int
 remember_env(struct er_store *s, const unsigned char hash[16], int64_t id)
 {
@@ -404,6 +430,7 @@ er_sqlite_sums_forget(struct er_store *s)
 {
     clear_sums(s);
     er_sqlite_envs_forget(s);
+    er_sqlite_queues_changed(s);
     s->last_lane = NULL;
     while (s->new_lanes) {
         struct er_lane_entry *lane = s->new_lanes;

@@ -243,6 +243,9 @@ find_room(struct er_store *s, const char *queue, struct room **rooms, struct roo
         }
         *room = (struct room){.queue = queue, .next = *rooms};
         int rc = ask_room(s, room);
+        if (rc == 0 && room->size == 0) {
+            er_sqlite_queue_boundless(s, queue);
+        }
         if (rc == 0 &&
             room->size > 0) { /* what this transaction has counted must be seen */
             rc = er_sqlite_sums_flush(s);
@@ -261,6 +264,9 @@ static int
 check_room(struct er_store *s, struct er_new_task *row, struct room **rooms)
 {
     struct room *room = NULL;
+    if (er_sqlite_queue_is_boundless(s, row->queue)) {
+        return 0;
+    }
     int rc = find_room(s, row->queue, rooms, &room);
     if (rc || !room || room->size == 0) {
         return rc;

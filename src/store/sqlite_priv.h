@@ -131,6 +131,7 @@ struct er_queue_sum {
     char *name;
     int64_t delta[ER_TASK_STATES]; /* not yet in the table */
     bool dirty;
+    uint64_t boundless; /* known to have no size, as of these settings; 0 = not known */
     struct er_queue_sum *next_dirty;
     UT_hash_handle hh;
 };
@@ -200,6 +201,8 @@ struct er_store {
     struct er_lane_entry *last_lane; /* the one used last: batches are of one kind */
     struct er_lane_entry *new_lanes;
     struct er_queue_sum *sums, *dirty_sums;
+    uint64_t
+        settings; /* number of the queues' settings: another one whenever they change */
     struct er_env_entry *envs; /* some that were used lately */
     struct er_env_use *env_uses;
     int64_t log_bytes; /* output of tasks that became final; not yet in the table */
@@ -238,6 +241,11 @@ void er_sqlite_count(struct er_store *s, struct er_lane_entry *lane,
 /* A task moves within its lane; the table of moves must allow it. */
 void er_sqlite_count_move(struct er_store *s, struct er_lane_entry *lane,
                           enum er_task_state from, enum er_task_state to);
+/* Whether a queue is known to have no size; er_sqlite_queue_boundless says so, until the
+ * next er_sqlite_queues_changed. */
+bool er_sqlite_queue_is_boundless(struct er_store *s, const char *queue);
+void er_sqlite_queue_boundless(struct er_store *s, const char *queue);
+void er_sqlite_queues_changed(struct er_store *s); /* or were, and are rolled back */
 /* The number of an environment, stored when it is new, counted as used once more. */
 int er_sqlite_env(struct er_store *s, const char *json, int64_t *out) ER_MUSTCHECK;
 int er_sqlite_env_use(struct er_store *s, int64_t id, int n) ER_MUSTCHECK;

@@ -194,6 +194,7 @@ er_store_queue_put(struct er_store *s, er_usec now, const struct er_queue *queue
     int rc = er_sqlite_enter(s);
     if (rc == 0) {
         rc = queue_put(s, now, queue);
+        er_sqlite_queues_changed(s);
     }
     return leave(s, rc);
 }
@@ -229,6 +230,7 @@ er_store_queue_remove(struct er_store *s, er_usec now, const char *name)
     }
     if (rc == 0) {
         rc = delete_named(s, ER_SQL_QUEUE_REMOVE, name);
+        er_sqlite_queues_changed(s);
         rc = rc < 0 ? rc : record_removed(s, now, ER_EVENT_QUEUE_CHANGED, "queue", name);
     }
     return leave(s, rc);

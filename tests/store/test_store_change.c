@@ -459,6 +459,44 @@ queues__take_as_many_as_their_size(void **state)
     assert_int_equal(rows[4].status, ER_EFULL);
 }
 
+/* Submits one task into the queue "net", in a transaction that is open; its status. */
+static int
+submit_into_net(struct fixture *f)
+{
+    struct er_new_task row = f_new();
+    row.queue = "net";
+    assert_int_equal(er_store_submit(f->s, f->now, &row, 1, false), 0);
+    return row.status;
+}
+
+/* That a queue has no size is remembered: until it gets one, and until that it has none is
+ * taken back. */
+static void
+queues__have_the_size_of_now(void **state)
+{
+    struct fixture *f = *state;
+    struct er_queue q = {.name = "net", .size = 2};
+    for (int i = 0; i < 2; i++) {
+        f_begin(f);
+        assert_int_equal(submit_into_net(f), 0);
+        f_commit(f);
+    }
+    f_begin(f);
+    assert_int_equal(er_store_queue_put(f->s, f->now, &q), 0);
+    assert_int_equal(submit_into_net(f), ER_EFULL);
+    f_commit(f);
+    q.size = 0;
+    f_begin(f);
+    assert_int_equal(er_store_queue_put(f->s, f->now, &q), 0);
+    assert_int_equal(submit_into_net(f), 0);
+    er_store_rollback(f->s);
+    f_begin(f);
+    assert_int_equal(submit_into_net(f), ER_EFULL);
+    assert_int_equal(er_store_queue_put(f->s, f->now, &q), 0);
+    assert_int_equal(submit_into_net(f), 0);
+    f_commit(f);
+}
+
 static void
 queues__have_settings_until_they_are_removed(void **state)
 {
@@ -525,6 +563,7 @@ main(void)
         BOTH(due__fails_what_has_waited_too_long),
         BOTH(peek__shows_a_lane_in_order),
         BOTH(sessions__open_and_close),
+        BOTH(queues__have_the_size_of_now),
         BOTH(queues__have_settings_until_they_are_removed),
         BOTH(queues__take_as_many_as_their_size),
     };
