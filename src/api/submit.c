@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* POST /v1/tasks: one task, or one a line. A document becomes a row of the store's submit;
  * which member goes where stands in one table. Many lines without names for each other go
- * in groups of GROUP: the store writes one while the next is read, and a long request does
- * not hold up other people's commits. Once a `ref` is seen the rest stays together, since
- * names may point forward.
+ * in groups of GROUP (of FIRST while the store has nothing to do for them): the store writes
+ * one while the next is read, and a long request does not hold up other people's commits.
+ * Once a `ref` is seen the rest stays together, since names may point forward.
  *
  * Nothing is answered before all of it is on disk (or refused). */
 #include <stdio.h>
@@ -16,6 +16,7 @@
 
 #define LINES_MAX 100000
 #define GROUP     ((size_t)250)
+#define FIRST     ((size_t)50)
 #define BYTES_MAX ((size_t)256 << 20) /* of all lines of a request */
 
 /* ---- groups ---- */
@@ -238,7 +239,7 @@ add_document(struct er_submission *s, const char *text, size_t len,
     g->lines[g->submit->n] = s->n - 1;
     g->after_refs[g->submit->n] = d.after_refs;
     g->submit->n++;
-    if (!s->atomic && !g->named && g->submit->n >= GROUP) {
+    if (!s->atomic && !g->named && g->submit->n >= (s->under_way ? GROUP : FIRST)) {
         send_group(s);
         er_engine_flush(s->call->api->engine);
     }
@@ -331,8 +332,11 @@ answer_one(struct er_submission *s)
     }
     struct er_buf b;
     er_buf_init(&b, 0);
-    er_buf_addf(&b, "{\"id\":%lld,\"state\":\"%s\"}", (long long)r->id,
-                er_task_state_word(r->state));
+    er_buf_add_str(&b, "{\"id\":");
+    er_buf_add_i64(&b, r->id);
+    er_buf_add_str(&b, ",\"state\":\"");
+    er_buf_add_str(&b, er_task_state_word(r->state));
+    er_buf_add_str(&b, "\"}");
     er_call_json(s->call, status, &b);
 }
 
