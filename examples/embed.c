@@ -104,7 +104,7 @@ main(int argc, char **argv)
     /* A call: short work is answered like a function call, long work goes on by itself. */
     struct errand_call_options call = ERRAND_INIT(errand_call_options);
     struct errand_reply reply;
-    call.budget_ms = 5000;
+    call.budget_ms = 30000;
     if (errand_call(e, "words.count", "{\"text\":\"quick\"}", &call, &reply, &error) <
         0) {
         die("call", &error);

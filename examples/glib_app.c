@@ -74,7 +74,7 @@ main(int argc, char **argv)
     type.description = "paints a picture";
     type.handler = paint;
     progress.delivery = ERRAND_ON_LOOP;
-    call.budget_ms = 10000;
+    call.budget_ms = 30000;
     call.always_wait = 1;
     if (errand_open(argc > 1 ? argv[1] : "memory:", &options, &app.e, &error) != 0 ||
         errand_register(app.e, &type, &error) != 0 ||

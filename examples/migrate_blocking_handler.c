@@ -75,9 +75,9 @@ main(int argc, char **argv)
         fprintf(stderr, "migrate_blocking_handler: %s\n", error.message);
         return 1;
     }
-    ask(e, "{\"pages\":3}", 5000);
+    ask(e, "{\"pages\":3}", 30000);
     ask(e, "{\"pages\":9,\"slow\":true}", 20);
-    ask(e, "{\"pages\":0}", 5000);
+    ask(e, "{\"pages\":0}", 30000);
     errand_close(e);
     return 0;
 }

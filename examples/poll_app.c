@@ -45,8 +45,10 @@ main(int argc, char **argv)
         {.name = "text", .kind = ERRAND_PARAM_STRING, .required = 1},
     };
     struct errand_options options = ERRAND_INIT(errand_options);
+    struct errand_call_options call = ERRAND_INIT(errand_call_options);
     struct errand_type type = ERRAND_INIT(errand_type);
     options.threading = ERRAND_TURN;
+    call.budget_ms = 30000;
     type.name = "text.shout";
     type.description = "says it louder";
     type.params = params;
@@ -54,7 +56,7 @@ main(int argc, char **argv)
     type.handler = shout;
     if (errand_open(argc > 1 ? argv[1] : "memory:", &options, &app.e, &error) != 0 ||
         errand_register(app.e, &type, &error) != 0 ||
-        errand_call_async(app.e, "text.shout", "{\"text\":\"hello\"}", NULL, on_reply,
+        errand_call_async(app.e, "text.shout", "{\"text\":\"hello\"}", &call, on_reply,
                           &app, &error) != 0 ||
         errand_call_async(app.e, "text.shout", "{\"volume\":11}", NULL, on_reply, &app,
                           &error) != 0) {

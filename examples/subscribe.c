@@ -97,7 +97,7 @@ main(int argc, char **argv)
      * several of them coalesced into the latest. */
     struct pollfd p = {.fd = errand_subscription_fd(pull), .events = POLLIN};
     char last[64] = "";
-    while (strcmp(last, "{\"page\":3}") != 0 && poll(&p, 1, 10000) == 1) {
+    while (strcmp(last, "{\"page\":3}") != 0 && poll(&p, 1, 60000) == 1) {
         while (errand_pull(pull, &event) == 1) {
             (void)snprintf(last, sizeof last, "%.*s", (int)event->len,
                            (const char *)event->data);
@@ -123,7 +123,7 @@ main(int argc, char **argv)
         die("subscribe with a cursor", &error);
     }
     p.fd = errand_subscription_fd(durable);
-    while (poll(&p, 1, 10000) == 1 && errand_pull(durable, &event) != 1) {
+    while (poll(&p, 1, 60000) == 1 && errand_pull(durable, &event) != 1) {
     }
     printf("durable %s %.*s\n", event->name, (int)event->len, (const char *)event->data);
 

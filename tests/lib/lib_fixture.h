@@ -121,6 +121,7 @@ open_with(const char *url, int threading)
     errand_error error;
     errand *e = NULL;
     o.threading = threading;
+    o.connect_ms = 120000;
     OK(errand_open(url, &o, &e, &error));
     return e;
 }

@@ -821,9 +821,8 @@ handle__closing_does_not_wait_for_a_start(void **state)
         errand_error error;
         char path[128];
         pthread_t t;
-        int status = 0, pid = daemon_pid(h);
-        assert_true(pid > 0);
-        assert_int_equal(kill(pid, SIGKILL), 0);
+        int status = 0;
+        kill_wholly(daemon_pid(h));
         block_config(h, path);
         OK(errand_request_async(e, "GET", "/v1/stats", NULL, 0, on_refused, &status,
                                 &error));

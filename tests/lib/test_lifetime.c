@@ -92,7 +92,7 @@ lifetime__a_daemon_is_an_owner_too(void **state)
     assert_true(errand_open(h->daemon, &o, &daemon, &error) < 0);
     assert_null(daemon);
     errand_close(e);
-    OK(errand_open(h->daemon, NULL, &daemon, &error));
+    daemon = open_with(h->daemon, ERRAND_THREAD);
     assert_null(open_at(h->folder, "hard.db", &error));
     assert_int_equal(error.code, ERRAND_EBUSY);
     assert_null(open_at(h->folder, "tasks.db", &error));
@@ -565,8 +565,7 @@ lifetime__a_frozen_daemon_is_told_by_its_silence(void **state)
     struct errand_call_options o = ERRAND_INIT(errand_call_options);
     struct errand_reply reply;
     errand_error error;
-    errand *e;
-    OK(errand_open(h->daemon, NULL, &e, &error));
+    errand *e = open_with(h->daemon, ERRAND_THREAD);
     int pid = daemon_pid(h);
     assert_true(pid > 1);
     o.budget_ms = 1;
