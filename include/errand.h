@@ -201,6 +201,7 @@ struct errand_options {
  * errand_close. Blocks: unix: at most connect_ms; sqlite: as long as it takes to read what
  * was going on. A store that is refused is left as it was found; one that is made is
  * readable by its user only (so are PATH.lock, PATH.logs/ and PATH.workers/ beside it).
+ * error.field is "url", or the option that was wrong.
  * ERRAND_EINVALID (not such a URL, no file, a bad option), ERRAND_ENODAEMON, ERRAND_EBUSY
  * (the store has an owner, who is named, whatever name or link it was opened by),
  * ERRAND_ENOTFOUND (its folder does not exist), ERRAND_ECORRUPT (no store, or a damaged

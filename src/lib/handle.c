@@ -741,12 +741,19 @@ struct opening {
     errand_error *error;
 };
 
+/* Memory, or a thread, is nobody's fault. */
+static const char *
+blame(int rc, const char *field)
+{
+    return rc == ER_ENOMEM ? NULL : field;
+}
+
 static void
 on_connected(void *ctx, int rc, const char *words)
 {
     struct opening *o = ctx;
     if (rc) {
-        (void)er_handle_fail(o->error, rc, NULL, "%s", words);
+        (void)er_handle_fail(o->error, rc, blame(rc, "url"), "%s", words);
     }
     er_handle_done(&o->wait, rc);
 }
@@ -757,6 +764,7 @@ open_here(struct er_wait *wait)
     struct opening *o = wait->ctx;
     struct errand *e = o->e;
     struct er_err err = {""};
+    const char *field = NULL;
     int rc;
     if (!o->url || strncmp(o->url, "unix:", 5) == 0) {
         rc = er_wire_open(e, on_connected, o, &e->wire, &err);
@@ -765,11 +773,11 @@ open_here(struct er_wait *wait)
         }
     } else {
         const char *path = strcmp(o->url, "memory:") == 0 ? NULL : o->url + 7;
-        rc = er_house_open(e, path, &e->house, &err);
+        rc = er_house_open(e, path, &e->house, &field, &err);
         rc = rc || !e->testing ? rc : er_testing_start(e->testing);
     }
     if (rc) {
-        (void)er_handle_fail(o->error, rc, NULL, "%s", err.text);
+        (void)er_handle_fail(o->error, rc, blame(rc, field), "%s", err.text);
     }
     er_handle_done(wait, rc);
 }
@@ -795,7 +803,13 @@ static int
 check_url(const char *url, const struct errand_options *o, errand_error *error)
 {
     bool is_memory = url && strcmp(url, "memory:") == 0;
-    if (url && !is_memory && strncmp(url, "unix:/", 6) != 0 &&
+    if (url && strncmp(url, "unix:", 5) == 0 && (url[5] != '/' || url[6] == '/')) {
+        return er_handle_fail(error, ER_EINVALID, "url",
+                              "'%.200s': a socket is named by its whole path, with one / "
+                              "at its beginning: unix:/PATH",
+                              url);
+    }
+    if (url && !is_memory && strncmp(url, "unix:", 5) != 0 &&
         (strncmp(url, "sqlite:", 7) != 0 || !url[7] ||
          strncmp(url, "sqlite://", 9) == 0)) {
         return er_handle_fail(

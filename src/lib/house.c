@@ -55,7 +55,8 @@ struct er_house {
     struct er_supervisor *supervisor;
     struct er_keeper keeper; /* over the supervisor's, for sessions of this process */
     struct er_keeper *below;
-    int64_t own; /* session of this process's handlers; 0 = none */
+    int64_t own;     /* session of this process's handlers; 0 = none */
+    const char *bad; /* er_house_open fails: what was wrong */
     void (*stopped)(void *ctx);
     void *stopped_ctx;
 };
@@ -132,6 +133,35 @@ refuse_owned(const struct er_house *h, const struct owner *o, struct er_err *err
                    h->places.store, program, o->pid);
 }
 
+/* Why the first file that is opened, the store's lock, could not be. */
+static int
+explain_lock(const struct er_house *h, int code, struct er_err *err)
+{
+    char here[PATH_MAX] = "";
+    struct stat st;
+    const char *store = h->places.store, *folder = h->places.state_dir;
+    bool is_there = access(h->places.lock, F_OK) == 0;
+    if (store[0] != '/' && !getcwd(here, sizeof here)) {
+        here[0] = '\0';
+    }
+    if (stat(folder, &st) != 0 && errno == ENOENT) {
+        return er_fail(
+            err, ER_ENOTFOUND,
+            "the store '%.150s' cannot be made: there is no folder '%.150s'%s%.100s "
+            "(make it first)",
+            store, folder, here[0] ? " in " : "", here);
+    }
+    if (code == ENOTDIR) {
+        return er_fail(err, ER_ENOTFOUND,
+                       "the store '%.150s' cannot be made: '%.200s' is not a folder",
+                       store, folder);
+    }
+    return er_fail(err, er_error_from_errno(code),
+                   "the store '%.150s' cannot be %s: cannot %s '%.200s': %s", store,
+                   is_there ? "opened" : "made", is_there ? "open" : "make a file in",
+                   is_there ? h->places.lock : folder, strerror(code));
+}
+
 static int
 open_lock(struct er_house *h, struct er_err *err)
 {
@@ -141,10 +171,7 @@ open_lock(struct er_house *h, struct er_err *err)
     if (h->lock_fd < 0 && errno == EEXIST) {
         h->lock_fd = open(h->places.lock, flags, 0600);
     }
-    return h->lock_fd >= 0
-               ? 0
-               : er_fail(err, er_error_from_errno(errno), "cannot open '%.300s': %s",
-                         h->places.lock, strerror(errno));
+    return h->lock_fd >= 0 ? 0 : explain_lock(h, errno, err);
 }
 
 /* Whether the file that is locked is the one that lies there: an open that was refused takes
@@ -531,6 +558,7 @@ open_api(struct er_house *h, struct er_err *err)
     if (h->e->options.test & ERRAND_TEST_HOLD) {
         er_engine_set_draining(api->engine);
     }
+    h->bad = "socket";
     return h->e->options.socket ? open_door(h, err) : 0;
 }
 
@@ -557,7 +585,10 @@ take_store(struct er_house *h, struct er_err *err)
         return er_fail(err, ER_EINVALID, "'%.300s' is not a file", h->places.store);
     }
     int rc = take_lock(h, err);
-    rc = rc ? rc : check_socket(h, err); /* before anything is made */
+    if (rc == 0) { /* before anything is made */
+        rc = check_socket(h, err);
+        h->bad = rc ? "socket" : h->bad;
+    }
     rc = rc ? rc : make_private(h, err);
     if (rc) {
         return rc;
@@ -583,11 +614,12 @@ leave_nothing(struct er_house *h)
 
 int
 er_house_open(struct errand *e, const char *path, struct er_house **out,
-              struct er_err *err)
+              const char **out_field, struct er_err *err)
 {
     struct er_house *h = er_xzalloc(sizeof *h);
     h->e = e;
     h->lock_fd = h->claim_fd = -1;
+    h->bad = "url";
     h->api.loop = e->loop;
     *out = h; /* also when it fails: the handle's closing clears up */
     h->in = er_inside_new(e);
@@ -600,7 +632,9 @@ er_house_open(struct errand *e, const char *path, struct er_house **out,
     if (rc) {
         leave_nothing(h);
     }
-    return rc ? rc : open_api(h, err);
+    rc = rc ? rc : open_api(h, err);
+    *out_field = h->bad;
+    return rc;
 }
 
 /* ---- the end ---- */

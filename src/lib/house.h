@@ -23,9 +23,10 @@ struct er_api;
 struct er_house;
 struct er_inside;
 
-/* path NULL = in memory. Blocks for the disk. ER_EBUSY: the store has an owner, who is named. */
+/* path NULL = in memory. Blocks for the disk. ER_EBUSY: the store has an owner, who is named.
+ * *out_field: what was wrong ("url", or an option). */
 int er_house_open(struct errand *e, const char *path, struct er_house **out,
-                  struct er_err *err) ER_MUSTCHECK;
+                  const char **out_field, struct er_err *err) ER_MUSTCHECK;
 /* Ends the worker (what it runs goes back to the queue) and closes the doors; `done` is
  * called, never from inside, when that is so. */
 void er_house_stop(struct er_house *h, void (*done)(void *ctx), void *ctx);

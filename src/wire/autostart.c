@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -353,6 +354,30 @@ start_and_connect(const struct reaching *g, const struct patience *p, struct er_
     }
 }
 
+/* Why nobody answers there, as far as can be seen. */
+static int
+explain(const struct reaching *g, struct er_err *err)
+{
+    const char *path = g->r->socket_path ? g->r->socket_path : g->places.socket;
+    const char *slash = strrchr(path, '/');
+    struct stat st;
+    if (g->may_start) {
+        return er_fail(
+            err, ER_ENODAEMON,
+            "no daemon answers at %.300s, and none is started from inside a task", path);
+    }
+    if (stat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+        return er_fail(err, ER_ENODAEMON,
+                       "no daemon answers at %.300s: that is not a socket", path);
+    }
+    bool is_named = slash && strcmp(slash, "/errand.sock") == 0;
+    return er_fail(
+        err, ER_ENODAEMON, "no daemon answers at %.300s%s", path,
+        !g->r->may_start || is_named
+            ? ", and none is to be started"
+            : ", and one is started only where the socket is called errand.sock");
+}
+
 int
 er_autostart_reach(const struct er_reach *r, struct er_err *err)
 {
@@ -362,13 +387,9 @@ er_autostart_reach(const struct er_reach *r, struct er_err *err)
     int fd = find_places(&g, err);
     if (fd == 0) {
         fd = connect_any(&g, err);
-        if (fd == ER_ENODAEMON && g.may_start && getenv("ERRAND_TASK_ID")) {
-            fd = er_fail(err, fd,
-                         "no daemon answers at %.300s, and none is started from "
-                         "inside a task",
-                         r->socket_path ? r->socket_path : g.places.socket);
-        } else if (fd == ER_ENODAEMON && g.may_start) {
-            fd = start_and_connect(&g, &p, err);
+        bool may_start = g.may_start && !getenv("ERRAND_TASK_ID");
+        if (fd == ER_ENODAEMON) {
+            fd = may_start ? start_and_connect(&g, &p, err) : explain(&g, err);
         }
     }
     er_places_fini(&g.places);

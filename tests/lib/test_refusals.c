@@ -2,6 +2,11 @@
 /* What cannot be meant is refused, by the name of the member, and not passed over. */
 #include "lib_fixture.h"
 
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
 static errand *e;
 static errand_error error;
 
@@ -66,6 +71,171 @@ refusals__handles(void **state)
     o.worker = "/nowhere/errand-worker";
     REFUSED(errand_open("memory:", &o, &other, &error), ERRAND_EINVALID, "worker");
     assert_null(other);
+}
+
+/* ---- what cannot be opened ---- */
+
+/* A store whose header says something else at that offset. */
+static void
+spoil_store(const char *path, off_t at, uint32_t value)
+{
+    char url[128];
+    const unsigned char bytes[] = {(unsigned char)(value >> 24),
+                                   (unsigned char)(value >> 16),
+                                   (unsigned char)(value >> 8), (unsigned char)value};
+    (void)snprintf(url, sizeof url, "sqlite:%s", path);
+    errand_close(open_with(url, ERRAND_THREAD));
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, bytes, sizeof bytes, at), sizeof bytes);
+    (void)close(fd);
+}
+
+static void
+make_places(const char *folder)
+{
+    char path[128];
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    (void)snprintf(path, sizeof path, "%s/text", folder);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs("no store, whatever its length is\n", f) >= 0);
+    (void)fclose(f);
+    (void)snprintf(path, sizeof path, "%s/folder", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(path, sizeof path, "%s/newer.db", folder);
+    spoil_store(path, 60, 9999); /* user_version */
+    (void)snprintf(path, sizeof path, "%s/other.db", folder);
+    spoil_store(path, 68, 7); /* application_id */
+    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s/dead.sock", folder);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    (void)close(fd);
+}
+
+/* By hand, one after the other: what was wrong, where, and what would be right. */
+static void
+refusals__opens(void **state)
+{
+    static const char name[] =
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    static const struct {
+        const char *way, *path; /* of the folder; "=": the path as it is */
+        int code;
+        const char *words;
+    } cases[] = {
+        {"http:", "=//x", ERRAND_EINVALID,
+         "none of unix:/PATH, sqlite:PATH (no //), memory:"},
+        {"", "=", ERRAND_EINVALID, "none of"},
+        {"memory:", "=x", ERRAND_EINVALID, "none of"},
+        {"unix:", "=a/errand.sock", ERRAND_EINVALID, "by its whole path"},
+        {"unix:", "=//a/errand.sock", ERRAND_EINVALID, "by its whole path"},
+        {"sqlite:", "=", ERRAND_EINVALID, "none of"},
+        {"sqlite:", "=nowhere/a.db", ERRAND_ENOTFOUND, "no folder 'nowhere' in /"},
+        {"sqlite:", "/nowhere/a.db", ERRAND_ENOTFOUND, "/nowhere' (make it first)"},
+        {"sqlite:", "/text/a.db", ERRAND_ENOTFOUND, "/text' is not a folder"},
+        {"sqlite:", "/folder", ERRAND_EINVALID, "/folder' is not a file"},
+        {"sqlite:", "/text", ERRAND_ECORRUPT, "/text': it is not a store"},
+        {"sqlite:", "/other.db", ERRAND_ECORRUPT,
+         "not a store of errand (application id 7)"},
+        {"sqlite:", "/newer.db", ERRAND_ESCHEMA, "schema 9999, made by a newer version"},
+        {"unix:", "/none.sock", ERRAND_ENODAEMON,
+         "/none.sock, and one is started only where "
+         "the socket is called errand.sock"},
+        {"unix:", "/dead.sock", ERRAND_ENODAEMON, "/dead.sock"},
+        {"unix:", "/text", ERRAND_ENODAEMON, "/text: that is not a socket"},
+        {"unix:", "/folder", ERRAND_ENODAEMON, "/folder: that is not a socket"},
+        {"unix:", "/text/errand.sock", ERRAND_EINVALID, "/text' is not a folder"},
+        {"unix:", name, ERRAND_EINVALID, "is too long: use one of at most 80 bytes"},
+    };
+    const struct home *h = *state;
+    errand *other;
+    make_places(h->folder);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char url[256];
+        bool is_whole = cases[i].path[0] == '=';
+        (void)snprintf(url, sizeof url, "%s%s%s%s", cases[i].way,
+                       is_whole ? "" : h->folder, cases[i].path == name ? "/" : "",
+                       cases[i].path + is_whole);
+        int rc = errand_open(url, NULL, &other, &error);
+        if (rc != cases[i].code || strcmp(error.field, "url") != 0 ||
+            !strstr(error.message, cases[i].words) || other) {
+            fail_msg("%s: %d, '%s': %s", url, rc, error.field, error.message);
+        }
+    }
+    errand *owner = open_with(h->sqlite, ERRAND_THREAD);
+    REFUSED(errand_open(h->sqlite, NULL, &other, &error), ERRAND_EBUSY, "url");
+    errand_close(owner);
+}
+
+static void
+refusals__sockets_of_its_own(void **state)
+{
+    const struct home *h = *state;
+    static const struct {
+        const char *path;
+        int code;
+        const char *words;
+    } cases[] = {{"/text", ERRAND_EBUSY, "/text': it is no socket"},
+                 {"/nowhere/a.sock", ERRAND_ENOTFOUND, "/nowhere/a.sock'"}};
+    make_places(h->folder);
+    for (size_t i = 0; i < 4; i++) {
+        struct errand_options o = ERRAND_INIT(errand_options);
+        char path[128];
+        errand *other;
+        (void)snprintf(path, sizeof path, "%s%s", h->folder, cases[i / 2].path);
+        o.socket = path;
+        REFUSED(errand_open(i % 2 ? h->sqlite : "memory:", &o, &other, &error),
+                cases[i / 2].code, "socket");
+        assert_non_null(strstr(error.message, cases[i / 2].words));
+    }
+}
+
+/* In a process that may do less: what a file's mode says is nothing to root. */
+static int
+open_as_nobody(const char *url, const char *words)
+{
+    errand *other;
+    if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) {
+        return 10;
+    }
+    int rc = errand_open(url, NULL, &other, &error);
+    return rc != ERRAND_EAUTH                  ? 11
+           : strcmp(error.field, "url") != 0   ? 12
+           : strstr(error.message, words) == 0 ? 13
+                                               : 0;
+}
+
+static void
+refusals__what_is_not_allowed(void **state)
+{
+    static const struct {
+        const char *way, *path, *words;
+    } cases[] = {{"sqlite:", "/a.db", "cannot make a file in '/"},
+                 {"sqlite:", "/store.db", "/store.db.lock': Permission denied"},
+                 {"unix:", "/below/errand.sock", "/below"}};
+    const struct home *h = *state;
+    char path[128];
+    errand_close(open_with(h->sqlite, ERRAND_THREAD));
+    (void)snprintf(path, sizeof path, "%s/store.db.lock", h->folder);
+    assert_int_equal(chmod(path, 0), 0);
+    assert_int_equal(chmod(h->folder, 0555), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char url[128];
+        int status;
+        (void)snprintf(url, sizeof url, "%s%s%s", cases[i].way, h->folder, cases[i].path);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            _exit(open_as_nobody(url, cases[i].words));
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (status != 0) {
+            fail_msg("%s: status %#x", url, status);
+        }
+    }
+    assert_int_equal(chmod(h->folder, 0700), 0);
 }
 
 static void
@@ -219,10 +389,15 @@ int
 main(void)
 {
 #define REFUSALS(name) cmocka_unit_test_setup_teardown(refusals__##name, setup, teardown)
+/* Without a handle that is open. */
+#define ALONE(name)                                                                      \
+    cmocka_unit_test_setup_teardown(refusals__##name, setup_home, teardown_home)
     const struct CMUnitTest tests[] = {
-        REFUSALS(handles),       REFUSALS(submits), REFUSALS(calls),
-        REFUSALS(ids),           REFUSALS(types),   REFUSALS(classes_of_failures),
-        REFUSALS(subscriptions),
+        REFUSALS(handles),         REFUSALS(submits),
+        REFUSALS(calls),           REFUSALS(ids),
+        REFUSALS(types),           REFUSALS(classes_of_failures),
+        REFUSALS(subscriptions),   ALONE(opens),
+        ALONE(sockets_of_its_own), ALONE(what_is_not_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
