@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "model/param.h"
 
@@ -37,14 +38,16 @@ on_wake(struct er_link *link)
 static bool
 pull(void *ctx, struct er_buf *out, size_t room)
 {
-    (void)room;
     struct claim *c = ctx;
-    er_buf_add(out, c->link.out.data ? c->link.out.data : "", c->link.out.len);
-    if (c->link.out.size > (64u << 10)) {
-        er_buf_fini(&c->link.out); /* a burst is over: give its memory back */
-    } else {
-        er_buf_clear(&c->link.out);
+    if (c->link.out.failed) { /* lines were lost: the next hello sorts it out */
+        er_log(ER_LOG_ERROR, "claim",
+               "the stream of session %lld is broken off, with %zu bytes that were not "
+               "sent: %s",
+               (long long)c->hello.session, c->link.out.len - c->link.sent,
+               er_error_meaning(c->link.out.failed));
+        return false;
     }
+    er_engine_link_take(c->call->api->engine, &c->link, out, room);
     return true;
 }
 
@@ -271,7 +274,7 @@ er_api_claim(struct er_call *call)
     struct claim *c = er_xzalloc(sizeof *c);
     c->call = call;
     c->link.wake = on_wake;
-    er_buf_init(&c->link.out, (size_t)1 << 30);
+    er_buf_init(&c->link.out, ER_LINK_MAX);
     call->state = c;
     call->free_state = free_claim;
     call->gone = gone;

@@ -18,8 +18,9 @@
 /* Work given ahead is worth at most this long: short tasks never wait for the store, long
  * ones are never held by a worker while another could take them. */
 #define LOOKAHEAD_FOR (20 * ER_USEC_PER_MS)
-#define LOOKAHEAD_MAX 32  /* attempts ahead for each slot ... */
-#define LOOKAHEAD_ALL 256 /* ... and for all of a session's */
+#define LOOKAHEAD_MAX 32                 /* attempts ahead for each slot ... */
+#define LOOKAHEAD_ALL 256                /* ... and for all of a session's */
+#define SLEEPER_MAX   ((size_t)64 << 10) /* bytes that a link's empty buffer may keep */
 /* Sessions of handlers are called h1, h2 ...: so they are known as such after a start. */
 #define HANDLERS_NAME 'h'
 
@@ -104,7 +105,7 @@ er_dispatch_is_connected(const struct er_session_live *s)
 static int
 session_room(const struct er_session_live *s)
 {
-    if (!er_dispatch_is_connected(s)) {
+    if (!er_dispatch_is_connected(s) || er_orders_is_full(s)) {
         return 0;
     }
     er_usec ahead = 0;
@@ -161,6 +162,7 @@ er_dispatch_add(struct er_engine *e, const struct er_session *from)
     s->handlers = from->worker[0] == HANDLERS_NAME; /* what its hello says counts more */
     s->pid = from->pid;
     TAILQ_INIT(&s->runs);
+    TAILQ_INIT(&s->orders);
     HASH_ADD(hh, e->sessions, id, sizeof s->id, s);
     return s;
 }
@@ -170,6 +172,7 @@ er_dispatch_remove(struct er_engine *e, struct er_session_live *s)
 {
     ER_ASSERT(TAILQ_EMPTY(&s->runs));
     er_orders_forget_envs(s);
+    er_orders_drop(s);
     HASH_DEL(e->sessions, s);
     er_free(s->worker);
     er_free(s->types);
@@ -409,6 +412,7 @@ er_engine_session_detach(struct er_engine *e, struct er_link *link)
     HASH_ITER (hh, e->sessions, s, next) {
         if (s->link == link) {
             s->link = NULL;
+            er_orders_drop(s);
             was_its = true;
         }
     }
@@ -416,6 +420,34 @@ er_engine_session_detach(struct er_engine *e, struct er_link *link)
         er_pools_update(e);
     }
     return was_its;
+}
+
+void
+er_engine_link_take(struct er_engine *e, struct er_link *link, struct er_buf *to,
+                    size_t room)
+{
+    struct er_session_live *s, *next;
+    struct er_buf *out = &link->out;
+    size_t n = out->len - link->sent;
+    n = n < room ? n : room;
+    er_buf_add(to, out->data ? out->data + link->sent : "", n);
+    link->sent += n;
+    if (link->sent == out->len) {
+        if (out->size > SLEEPER_MAX) {
+            er_buf_fini(out); /* a burst is over: give its memory back */
+        } else {
+            er_buf_clear(out);
+        }
+        link->sent = 0;
+    } else if (link->sent > out->len / 2) { /* so each byte is moved about once */
+        er_buf_drop(out, link->sent);
+        link->sent = 0;
+    }
+    HASH_ITER (hh, e->sessions, s, next) {
+        if (s->link == link) {
+            er_orders_next(e, s);
+        }
+    }
 }
 
 void
@@ -462,7 +494,7 @@ er_engine_input(struct er_engine *e, er_task_id id, const void *p, size_t n, boo
         run->session->handlers) {
         return ER_ESTATE;
     }
-    if (run->phase == ER_RUN_CLAIMING || !run->told) {
+    if (run->phase == ER_RUN_CLAIMING || !run->told || er_orders_is_full(run->session)) {
         return ER_EBUSY;
     }
     struct er_buf *out = &run->session->link->out;

@@ -247,9 +247,15 @@ struct er_hello {
     const char *const *types;
     size_t n_types;
 };
-/* How lines reach the worker: the engine adds them to `out` and calls wake. */
+/* How lines reach the worker: the engine adds them to `out` and calls wake; who has the link
+ * takes them off with er_engine_link_take. A session whose lines are not taken is given no
+ * further work from ER_LINK_FULL bytes on. When out.failed is set (memory is out), lines are
+ * lost and the link must be broken: the next hello sorts it out. */
+#define ER_LINK_FULL ((size_t)32 << 20)
+#define ER_LINK_MAX  ((size_t)1 << 30) /* what `out` may hold: out.max */
 struct er_link {
     struct er_buf out;
+    size_t sent; /* bytes of it that were taken */
     void (*wake)(struct er_link *link);
 };
 /* Opens a session for a new worker (name and token are made here); `done` gets its id once
@@ -266,6 +272,9 @@ void er_engine_session_open_handlers(struct er_engine *e, int pid,
  * is dropped. `welcome` is the text of the first line. */
 int er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
                              struct er_link *link, const char *welcome) ER_MUSTCHECK;
+/* Takes at most `room` bytes of what waits on the link and adds them to `to`. */
+void er_engine_link_take(struct er_engine *e, struct er_link *link, struct er_buf *to,
+                         size_t room);
 /* The link broke; the session waits. False: the session has another link by now. */
 bool er_engine_session_detach(struct er_engine *e, struct er_link *link);
 /* The worker process is dead: kills what is left of its trees, verifies, reads the logs,

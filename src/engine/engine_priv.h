@@ -189,6 +189,8 @@ struct er_session_live {
     er_usec
         mean_for; /* smoothed length of its attempts, for the lookahead; 0 = unknown */
     struct er_env_sent *envs;
+    TAILQ_HEAD(er_order_list, er_order) orders; /* that wait to be read */
+    int n_reading;                              /* orders that are being read */
     TAILQ_HEAD(er_run_list, er_run) runs;
     UT_hash_handle hh;
 };
@@ -423,6 +425,12 @@ void er_run_free(struct er_engine *e, struct er_run *run);
 void er_orders_send(struct er_engine *e, struct er_run *run, const struct er_claim *row);
 /* Environments are known to a worker for as long as its link. */
 void er_orders_forget_envs(struct er_session_live *s);
+/* Orders that were not read yet are not wanted any more: the link is gone. */
+void er_orders_drop(struct er_session_live *s);
+/* Reads on, if the link has room. */
+void er_orders_next(struct er_engine *e, struct er_session_live *s);
+/* Whether so much waits on the session's link that it gets nothing more now. */
+bool er_orders_is_full(const struct er_session_live *s);
 
 /* pause.c */
 /* Whether a run can be stopped where it is: a handler cannot, it is asked to stop and put

@@ -5,7 +5,7 @@
  *
  * Happy path: all is known, or came with the claim -> the line goes out at once. Else a
  * query reads it (on the reader's thread) and all goes out together, in order, when it is
- * back.
+ * back. A few are read at a time, and none while much waits on the link.
  * Failure modes: the run has ended or its session lost its link meanwhile: nothing is sent,
  * the next hello sorts it out. It cannot be read: the attempt fails, since without it it
  * would do something else. */
@@ -25,6 +25,13 @@
 #define ITEMS_MAX                                                                        \
     ((size_t)32 << 20) /* names of items that are told; see docs/PROTOCOL.md */
 #define RESULTS_MAX ((size_t)16 << 20)
+/* Of one result as JSON in that file, and of all of them. */
+#define RESULT_JSON_MAX ((size_t)32 << 20)
+/* The lines of one attempt: the names of items, each byte escaped, and the results' file,
+ * which is JSON already, each byte of it escaped once more. */
+#define LINES_MAX   (6 * ITEMS_MAX + 2 * RESULT_JSON_MAX + ((size_t)64 << 20))
+#define HOW_MAX     ((size_t)8 << 20) /* a run line is at most 16 MiB; see work/link.c */
+#define READING_MAX 2                 /* orders of a session that are read at a time */
 
 /* ---- the run line ---- */
 
@@ -83,16 +90,27 @@ add_command(struct er_buf *b, const struct er_type *type, const char *args_json)
     if (rc == 0 && type->command_stdin) {
         rc = er_params_expand(&type->command_stdin, 1, args, &arena, &in, &n_in, &err);
     }
+    struct er_buf how;
+    er_buf_init(&how, HOW_MAX);
+    if (rc == 0) {
+        add_texts(&how, (const char *const *)argv, n);
+        er_buf_add_str(&how, ",\"stdin\":");
+        add_stdin(&how, in, n_in);
+        rc = how.failed ? er_fail(&err, how.failed,
+                                  "its command with the arguments in it is larger than "
+                                  "%zu MiB as JSON",
+                                  HOW_MAX >> 20)
+                        : 0;
+    }
     if (rc == 0) {
         er_buf_add_str(b, ",\"how\":{\"argv\":");
-        add_texts(b, (const char *const *)argv, n);
-        er_buf_add_str(b, ",\"stdin\":");
-        add_stdin(b, in, n_in);
+        er_buf_add(b, how.data, how.len);
     } else {
         er_buf_add_str(b, ",\"how\":{\"error\":");
         er_buf_add_json_str(b, err.text[0] ? err.text : er_error_meaning(rc));
     }
     er_buf_add_char(b, '}');
+    er_buf_fini(&how);
     json_decref(args);
     er_arena_free(&arena);
 }
@@ -137,7 +155,7 @@ add_run_line(struct er_buf *b, const struct er_engine *e, const struct er_task *
 
 /* ---- what goes before it ---- */
 
-struct order {
+struct er_order {
     struct er_query q;
     struct er_engine *engine;
     er_task_id task;
@@ -147,6 +165,7 @@ struct order {
     const char *vars;
     struct er_buf given; /* lines */
     struct er_buf line;
+    TAILQ_ENTRY(er_order) in_session;
 };
 
 /* How much of a text goes into one line: not cut within a character. */
@@ -195,7 +214,7 @@ add_names(struct er_buf *b, const struct er_item *items, size_t n)
 }
 
 static int
-read_items(struct order *o, struct er_store_reader *r)
+read_items(struct er_order *o, struct er_store_reader *r)
 {
     struct er_buf names;
     struct er_arena page = {0};
@@ -232,7 +251,7 @@ by_id(const void *a, const void *b)
 }
 
 static void
-add_after_result(struct er_buf *b, const struct er_after_result *a)
+add_after_result(struct er_buf *b, const struct er_after_result *a, size_t *left)
 {
     er_buf_addf(b, "\"%lld\":{\"state\":", (long long)a->id);
     er_buf_add_json_str(
@@ -243,7 +262,9 @@ add_after_result(struct er_buf *b, const struct er_after_result *a)
         er_buf_add_str(b, ",\"exit_code\":null");
     }
     er_buf_add_str(b, ",\"result\":");
-    er_result_json(b, a->result, a->result_len);
+    size_t before = b->len;
+    (void)er_result_json_max(b, a->result, a->result_len, *left);
+    *left -= b->len - before < *left ? b->len - before : *left;
     if (a->result || a->result_len > 0) {
         er_buf_addf(b, ",\"result_bytes\":%zu}", a->result_len);
     } else {
@@ -257,12 +278,13 @@ add_results(struct er_buf *out, er_task_id task, int attempt,
             struct er_after_result *list, size_t n)
 {
     struct er_buf b;
-    er_buf_init(&b, RESULTS_MAX * 8);
+    size_t left = RESULT_JSON_MAX;
+    er_buf_init(&b, ER_LINK_MAX);
     qsort(list, n, sizeof *list, by_id);
     for (size_t i = 0; i < n; i++) {
         if (i == 0 || list[i].id != list[i - 1].id) { /* it may be named twice */
             er_buf_add_char(&b, i == 0 ? '{' : ',');
-            add_after_result(&b, &list[i]);
+            add_after_result(&b, &list[i], &left);
         }
     }
     er_buf_add_str(&b, "}\n");
@@ -275,7 +297,7 @@ add_results(struct er_buf *out, er_task_id task, int attempt,
 }
 
 static int
-read_results(struct order *o, struct er_store_reader *r)
+read_results(struct er_order *o, struct er_store_reader *r)
 {
     struct er_after_result *list;
     size_t n;
@@ -286,7 +308,7 @@ read_results(struct order *o, struct er_store_reader *r)
 static void
 run_order(struct er_query *q, struct er_store_reader *r)
 {
-    struct order *o = (struct order *)(void *)q;
+    struct er_order *o = (struct er_order *)(void *)q;
     if (o->needs_env) {
         q->rc = er_store_env(r, o->env, &q->arena, &o->vars);
     }
@@ -322,7 +344,7 @@ er_orders_forget_envs(struct er_session_live *s)
 }
 
 static void
-send_env(struct er_session_live *s, const struct order *o)
+send_env(struct er_session_live *s, const struct er_order *o)
 {
     struct er_buf *out = &s->link->out;
     struct er_env_sent *sent = er_xzalloc(sizeof *sent);
@@ -367,9 +389,18 @@ fail_unread(struct er_engine *e, struct er_run *run, int code)
 }
 
 static void
+free_order(struct er_order *o)
+{
+    er_buf_fini(&o->given);
+    er_buf_fini(&o->line);
+    er_arena_free(&o->q.arena);
+    er_free(o);
+}
+
+static void
 done_order(struct er_query *q)
 {
-    struct order *o = (struct order *)(void *)q;
+    struct er_order *o = (struct er_order *)(void *)q;
     struct er_engine *e = o->engine;
     struct er_run *run = er_run_find(e, o->task);
     bool there = run && run->attempt == o->attempt && run->phase == ER_RUN_HELD &&
@@ -387,10 +418,41 @@ done_order(struct er_query *q)
         er_buf_add(&s->link->out, o->line.data, o->line.len);
         told(run);
     }
-    er_buf_fini(&o->given);
-    er_buf_fini(&o->line);
-    er_arena_free(&q->arena);
-    er_free(o);
+    struct er_session_live *s;
+    HASH_FIND(hh, e->sessions, &o->session, sizeof o->session, s);
+    free_order(o);
+    if (s) {
+        s->n_reading--;
+        er_orders_next(e, s);
+    }
+}
+
+bool
+er_orders_is_full(const struct er_session_live *s)
+{
+    return s->link && s->link->out.len - s->link->sent >= ER_LINK_FULL;
+}
+
+void
+er_orders_next(struct er_engine *e, struct er_session_live *s)
+{
+    struct er_order *o;
+    while (s->n_reading < READING_MAX && !er_orders_is_full(s) && !e->stopping &&
+           (o = TAILQ_FIRST(&s->orders)) != NULL) {
+        TAILQ_REMOVE(&s->orders, o, in_session);
+        s->n_reading++;
+        er_engine_query(e, &o->q);
+    }
+}
+
+void
+er_orders_drop(struct er_session_live *s)
+{
+    struct er_order *o;
+    while ((o = TAILQ_FIRST(&s->orders)) != NULL) {
+        TAILQ_REMOVE(&s->orders, o, in_session);
+        free_order(o);
+    }
 }
 
 /* Whether the claim has brought what the dependencies came to, which is then said. */
@@ -411,13 +473,14 @@ er_orders_send(struct er_engine *e, struct er_run *run, const struct er_claim *r
         return; /* the worker will not have it at its next hello: refunded then */
     }
     bool needs_env = !env_is_sent(s, task->env);
-    if (!needs_env && task->items_completed == 0 &&
+    bool later = er_orders_is_full(s) || !TAILQ_EMPTY(&s->orders);
+    if (!later && !needs_env && task->items_completed == 0 &&
         (!task->has_after || give_results(s, run, row))) {
         add_run_line(&s->link->out, e, task, row->expected_for);
         told(run);
         return;
     }
-    struct order *o = er_xzalloc(sizeof *o);
+    struct er_order *o = er_xzalloc(sizeof *o);
     o->engine = e;
     o->task = run->id;
     o->attempt = run->attempt;
@@ -426,10 +489,11 @@ er_orders_send(struct er_engine *e, struct er_run *run, const struct er_claim *r
     o->needs_env = needs_env;
     o->needs_items = task->items_completed > 0;
     o->needs_results = task->has_after;
-    er_buf_init(&o->given, (size_t)1 << 30);
+    er_buf_init(&o->given, LINES_MAX);
     er_buf_init(&o->line, 0);
     add_run_line(&o->line, e, task, row->expected_for);
     o->q.run = run_order;
     o->q.done = done_order;
-    er_engine_query(e, &o->q);
+    TAILQ_INSERT_TAIL(&s->orders, o, in_session);
+    er_orders_next(e, s);
 }

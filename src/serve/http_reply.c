@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/heap.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "serve/http_priv.h"
 #include "wire/problem.h"
@@ -133,10 +134,13 @@ on_read(void *cls, uint64_t pos, char *buf, size_t max)
     if (req->base.gone) {
         return MHD_CONTENT_READER_END_WITH_ERROR;
     }
-    if (s->sent == s->out.len && !pull(req)) {
-        if (s->out.failed) {
-            return MHD_CONTENT_READER_END_WITH_ERROR;
-        }
+    bool more = s->sent < s->out.len || pull(req);
+    if (s->out.failed) { /* what came is not whole */
+        er_log(ER_LOG_ERROR, "http", "the stream of %s is broken off: %s", req->base.path,
+               er_error_meaning(s->out.failed));
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+    if (!more) {
         if (s->ended) {
             return MHD_CONTENT_READER_END_OF_STREAM;
         }

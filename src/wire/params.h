@@ -17,6 +17,8 @@
 #include "model/param.h"
 
 #define ER_PARAMS_MAX 100 /* of one type */
+/* A command's words, or its standard input, with the arguments in them, in bytes. */
+#define ER_PARAMS_EXPANDED_MAX ((size_t)4 << 20)
 
 /* Where something was wrong: "params.depth.min", "depth". */
 struct er_params_fault {
@@ -50,7 +52,8 @@ json_t *er_params_mask(const struct er_param *params, size_t n, const json_t *ar
  * as text; a word that is "{name}" alone is left out when there is no such argument, and
  * becomes several for an array; "{{" and "}}" are braces. *out ends with NULL. ER_EINVALID: a
  * name that is no parameter (for er_type_json: at definition), an array or object within a
- * word, an argument that is not there within a word. */
+ * word, an argument that is not there within a word. ER_ETOOBIG: more than
+ * ER_PARAMS_EXPANDED_MAX in all. */
 int er_params_expand(const char *const *words, size_t n_words, const json_t *args,
                      struct er_arena *arena, char ***out, size_t *out_n,
                      struct er_err *err) ER_MUSTCHECK;

@@ -129,6 +129,7 @@ struct expansion {
     struct er_arena *arena;
     char **words;
     size_t n, size;
+    size_t bytes; /* of all words */
     struct er_err *err;
 };
 
@@ -150,6 +151,13 @@ push(struct expansion *x, const char *text, size_t len)
     char *copy = er_arena_memdup(x->arena, len ? text : "", len);
     if (!copy) {
         return er_fail(x->err, ER_ENOMEM, "out of memory");
+    }
+    x->bytes += len;
+    if (x->bytes > ER_PARAMS_EXPANDED_MAX) {
+        return er_fail(x->err, ER_ETOOBIG,
+                       "its words are longer than %zu MiB in all with the arguments in "
+                       "them",
+                       ER_PARAMS_EXPANDED_MAX >> 20);
     }
     x->words[x->n++] = copy;
     return 0;
@@ -178,12 +186,12 @@ expand_alone(struct expansion *x, const json_t *v)
     if (json_is_array(v)) {
         json_array_foreach(v, i, one)
         {
-            er_buf_init(&b, 0);
+            er_buf_init(&b, ER_PARAMS_EXPANDED_MAX);
             rc = rc ? rc : push_buf(x, &b, add_value(&b, one, "an element", x->err));
         }
         return rc;
     }
-    er_buf_init(&b, 0);
+    er_buf_init(&b, ER_PARAMS_EXPANDED_MAX);
     if (json_is_object(v)) {
         char *text = json_dumps(v, JSON_COMPACT | JSON_REAL_PRECISION(15));
         er_buf_add_str(&b, text ? text : "{}");
@@ -201,7 +209,7 @@ expand_within(struct expansion *x, const char *word, const json_t *args)
     struct er_buf b;
     const char *p = word;
     int more, rc = 0;
-    er_buf_init(&b, 0);
+    er_buf_init(&b, ER_PARAMS_EXPANDED_MAX);
     while (rc == 0 && (more = next_piece(&p, &piece, word, x->err)) != 0) {
         char name[ER_PARAM_NAME_MAX + 1] = "";
         const json_t *v = NULL;

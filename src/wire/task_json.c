@@ -359,6 +359,24 @@ er_result_json(struct er_buf *b, const void *p, size_t n)
     er_buf_add_str(b, "\"}");
 }
 
+bool
+er_result_json_max(struct er_buf *b, const void *p, size_t n, size_t max)
+{
+    if (!p || 6 * n + 16 <= max) { /* it fits, however it is escaped */
+        er_result_json(b, p, n);
+        return true;
+    }
+    struct er_buf text;
+    er_buf_init(&text, max);
+    if (n <= max) {
+        er_result_json(&text, p, n);
+    }
+    bool fits = n <= max && !text.failed;
+    er_buf_add(b, fits ? text.data : "null", fits ? text.len : 4);
+    er_buf_fini(&text);
+    return fits;
+}
+
 /* ---- attempts and facts ---- */
 
 void

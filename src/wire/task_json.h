@@ -52,6 +52,8 @@ void er_task_json_raise_items(struct json_t *progress, int64_t completed, int64_
  * stumble over (integers beyond 64 bits, lone surrogates, repeated names, nested deeper
  * than 32) goes as a string. */
 void er_result_json(struct er_buf *b, const void *p, size_t n);
+/* The same when that takes at most about `max` bytes of JSON; else adds null: false. */
+bool er_result_json_max(struct er_buf *b, const void *p, size_t n, size_t max);
 
 /* One attempt, with ER_NEVER, NULL and 0 for what is unknown, as in the store. */
 struct er_attempt_json {

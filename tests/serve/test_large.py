@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What is large: results, arguments, environments. It takes its time, is bounded, and stands in
+nobody's way."""
+
+import json
+
+from house import Player, has, main, same
+
+NOBODY = "/bin/false"
+# Says a result of that many bytes, in parts: bytes that JSON escapes to six times their number.
+RESULT = """
+import base64, json, os, sys
+left = int(sys.argv[1])
+with os.fdopen(int(os.environ["ERRAND_PROGRESS_FD"]), "w") as out:
+    n = 0
+    while left > 0:
+        part = min(left, 600000)
+        left -= part
+        out.write(json.dumps({"result_part": {
+            "id": "r", "n": n, "last": left == 0,
+            "base64": base64.b64encode(b"\\1" * part).decode()}}) + "\\n")
+        n += 1
+"""
+
+
+def say_result(h, size):
+    """The id of a task that has completed with such a result."""
+    with open(h.path("result.py"), "w", encoding="utf-8") as out:
+        out.write(RESULT)
+    task = h.submit("python3", h.path("result.py"), str(size))
+    same(h.get(f"/v1/tasks/{task}?wait=190&brief=1"), {"id": task, "state": "completed"})
+    return task
+
+
+def results_of(h, task):
+    """What the attempt of a task finds of what it waited for."""
+    after = h.sh('cp "$ERRAND_AFTER_RESULTS" got.json', after=[task])
+    other = h.submit("true")
+    same(h.end(other)["state"], "completed")
+    same(h.end(after)["state"], "completed")
+    with open(h.path("got.json"), encoding="utf-8") as got:
+        return json.load(got)[str(task)]
+
+
+def test_a_result_that_grows_stops_nobody(h):
+    h.start()
+    size = 15000000
+    got = results_of(h, say_result(h, size))
+    same((got["state"], got["result"], got["result_bytes"]), ("completed", None, size))
+
+
+def test_a_result_as_large_as_is_given(h):
+    h.start()
+    size = 5000000
+    got = results_of(h, say_result(h, size))
+    same((got["result_bytes"], got["result"] == "\1" * size), (size, True))
+
+
+def test_a_burst_of_large_orders(h):
+    h.start("concurrency: 100\n")
+    h.expect(200, "PUT", "/v1/queues/q", {"paused": True})
+    argv = ["true"] + ["x" * 100000] * 9
+    tasks = [h.submit(*argv, queue="q") for _ in range(100)]
+    h.expect(200, "PUT", "/v1/queues/q", {"paused": False})
+    for task in tasks:
+        same(h.get(f"/v1/tasks/{task}?wait=190&brief=1")["state"], "completed")
+    assert "broken off" not in h.log(), h.log()
+
+
+def test_a_command_that_grows_is_an_error_of_its_task(h):
+    h.start()
+    h.expect(200, "PUT", "/v1/types/grow", {
+        "command": ["true"] + ["{a}"] * 9, "parameters": [{"name": "a", "kind": "string"}]})
+    h.expect(200, "PUT", "/v1/types/escape", {
+        "command": ["true"] + ["{a}"] * 20, "parameters": [{"name": "a", "kind": "string"}]})
+    grow = h.expect(201, "POST", "/v1/tasks", {"type": "grow", "args": {"a": "x" * 600000}}).json
+    escape = h.expect(201, "POST", "/v1/tasks",
+                      {"type": "escape", "args": {"a": "\1" * 170000}}).json
+    for task, words in ((grow, "longer than 4 MiB"), (escape, "larger than 8 MiB as JSON")):
+        h.get(f"/v1/tasks/{task['id']}?wait=190&brief=1")
+        attempt = h.get(f"/v1/tasks/{task['id']}/attempts")["attempts"][0]
+        has(attempt["error"]["message"], words)
+    same(h.end(h.submit("true"))["state"], "completed")
+
+
+if __name__ == "__main__":
+    main(globals())
