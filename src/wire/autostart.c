@@ -68,19 +68,60 @@ look_from(const char *folder, const char *program, char **out)
     return false;
 }
 
+/* The folder of the `errand` that a shell would find, links followed; NULL = there is none. */
+static char *
+folder_of_errand(void)
+{
+    const char *path = getenv("PATH");
+    char real[PATH_MAX];
+    for (size_t n; path && *path; path += n + (path[n] == ':')) {
+        n = strcspn(path, ":");
+        char *at = path[0] == '/' ? er_xasprintf("%.*s/errand", (int)n, path) : NULL;
+        bool is_it = at && access(at, X_OK) == 0 && realpath(at, real);
+        er_free(at);
+        if (is_it) {
+            return er_xstrndup(real, (size_t)(strrchr(real, '/') - real));
+        }
+    }
+    return NULL;
+}
+
+static int
+refuse_program(const char *program, const char *own, const char *beside,
+               const char *in_path, struct er_err *err)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_buf_addf(&b, "%.80s", own ? own : "(the folder of this program is not known)");
+    if (beside) {
+        er_buf_addf(&b, ", %.80s", beside);
+    }
+    er_buf_addf(&b, ", %.80s, ", ER_LIBEXEC);
+    if (in_path) {
+        er_buf_addf(&b, "%.80s", in_path);
+    } else {
+        er_buf_add_str(&b, "beside errand, which is not in PATH");
+    }
+    int rc = er_fail(err, ER_ENOTFOUND,
+                     "cannot find the program %s; looked in %s; from each also in "
+                     "../libexec/errand and ../libexec",
+                     program, b.data);
+    er_buf_fini(&b);
+    return rc;
+}
+
 int
 er_autostart_find(const char *program, const char *beside, char **out, struct er_err *err)
 {
-    char *own = own_folder();
-    int rc = 0;
-    if (!look_from(own, program, out) && !look_from(beside, program, out) &&
-        !look_from(ER_LIBEXEC, program, out)) {
-        rc =
-            er_fail(err, ER_ENOTFOUND,
-                    "cannot find the program %s (looked in %.300s, ../libexec/errand and "
-                    "../libexec)",
-                    program, own ? own : "/proc/self/exe");
+    char *own = own_folder(), *in_path = NULL;
+    bool is_found = look_from(own, program, out) || look_from(beside, program, out) ||
+                    look_from(ER_LIBEXEC, program, out);
+    if (!is_found) {
+        in_path = folder_of_errand();
+        is_found = look_from(in_path, program, out);
     }
+    int rc = is_found ? 0 : refuse_program(program, own, beside, in_path, err);
+    er_free(in_path);
     er_free(own);
     return rc;
 }

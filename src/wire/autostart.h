@@ -10,8 +10,8 @@
 
 /* The path of errandd or errand-worker: beside the running program, in ../libexec/errand,
  * ../libexec, or in a build folder; then the same from the folder `beside` (NULL = none; that of
- * the shared library); then where it was installed. ER_ENOTFOUND with words. The caller frees
- * it. */
+ * the shared library); then where it was installed; then from the folder of the `errand` in PATH
+ * (links followed). ER_ENOTFOUND with words that name all these. The caller frees it. */
 int er_autostart_find(const char *program, const char *beside, char **out,
                       struct er_err *err) ER_MUSTCHECK;
 /* Starts the user's errandd, as nobody's child, and waits until it accepts. ER_EBUSY when the

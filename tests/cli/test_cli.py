@@ -1134,6 +1134,7 @@ os._exit(0)
 @test
 def autostart__that_fails_says_why(c):
     program = install(c)
+    c.env["PATH"] = c.home  # where no other errand is
     has(expect(run_installed(c, program, "tasks"), 4).stderr, "cannot find the program errandd")
     os.rename(os.path.join(c.home, "bin"), os.path.join(c.home, "bin1"))
     program = install(c, "#!/bin/sh\nprintf '!the store is on the moon\\n' >&3; exit 1\n")

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where an instance has its things, and sockets with paths of any length. */
+/* Where an instance has its things, sockets with paths of any length, and where programs are
+ * looked for. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 
 #include "base/io.h"
 #include "base/mem.h"
+#include "wire/autostart.h"
 #include "wire/places.h"
 
 static char dir[64];
@@ -222,6 +224,61 @@ sockets__that_are_stale_are_replaced(void **state)
     er_free(path);
 }
 
+/* ---- programs ---- */
+
+static void
+make_program(const char *below)
+{
+    char *path = er_xasprintf("%s%s", dir, below);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    (void)fclose(f);
+    assert_int_equal(chmod(path, 0700), 0);
+    er_free(path);
+}
+
+/* A program that lies anywhere (linked statically, say) finds what was installed with the
+ * `errand` in PATH, which may be a link. */
+static void
+programs__are_looked_for_beside_the_errand_in_path(void **state)
+{
+    static const char *const folders[] = {"", "/app", "/app/bin", "/app/libexec",
+                                          "/links"};
+    char *path = NULL, *was = er_xstrdup(getenv("PATH")), *link, *to;
+    struct er_err err = {""};
+    (void)state;
+    for (size_t i = 1; i < sizeof folders / sizeof folders[0]; i++) {
+        char *folder = er_xasprintf("%s%s", dir, folders[i]);
+        assert_int_equal(mkdir(folder, 0700), 0);
+        er_free(folder);
+    }
+    set("PATH", "/links:relative::/nowhere");
+    assert_int_equal(er_autostart_find("errand-of-a-test", dir, &path, &err),
+                     ER_ENOTFOUND);
+    assert_non_null(strstr(err.text, "errand-of-a-test"));
+    assert_non_null(strstr(err.text, dir));
+    assert_non_null(strstr(err.text, ", beside errand, which is not in PATH;"));
+    make_program("/app/bin/errand");
+    link = er_xasprintf("%s/links/errand", dir);
+    to = er_xasprintf("%s/app/bin/errand", dir);
+    assert_int_equal(symlink(to, link), 0);
+    assert_int_equal(er_autostart_find("errand-of-a-test", NULL, &path, &err),
+                     ER_ENOTFOUND);
+    assert_non_null(strstr(err.text, "/app/bin; from each also in "));
+    make_program("/app/libexec/errand-of-a-test");
+    assert_int_equal(er_autostart_find("errand-of-a-test", NULL, &path, &err), 0);
+    expect_path(path, "/app/bin/../libexec/errand-of-a-test");
+    er_free(path);
+    make_program("/app/bin/errand-of-a-test");
+    assert_int_equal(er_autostart_find("errand-of-a-test", NULL, &path, &err), 0);
+    expect_path(path, "/app/bin/./errand-of-a-test");
+    er_free(path);
+    assert_int_equal(setenv("PATH", was, 1), 0);
+    er_free(was);
+    er_free(link);
+    er_free(to);
+}
+
 int
 main(void)
 {
@@ -240,6 +297,8 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(sockets__that_are_stale_are_replaced, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            programs__are_looked_for_beside_the_errand_in_path, setup, teardown),
     };
     return cmocka_run_group_tests_name("places", tests, NULL, NULL);
 }
