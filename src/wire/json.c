@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Most texts are read by json_plain.c; what that does not take is jansson's.
- *
- * The depth is looked at before the parser sees the text: it counts brackets outside of
+/* The depth is looked at before the parser sees the text: it counts brackets outside of
  * strings, which is also right for texts that are not JSON, as they fail then anyway. */
 #include "wire/json.h"
 
@@ -10,7 +8,6 @@
 #include <string.h>
 
 #include "model/suggest.h"
-#include "wire/json_plain.h"
 
 /* ---- parsing ---- */
 
@@ -71,16 +68,12 @@ er_json_parse(const char *text, size_t len, json_t **out, struct er_err *err)
         return er_fail(err, ER_ETOOBIG, "the JSON is %zu bytes long (at most %zu)", len,
                        ER_JSON_MAX);
     }
-    json_t *value = er_json_plain(text, len);
-    if (value) {
-        *out = value;
-        return 0;
-    }
     const char *deep = find_too_deep(text, len);
     if (deep) {
         return fail_too_deep(text, deep, err);
     }
-    value = er_json_load(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+    json_t *value =
+        er_json_load(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
     if (!value && (!why.text[0] || json_error_code(&why) == json_error_out_of_memory)) {
         return er_fail(err, ER_ENOMEM, "out of memory");
     }

@@ -9,9 +9,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "base/rand.h"
 #include "model/task.h"
-#include "wire/json_plain.h"
 
 static void
 check_parse(const char *text, int code, const char *words)
@@ -36,110 +34,6 @@ parse__tells_what_is_wrong_and_where(void **state)
                 "invalid JSON: unexpected token near end of file at line 1, column 0");
     check_parse("{\"a\":1,\"a\":2}", ER_EINVALID,
                 "invalid JSON: duplicate object key near '\"a\"' at line 1, column 10");
-}
-
-/* What the quick reader takes is what jansson makes of it; true: it has taken it. */
-static bool
-is_plain(const char *text, size_t n)
-{
-    json_t *quick = er_json_plain(text, n);
-    json_t *value = json_loadb(text, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
-    if (quick && (!value || !json_equal(quick, value))) {
-        fail_msg("read in another way: %.*s", (int)n, text);
-    }
-    bool taken = quick != NULL;
-    json_decref(quick);
-    json_decref(value);
-    return taken;
-}
-
-static void
-plain__takes_the_usual_and_leaves_the_rest(void **state)
-{
-    static const char *const usual[] = {
-        "{}",
-        "[]",
-        "\"\"",
-        "0",
-        "-0",
-        "-12",
-        "999999999999999999",
-        "true",
-        "false",
-        "null",
-        " { \"a\" : [ 1 ,\t{\"\":null}\r\n] , \"b\":\"x y\x7f\" } ",
-    };
-    static const char *const rest[] = {
-        "",
-        " ",
-        "-",
-        "01",
-        "-01",
-        "1.5",
-        "1e3",
-        "9999999999999999999",
-        "tru",
-        "nulll",
-        "\"a",
-        "\"\\n\"",
-        "\"\xc3\xa4\"",
-        "\"\n\"",
-        "{",
-        "{\"a\"}",
-        "{\"a\":}",
-        "{\"a\":1,}",
-        "{\"a\":1,\"a\":2}",
-        "{a:1}",
-        "[1,]",
-        "[,1]",
-        "[1",
-        "[1}",
-        "1 2",
-        "+1",
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
-        assert_true(is_plain(usual[i], strlen(usual[i])));
-    }
-    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
-        assert_false(is_plain(rest[i], strlen(rest[i])));
-    }
-    assert_false(is_plain("1\0", 2));
-}
-
-/* A text with some bytes changed, taken out or doubled, from a seed: read by both alike. */
-static void
-plain__agrees_with_jansson_on_damaged_texts(void **state)
-{
-    static const char text[] =
-        "{\"args\":{\"argv\":[\"true\",\"-x\"]},\"priority\":-10, \"held\":false,"
-        "\"after\":[1,2,{\"id\":3}],\"meta\":{\"a\":\"b\",\"b\":\"a\"},\"key\":null}";
-    static const char bytes[] = "{}[]\",:0-.e1 ntab\\\n\x01\x80";
-    (void)state;
-    uint64_t seed = 1;
-    long taken = 0;
-    for (int i = 0; i < 100000; i++) {
-        char damaged[sizeof text + 8];
-        size_t n = sizeof text - 1;
-        memcpy(damaged, text, n);
-        for (uint64_t k = er_rand_next(&seed) % 4; k > 0; k--) {
-            size_t at = er_rand_next(&seed) % n;
-            switch (er_rand_next(&seed) % 3) {
-            case 0:
-                damaged[at] = bytes[er_rand_next(&seed) % (sizeof bytes - 1)];
-                break;
-            case 1:
-                memmove(damaged + at, damaged + at + 1, n - at - 1);
-                n--;
-                break;
-            default:
-                memmove(damaged + at + 1, damaged + at, n - at);
-                n++;
-            }
-        }
-        taken += is_plain(damaged, n);
-    }
-    assert_true(taken > 25000 && taken < 75000);
 }
 
 static long allocations; /* until one fails; 0 = none does */
@@ -340,8 +234,6 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse__tells_what_is_wrong_and_where),
-        cmocka_unit_test(plain__takes_the_usual_and_leaves_the_rest),
-        cmocka_unit_test(plain__agrees_with_jansson_on_damaged_texts),
         cmocka_unit_test(parse__survives_a_moment_without_memory),
         cmocka_unit_test(parse__bounds_depth_and_length),
         cmocka_unit_test(read__fills_what_is_given_and_leaves_the_rest),
