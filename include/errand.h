@@ -479,8 +479,9 @@ struct errand_type {
 /* Registers a type: its definition is kept in the store (so that submits after a restart
  * need no worker), and when it has a handler, tasks of it run in this process from now on.
  * The same again is fine, from several processes too. A different definition under a name
- * replaces the one before when this process's handler is the only one there is, and is
- * refused with ERRAND_EEXISTS, naming the member that differs, while others serve it.
+ * replaces the one before when this handle's handler is the only one there is, or nobody has
+ * one, and is refused with ERRAND_EEXISTS, error.field the member that differs, while others
+ * serve it (another handle of this process, too).
  * ERRAND_EINVALID: error.field names what is missing or contradictory ("params.depth.def").
  * ERRAND_EEXISTS, too: a handler for a name that is built in (shell, sleep ...).
  * Blocks for at most 30 s. */

@@ -53,7 +53,7 @@ const struct er_route er_routes[] = {
     {"DELETE", "/v1/limits/{name}", false, SMALL, er_api_limit_delete, NULL, "remove them", ""},
     {"GET", "/v1/types", false, 0, er_api_types, NULL, "registered types", ""},
     {"GET", "/v1/types/{name}", false, 0, er_api_types, NULL, "one type", ""},
-    {"PUT", "/v1/types/{name}", false, DOC, er_api_type_put, NULL, "define a type", "merge"},
+    {"PUT", "/v1/types/{name}", false, DOC, er_api_type_put, NULL, "define a type", "merge besides"},
     {"DELETE", "/v1/types/{name}", false, SMALL, er_api_type_delete, NULL, "forget its definition", ""},
     {"GET", "/v1/stats", false, 0, er_api_stats, NULL, "counts, workers, the daemon", ""},
     {"GET", "/v1/doctor", false, 0, er_api_doctor, NULL, "checks", ""},

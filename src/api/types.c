@@ -422,6 +422,64 @@ if_match(struct er_setting *s)
     return false;
 }
 
+/* Whether a member differs; which, borrowed from the table. */
+static const char *
+differing_member(const struct er_type *a, const struct er_type *b, struct er_arena *arena)
+{
+    struct er_type x = *a, y = *b;
+    enum er_json_kind kind;
+    json_error_t why;
+    const char *member;
+    x.from_file = y.from_file = false;
+    const char *s = text_of(&x, arena), *t = text_of(&y, arena);
+    json_t *o = s ? json_loads(s, 0, &why) : NULL, *p = t ? json_loads(t, 0, &why) : NULL;
+    for (size_t i = 0; (member = er_type_json_member(i, &kind)) != NULL; i++) {
+        const json_t *v = json_object_get(o, member), *w = json_object_get(p, member);
+        if (v && w ? !json_equal((json_t *)(uintptr_t)v, (json_t *)(uintptr_t)w)
+                   : v != w) {
+            break;
+        }
+    }
+    json_decref(o);
+    json_decref(p);
+    return member;
+}
+
+/* By the query `besides` (a session, 0 = none): a definition by which others go stays as it
+ * is. Others are sessions of handlers that serve it, and workers that execute its command
+ * or program, when that would be taken from them. */
+static bool
+is_free(struct er_setting *s)
+{
+    struct er_call *call = s->call;
+    struct er_engine *e = call->api->engine;
+    const char *text = call->req ? er_request_query(call->req, "besides") : NULL;
+    char *end;
+    if (!text || !er_engine_has_type(e, call->name)) {
+        return true;
+    }
+    long long session = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || session < 0) {
+        er_call_problem(call, ER_EINVALID, "besides",
+                        "besides is the number of a session");
+        return false;
+    }
+    const struct er_type *old = er_engine_type(e, call->name);
+    bool was_process = old->command || old->program;
+    bool is_process = s->type.command || s->type.program;
+    bool taken = er_engine_is_named_besides(e, call->name, session) ||
+                 (was_process && !is_process && er_engine_is_served(e, call->name));
+    const char *member = taken ? differing_member(old, &s->type, &s->q.arena) : NULL;
+    if (member) {
+        er_call_problem(
+            call, ER_EEXISTS, member,
+            "type '%.100s' is served by another program now, with a different "
+            "`%s`",
+            call->name, member);
+    }
+    return !member;
+}
+
 /* What the body leaves out stays, null takes it away. */
 static bool
 merge_type(struct er_setting *s, const json_t *body)
@@ -462,7 +520,7 @@ merge_type(struct er_setting *s, const json_t *body)
         bool named = member_of(err.text, member, sizeof member);
         er_call_problem(s->call, rc, named ? member : NULL, "%s", err.text);
     }
-    return rc == 0;
+    return rc == 0 && is_free(s);
 }
 
 static int

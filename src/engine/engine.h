@@ -289,6 +289,10 @@ void er_engine_set_types(struct er_engine *e, int64_t session, const char *const
                          size_t n);
 /* Whether a connected session serves the type now. */
 bool er_engine_is_served(const struct er_engine *e, const char *type);
+/* Whether a session of handlers other than that one (0 = any) has named the type; one whose
+ * connection is broken counts while its process lives. */
+bool er_engine_is_named_besides(const struct er_engine *e, const char *type,
+                                int64_t session);
 
 /* Reports of a session. Lines are added one by one, then sent; `done` gets the code and the
  * attempts that were not its own any more. Alone among the `done`s it may be called from

@@ -382,3 +382,18 @@ er_engine_is_served(const struct er_engine *e, const char *type)
     }
     return e->by_processes->served && er_limits_is_process(e, type);
 }
+
+bool
+er_engine_is_named_besides(const struct er_engine *e, const char *type, int64_t session)
+{
+    const struct er_session_live *s, *next;
+    HASH_ITER (hh, e->sessions, s, next) {
+        bool counts = s->handlers && !s->dying && s->id != session;
+        for (size_t i = 0; counts && i < s->n_types; i++) {
+            if (strcmp(s->types[i]->name, type) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}

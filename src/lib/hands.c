@@ -384,6 +384,12 @@ er_hands_serves(const struct er_hands *h, const char *name)
     return t != NULL;
 }
 
+int64_t
+er_hands_session(const struct er_hands *h)
+{
+    return h->session;
+}
+
 /* ---- life ---- */
 
 static bool

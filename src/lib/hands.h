@@ -35,6 +35,8 @@ int er_hands_serve(struct er_hands *h, const char *type,
 int er_hands_withdraw(struct er_hands *h, const char *type) ER_MUSTCHECK;
 /* Whether it is served here. */
 bool er_hands_serves(const struct er_hands *h, const char *type);
+/* The number of its session; 0 = none. */
+int64_t er_hands_session(const struct er_hands *h);
 
 /* For tests of applications. Before anything is served: no threads are made, handlers run
  * only in er_hands_work; and another clock is used for timeouts and errand_sleep. */

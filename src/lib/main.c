@@ -143,7 +143,7 @@ put_type(const struct program *p, errand *e, const struct errand_type *t)
         (void)fprintf(stderr, "%s: out of memory\n", p->name);
         return ER_MAIN_FAILED;
     }
-    (void)snprintf(target, sizeof target, "/v1/types/%s?merge=0", t->name);
+    (void)snprintf(target, sizeof target, "/v1/types/%s?merge=0&besides=0", t->name);
     int status =
         errand_request(e, "PUT", target, text, strlen(text), &answer, NULL, &error);
     free(text);

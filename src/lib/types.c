@@ -5,7 +5,8 @@
  *
  * Failure modes: what is refused here names the member as C has it, what the daemon refuses
  * too; a definition that others serve is left as it is (ERRAND_EEXISTS, with the member that
- * differs). What was refused has changed nothing. */
+ * differs): the daemon looks, when it is about to replace it. What was refused has changed
+ * nothing. */
 #include "lib/types.h"
 
 #include <stdlib.h>
@@ -24,6 +25,8 @@ struct serve {
     struct er_wait wait; /* first */
     const char *name;
     const struct er_handler *handler; /* NULL: withdraw */
+    int64_t session;
+    bool is_pending; /* it is served here, but that session has no number yet */
 };
 
 static void
@@ -42,12 +45,15 @@ withdraw_on_loop(struct er_wait *wait)
     er_handle_done(wait, h ? er_hands_withdraw(h, s->name) : ER_ENOTFOUND);
 }
 
+/* Its own session, 0 = none. */
 static void
 ask_on_loop(struct er_wait *wait)
 {
     struct serve *s = (struct serve *)(void *)wait;
-    struct er_hands *h = wait->e->hands;
-    er_handle_done(wait, h && er_hands_serves(h, s->name) ? 1 : 0);
+    const struct er_hands *h = wait->e->hands;
+    s->session = h ? er_hands_session(h) : 0;
+    s->is_pending = h && s->session == 0 && er_hands_serves(h, s->name);
+    er_handle_done(wait, 0);
 }
 
 static int
@@ -76,52 +82,50 @@ get_definition(errand *e, const char *name, json_t **out, errand_error *error)
     return rc == ER_ENOTFOUND ? er_handle_fine(error) : rc;
 }
 
+/* Puts it, unless others than that session serve it by another one. */
 static int
-put_definition(errand *e, const char *name, const json_t *definition, errand_error *error)
+put_besides(errand *e, const char *name, const char *text, int64_t session,
+            errand_error *error)
 {
-    char target[160];
+    char target[200];
     struct er_sync_spec spec = {.method = "PUT", .target = target};
     struct er_buf body;
-    (void)snprintf(target, sizeof target, "/v1/types/%s?merge=0", name);
-    char *text = json_dumps(definition, JSON_COMPACT);
-    if (!text) {
-        return er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
-    }
+    (void)snprintf(target, sizeof target, "/v1/types/%s?merge=0&besides=%lld", name,
+                   (long long)session);
     er_buf_init(&spec.body, 0);
     er_buf_add_str(&spec.body, text);
-    free(text);
     int rc = er_sync_run(e, &spec, &body, error);
     if (rc == 0) {
         er_buf_fini(&body);
+    } else if (error) {
+        er_types_to_c_names(error->field, sizeof error->field);
     }
     return rc;
 }
 
-/* What is to be done about what there is: 1 = it differs and may be replaced, 0 = it is the
- * same. */
+/* While its own session has no number yet, that may be the other one that serves it: the
+ * number comes with one of the next answers. */
 static int
-judge(errand *e, const char *name, const json_t *old, const json_t *definition,
-      errand_error *error)
+put_definition(errand *e, const char *name, const json_t *definition, errand_error *error)
 {
-    const char *member = NULL;
-    int rc = er_types_compare(name, old, definition, &member);
-    if (rc == 0 && !member) {
-        return 0;
+    er_usec until = er_clock_mono(er_clock_system()) + ER_SYNC_BOUND;
+    struct serve ask = {.wait = {.fn = ask_on_loop}, .name = name};
+    char *text = json_dumps(definition, JSON_COMPACT);
+    int rc = ER_EEXISTS;
+    if (!text) {
+        return er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
     }
-    bool served = json_is_true(json_object_get(old, "served"));
-    int ours = served ? on_loop(e, ask_on_loop, name, NULL) : 1;
-    if (rc == ER_ENOMEM || ours < 0) {
-        rc = ours < 0 ? ours : rc;
-        return er_handle_fail(error, rc, NULL, "%s", er_error_meaning(rc));
+    for (bool again = true; again && rc == ER_EEXISTS;) {
+        rc = er_handle_wait(e, &ask.wait);
+        if (rc) {
+            rc = er_handle_fail(error, rc, NULL, "%s", er_error_meaning(rc));
+        } else {
+            rc = put_besides(e, name, text, ask.session, error);
+        }
+        again = ask.is_pending && er_clock_mono(er_clock_system()) < until;
     }
-    if (!ours) {
-        member = member ? member : "";
-        return er_handle_fail(error, ER_EEXISTS, member,
-                              "type '%s' is served by another program now, with a "
-                              "different `%s`",
-                              name, member);
-    }
-    return 1;
+    free(text);
+    return rc;
 }
 
 /* Puts it where it differs from what there is. */
@@ -129,11 +133,16 @@ static int
 settle(errand *e, const char *name, const json_t *definition, errand_error *error)
 {
     json_t *old = NULL;
+    const char *member = "";
     int rc = get_definition(e, name, &old, error);
-    if (rc == 0) {
-        rc = old ? judge(e, name, old, definition, error) : 1;
+    if (rc == 0 && old) {
+        int compared = er_types_compare(name, old, definition, &member);
+        member = compared ? "" : member; /* what there is cannot be read: it differs */
+        rc = compared != ER_ENOMEM ? 0
+                                   : er_handle_fail(error, compared, NULL, "%s",
+                                                    er_error_meaning(compared));
     }
-    if (rc == 1) {
+    if (rc == 0 && member) {
         rc = put_definition(e, name, definition, error);
     }
     json_decref(old);

@@ -28,5 +28,8 @@ int er_types_define(const struct errand_type *t, enum er_types_by by, const char
  * is borrowed from a table. ER_EINVALID, ER_ENOMEM. */
 int er_types_compare(const char *name, const json_t *a, const json_t *b,
                      const char **out_member) ER_MUSTCHECK;
+/* Turns the name of a member of a definition into that of C, in place: "help" becomes
+ * "description", "params.depth.default" "params.depth.def". */
+void er_types_to_c_names(char *field, size_t size);
 
 #endif

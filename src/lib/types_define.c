@@ -293,15 +293,13 @@ check_texts(const struct errand_type *t, errand_error *error)
     return 0;
 }
 
-/* The names of C for those of JSON. */
-static void
-to_c_names(char *field, size_t size)
+void
+er_types_to_c_names(char *field, size_t size)
 {
-    static const char *const names[][2] = {{"help", "description"},
-                                           {"timeout_s", "timeout_ms"},
-                                           {"heartbeat_s", "heartbeat_ms"},
-                                           {"backoff_s", "backoff_ms"},
-                                           {"expected_s", "expected_ms"}};
+    static const char *const names[][2] = {
+        {"help", "description"},         {"timeout_s", "timeout_ms"},
+        {"heartbeat_s", "heartbeat_ms"}, {"backoff_s", "backoff_ms"},
+        {"expected_s", "expected_ms"},   {"parameters", "params"}};
     size_t n = strlen(field);
     if (n > 8 && strcmp(field + n - 8, ".default") == 0) {
         field[n - 4] = '\0';
@@ -347,7 +345,7 @@ check(const struct errand_type *t, const struct document *d, errand_error *error
         }
     }
     er_arena_free(&arena);
-    to_c_names(fault.field, sizeof fault.field);
+    er_types_to_c_names(fault.field, sizeof fault.field);
     return rc ? er_handle_fail(error, rc, fault.field, "type '%s': %s", t->name,
                                fault.err.text)
               : 0;

@@ -300,8 +300,8 @@ class Player:
     """A worker that the test plays. What makes it one for the daemon (a process of its own,
     the connection, the lock) is a small helper that hands the orders on; the test answers."""
 
-    def __init__(self, house, version):
-        self.house = house
+    def __init__(self, house, version, types=None):
+        self.house, self.types = house, types
         self.orders, self.news = [], threading.Condition()
         self.session = self.token = None
         self.helper = subprocess.Popen(
@@ -319,7 +319,8 @@ class Player:
         """Connects, again with the session that it had."""
         self.helper.stdin.write(json.dumps({
             "protocol": 1, "version": version, "pid": self.pid, "slots": 2,
-            "session": self.session, "token": self.token, "held": list(held), "owed": []}) + "\n")
+            "session": self.session, "token": self.token, "held": list(held), "owed": [],
+            **({} if self.types is None else {"types": self.types})}) + "\n")
         self.helper.stdin.flush()
         welcome = self.order("welcome")
         self.session, self.token = welcome["session"], welcome["token"]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from urllib.parse import quote, unquote
 
-from house import ERRANDD, has, main, same
+from house import ERRANDD, Player, has, main, same
 
 NOBODY = "/bin/false"
 BUILT_IN = ["shell", "sh", "bash", "sleep", "wait", "file.hash", "http.request"]
@@ -281,6 +281,24 @@ def test_if_match_guards_a_definition(h):
     h.expect(200, "PUT", "/v1/types/t", {"help": "z"}, {"If-Match": "*"})
     shell = h.expect(200, "GET", "/v1/types/shell").headers["etag"]
     h.expect(200, "PUT", "/v1/types/shell", {"concurrency": 3}, {"If-Match": shell})
+
+
+def test_a_definition_that_others_serve_is_left_alone_where_that_is_asked(h):
+    h.start(worker=NOBODY)
+    define(h, "t", {"help": "one", "handler": True})
+    define(h, "t", {"help": "two", "handler": True}, query="?merge=0&besides=0")  # nobody serves it
+    w = Player(h, h.get("/healthz")["version"], types=["t"])
+    other = {"help": "three", "handler": True, "parameters": []}
+    for besides in (0, w.session + 1):
+        problem = h.refused(409, "help", "is served by another program now, with a different `help`",
+                            "PUT", f"/v1/types/t?merge=0&besides={besides}", other)
+        same(problem["code"], "exists")
+    h.refused(409, "parameters", "different `parameters`", "PUT", "/v1/types/t?merge=0&besides=0",
+              {**other, "help": "two"})
+    define(h, "t", {"help": "two", "handler": True}, query="?merge=0&besides=0")  # the same is fine
+    same(define(h, "t", other, query=f"?merge=0&besides={w.session}")["help"], "three")
+    same(define(h, "t", {"help": "four"})["help"], "four")  # a person may
+    h.refused(400, "besides", "the number of a session", "PUT", "/v1/types/t?besides=x", other)
 
 
 def test_built_in_types_can_be_overridden_and_come_back(h):
