@@ -195,6 +195,10 @@ struct errand_options {
     errand_log_fn *log; /* NULL = nobody is told */
     void *log_ctx;
     int test; /* memory: only; see "For tests of applications" */
+    /* sqlite:, memory: a folder of types that are commands, NAME.yml each, as a daemon's types.d
+     * (docs/SEMANTICS.md); NULL = none. It is read once. A file that is wrong is told to `log`
+     * with its line, and changes nothing; one that is gone takes its type along. */
+    const char *types_dir;
 };
 
 /* Opens by URL (see above). options: NULL = all defaults. *out is to be closed with

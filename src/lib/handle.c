@@ -643,6 +643,7 @@ free_handle(struct errand *e)
     er_free(w);
     er_free((char *)(uintptr_t)e->options.worker);
     er_free((char *)(uintptr_t)e->options.socket);
+    er_free((char *)(uintptr_t)e->options.types_dir);
     er_free(e->socket);
     er_testing_free(e->testing);
     er_free(e);
@@ -690,6 +691,22 @@ errand_close(errand *e)
 /* ---- opening ---- */
 
 static int
+check_types_dir(const char *path, errand_error *error)
+{
+    char within[PATH_MAX];
+    if (!path) {
+        return 0;
+    }
+    (void)snprintf(within, sizeof within, "%s/.", path);
+    return access(within, R_OK | X_OK) == 0
+               ? 0
+               : er_handle_fail(error, errno == ENOENT ? ER_ENOTFOUND : ER_EINVALID,
+                                "types_dir",
+                                "types_dir: the folder '%.200s' cannot be read: %s", path,
+                                strerror(errno));
+}
+
+static int
 read_options(struct errand *e, const struct errand_options *given, errand_error *error)
 {
     struct errand_options *o = &e->options;
@@ -697,10 +714,11 @@ read_options(struct errand *e, const struct errand_options *given, errand_error 
     if (rc) {
         return rc;
     }
-    const char *worker = o->worker, *path = o->socket;
+    const char *worker = o->worker, *path = o->socket, *types = o->types_dir;
     o->worker = er_strdup(worker);
     o->socket = er_strdup(path);
-    if ((worker && !o->worker) || (path && !o->socket)) {
+    o->types_dir = er_strdup(types);
+    if ((worker && !o->worker) || (path && !o->socket) || (types && !o->types_dir)) {
         return er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
     }
     if (o->threading != ERRAND_THREAD && o->threading != ERRAND_TURN) {
@@ -722,6 +740,10 @@ read_options(struct errand *e, const struct errand_options *given, errand_error 
         return er_handle_fail(error, ER_EINVALID, "worker",
                               "worker: '%.200s' cannot be executed: %s", worker,
                               strerror(errno));
+    }
+    rc = check_types_dir(types, error);
+    if (rc) {
+        return rc;
     }
     if (o->connect_ms < 0) {
         return er_handle_fail(error, ER_EINVALID, "connect_ms", "connect_ms is negative");
@@ -817,6 +839,11 @@ check_url(const char *url, const struct errand_options *o, errand_error *error)
             "'%.200s' is none of unix:/PATH, sqlite:PATH (no //), memory: (NULL "
             "= the user's daemon)",
             url);
+    }
+    if (o->types_dir && (!url || strncmp(url, "unix:", 5) == 0)) {
+        return er_handle_fail(error, ER_EINVALID, "types_dir",
+                              "types_dir is for sqlite: and memory: only: a daemon has a "
+                              "types.d of its own");
     }
     if (o->test && !is_memory) {
         return er_handle_fail(error, ER_EINVALID, "test",

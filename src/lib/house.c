@@ -30,6 +30,7 @@
 #include "lib/inside.h"
 #include "serve/claim.h"
 #include "serve/server.h"
+#include "serve/types_d.h"
 
 #define CONNECTIONS_MAX 1000
 #define STOP_FOR        (7 * ER_USEC_PER_SEC) /* for commands to be ended and put back */
@@ -292,6 +293,7 @@ set_places(struct er_house *h, const char *given)
         er_free(p->state_dir);
         p->state_dir = er_xstrdup(".");
     }
+    p->types = er_xstrdup(h->e->options.types_dir);
     p->lock = er_xasprintf("%s.lock", base);
     p->logs = er_xasprintf("%s%s", base, path ? ".logs" : "/logs");
     p->workers = er_xasprintf("%s%s", base, path ? ".workers" : "/workers");
@@ -549,6 +551,9 @@ open_api(struct er_house *h, struct er_err *err)
     api->clock_offset = api->started_at - er_clock_boot(er_handle_clock(h->e));
     er_serial_init(&api->settings);
     er_serial_init(&api->edits);
+    if (h->places.types) {
+        er_types_d_read(api);
+    }
     char folder[4096];
     er_supervisor_start_hidden(api, h->e->options.worker,
                                er_handle_folder(folder, sizeof folder), &h->supervisor);

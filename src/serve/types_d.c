@@ -54,7 +54,7 @@ list_files(const char *folder, struct names *out)
     DIR *dir = opendir(folder);
     if (!dir) {
         if (errno != ENOENT) {
-            er_log(ER_LOG_ERROR, "errandd", "cannot read the folder '%s': %s", folder,
+            er_log(ER_LOG_ERROR, "types.d", "cannot read the folder '%s': %s", folder,
                    strerror(errno));
         }
         return errno == ENOENT;
@@ -67,7 +67,7 @@ list_files(const char *folder, struct names *out)
             add(out, name);
         } else if (one->d_name[0] != '.' && dot &&
                    (strcmp(dot, ".yml") == 0 || strcmp(dot, ".yaml") == 0)) {
-            er_log(ER_LOG_WARN, "errandd",
+            er_log(ER_LOG_WARN, "types.d",
                    "%s/%s is left out: the file of a type is called NAME.yml, with "
                    "letters, digits, '.', '_' and '-' in the name",
                    folder, one->d_name);
@@ -86,7 +86,7 @@ read_file(struct er_api *api, const char *name)
     struct er_err err = {""};
     char *path = er_xasprintf("%s/%s.yml", api->places->types, name);
     if (er_config_type_read(path, &arena, &type, &err)) {
-        er_log(ER_LOG_ERROR, "errandd", "%s%s", err.text,
+        er_log(ER_LOG_ERROR, "types.d", "%s%s", err.text,
                er_engine_has_type(api->engine, name) ? " (the type stays as it was)"
                                                      : "");
     } else {
@@ -115,7 +115,7 @@ er_types_d_read(struct er_api *api)
         er_engine_each_type(api->engine, add_filed, &filed);
         for (size_t i = 0; i < filed.n; i++) {
             if (!has(&files, filed.all[i])) {
-                er_log(ER_LOG_INFO, "errandd", "type '%s' is gone, as its file is",
+                er_log(ER_LOG_INFO, "types.d", "type '%s' is gone, as its file is",
                        filed.all[i]);
                 er_registry_forget(api, filed.all[i]);
             }

@@ -196,6 +196,111 @@ handle__a_call_takes_what_a_submit_takes(void **state)
     }
 }
 
+/* ---- types of files ---- */
+
+struct told {
+    pthread_mutex_t lock;
+    char text[8192];
+};
+
+static void
+on_log(void *ctx, int level, const char *text)
+{
+    struct told *t = ctx;
+    (void)level;
+    (void)pthread_mutex_lock(&t->lock);
+    size_t n = strlen(t->text);
+    (void)snprintf(t->text + n, sizeof t->text - n, "%s\n", text);
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+static bool
+has_told(struct told *t, const char *words)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    bool is_so = strstr(t->text, words) != NULL;
+    (void)pthread_mutex_unlock(&t->lock);
+    return is_so;
+}
+
+static void
+write_type(const struct home *h, const char *name, const char *text)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/types/%s", h->folder, name);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    (void)fclose(f);
+}
+
+static void
+handle__an_embedded_store_reads_types_of_files(void **state)
+{
+    const struct home *h = *state;
+    char types[80], path[128];
+    (void)snprintf(types, sizeof types, "%s/types", h->folder);
+    (void)snprintf(path, sizeof path, "%s/greet.yml", types);
+    assert_int_equal(mkdir(types, 0700), 0);
+    write_type(h, "odd.yml", "help: is wrong\ncommand: [\"true\"]\nparametres: []\n");
+    for (int which = 0; which < 2; which++) {
+        struct errand_options o = ERRAND_INIT(errand_options);
+        struct errand_call_options wait = ERRAND_INIT(errand_call_options);
+        struct told told = {.lock = PTHREAD_MUTEX_INITIALIZER};
+        struct errand_reply reply;
+        errand_error error;
+        char *text;
+        errand *e;
+        write_type(h, "greet.yml",
+                   "help: says hello\ncommand: [test, \"{name}\", \"=\", ann]\n"
+                   "parameters:\n  - {name: name, kind: string, required: true}\n");
+        o.types_dir = types;
+        o.log = on_log;
+        o.log_ctx = &told;
+        OK(errand_open(url_of(h, which), &o, &e, &error));
+        assert_true(has_told(&told, "odd.yml:3: "));
+        assert_int_equal(errand_types(e, "odd", &text, &error), ERRAND_ENOTFOUND);
+        assert_int_equal(errand_call(e, "greet", NULL, NULL, &reply, &error),
+                         ERRAND_EINVALID);
+        assert_string_equal(error.field, "name");
+        wait.budget_ms = 600000;
+        assert_int_equal(
+            errand_call(e, "greet", "{\"name\":\"ann\"}", &wait, &reply, &error),
+            ERRAND_COMPLETED);
+        errand_reply_free(&reply);
+        errand_close(e);
+        /* where nobody asks for the folder it stays; with its file it goes */
+        if (which == 1) {
+            e = open_with(url_of(h, which), ERRAND_TURN);
+            OK(errand_types(e, "greet", &text, &error));
+            errand_free(text);
+            errand_close(e);
+            assert_int_equal(unlink(path), 0);
+            OK(errand_open(url_of(h, which), &o, &e, &error));
+            assert_int_equal(errand_types(e, "greet", &text, &error), ERRAND_ENOTFOUND);
+            errand_close(e);
+        }
+    }
+}
+
+static void
+handle__a_folder_of_types_is_there(void **state)
+{
+    const struct home *h = *state;
+    struct errand_options o = ERRAND_INIT(errand_options);
+    errand_error error;
+    errand *e;
+    o.types_dir = "/nowhere/types.d";
+    assert_int_equal(errand_open("memory:", &o, &e, &error), ERRAND_ENOTFOUND);
+    assert_string_equal(error.field, "types_dir");
+    o.types_dir = "/dev/null";
+    assert_int_equal(errand_open("memory:", &o, &e, &error), ERRAND_EINVALID);
+    assert_string_equal(error.field, "types_dir");
+    o.types_dir = h->folder;
+    assert_int_equal(errand_open(h->daemon, &o, &e, &error), ERRAND_EINVALID);
+    assert_string_equal(error.field, "types_dir");
+}
+
 /* ---- refusals ---- */
 
 static void
@@ -883,6 +988,8 @@ main(int argc, char **argv)
         TEST(handle__the_same_calls_work_everywhere),
         TEST(handle__many_are_submitted_at_once),
         TEST(handle__a_call_takes_what_a_submit_takes),
+        TEST(handle__an_embedded_store_reads_types_of_files),
+        TEST(handle__a_folder_of_types_is_there),
         TEST(handle__what_is_wrong_is_refused_by_name),
         TEST(handle__an_older_program_knows_fewer_options),
         TEST(handle__a_store_has_one_owner_who_is_named),
