@@ -38,8 +38,9 @@ int er_proctree_find(struct er_proctree *t, const char *cookie_prefix,
  * finds its children running when it looks at them. */
 void er_proctree_signal(const struct er_proctree *t, int sig);
 /* SIGKILLs until none is found any more, or for at most `tries` rounds with short waits on
- * the pidfds in between: how many are left (0 = verified gone), or an error. When some are
- * left and `left` is not NULL, it gets them. */
+ * the pidfds in between: how many are left (0 = verified gone), or an error (negative):
+ * /proc could not be read, nothing is known, so whoever must not go on before the tree is
+ * gone looks again later. When some are left and `left` is not NULL, it gets them. */
 int er_proctree_kill(const char *cookie_prefix, pid_t root_pid, int tries,
                      struct er_proctree *left) ER_MUSTCHECK;
 /* SIGSTOPs until two looks in a row find none that runs, or for at most `tries` looks with

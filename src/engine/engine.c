@@ -96,6 +96,8 @@ er_engine_open(const struct er_engine_options *options, struct er_engine **out,
     e->logs = er_xstrdup(options->logs);
     er_rand_bytes(&e->rand, sizeof e->rand);
     er_lanes_init(e);
+    TAILQ_INIT(&e->autopsies);
+    e->autopsies_at = ER_NEVER;
     TAILQ_INIT(&e->batches);
     int rc = er_store_open(options->store_path, &e->store, err);
     if (rc == 0) {
@@ -224,6 +226,7 @@ er_engine_free(struct er_engine *e)
     er_ferry_free(e->ferry);
     er_store_reader_close(e->reader);
     er_store_close(e->store);
+    er_recover_fini(e);
     free_sessions(e);
     er_lanes_fini(e);
     er_limits_fini(e);

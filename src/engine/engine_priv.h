@@ -253,8 +253,10 @@ struct er_engine {
     er_usec shift;      /* what the wall clock was set by, not in the store yet */
     bool sick;          /* the last commit failed: no claims until one works */
     int sick_code;
-    er_usec sick_until;               /* wall: when to try again */
-    struct er_op *later, **later_end; /* operations to post again when it is well */
+    er_usec sick_until;                 /* wall: when to try again */
+    TAILQ_HEAD(, er_autopsy) autopsies; /* of dead workers: that look again later */
+    er_usec autopsies_at;               /* wall: when; ER_NEVER = there are none */
+    struct er_op *later, **later_end;   /* operations to post again when it is well */
     bool tight;    /* the disk was full: only ends and cancels, see ballast.c */
     char *ballast; /* path; NULL = none */
     uint64_t rand;
@@ -391,6 +393,10 @@ void er_schedule_prune(struct er_engine *e);
 /* The store has given the run's task to its session. */
 void er_schedule_held(struct er_engine *e, struct er_run *run,
                       const struct er_claim *row);
+
+/* recover.c */
+void er_recover_tick(struct er_engine *e); /* looks again at what could not be killed */
+void er_recover_fini(struct er_engine *e);
 
 /* offers.c */
 /* Rows that are posted in this turn. */

@@ -9,7 +9,9 @@
  * where there is no such table (after another boot, say) it is lost, since one that had begun
  * must not pass for one that had not.
  * Then all of it and the end of the session go as one operation. When the store refuses,
- * the operation waits until it is well. No attempt starts again before its tree is gone.
+ * the operation waits until it is well. No attempt starts again before its tree is gone: as
+ * long as something of it is left (a process that sleeps in the kernel), and when /proc
+ * cannot be read, all is looked at again after a second, and the runs stay what they are.
  */
 #include "engine/engine_priv.h"
 
@@ -22,7 +24,10 @@
 #include "wire/begun.h"
 #include "wire/outlog.h"
 
-#define KILL_TRIES 50 /* rounds; each waits up to 100 ms for the killed to go */
+#define KILL_TRIES  50 /* rounds; each waits up to 100 ms for the killed to go */
+#define AGAIN_TRIES 2  /* of those that are left after that */
+#define AGAIN_AFTER ER_USEC_PER_SEC
+#define PIDS_TOLD   10
 
 enum evidence { NO_LOG, NO_EXIT, EXIT_FRAME };
 
@@ -33,7 +38,7 @@ struct body {
     struct er_buf exit; /* JSON of the exit frame */
     int pid;
 };
-struct autopsy {
+struct er_autopsy {
     struct er_job job;
     struct er_op op;
     struct er_engine *engine;
@@ -45,7 +50,10 @@ struct autopsy {
     struct body *bodies;
     struct er_outcome *rows;
     size_t n;
-    int left;                   /* processes that could not be killed */
+    int left;                /* processes that could not be killed; or an error */
+    struct er_proctree tree; /* those */
+    bool told;               /* that something is left */
+    TAILQ_ENTRY(er_autopsy) in_later;
     struct er_begun_list begun; /* of a session of handlers */
 };
 
@@ -53,9 +61,17 @@ static void
 run_autopsy(struct er_job *job, void *thread_ctx)
 {
     (void)thread_ctx;
-    struct autopsy *a = (struct autopsy *)(void *)job;
+    struct er_autopsy *a = (struct er_autopsy *)(void *)job;
+    a->left =
+        ER_MUTANT(13)
+            ? 0
+            : er_proctree_kill(a->token, 0, a->told ? AGAIN_TRIES : KILL_TRIES, &a->tree);
+    if (a->left != 0) {
+        return;
+    }
+    er_free(a->begun.entries);
+    a->begun = (struct er_begun_list){0};
     er_begun_read(a->logs, a->session, &a->begun);
-    a->left = ER_MUTANT(13) ? 0 : er_proctree_kill(a->token, 0, KILL_TRIES, NULL);
     for (size_t i = 0; i < a->n; i++) {
         struct body *b = &a->bodies[i];
         er_buf_init(&b->exit, 0);
@@ -67,18 +83,19 @@ run_autopsy(struct er_job *job, void *thread_ctx)
 static int
 run_end(struct er_op *op, struct er_store *s, er_usec now)
 {
-    struct autopsy *a = ER_CONTAINER(op, struct autopsy, op);
+    struct er_autopsy *a = ER_CONTAINER(op, struct er_autopsy, op);
     int rc = er_outcome_write(s, now, &a->arena, a->rows, a->n);
     return rc ? rc : er_store_session_close(s, now, a->session, a->lost);
 }
 
 static void
-forget(struct autopsy *a)
+forget(struct er_autopsy *a)
 {
     for (size_t i = 0; i < a->n; i++) {
         er_buf_fini(&a->bodies[i].exit);
     }
     er_arena_free(&a->arena);
+    er_proctree_fini(&a->tree);
     er_free(a->begun.entries);
     er_free(a->bodies);
     er_free(a->rows);
@@ -88,7 +105,7 @@ forget(struct autopsy *a)
 static void
 done_end(struct er_op *op, int rc)
 {
-    struct autopsy *a = ER_CONTAINER(op, struct autopsy, op);
+    struct er_autopsy *a = ER_CONTAINER(op, struct er_autopsy, op);
     struct er_engine *e = a->engine;
     if (rc && e->stopping) {
         forget(a);
@@ -112,7 +129,7 @@ done_end(struct er_op *op, int rc)
 
 /* Of an attempt without a log. */
 static bool
-never_began(const struct autopsy *a, const struct er_run *run)
+never_began(const struct er_autopsy *a, const struct er_run *run)
 {
     bool handler =
         run->session->handlers || !er_limits_is_process(a->engine, run->lane->type->name);
@@ -120,9 +137,9 @@ never_began(const struct autopsy *a, const struct er_run *run)
            (a->begun.known && !er_begun_has(&a->begun, run->id, run->attempt));
 }
 
-/* Turns what was found about one attempt into what ends it. */
-static void
-conclude(struct autopsy *a, const struct body *b, struct er_run *run,
+/* Turns what was found about one attempt into what ends it: 0 or ER_ENOMEM. */
+static int
+conclude(struct er_autopsy *a, const struct body *b, struct er_run *run,
          struct er_outcome *row)
 {
     struct er_engine *e = a->engine;
@@ -135,25 +152,109 @@ conclude(struct autopsy *a, const struct body *b, struct er_run *run,
     if (rc) {
         rc = er_outcome_lost(e, run, &a->arena, row);
     }
-    ER_ASSERT(rc == 0);
     row->look = true; /* it may wait, and a cancel come meanwhile */
+    return rc;
+}
+
+/* ---- again ---- */
+
+static void
+look_again(struct er_autopsy *a)
+{
+    struct er_engine *e = a->engine;
+    er_usec at = er_clock_wall(e->options.clock) + AGAIN_AFTER;
+    TAILQ_INSERT_TAIL(&e->autopsies, a, in_later);
+    e->autopsies_at = at < e->autopsies_at ? at : e->autopsies_at;
+    er_schedule_rearm(e);
+}
+
+/* Says once what is left. */
+static void
+tell_left(struct er_autopsy *a)
+{
+    struct er_buf pids;
+    if (a->told) {
+        return;
+    }
+    a->told = true;
+    if (a->left < 0) {
+        er_log(ER_LOG_WARN, "recover",
+               "whether processes of session %lld are left cannot be seen (%s): its "
+               "tasks stay as they are until it can",
+               (long long)a->session, er_error_meaning(a->left));
+        return;
+    }
+    er_buf_init(&pids, 0);
+    for (size_t i = 0; i < a->tree.n && i < PIDS_TOLD; i++) {
+        er_buf_addf(&pids, " %d", (int)a->tree.pids[i]);
+    }
+    er_log(ER_LOG_WARN, "recover",
+           "%d processes of session %lld cannot be killed (pid%s%s): its tasks stay as "
+           "they are until those are gone",
+           a->left, (long long)a->session, pids.data ? pids.data : "",
+           a->tree.n > PIDS_TOLD ? " ..." : "");
+    er_buf_fini(&pids);
+}
+
+void
+er_recover_tick(struct er_engine *e)
+{
+    struct er_autopsy *a;
+    if (e->stopping || er_clock_wall(e->options.clock) < e->autopsies_at) {
+        return;
+    }
+    e->autopsies_at = ER_NEVER;
+    while ((a = TAILQ_FIRST(&e->autopsies)) != NULL) {
+        TAILQ_REMOVE(&e->autopsies, a, in_later);
+        er_engine_files(e, &a->job);
+    }
+}
+
+void
+er_recover_fini(struct er_engine *e)
+{
+    struct er_autopsy *a;
+    while ((a = TAILQ_FIRST(&e->autopsies)) != NULL) {
+        TAILQ_REMOVE(&e->autopsies, a, in_later);
+        forget(a);
+    }
+}
+
+/* ---- the end ---- */
+
+/* Forgets what was concluded, but not which attempts there are. */
+static void
+begin_again(struct er_autopsy *a)
+{
+    er_log(ER_LOG_ERROR, "recover", "what session %lld left cannot be ended: %s",
+           (long long)a->session, er_error_meaning(ER_ENOMEM));
+    for (size_t i = 0; i < a->n; i++) {
+        er_buf_fini(&a->bodies[i].exit);
+    }
+    er_arena_free(&a->arena);
+    a->arena = (struct er_arena){0};
+    er_free(a->rows);
+    a->rows = NULL;
+    look_again(a);
 }
 
 static void
 done_autopsy(struct er_job *job)
 {
-    struct autopsy *a = (struct autopsy *)(void *)job;
+    struct er_autopsy *a = (struct er_autopsy *)(void *)job;
     struct er_engine *e = a->engine;
     if (e->stopping) {
         forget(a);
         return;
     }
     if (a->left != 0) {
-        er_log(ER_LOG_WARN, "recover", "%d processes of session %lld could not be killed",
-               a->left, (long long)a->session);
+        tell_left(a);
+        look_again(a);
+        return;
     }
     a->rows = er_xrealloc_array(NULL, a->n + 1, sizeof *a->rows);
     size_t n = 0;
+    int rc = 0;
     for (size_t i = 0; i < a->n; i++) {
         struct er_run *run = er_run_find(e, a->bodies[i].task);
         if (!run || run->session->id != a->session ||
@@ -162,11 +263,17 @@ done_autopsy(struct er_job *job)
             continue;
         }
         a->bodies[n] = a->bodies[i];
-        conclude(a, &a->bodies[n], run, &a->rows[n]);
+        rc = rc ? rc : conclude(a, &a->bodies[n], run, &a->rows[n]);
         n++;
-        er_run_end_begin(e, run);
     }
     a->n = n;
+    if (rc) {
+        begin_again(a);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        er_run_end_begin(e, er_run_find(e, a->bodies[i].task));
+    }
     a->op.run = run_end;
     a->op.done = done_end;
     er_ferry_post(e->ferry, &a->op);
@@ -186,7 +293,7 @@ run_nothing(struct er_op *op, struct er_store *s, er_usec now)
 static void
 begin_autopsy(struct er_op *op, int rc)
 {
-    struct autopsy *a = ER_CONTAINER(op, struct autopsy, op);
+    struct er_autopsy *a = ER_CONTAINER(op, struct er_autopsy, op);
     struct er_engine *e = a->engine;
     (void)rc;          /* what was on its way has come back, one way or the other */
     if (e->stopping) { /* the session stays open in the store: the next daemon does it */
@@ -233,7 +340,7 @@ er_engine_session_dead(struct er_engine *e, int64_t session, bool lost)
     s->link = NULL;
     er_pools_update(e);
     er_report_worker_died(e, session);
-    struct autopsy *a = er_xzalloc(sizeof *a);
+    struct er_autopsy *a = er_xzalloc(sizeof *a);
     a->engine = e;
     a->session = session;
     a->lost = lost;

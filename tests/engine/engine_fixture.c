@@ -10,8 +10,10 @@
 #include <uv.h>
 
 #include "../store/fault_vfs.h"
+#include "base/count.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/proctree.h"
 
 #define WAIT_MS 600000 /* longest wait for anything */
 
@@ -778,6 +780,38 @@ f_data(struct fixture *f, er_task_id id, enum er_event event)
         fail_msg("no %s about task %lld", er_event_word(event), (long long)id);
     }
     return l.data;
+}
+
+/* ---- trees ---- */
+
+static struct er_count kills_left, kills_answer;
+
+void
+f_kills(int n, int answer)
+{
+    er_count_set(&kills_answer, answer);
+    er_count_set(&kills_left, n);
+}
+
+int
+f_kills_left(void)
+{
+    return (int)er_count_get(&kills_left);
+}
+
+int __real_er_proctree_kill(const char *prefix, pid_t root, int tries,
+                            struct er_proctree *left);
+int __wrap_er_proctree_kill(const char *prefix, pid_t root, int tries,
+                            struct er_proctree *left);
+int
+__wrap_er_proctree_kill(const char *prefix, pid_t root, int tries,
+                        struct er_proctree *left)
+{
+    if (er_count_get(&kills_left) > 0) {
+        er_count_own(&kills_left, -1);
+        return (int)er_count_get(&kills_answer);
+    }
+    return __real_er_proctree_kill(prefix, root, tries, left);
 }
 
 /* ---- workers ---- */

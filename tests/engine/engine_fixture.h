@@ -81,6 +81,9 @@ void f_flush(struct fixture *f);
 void f_unblock(struct fixture *f);
 /* Moves the clock forward, and lets the engine see it. */
 void f_pass(struct fixture *f, er_usec span);
+/* The next n looks at what a dead worker left answer that (er_proctree_kill). */
+void f_kills(int n, int answer);
+int f_kills_left(void);
 
 /* ---- tasks ---- */
 

@@ -357,6 +357,62 @@ death_while_claims_and_ends_are_under_way__loses_nothing(void **state)
     assert_int_equal(w_run(next).task, claimed);
 }
 
+/* Its tree is left, or cannot be looked for: it stays the dead worker's. */
+static void
+tree_that_is_not_gone(struct fixture *f, int answer)
+{
+    struct worker *w = w_new(f, 1), *other = w_new(f, 1);
+    er_task_id id = f_add(f, f_new());
+    struct worker *has = NULL;
+    f_until(f, (has = w_count(w, "run") ? w : w_count(other, "run") ? other : NULL));
+    make_log(f, (struct er_held){.task = id, .attempt = 1}, NULL);
+    f_kills(2, answer);
+    w_die(has);
+    f_until(f, f_kills_left() == 1);
+    f_settle(f);
+    assert_int_equal(f_get(f, id).losses, 0);
+    while (f_kills_left() > 0) { /* a second later it is the same */
+        f_pass(f, SEC);
+    }
+    f_settle(f);
+    assert_int_equal(f_get(f, id).state, ER_TASK_RUNNING);
+    assert_int_equal(f_get(f, id).losses, 0);
+    f_until(f, (f_pass(f, SEC), f_get(f, id).attempt == 2));
+    wait_until_gone(f, has);
+    assert_int_equal(f_get(f, id).losses, 1);
+}
+
+static void
+tree_that_is_left__keeps_its_task(void **state)
+{
+    tree_that_is_not_gone(*state, 1);
+}
+
+static void
+tree_that_cannot_be_looked_for__keeps_its_task(void **state)
+{
+    tree_that_is_not_gone(*state, ER_ENOMEM);
+}
+
+static void
+tree_that_is_left__is_forgotten_at_the_end(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 1);
+    er_task_id id = f_add(f, f_new());
+    (void)w_run(w);
+    f_kills(1, 3);
+    w_die(w);
+    f_until(f, f_kills_left() == 0);
+    f_settle(f);
+    f_close(f);
+    f_open(f); /* the next one does it */
+    assert_int_equal(f_get(f, id).state, ER_TASK_RUNNING);
+    w_die(w);
+    wait_until_gone(f, w);
+    assert_int_equal(f_get(f, id).attempt, 0);
+}
+
 static void
 dead_workers_name__is_given_again(void **state)
 {
@@ -390,6 +446,9 @@ main(void)
         TEST(lost_one_that_was_to_be_cancelled_or_requeued__is),
         TEST_HELD(death_while_claims_and_ends_are_under_way__loses_nothing),
         TEST(dead_workers_name__is_given_again),
+        TEST(tree_that_is_left__keeps_its_task),
+        TEST(tree_that_cannot_be_looked_for__keeps_its_task),
+        TEST(tree_that_is_left__is_forgotten_at_the_end),
     };
     return RUN(tests, NULL, NULL);
 }
