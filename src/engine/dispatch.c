@@ -72,7 +72,8 @@ er_run_set_task(struct er_engine *e, struct er_run *run, const struct er_task *t
     HASH_DEL(e->runs, run);
     run->id = task->id;
     HASH_ADD(hh, e->runs, id, sizeof run->id, run);
-    run->ready = (struct er_ready){task->id, task->lane, task->rank, task->cost};
+    run->ready = (struct er_ready){
+        .id = task->id, .lane = task->lane, .rank = task->rank, .cost = task->cost};
     /* whoever knew of the task before us may have asked for it already */
     run->cancel_asked = e->n_cancels > 0;
 }

@@ -41,7 +41,8 @@ load_sessions(struct er_engine *e, const struct er_store_state *st)
         HASH_FIND(hh, e->sessions, &t->session, sizeof t->session, s);
         ER_ASSERT(s && lane);
         struct er_run *run = er_run_new(e, s, lane, t->id);
-        run->ready = (struct er_ready){t->id, t->lane, t->rank, t->cost};
+        run->ready = (struct er_ready){
+            .id = t->id, .lane = t->lane, .rank = t->rank, .cost = t->cost};
         run->phase = ER_RUN_HELD;
         run->loaded = true;
         er_run_fill(run, t);

@@ -43,13 +43,14 @@ stands_before(const struct er_ready *a, const struct er_ready *b)
     return a->rank != b->rank ? a->rank < b->rank : a->id < b->id;
 }
 
-/* The best of a lane that stands behind `last`; NULL = there is none. */
+/* The best of a lane that stands behind `last`; NULL = there is none. What has had an attempt
+ * waits for the loop: something may have been promised about it while that ended. */
 static const struct er_ready *
 next_of(int64_t lane, const struct er_ready *last, const struct er_ready *fresh, size_t n)
 {
     const struct er_ready *best = NULL;
     for (size_t i = 0; i < n; i++) {
-        if (fresh[i].lane == lane && stands_before(last, &fresh[i]) &&
+        if (fresh[i].lane == lane && !fresh[i].again && stands_before(last, &fresh[i]) &&
             (!best || stands_before(&fresh[i], best))) {
             best = &fresh[i];
         }

@@ -123,8 +123,11 @@ er_sqlite_ready(struct er_store *s, const struct er_brief *t)
         return er_sqlite_no_memory(&s->c);
     }
     s->fx.ready = ready;
-    ready[s->fx.n_ready++] = (struct er_ready){
-        .id = t->id, .lane = t->lane->id, .rank = t->rank, .cost = t->cost};
+    ready[s->fx.n_ready++] = (struct er_ready){.id = t->id,
+                                               .lane = t->lane->id,
+                                               .rank = t->rank,
+                                               .cost = t->cost,
+                                               .again = t->attempt > 0};
     return 0;
 }
 

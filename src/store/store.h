@@ -60,6 +60,7 @@ struct er_ready {
     er_task_id id;
     int64_t lane, rank;
     int64_t cost; /* of its start; see struct er_rate */
+    bool again;   /* of er_store_fresh: it has had an attempt already */
 };
 struct er_lane {
     int64_t id;

@@ -402,6 +402,36 @@ queue_paused_meanwhile__puts_it_back(void **state)
     assert_int_equal(commits_to_run(f, w, &row, 1), 1);
 }
 
+/* A pause that was promised while the task was being put back is made good before it could be
+ * given away again. */
+static void
+put_back_with_a_promise__gets_no_seat(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 2);
+    struct er_new_task row = f_new();
+    er_task_id id = f_add(f, row), next;
+    struct er_held h = w_run(w);
+    assert_int_equal(w_start(w, h), 0);
+    assert_int_equal(f_change(f, ER_CHANGE_REQUEUE, id), 0);
+    (void)w_take(w, "cancel");
+    int paused = 1, ended = 1, rc = 1;
+    f_block(f);
+    f_post_change(f, ER_CHANGE_PAUSE, id, false, &paused);
+    w_post(w, &ended, w_finished(f, h, 143, ",\"why\":\"requeue\""));
+    f_flush(f);
+    f_post_submit(f, &row, 1, &rc, &next);
+    f_flush(f);
+    f_unblock(f);
+    f_until(f, paused <= 0 && ended <= 0 && rc <= 0);
+    assert_int_equal(paused, 0);
+    assert_int_equal(w_run(w).task, next);
+    f_settle(f);
+    assert_int_equal(w_count(w, "run"), 0);
+    assert_int_equal(f_get(f, id).state, ER_TASK_QUEUED);
+    assert_true(f_get(f, id).held);
+}
+
 int
 main(void)
 {
@@ -421,6 +451,7 @@ main(void)
         TEST_HELD(cancel_on_the_way__ends_what_was_claimed),
         TEST_HELD(worker_that_dies_meanwhile__loses_nothing),
         TEST_HELD(queue_paused_meanwhile__puts_it_back),
+        TEST_HELD(put_back_with_a_promise__gets_no_seat),
     };
     return RUN(tests, NULL, NULL);
 }
