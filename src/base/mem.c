@@ -261,3 +261,18 @@ er_arena_free(struct er_arena *a)
     }
     a->left = 0;
 }
+
+void
+er_arena_clear(struct er_arena *a)
+{
+    struct er_arena_block *b = a->head;
+    if (!b || b->size != ARENA_BLOCK) {
+        er_arena_free(a);
+        return;
+    }
+    struct er_arena rest = {.head = b->next};
+    er_arena_free(&rest);
+    b->next = NULL;
+    memset(b->data, 0, b->size - a->left);
+    a->left = b->size;
+}

@@ -50,5 +50,6 @@ char *er_arena_strdup(struct er_arena *a,
 void *er_arena_memdup(struct er_arena *a, const void *p,
                       size_t n) ER_MUSTCHECK; /* + NUL */
 void er_arena_free(struct er_arena *a);       /* empty again, usable again */
+void er_arena_clear(struct er_arena *a);      /* the same, but one block is kept for it */
 
 #endif

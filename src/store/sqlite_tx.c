@@ -130,7 +130,7 @@ er_sqlite_enter(struct er_store *s)
 int
 er_sqlite_leave(struct er_store *s, int rc)
 {
-    er_arena_free(&s->tmp);
+    er_arena_clear(&s->tmp);
     if (s->ended_size > ENDED_KEPT) {
         er_free(s->ended);
         s->ended = NULL;

@@ -154,6 +154,29 @@ arena__takes_large_pieces_and_is_usable_again(void **state)
 }
 
 static void
+arena__cleared_keeps_one_block_as_it_was_new(void **state)
+{
+    (void)state;
+    struct er_arena a = {0};
+    static const char zeros[3000];
+    er_arena_clear(&a);
+    char *first = er_arena_alloc(&a, sizeof zeros);
+    memset(first, 'x', sizeof zeros);
+    er_arena_clear(&a);
+    char *again = er_arena_alloc(&a, sizeof zeros);
+    assert_ptr_equal(again, first);
+    assert_memory_equal(again, zeros, sizeof zeros);
+    memset(again, 'x', sizeof zeros);
+    memset(er_arena_alloc(&a, sizeof zeros), 'x', sizeof zeros); /* a second block */
+    er_arena_clear(&a);
+    assert_memory_equal(er_arena_alloc(&a, sizeof zeros), zeros, sizeof zeros);
+    (void)!er_arena_alloc(&a, 100000); /* one that is not kept */
+    er_arena_clear(&a);
+    assert_null(a.head);
+    er_arena_free(&a);
+}
+
+static void
 arena__without_memory_keeps_what_it_has(void **state)
 {
     (void)state;
@@ -179,6 +202,7 @@ main(void)
         cmocka_unit_test(mem__the_programs_forms_give_what_they_are_asked_for),
         cmocka_unit_test(arena__pieces_are_cleared_aligned_and_apart),
         cmocka_unit_test(arena__takes_large_pieces_and_is_usable_again),
+        cmocka_unit_test(arena__cleared_keeps_one_block_as_it_was_new),
         cmocka_unit_test(arena__without_memory_keeps_what_it_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
