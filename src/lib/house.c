@@ -11,11 +11,9 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -29,14 +27,13 @@
 #include "lib/handle.h"
 #include "lib/inside.h"
 #include "serve/claim.h"
+#include "serve/owner.h"
 #include "serve/server.h"
 #include "serve/types_d.h"
 
 #define CONNECTIONS_MAX 1000
 #define STOP_FOR        (7 * ER_USEC_PER_SEC) /* for commands to be ended and put back */
-#define LOCK_TRIES      200                   /* looks at a lock whose owner is dead */
-#define LOCK_PAUSE_US   5000
-#define LINKS_MAX       40   /* symbolic links in a row */
+#define LINKS_MAX       40                    /* symbolic links in a row */
 #define ROUNDS          1000 /* of the loop, for what the engine has still to say */
 #define DAY             (86400 * ER_USEC_PER_SEC)
 
@@ -72,156 +69,6 @@ struct er_inside *
 er_house_inside(struct er_house *h)
 {
     return h->in;
-}
-
-/* ---- one owner ---- */
-
-static const char *
-own_name(char *out, size_t size)
-{
-    ssize_t n = readlink("/proc/self/exe", out, size - 1);
-    out[n > 0 ? n : 0] = '\0';
-    const char *slash = strrchr(out, '/');
-    return slash ? slash + 1 : out;
-}
-
-struct owner {
-    int pid;
-    char text[4600];
-    const char *socket, *program; /* in text; "" = not said */
-};
-
-static void
-read_owner(int fd, struct owner *o)
-{
-    ssize_t n = pread(fd, o->text, sizeof o->text - 1, 0);
-    o->text[n > 0 ? n : 0] = '\0';
-    o->pid = atoi(o->text);
-    char *second = strchr(o->text, '\n');
-    char *third = second ? strchr(second + 1, '\n') : NULL;
-    o->socket = second ? second + 1 : "";
-    o->program = third ? third + 1 : "";
-    if (second) {
-        *second = '\0';
-    }
-    if (third) {
-        *third = '\0';
-        third[1 + strcspn(third + 1, "\n")] = '\0';
-    }
-}
-
-static int
-refuse_owned(const struct er_house *h, const struct owner *o, struct er_err *err)
-{
-    char name[64] = "", path[64];
-    const char *program = o->program[0] ? o->program : "errandd";
-    (void)snprintf(path, sizeof path, "/proc/%d/comm", o->pid);
-    int fd = o->program[0] ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t n = read(fd, name, sizeof name - 1);
-        name[n > 0 ? n : 0] = '\0';
-        name[strcspn(name, "\n")] = '\0';
-        program = name[0] ? name : program;
-        er_close(&fd);
-    }
-    if (o->socket[0]) {
-        return er_fail(err, ER_EBUSY,
-                       "the store '%.150s' belongs to %.60s, pid %d, which answers at "
-                       "unix:%.150s",
-                       h->places.store, program, o->pid, o->socket);
-    }
-    return er_fail(err, ER_EBUSY, "the store '%.200s' belongs to %.60s, pid %d",
-                   h->places.store, program, o->pid);
-}
-
-/* Why the first file that is opened, the store's lock, could not be. */
-static int
-explain_lock(const struct er_house *h, int code, struct er_err *err)
-{
-    char here[PATH_MAX] = "";
-    struct stat st;
-    const char *store = h->places.store, *folder = h->places.state_dir;
-    bool is_there = access(h->places.lock, F_OK) == 0;
-    if (store[0] != '/' && !getcwd(here, sizeof here)) {
-        here[0] = '\0';
-    }
-    if (stat(folder, &st) != 0 && errno == ENOENT) {
-        return er_fail(
-            err, ER_ENOTFOUND,
-            "the store '%.150s' cannot be made: there is no folder '%.150s'%s%.100s "
-            "(make it first)",
-            store, folder, here[0] ? " in " : "", here);
-    }
-    if (code == ENOTDIR) {
-        return er_fail(err, ER_ENOTFOUND,
-                       "the store '%.150s' cannot be made: '%.200s' is not a folder",
-                       store, folder);
-    }
-    return er_fail(err, er_error_from_errno(code),
-                   "the store '%.150s' cannot be %s: cannot %s '%.200s': %s", store,
-                   is_there ? "opened" : "made", is_there ? "open" : "make a file in",
-                   is_there ? h->places.lock : folder, strerror(code));
-}
-
-static int
-open_lock(struct er_house *h, struct er_err *err)
-{
-    const int flags = O_RDWR | O_CREAT | O_CLOEXEC;
-    h->lock_fd = open(h->places.lock, flags | O_EXCL, 0600);
-    h->is_new_lock = h->lock_fd >= 0;
-    if (h->lock_fd < 0 && errno == EEXIST) {
-        h->lock_fd = open(h->places.lock, flags, 0600);
-    }
-    return h->lock_fd >= 0 ? 0 : explain_lock(h, errno, err);
-}
-
-/* Whether the file that is locked is the one that lies there: an open that was refused takes
- * away what it has made. */
-static bool
-is_lock_there(const struct er_house *h)
-{
-    struct stat a, b;
-    return fstat(h->lock_fd, &a) == 0 && stat(h->places.lock, &b) == 0 &&
-           a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
-/* Free as soon as its owner is dead, but that a child of it which has not come to its exec
- * may hold a copy for a moment. */
-static int
-await_lock(struct er_house *h, struct er_err *err)
-{
-    struct owner o;
-    for (int i = 0; flock(h->lock_fd, LOCK_EX | LOCK_NB) != 0; i++) {
-        read_owner(h->lock_fd, &o);
-        if (o.pid <= 0 || kill(o.pid, 0) == 0 || errno != ESRCH || i == LOCK_TRIES) {
-            return refuse_owned(h, &o, err);
-        }
-        (void)usleep(LOCK_PAUSE_US);
-    }
-    return 0;
-}
-
-static int
-take_lock(struct er_house *h, struct er_err *err)
-{
-    char text[4600], self[4096];
-    do {
-        er_close(&h->lock_fd);
-        int rc = open_lock(h, err);
-        rc = rc ? rc : await_lock(h, err);
-        if (rc) {
-            er_close(&h->lock_fd);
-            return rc;
-        }
-    } while (!is_lock_there(h));
-    const char *told = h->e->options.socket;
-    int n = snprintf(text, sizeof text, "%d\n%s\n%s\n", (int)getpid(), told ? told : "",
-                     own_name(self, sizeof self));
-    if (ftruncate(h->lock_fd, 0) != 0 || pwrite(h->lock_fd, text, (size_t)n, 0) != n) {
-        return er_fail(err, ER_EIO, "cannot write '%.300s': %s", h->places.lock,
-                       strerror(errno));
-    }
-    return 0;
 }
 
 /* ---- places ---- */
@@ -377,9 +224,16 @@ open_door(struct er_house *h, struct er_err *err)
     int rc = check_socket(h, err);
     rc = rc ? rc : make_folders(h, err);
     int fd = rc ? rc : er_places_listen(h->places.socket, 0600, err);
-    return fd < 0 ? fd
-                  : er_http_start(er_loop_uv(h->e->loop), fd, true, CONNECTIONS_MAX,
-                                  er_routes_ops(), &h->api, &h->http, err);
+    if (fd < 0) {
+        return fd;
+    }
+    rc = er_http_start(er_loop_uv(h->e->loop), fd, true, CONNECTIONS_MAX, er_routes_ops(),
+                       &h->api, &h->http, err);
+    if (rc) {
+        (void)unlink(h->places.socket);
+        er_close(&fd);
+    }
+    return rc;
 }
 
 /* Whether tasks of that type are executed by processes. */
@@ -544,7 +398,6 @@ open_api(struct er_house *h, struct er_err *err)
 {
     struct er_api *api = &h->api;
     er_builtin_load(api->engine);
-    er_builtin_load(api->engine);
     api->places = &h->places;
     api->default_env = er_server_default_env();
     api->started_at = er_clock_wall(er_handle_clock(h->e));
@@ -589,7 +442,8 @@ take_store(struct er_house *h, struct er_err *err)
     if (stat(h->places.store, &st) == 0 && !S_ISREG(st.st_mode)) {
         return er_fail(err, ER_EINVALID, "'%.300s' is not a file", h->places.store);
     }
-    int rc = take_lock(h, err);
+    int rc = er_owner_take(&h->places, h->e->options.socket, &h->lock_fd, &h->is_new_lock,
+                           err);
     if (rc == 0) { /* before anything is made */
         rc = check_socket(h, err);
         h->bad = rc ? "socket" : h->bad;
@@ -598,10 +452,10 @@ take_store(struct er_house *h, struct er_err *err)
     if (rc) {
         return rc;
     }
-    struct owner o = {.socket = "", .program = ""};
-    return er_claim_take(h->places.store, &h->claim_fd, &o.pid) == 0
+    int pid = 0;
+    return er_claim_take(h->places.store, &h->claim_fd, &pid) == 0
                ? 0
-               : refuse_owned(h, &o, err);
+               : er_owner_refuse(&h->places, pid, err);
 }
 
 /* It was refused: what was made for it goes, while the lock is ours. */
@@ -613,7 +467,7 @@ leave_nothing(struct er_house *h)
         (void)unlink(h->places.store);
     }
     if (h->is_new_lock && h->lock_fd >= 0) {
-        (void)unlink(h->places.lock);
+        er_owner_leave(&h->places);
     }
 }
 

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -27,13 +26,12 @@
 #include "base/mem.h"
 #include "serve/claim.h"
 #include "serve/config.h"
+#include "serve/owner.h"
 #include "serve/server.h"
 #include "serve/types_d.h"
 
 #define CONNECTIONS_MAX 4000
 #define OLD_MAX         8
-#define LOCK_TRIES      200 /* looks at a lock whose owner is dead */
-#define LOCK_PAUSE_US   5000
 #define KILL_AFTER      (2 * ER_USEC_PER_SEC) /* beyond the grace */
 #define FINISH_S        10                    /* for the store's last words */
 
@@ -43,8 +41,9 @@ struct daemon {
     struct er_supervisor *supervisor;
     struct er_places places;
     int lock_fd;
-    int claim_fd; /* the store's inode is taken by this; -1 = none */
-    int ready_fd; /* -1 = nobody waits */
+    bool is_new_lock; /* the lock's file was made by this daemon */
+    int claim_fd;     /* the store's inode is taken by this; -1 = none */
+    int ready_fd;     /* -1 = nobody waits */
     uv_signal_t term, intr, quit, usr2, hup, pipe;
     uv_timer_t drain; /* how long what runs may still go on */
     int inotify;      /* on the socket's folder: it may be taken from us */
@@ -65,52 +64,15 @@ struct options {
 
 /* ---- one owner ---- */
 
-static void
-read_owner(int fd, char *out, size_t size)
-{
-    ssize_t n = pread(fd, out, size - 1, 0);
-    out[n > 0 ? n : 0] = '\0';
-    out[strcspn(out, "\n")] = '\0';
-}
-
-/* The lock is free as soon as its owner is dead, but for one case: the owner was killed
- * while it started its worker, and the child that has not come to its exec yet still holds a
- * copy of the descriptor. So a lock whose owner is dead is waited for. */
-static bool
-wait_for_lock(struct daemon *d, char *pid, size_t size)
-{
-    for (int i = 0; flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0; i++) {
-        read_owner(d->lock_fd, pid, size);
-        int owner = atoi(pid);
-        if (owner <= 0 || kill(owner, 0) == 0 || errno != ESRCH || i == LOCK_TRIES) {
-            return false;
-        }
-        (void)usleep(LOCK_PAUSE_US);
-    }
-    return true;
-}
-
+/* Before anything is made: whether one could listen at all. */
 static int
 take_lock(struct daemon *d, struct er_err *err)
 {
-    char text[4400], pid[32] = "";
-    d->lock_fd = open(d->places.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (d->lock_fd < 0) {
-        return er_fail(err, er_error_from_errno(errno), "cannot open '%s': %s",
-                       d->places.lock, strerror(errno));
-    }
-    if (!wait_for_lock(d, pid, sizeof pid)) {
-        return er_fail(err, ER_EBUSY,
-                       "the store '%s' belongs to the errandd with pid %s "
-                       "(errand shutdown ends it)",
-                       d->places.store, pid[0] ? pid : "?");
-    }
-    int n = snprintf(text, sizeof text, "%d\n%s\n", (int)getpid(), d->places.socket);
-    if (ftruncate(d->lock_fd, 0) != 0 || pwrite(d->lock_fd, text, (size_t)n, 0) != n) {
-        er_log(ER_LOG_WARN, "errandd", "cannot write '%s': %s", d->places.lock,
-               strerror(errno));
-    }
-    return 0;
+    int rc = er_places_check_socket(d->places.socket, err);
+    rc = rc ? rc : er_places_make(&d->places, err);
+    return rc ? rc
+              : er_owner_take(&d->places, d->places.socket, &d->lock_fd, &d->is_new_lock,
+                              err);
 }
 
 /* By a program that has the same file under another name; before it is opened, and when it
@@ -120,13 +82,12 @@ claim_store(struct daemon *d, struct er_err *err)
 {
     int pid = 0;
     int rc = er_claim_take(d->places.store, &d->claim_fd, &pid);
-    return rc ? er_fail(err, rc, "the store '%s' belongs to the process with pid %d",
-                        d->places.store, pid)
-              : 0;
+    return rc ? er_owner_refuse(&d->places, pid, err) : 0;
 }
 
 /* ---- the socket ---- */
 
+/* A failure leaves no socket behind: it would look like a door, and be dead. */
 static int
 open_door(struct daemon *d, struct er_err *err)
 {
@@ -134,8 +95,13 @@ open_door(struct daemon *d, struct er_err *err)
     if (fd < 0) {
         return fd;
     }
-    return er_http_start(er_loop_uv(d->api.loop), fd, !d->api.config.group_may_ask,
-                         CONNECTIONS_MAX, er_routes_ops(), &d->api, &d->http, err);
+    int rc = er_http_start(er_loop_uv(d->api.loop), fd, !d->api.config.group_may_ask,
+                           CONNECTIONS_MAX, er_routes_ops(), &d->api, &d->http, err);
+    if (rc) {
+        (void)unlink(d->places.socket);
+        er_close(&fd);
+    }
+    return rc;
 }
 
 static bool
@@ -164,24 +130,16 @@ on_relisten(uv_timer_t *t)
         end(&d->api, ER_END_NOW);
         return;
     }
+    struct er_http *old = d->http;
     int rc = er_places_make(&d->places, &err);
-    int fd =
-        rc ? rc : er_places_listen(d->places.socket, d->api.config.socket_mode, &err);
-    if (fd < 0) {
+    rc = rc ? rc : open_door(d, &err);
+    if (rc) {
         er_log(ER_LOG_ERROR, "errandd", "%s", err.text);
         (void)uv_timer_start(t, on_relisten, 1000, 0);
         return;
     }
     er_log(ER_LOG_WARN, "errandd", "the socket '%s' was gone: made again",
            d->places.socket);
-    struct er_http *old = d->http;
-    rc = er_http_start(er_loop_uv(d->api.loop), fd, !d->api.config.group_may_ask,
-                       CONNECTIONS_MAX, er_routes_ops(), &d->api, &d->http, &err);
-    if (rc) {
-        er_log(ER_LOG_ERROR, "errandd", "%s", err.text);
-        (void)uv_timer_start(t, on_relisten, 1000, 0);
-        return;
-    }
     /* what is open on the old one goes on */
     if (d->n_old == OLD_MAX) {
         er_http_stop(d->old[0]);
@@ -416,9 +374,6 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
                                    err);
     }
     if (rc == 0) {
-        rc = er_places_make(&d->places, err);
-    }
-    if (rc == 0) {
         rc = take_lock(d, err);
     }
     if (rc == 0) {
@@ -447,6 +402,15 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
         rc = er_supervisor_start(api, &d->supervisor, err);
     }
     return rc ? rc : open_door(d, err);
+}
+
+/* A start that was refused before it made a store leaves no lock either. */
+static void
+leave_nothing(struct daemon *d)
+{
+    if (d->is_new_lock && d->lock_fd >= 0 && access(d->places.store, F_OK) != 0) {
+        er_owner_leave(&d->places);
+    }
 }
 
 static void
@@ -570,6 +534,7 @@ main(int argc, char **argv)
     er_store_own_process();
     rc = start(&d, &o, &err);
     if (rc) {
+        leave_nothing(&d);
         er_log(ER_LOG_ERROR, "errandd", "%s", err.text);
         tell_ready(&d, err.text);
         return er_error_exit(rc);

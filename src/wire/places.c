@@ -22,6 +22,9 @@
 #include "base/io.h"
 #include "base/mem.h"
 
+#define PID_DIGITS 12 /* of the name beside it under which a socket is made */
+#define NAME_MOST  80
+
 /* The value of a variable, or NULL when it is unset or empty. */
 static const char *
 get_env(const char *name)
@@ -314,6 +317,33 @@ connect_error(const char *path, int code, struct er_err *err)
     default:
         return er_fail(err, ER_EIO, "cannot connect to %.400s: %s", path, strerror(code));
     }
+}
+
+int
+er_places_check_socket(const char *path, struct er_err *err)
+{
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    size_t len = strlen(path), name_len = slash ? strlen(slash + 1) : len;
+    if (len + PID_DIGITS >= PATH_MAX) {
+        return er_fail(err, ER_EINVALID,
+                       "the path of the socket has %zu bytes, more than a path can have: "
+                       "set ERRAND_SOCKET to a shorter one",
+                       len);
+    }
+    if (name_len > NAME_MOST && len + PID_DIGITS >= sizeof(struct sockaddr_un) - 2) {
+        return er_fail(
+            err, ER_EINVALID,
+            "the socket's name '%.300s' is too long: use one of at most %d bytes",
+            slash ? slash + 1 : path, NAME_MOST);
+    }
+    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+        return er_fail(err, ER_EEXISTS,
+                       "cannot listen on '%.300s': it is %s, not a socket: move it away, "
+                       "or set ERRAND_SOCKET to another path",
+                       path, S_ISDIR(st.st_mode) ? "a folder" : "a file");
+    }
+    return 0;
 }
 
 int

@@ -30,6 +30,9 @@ void er_places_fini(struct er_places *p);
 /* Makes the folders (0700; for a system instance 0750), checks owner and mode. */
 int er_places_make(const struct er_places *p, struct er_err *err) ER_MUSTCHECK;
 
+/* Whether one could listen there, before anything is made: ER_EINVALID for a path that is too
+ * long, ER_EEXISTS for something else than a socket in its place. */
+int er_places_check_socket(const char *path, struct er_err *err) ER_MUSTCHECK;
 /* Connects to a unix socket; the path may be longer than sun_path (then through a
  * descriptor of its folder). Returns a blocking, close-on-exec descriptor, or
  * ER_ENODAEMON (nobody listens, or no such file), ER_EAUTH, ER_EIO. */
