@@ -21,9 +21,11 @@
  *     makes the ring look fuller. An old *tail* beside a new head could look like
  *     nonsense; then the tail has moved, which is looked at before "no room" is said.
  *   3 sleeping: a writer stores the header (or `shut`), then loads `asleep`; the reader
- *     stores `asleep`, then loads the header (and `shut`). All four are sequentially
- *     consistent, so at least one of both sees the other: no record is left to a sleeper.
- *     Whoever turns `asleep` from 1 to 0 by an exchange, and nobody else, wakes.
+ *     stores `asleep`, then loads the header (and `shut`). With a full barrier in between on
+ *     both sides at least one sees the other: no record is left to a sleeper. The reader
+ *     makes the barriers of both (base/barrier.h), since a locked instruction for each
+ *     record would have the writer wait until the reader's core gives the line up; where
+ *     that cannot be, and for `shut`, all are sequentially consistent. Whoever turns `asleep` from 1 to 0 by an exchange, and nobody else, wakes.
  *
  * Shutting. `shut` is a word that the owner gives a meaning. While it is not 0, writers keep
  * what they have elsewhere: under a lock, or in the word itself by a compare-and-swap. The
@@ -43,6 +45,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/barrier.h"
 #include "base/mem.h"
 
 #define POS_BITS 40
@@ -57,6 +60,7 @@
 struct er_ring {
     _Atomic uint64_t *words;
     uint64_t units; /* a power of two */
+    bool heavy;     /* who goes to sleep makes the barriers; else those who write do */
     char apart1[APART];
     _Atomic uint64_t tail;
     _Atomic uint64_t seen; /* a head that some writer has read */
@@ -88,6 +92,7 @@ er_ring_new(size_t size)
         return NULL;
     }
     r->units = bytes / UNIT;
+    r->heavy = er_barrier_init();
     atomic_init(&r->asleep, 1);
     return r;
 }
@@ -104,7 +109,21 @@ er_ring_free(struct er_ring *r)
 static uint64_t
 units_of(size_t n)
 {
-    return 1 + (n + UNIT - 1) / UNIT;
+    return er_ring_size(n) / UNIT;
+}
+
+static void *
+body(_Atomic uint64_t *header)
+{
+    return (void *)(uintptr_t)(header + 1);
+}
+
+/* The lines for a few records on still are the reader's, who has cleared them. */
+static void
+look_ahead(const struct er_ring *r, const _Atomic uint64_t *header)
+{
+    size_t at = (size_t)(header - r->words) + AHEAD;
+    __builtin_prefetch((const void *)(uintptr_t)&r->words[at & (r->units - 1)], 1);
 }
 
 static uint64_t
@@ -133,14 +152,11 @@ has_room(struct er_ring *r, uint64_t tail, uint64_t want)
     return distance(head, tail) + want <= r->units;
 }
 
-void *
-er_ring_reserve(struct er_ring *r, size_t n)
+/* A place for `records` that take so many units, in one piece. NULL as er_ring_reserve. */
+static _Atomic uint64_t *
+reserve(struct er_ring *r, uint64_t need, uint64_t records)
 {
-    if (n > (size_t)r->units * UNIT / 2 - UNIT) {
-        return NULL;
-    }
-    uint64_t need = units_of(n);
-    if (atomic_load_explicit(&r->shut, memory_order_acquire)) {
+    if (need > r->units / 2 || atomic_load_explicit(&r->shut, memory_order_acquire)) {
         return NULL;
     }
     uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
@@ -155,8 +171,8 @@ er_ring_reserve(struct er_ring *r, size_t n)
             tail = now;
             continue;
         }
-        uint64_t to =
-            ((tail + filler + need) & POS_MASK) | ((tail & ~POS_MASK) + ONE_MORE);
+        uint64_t to = ((tail + filler + need) & POS_MASK) |
+                      ((tail & ~POS_MASK) + records * ONE_MORE);
         if (atomic_compare_exchange_weak_explicit(
                 &r->tail, &tail, to, memory_order_acq_rel, memory_order_relaxed)) {
             if (filler) {
@@ -164,12 +180,23 @@ er_ring_reserve(struct er_ring *r, size_t n)
                                       memory_order_release);
                 at = 0;
             }
-            /* the lines for a few records on still are the reader's, who has cleared them */
-            __builtin_prefetch(
-                (const void *)(uintptr_t)&r->words[(at + AHEAD) & (r->units - 1)], 1);
-            return (void *)(uintptr_t)&r->words[at + 1];
+            return &r->words[at];
         }
     }
+}
+
+void *
+er_ring_reserve(struct er_ring *r, size_t n)
+{
+    _Atomic uint64_t *header = n > ER_RING_MAX ? NULL : reserve(r, units_of(n), 1);
+    return header ? body(header) : NULL;
+}
+
+void *
+er_ring_reserve_run(struct er_ring *r, size_t size, size_t records)
+{
+    _Atomic uint64_t *header = reserve(r, size / UNIT, records);
+    return header ? body(header) : NULL;
 }
 
 static bool
@@ -178,12 +205,26 @@ take_sleep(struct er_ring *r)
     return atomic_load(&r->asleep) && atomic_exchange(&r->asleep, 0);
 }
 
-bool
-er_ring_commit(struct er_ring *r, void *p, size_t n)
+void *
+er_ring_put(struct er_ring *r, void *p, size_t n)
 {
     _Atomic uint64_t *header = (_Atomic uint64_t *)p - 1;
     /* the length in bytes stands above the length in units and the filler's bit */
-    atomic_store(header, units_of(n) | (uint64_t)n << 33);
+    uint64_t value = units_of(n) | (uint64_t)n << 33;
+    if (r->heavy) {
+        atomic_store_explicit(header, value, memory_order_release);
+        atomic_signal_fence(memory_order_seq_cst); /* rule 3 */
+    } else {
+        atomic_store(header, value);
+    }
+    look_ahead(r, header);
+    return body(header + units_of(n));
+}
+
+bool
+er_ring_commit(struct er_ring *r, void *p, size_t n)
+{
+    (void)er_ring_put(r, p, n);
     return take_sleep(r);
 }
 
@@ -297,6 +338,9 @@ bool
 er_ring_sleep(struct er_ring *r, bool shut_too, bool *out_wake)
 {
     atomic_store(&r->asleep, 1);
+    if (r->heavy) {
+        er_barrier_all();
+    }
     if (!er_ring_is_ready(r, shut_too)) {
         return true;
     }

@@ -43,6 +43,22 @@ void *er_ring_reserve(struct er_ring *r, size_t n) ER_MUSTCHECK;
 /* Any thread, with what er_ring_reserve gave. True: the reader was asleep and it is the
  * caller's duty to wake it. */
 bool er_ring_commit(struct er_ring *r, void *p, size_t n) ER_MUSTCHECK;
+/* Several records at once, which costs less each, one behind the other in one piece:
+ *
+ *     p = er_ring_reserve_run(r, er_ring_size(n1) + er_ring_size(n2), 2);
+ *     ... fill p[0..n1) ...      p = er_ring_put(r, p, n1);
+ *     ... fill p[0..n2) ...      (void)er_ring_put(r, p, n2);
+ *     if (er_ring_wake(r)) wake the reader
+ *
+ * reserve_run: any thread; NULL as er_ring_reserve, for all together. put: the record at p
+ * is written; returns where the next one of the run is to be written. */
+static inline size_t
+er_ring_size(size_t n)
+{
+    return 8 + ((n + 7) & ~(size_t)7);
+}
+void *er_ring_reserve_run(struct er_ring *r, size_t size, size_t records) ER_MUSTCHECK;
+void *er_ring_put(struct er_ring *r, void *p, size_t n);
 /* Any thread. The word; 0: it is open. */
 uint64_t er_ring_why(const struct er_ring *r);
 /* Any thread. Shuts it, or changes the word, if that is *was; else false and *was is what it
@@ -50,7 +66,8 @@ uint64_t er_ring_why(const struct er_ring *r);
  * what er_ring_commit returns. */
 bool er_ring_shut(struct er_ring *r, uint64_t *was, uint64_t why,
                   bool *out_wake) ER_MUSTCHECK;
-/* Any thread. True as for er_ring_commit; for what the ring knows nothing of. */
+/* Any thread. True as for er_ring_commit; behind a run, or for what the ring knows nothing
+ * of. */
 bool er_ring_wake(struct er_ring *r) ER_MUSTCHECK;
 /* Any thread. Records that wait, modulo 2^24; the one in the reader's hand is one. */
 size_t er_ring_waiting(const struct er_ring *r);

@@ -56,7 +56,8 @@ struct er_roster_list {
     size_t n_first;              /* so many of the entries were added with `first` */
     size_t n;
     struct {
-        struct er_count n; /* by er_pass_count; of each slot, the last: of all others */
+        struct er_count
+            n; /* by er_pass_count; of each kept slot, the last: of all others */
         char apart[56];
     } walks[ER_SLOTS + 1];
     struct er_entry *entries[];
@@ -67,7 +68,8 @@ struct er_roster {
     struct er_roster_list *_Atomic list; /* the newest; never NULL */
     struct er_roster_list *old;          /* the lock */
     struct er_entry *gone;               /* the lock: in no list and not held any more */
-    struct er_slot_block first;
+    struct er_slot_block kept;           /* each thread's own */
+    struct er_slot_block shared;         /* and for those that found no place there */
 };
 
 struct er_pass {
@@ -75,7 +77,7 @@ struct er_pass {
     struct er_slot *slot;
     struct er_roster_list *list;
     struct er_entry *at;
-    size_t count; /* where in list->walks */
+    size_t count; /* where in list->walks; ER_SLOTS: the slot is not kept */
     bool heavy;
     bool ended; /* an entry that was called in this pass has been removed meanwhile */
 };
@@ -134,15 +136,15 @@ er_pass_at(struct er_pass *p, struct er_entry *e)
     return e && !atomic_load(&e->closed);
 }
 
-/* One walk over the list is done. */
+/* So many walks over the list are done. */
 static inline void
-er_pass_count(struct er_pass *p)
+er_pass_count(struct er_pass *p, int64_t n)
 {
-    er_count_own(&p->slot->walks, 1);
+    er_count_own(&p->slot->walks, n);
     if (p->count < ER_SLOTS) {
-        er_count_own(&p->list->walks[p->count].n, 1);
+        er_count_own(&p->list->walks[p->count].n, n);
     } else {
-        er_count_add(&p->list->walks[ER_SLOTS].n, 1);
+        er_count_add(&p->list->walks[ER_SLOTS].n, n);
     }
 }
 

@@ -7,21 +7,43 @@
 #include "base/mem.h"
 #include "lib/bus_priv.h"
 
+struct record {
+    int64_t seq;
+    int64_t task;
+    uint32_t len;
+    uint8_t name_len;
+    uint8_t correlation_len;
+    uint8_t has_correlation;
+    uint8_t kind;
+    unsigned char bytes[];
+};
+
+static size_t
+record_size(const struct er_bus_pub *pub)
+{
+    size_t n = sizeof(struct record) + pub->ev->len + pub->name_len + 1;
+    n += pub->ev->correlation ? pub->correlation_len + 1 : 0;
+    return (n + 7) & ~(size_t)7;
+}
+
 int
-er_bus_event_check(const struct er_bus_event *ev, struct er_bus_pub *out)
+er_bus_event_check(const struct er_bus_event *ev, const struct er_bus_pub *before,
+                   struct er_bus_pub *out)
 {
     if (!ev->name || ev->name[0] == '\0' || (ev->len > 0 && !ev->data) ||
         !((ev->kind == ER_BUS_FACT && ev->seq > 0 && ev->seq <= ER_BUS_SEQ_MAX) ||
           (ev->kind == ER_BUS_SAMPLE && ev->seq == 0))) {
         return ER_EINVALID;
     }
+    bool named_alike = before && before->ev->name == ev->name;
     out->ev = ev;
-    out->name_len = strlen(ev->name);
+    out->name_len = named_alike ? before->name_len : strlen(ev->name);
     out->correlation_len = ev->correlation ? strlen(ev->correlation) : 0;
     if (out->name_len > ER_BUS_NAME_MAX || out->correlation_len > ER_BUS_NAME_MAX ||
         ev->len > ER_BUS_DATA_MAX) {
         return ER_ETOOBIG;
     }
+    out->size = record_size(out);
     return 0;
 }
 
@@ -170,25 +192,6 @@ er_bus_filter_fits(const struct er_bus_filter *f, const struct er_bus_event *ev)
 }
 
 /* ---- records ---- */
-
-struct record {
-    int64_t seq;
-    int64_t task;
-    uint32_t len;
-    uint8_t name_len;
-    uint8_t correlation_len;
-    uint8_t has_correlation;
-    uint8_t kind;
-    unsigned char bytes[];
-};
-
-size_t
-er_bus_record_size(const struct er_bus_pub *pub)
-{
-    size_t n = sizeof(struct record) + pub->ev->len + pub->name_len + 1;
-    n += pub->ev->correlation ? pub->correlation_len + 1 : 0;
-    return (n + 7) & ~(size_t)7;
-}
 
 void
 er_bus_record_write(void *record, const struct er_bus_pub *pub)

@@ -43,10 +43,13 @@ struct er_bus_pub {
     const struct er_bus_event *ev;
     size_t name_len;
     size_t correlation_len;
+    size_t size; /* of the record of it */
     int64_t
         after; /* of a sample: all facts that its publisher may know of lie up to here */
 };
-int er_bus_event_check(const struct er_bus_event *ev,
+/* All but `after`. `before`: one that was checked just now, whose lengths need not be taken
+ * again where the pointer is the same; or NULL. */
+int er_bus_event_check(const struct er_bus_event *ev, const struct er_bus_pub *before,
                        struct er_bus_pub *out) ER_MUSTCHECK;
 
 /* A filter of our own. */
@@ -68,8 +71,7 @@ int er_bus_wants_init(struct er_bus_wants *w, const struct er_bus_filter *f,
 void er_bus_wants_fini(struct er_bus_wants *w);
 bool er_bus_wants_fits(const struct er_bus_wants *w, const struct er_bus_pub *pub);
 
-/* A copied event in one piece of memory, aligned to 8. */
-size_t er_bus_record_size(const struct er_bus_pub *pub);
+/* A copied event in pub->size bytes of memory, aligned to 8. */
 void er_bus_record_write(void *record, const struct er_bus_pub *pub);
 /* The event in it; its pointers point into the record. */
 void er_bus_record_read(const void *record, struct er_bus_event *out);

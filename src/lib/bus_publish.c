@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "lib/bus_priv.h"
 
+#define RUN 64 /* events that are looked at and written together */
+
 /* A walk that is going on on this thread with inline callbacks in it. */
 struct deferred {
     struct deferred *next;
@@ -84,22 +86,28 @@ spill_sample(struct er_bus_sub *sub, const struct er_bus_pub *pub)
     }
 }
 
+/* Puts so many, which take `size` bytes of a ring together, into this one's ring; what has no
+ * room there is kept elsewhere. */
 static void
-enqueue(struct er_bus_sub *sub, const struct er_bus_pub *pub)
+enqueue(struct er_bus_sub *sub, const struct er_bus_pub *pubs, size_t n, size_t size)
 {
-    size_t n = er_bus_record_size(pub);
-    void *p = er_ring_reserve(sub->ring, n);
-    if (!p) {
-        if (pub->ev->kind == ER_BUS_FACT) {
-            leave_out(sub, pub->ev->seq);
-        } else {
-            spill_sample(sub, pub);
+    void *p = er_ring_reserve_run(sub->ring, size, n);
+    if (p) {
+        for (size_t i = 0; i < n; i++) {
+            er_bus_record_write(p, &pubs[i]);
+            p = er_ring_put(sub->ring, p, pubs[i].size);
         }
-        return;
-    }
-    er_bus_record_write(p, pub);
-    if (er_ring_commit(sub->ring, p, n)) {
-        er_bus_signal(sub);
+        if (er_ring_wake(sub->ring)) {
+            er_bus_signal(sub);
+        }
+    } else if (n > 1) {
+        for (size_t i = 0; i < n; i++) {
+            enqueue(sub, &pubs[i], 1, er_ring_size(pubs[i].size));
+        }
+    } else if (pubs->ev->kind == ER_BUS_FACT) {
+        leave_out(sub, pubs->ev->seq);
+    } else {
+        spill_sample(sub, pubs);
     }
 }
 
@@ -107,6 +115,24 @@ static bool
 fits(const struct er_bus_sub *sub, const struct er_bus_pub *pub)
 {
     return sub->all || er_bus_wants_fits(&sub->wants, pub);
+}
+
+/* Those that fit, in as long runs as they stand side by side. */
+static void
+enqueue_fitting(struct er_bus_sub *sub, const struct er_bus_pub *pubs, size_t n)
+{
+    size_t from = 0, size = 0;
+    for (size_t i = 0; i <= n; i++) {
+        if (i < n && fits(sub, &pubs[i])) {
+            size += er_ring_size(pubs[i].size);
+            continue;
+        }
+        if (i > from) {
+            enqueue(sub, &pubs[from], i - from, size);
+        }
+        from = i + 1;
+        size = 0;
+    }
 }
 
 /* Who wants everything is counted by the walks over its lists: a locked instruction for each
@@ -132,19 +158,25 @@ call_inline(struct er_pass *pass, const struct er_bus_pub *pub)
 }
 
 static void
-deliver(struct er_pass *pass, const struct er_bus_pub *pub)
+deliver(struct er_pass *pass, const struct er_bus_pub *pubs, size_t n)
+{
+    for (size_t i = pass->list->n_first; i < pass->list->n; i++) {
+        struct er_entry *e = pass->list->entries[i];
+        if (!er_entry_is_closed(e)) {
+            enqueue_fitting((struct er_bus_sub *)(void *)e, pubs, n);
+        }
+    }
+    er_pass_count(pass, (int64_t)n);
+}
+
+/* The inline ones first. */
+static void
+deliver_and_call(struct er_pass *pass, const struct er_bus_pub *pub)
 {
     if (pass->list->n_first > 0) {
         call_inline(pass, pub);
     }
-    for (size_t i = pass->list->n_first; i < pass->list->n; i++) {
-        struct er_entry *e = pass->list->entries[i];
-        struct er_bus_sub *sub = (struct er_bus_sub *)(void *)e;
-        if (!er_entry_is_closed(e) && fits(sub, pub)) {
-            enqueue(sub, pub);
-        }
-    }
-    er_pass_count(pass);
+    deliver(pass, pub, 1);
 }
 
 /* What was published by the callbacks meanwhile, and by theirs. */
@@ -160,35 +192,57 @@ deliver_deferred(struct er_pass *pass, struct frame *f)
         struct er_bus_event ev;
         struct er_bus_pub pub;
         er_bus_record_read(d->record, &ev);
-        int rc = er_bus_event_check(&ev, &pub);
+        int rc = er_bus_event_check(&ev, NULL, &pub);
         ER_ASSERT(rc == 0);
         pub.after = d->after;
         er_pass_renew(pass);
-        deliver(pass, &pub);
+        deliver_and_call(pass, &pub);
         er_free(d);
     }
 }
 
-/* Events that are published together, one after the other. */
+/* Events that are published together, one after the other, in runs. */
 struct series {
     const struct er_bus_event *evs;
-    size_t n, at;
-    int64_t first, last; /* facts; 0 = none */
-    int64_t after;       /* the last fact before evs[at] */
+    size_t n, at;            /* evs[at] is the first that is in no run yet */
+    int64_t first, last;     /* facts; 0 = none */
+    int64_t after;           /* the last fact before evs[at] */
+    struct er_bus_pub *pubs; /* the run: of evs[at - ready] and so on */
+    size_t ready;
 };
 
-static bool
-series_next(struct series *s, struct er_bus_pub *out)
+/* Makes the next run. Well formed? */
+static int
+series_look(struct series *s)
 {
-    if (s->at == s->n) {
-        return false;
+    const struct er_bus_pub *before = NULL;
+    size_t n = s->n - s->at < RUN ? s->n - s->at : RUN;
+    for (size_t i = 0; i < n; i++) {
+        struct er_bus_pub *pub = &s->pubs[i];
+        int rc = er_bus_event_check(&s->evs[s->at + i], before, pub);
+        if (rc) {
+            return rc;
+        }
+        pub->after = s->after;
+        s->after = pub->ev->seq ? pub->ev->seq : s->after;
+        before = pub;
     }
-    int rc = er_bus_event_check(&s->evs[s->at], out);
-    ER_ASSERT(rc == 0); /* it was checked before */
-    out->after = s->after;
-    s->after = out->ev->seq ? out->ev->seq : s->after;
-    s->at++;
-    return true;
+    s->at += n;
+    s->ready = n;
+    return 0;
+}
+
+/* How many events of a run are in s->pubs now; 0 = that was all. */
+static size_t
+series_next(struct series *s)
+{
+    if (s->ready == 0 && s->at < s->n) {
+        int rc = series_look(s);
+        ER_ASSERT(rc == 0); /* it was checked before */
+    }
+    size_t n = s->ready;
+    s->ready = 0;
+    return n;
 }
 
 static struct frame *
@@ -201,24 +255,36 @@ find_frame(const struct er_bus *bus)
     return f;
 }
 
-/* All are well formed, and the facts' numbers rise. */
+/* The numbers of the run's facts rise. */
+static int
+series_check_facts(struct series *s)
+{
+    for (size_t i = 0; i < s->ready; i++) {
+        int64_t seq = s->pubs[i].ev->seq;
+        if (seq && seq <= s->last) {
+            return ER_ESTATE;
+        }
+        s->last = seq ? seq : s->last;
+        s->first = s->first ? s->first : seq;
+    }
+    return 0;
+}
+
+/* All of it. The only run stays; of several the first is made again. */
 static int
 series_check(struct series *s)
 {
-    struct er_bus_pub pub;
-    for (size_t i = 0; i < s->n; i++) {
-        const struct er_bus_event *ev = &s->evs[i];
-        int rc = er_bus_event_check(ev, &pub);
+    int64_t after = s->after;
+    do {
+        int rc = series_look(s);
+        rc = rc ? rc : series_check_facts(s);
         if (rc) {
             return rc;
         }
-        if (ev->kind == ER_BUS_FACT) {
-            if (ev->seq <= s->last) {
-                return ER_ESTATE;
-            }
-            s->last = ev->seq;
-            s->first = s->first ? s->first : ev->seq;
-        }
+    } while (s->at < s->n);
+    if (s->n > RUN) {
+        s->at = s->ready = 0;
+        s->after = after;
     }
     return 0;
 }
@@ -239,23 +305,36 @@ raise_seq(struct er_bus *bus, const struct series *s)
     return s->first == 0 || er_count_raise(&bus->last_seq, s->first, s->last);
 }
 
+/* Hangs copies of a run to the end of a chain, whose new end it returns; NULL: no memory. */
+static struct deferred **
+defer(struct deferred **end, const struct er_bus_pub *pubs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct deferred *d = er_alloc(sizeof *d + pubs[i].size);
+        if (!d) {
+            return NULL;
+        }
+        d->next = NULL;
+        d->after = pubs[i].after;
+        er_bus_record_write(d->record, &pubs[i]);
+        *end = d;
+        end = &d->next;
+    }
+    return end;
+}
+
 /* From inside an inline callback: copies go behind the walk that is going on. */
 static int
 publish_deferred(struct er_bus *bus, struct frame *f, struct series *s)
 {
     struct deferred *chain = NULL, **end = &chain;
-    struct er_bus_pub pub;
-    while (series_next(s, &pub)) {
-        struct deferred *d = er_alloc(sizeof *d + er_bus_record_size(&pub));
-        if (!d) {
+    size_t n;
+    while ((n = series_next(s)) > 0) {
+        end = defer(end, s->pubs, n);
+        if (!end) {
             free_deferred(chain);
             return ER_ENOMEM;
         }
-        d->next = NULL;
-        d->after = pub.after;
-        er_bus_record_write(d->record, &pub);
-        *end = d;
-        end = &d->next;
     }
     if (!raise_seq(bus, s)) {
         free_deferred(chain);
@@ -272,19 +351,20 @@ static void
 walk_with_callbacks(struct er_bus *bus, struct er_pass *pass, struct series *s)
 {
     struct frame f = {.bus = bus, .outer = frames};
-    struct er_bus_pub pub;
+    size_t n;
     f.last = &f.first;
     frames = &f;
-    while (series_next(s, &pub)) {
-        deliver(pass, &pub);
-        deliver_deferred(pass, &f);
+    while ((n = series_next(s)) > 0) {
+        for (size_t i = 0; i < n; i++) {
+            deliver_and_call(pass, &s->pubs[i]);
+            deliver_deferred(pass, &f);
+        }
     }
     frames = f.outer;
 }
 
-/* `only`: the one event of the series, checked, or NULL. */
 static int
-publish(struct er_bus *bus, struct series *s, const struct er_bus_pub *only)
+publish(struct er_bus *bus, struct series *s)
 {
     struct frame *f = find_frame(bus);
     if (f) {
@@ -298,14 +378,12 @@ publish(struct er_bus *bus, struct series *s, const struct er_bus_pub *only)
     if (rc == 0 && s->first) {
         er_pass_renew(&pass); /* the newest list, after the number was raised */
     }
-    struct er_bus_pub pub;
+    size_t n;
     if (rc == 0 && pass.list->n_first > 0) {
         walk_with_callbacks(bus, &pass, s);
-    } else if (rc == 0 && only) {
-        deliver(&pass, only);
     } else {
-        while (rc == 0 && series_next(s, &pub)) {
-            deliver(&pass, &pub);
+        while (rc == 0 && (n = series_next(s)) > 0) {
+            deliver(&pass, s->pubs, n);
         }
     }
     er_pass_leave(&pass);
@@ -319,20 +397,21 @@ int
 er_bus_publish(struct er_bus *bus, const struct er_bus_event *ev)
 {
     struct er_bus_pub pub;
-    int rc = er_bus_event_check(ev, &pub);
+    int rc = er_bus_event_check(ev, NULL, &pub);
     if (rc) {
         return rc;
     }
     pub.after = er_count_see(&bus->last_seq);
-    struct series s = {
-        .evs = ev, .n = 1, .first = ev->seq, .last = ev->seq, .after = pub.after};
-    return publish(bus, &s, &pub);
+    struct series s = {.first = ev->seq, .last = ev->seq, .pubs = &pub, .ready = 1};
+    return publish(bus, &s);
 }
 
 int
 er_bus_publish_many(struct er_bus *bus, const struct er_bus_event *evs, size_t n)
 {
-    struct series s = {.evs = evs, .n = n, .after = er_count_see(&bus->last_seq)};
+    struct er_bus_pub pubs[RUN];
+    struct series s = {
+        .evs = evs, .n = n, .after = er_count_see(&bus->last_seq), .pubs = pubs};
     int rc = series_check(&s);
-    return rc || n == 0 ? rc : publish(bus, &s, NULL);
+    return rc || n == 0 ? rc : publish(bus, &s);
 }

@@ -85,7 +85,7 @@ static bool
 add_sample(struct er_bus_spill *s, const struct er_bus_pub *pub, const unsigned char *key,
            size_t key_len)
 {
-    size_t room = er_bus_record_size(pub) + 32;
+    size_t room = pub->size + 32;
     size_t size = sizeof(struct er_bus_sample) + room + key_len;
     while (s->bytes + size > s->max && !TAILQ_EMPTY(&s->samples)) {
         er_free(er_bus_spill_take(s));
@@ -113,7 +113,7 @@ add_sample(struct er_bus_spill *s, const struct er_bus_pub *pub, const unsigned 
 static bool
 replace(struct er_bus_sample *p, const struct er_bus_pub *pub)
 {
-    if (er_bus_record_size(pub) > p->room) {
+    if (pub->size > p->room) {
         return false;
     }
     er_bus_record_write(p->record, pub);

@@ -98,7 +98,7 @@ struct sink {
 static int
 keep_fact(struct er_bus_sub *sub, const struct er_bus_pub *pub)
 {
-    size_t size = er_bus_record_size(pub), at = sub->page.len;
+    size_t size = pub->size, at = sub->page.len;
     int rc = er_buf_reserve(&sub->page, sizeof size + size);
     if (rc) {
         return rc;
@@ -120,7 +120,7 @@ on_fact(void *ctx, const struct er_bus_event *fact)
     if (fact->seq > k->sub->until) {
         return k->stopped = ER_EFULL;
     }
-    int rc = er_bus_event_check(fact, &pub);
+    int rc = er_bus_event_check(fact, NULL, &pub);
     if (rc || fact->kind != ER_BUS_FACT) {
         return k->stopped = ER_EINVALID;
     }

@@ -140,6 +140,53 @@ ring__wakes_a_sleeper_once(void **state)
     er_ring_free(r);
 }
 
+/* Writes `n` records of 20 bytes at once, numbered from `number`. False: no room. */
+static bool
+put_run(struct er_ring *r, size_t n, int number)
+{
+    void *p = er_ring_reserve_run(r, n * er_ring_size(20), n);
+    for (size_t i = 0; p && i < n; i++) {
+        memset(p, (number + (int)i) & 0xff, 20);
+        void *next = er_ring_put(r, p, 20);
+        if (i == n - 1) {
+            return true;
+        }
+        p = next;
+    }
+    return false;
+}
+
+static void
+ring__a_run_is_records_as_any(void **state)
+{
+    (void)state;
+    struct er_ring *r = er_ring_new(ER_RING_MIN);
+    size_t len;
+    for (int round = 0; round < 500; round++) { /* over the end many times */
+        size_t n = (size_t)round % 16 + 1;
+        assert_true(put_run(r, n, round));
+        assert_true(put(r, 20, round + (int)n));
+        assert_int_equal(er_ring_waiting(r), n + 1);
+        for (size_t i = 0; i <= n; i++) {
+            expect(r, 20, round + (int)i);
+        }
+        assert_null(er_ring_peek(r, &len));
+    }
+    assert_false(put_run(r, 17, 0)); /* more than half of it */
+    er_ring_free(r);
+    r = er_ring_new(ER_RING_MIN);
+    assert_true(put_run(r, 16, 0));
+    assert_true(er_ring_wake(r)); /* a new one is asleep */
+    while (put_run(r, 3, 0)) {
+    }
+    assert_true(put_run(r, 1, 0)); /* for fewer there is room yet */
+    uint64_t was = 0;
+    bool wake;
+    assert_true(er_ring_shut(r, &was, 1, &wake));
+    assert_false(put_run(r, 1, 0));
+    er_ring_free(r);
+}
+
 static void
 ring__shut_it_lets_nothing_in_until_it_is_opened(void **state)
 {
@@ -279,6 +326,7 @@ main(void)
         cmocka_unit_test(ring__a_record_has_at_most_half_of_it),
         cmocka_unit_test(ring__shows_nothing_behind_what_is_not_written_yet),
         cmocka_unit_test(ring__wakes_a_sleeper_once),
+        cmocka_unit_test(ring__a_run_is_records_as_any),
         cmocka_unit_test(ring__shut_it_lets_nothing_in_until_it_is_opened),
         cmocka_unit_test(ring__the_mark_lies_behind_what_was_there),
         cmocka_unit_test(ring__without_memory_is_none),
