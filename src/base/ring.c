@@ -73,6 +73,7 @@ struct er_ring {
     char apart4[APART];
     _Atomic int asleep;
     _Atomic uint64_t shut;
+    char apart5[APART];
 };
 
 struct er_ring *

@@ -29,14 +29,8 @@
  * which says the same. er_entry_enter always is; it is rare enough.
  *
  * What was done by the one who called is visible to who then finds slot->at moved on, since
- * those stores release and the loads acquire (sequentially consistent ones do both).
- *
- * Slots. A thread keeps the first one it gets in the block `kept` for good, and finds it
- * again, without a locked instruction, among the few where it begins to look; nobody else
- * touches it. (A thread that has the id of one that is gone finds that one's.) When those
- * few are kept by others, or the thread walks already, it takes one of the blocks `shared`
- * for one walk: that goes from thread to thread by its `owner`, acquired when claimed,
- * released when left. */
+ * those stores release and the loads acquire (sequentially consistent ones do both). A slot
+ * goes from thread to thread by its `owner`: acquired when claimed, released when left. */
 #include "base/roster.h"
 
 #include <pthread.h>
@@ -44,8 +38,6 @@
 
 #include "base/barrier.h"
 #include "base/mem.h"
-
-#define KEPT_TRIES 4 /* slots among which a thread keeps one */
 
 uintptr_t
 er_roster_self(void)
@@ -68,7 +60,6 @@ er_roster_init(struct er_roster *r)
         return ER_ENOMEM;
     }
     atomic_init(&r->list, empty);
-    atomic_init(&r->kept.next, &r->shared);
     r->heavy = er_barrier_init();
     return 0;
 }
@@ -87,7 +78,7 @@ er_roster_fini(struct er_roster *r)
 {
     (void)er_roster_collect(r);
     er_free(atomic_load(&r->list));
-    struct er_slot_block *block = atomic_load(&r->shared.next);
+    struct er_slot_block *block = atomic_load(&r->first.next);
     while (block) {
         struct er_slot_block *next = atomic_load(&block->next);
         er_free(block);
@@ -192,7 +183,7 @@ er_entry_release(struct er_roster *r, struct er_entry *e)
 static bool
 is_walked(const struct er_roster *r, const struct er_roster_list *list)
 {
-    for (const struct er_slot_block *b = &r->kept; b; b = atomic_load(&b->next)) {
+    for (const struct er_slot_block *b = &r->first; b; b = atomic_load(&b->next)) {
         for (size_t i = 0; i < ER_SLOTS; i++) {
             if (atomic_load(&b->slots[i].list) == list) {
                 return true;
@@ -209,7 +200,7 @@ er_roster_runs(const struct er_roster *r, const struct er_entry *e, uintptr_t th
     if (runner && (!thread || runner == thread)) {
         return true;
     }
-    for (const struct er_slot_block *b = &r->kept; b; b = atomic_load(&b->next)) {
+    for (const struct er_slot_block *b = &r->first; b; b = atomic_load(&b->next)) {
         for (size_t i = 0; i < ER_SLOTS; i++) {
             const struct er_slot *s = &b->slots[i];
             if (atomic_load(&s->at) == e &&
@@ -247,7 +238,7 @@ int64_t
 er_roster_walks(const struct er_roster *r)
 {
     int64_t sum = 0;
-    for (const struct er_slot_block *b = &r->kept; b; b = atomic_load(&b->next)) {
+    for (const struct er_slot_block *b = &r->first; b; b = atomic_load(&b->next)) {
         for (size_t i = 0; i < ER_SLOTS; i++) {
             sum += er_count_get(&b->slots[i].walks);
         }
@@ -286,44 +277,17 @@ er_roster_collect(struct er_roster *r)
 
 /* ---- walking ---- */
 
-/* Where a thread begins to look: by the bits in which threads differ. */
-static size_t
-place_of(uintptr_t self)
-{
-    return (size_t)((self >> 12) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
-}
-
-static bool
-claim(struct er_slot *s, uintptr_t self)
-{
-    uintptr_t nobody = 0;
-    return atomic_load_explicit(&s->owner, memory_order_relaxed) == 0 &&
-           atomic_compare_exchange_strong_explicit(
-               &s->owner, &nobody, self, memory_order_acquire, memory_order_relaxed);
-}
-
-/* The slot that this thread keeps; NULL when there is none for it, or it is in use. */
-static struct er_slot *
-kept_slot(struct er_roster *r, uintptr_t self)
-{
-    size_t place = place_of(self);
-    for (size_t i = 0; i < KEPT_TRIES; i++) {
-        struct er_slot *s = &r->kept.slots[(place + i) % ER_SLOTS];
-        if (atomic_load_explicit(&s->owner, memory_order_relaxed) == self ||
-            claim(s, self)) {
-            return atomic_load_explicit(&s->list, memory_order_relaxed) ? NULL : s;
-        }
-    }
-    return NULL;
-}
-
 static struct er_slot *
 claim_in(struct er_slot_block *b, uintptr_t self)
 {
-    size_t place = place_of(self);
+    /* the same thread tries the same slot first: the bits in which threads differ */
+    size_t start = (size_t)((self >> 12) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
     for (size_t i = 0; i < ER_SLOTS; i++) {
-        struct er_slot *s = &b->slots[(place + i) % ER_SLOTS];
-        if (claim(s, self)) {
+        struct er_slot *s = &b->slots[(start + i) % ER_SLOTS];
+        uintptr_t nobody = 0;
+        if (atomic_load_explicit(&s->owner, memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_strong_explicit(
+                &s->owner, &nobody, self, memory_order_acquire, memory_order_relaxed)) {
             return s;
         }
     }
@@ -365,27 +329,19 @@ er_pass_renew(struct er_pass *p)
     p->list = list;
 }
 
-static struct er_slot *
-shared_slot(struct er_roster *r, uintptr_t self)
-{
-    for (struct er_slot_block *b = &r->shared; b; b = next_block(b)) {
-        struct er_slot *slot = claim_in(b, self);
-        if (slot) {
-            return slot;
-        }
-    }
-    return NULL;
-}
-
 bool
 er_pass_enter(struct er_roster *r, struct er_pass *out)
 {
     uintptr_t self = er_roster_self();
-    struct er_slot *slot = kept_slot(r, self);
-    size_t count = slot ? (size_t)(slot - r->kept.slots) : ER_SLOTS;
-    slot = slot ? slot : shared_slot(r, self);
-    if (!slot) {
-        return false;
+    struct er_slot_block *block = &r->first;
+    struct er_slot *slot = claim_in(block, self);
+    size_t count = slot ? (size_t)(slot - block->slots) : ER_SLOTS;
+    while (!slot) {
+        block = next_block(block);
+        if (!block) {
+            return false;
+        }
+        slot = claim_in(block, self);
     }
     *out = (struct er_pass){.roster = r, .slot = slot, .count = count, .heavy = r->heavy};
     er_pass_renew(out);
@@ -396,9 +352,7 @@ void
 er_pass_leave(struct er_pass *p)
 {
     atomic_store_explicit(&p->slot->list, NULL, memory_order_release);
-    if (p->count == ER_SLOTS) {
-        atomic_store_explicit(&p->slot->owner, 0, memory_order_release);
-    }
+    atomic_store_explicit(&p->slot->owner, 0, memory_order_release);
 }
 
 int

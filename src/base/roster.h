@@ -30,9 +30,11 @@
 
 /* To be embedded in what the roster lists; zeroed is new. */
 struct er_entry {
-    _Atomic int closed;       /* it was removed */
+    _Atomic int closed; /* it was removed; looked at by every walk */
+    char apart1[60];
     _Atomic uintptr_t runner; /* the thread that has entered it, or 0 */
-    int refs;                 /* lists that have it, and er_entry_hold (the lock) */
+    char apart2[56];
+    int refs; /* lists that have it, and er_entry_hold (the lock) */
     struct er_entry *next_gone;
     int64_t walked; /* what was counted in lists that are gone (the lock) */
 };
@@ -56,8 +58,7 @@ struct er_roster_list {
     size_t n_first;              /* so many of the entries were added with `first` */
     size_t n;
     struct {
-        struct er_count
-            n; /* by er_pass_count; of each kept slot, the last: of all others */
+        struct er_count n; /* by er_pass_count; of each slot, the last: of all others */
         char apart[56];
     } walks[ER_SLOTS + 1];
     struct er_entry *entries[];
@@ -68,8 +69,7 @@ struct er_roster {
     struct er_roster_list *_Atomic list; /* the newest; never NULL */
     struct er_roster_list *old;          /* the lock */
     struct er_entry *gone;               /* the lock: in no list and not held any more */
-    struct er_slot_block kept;           /* each thread's own */
-    struct er_slot_block shared;         /* and for those that found no place there */
+    struct er_slot_block first;
 };
 
 struct er_pass {
@@ -77,7 +77,7 @@ struct er_pass {
     struct er_slot *slot;
     struct er_roster_list *list;
     struct er_entry *at;
-    size_t count; /* where in list->walks; ER_SLOTS: the slot is not kept */
+    size_t count; /* where in list->walks */
     bool heavy;
     bool ended; /* an entry that was called in this pass has been removed meanwhile */
 };

@@ -193,6 +193,34 @@ er_bus_filter_fits(const struct er_bus_filter *f, const struct er_bus_event *ev)
 
 /* ---- records ---- */
 
+/* memcpy for what is mostly short: two moves that may overlap instead of a call. Returns the
+ * end of the copy. */
+static inline unsigned char *
+copy(unsigned char *to, const void *from, size_t n)
+{
+    const unsigned char *p = from;
+    uint64_t first, last;
+    uint32_t begin, end;
+    if (n > 2 * sizeof first) {
+        memcpy(to, p, n);
+    } else if (n >= sizeof first) {
+        memcpy(&first, p, sizeof first);
+        memcpy(&last, p + n - sizeof last, sizeof last);
+        memcpy(to, &first, sizeof first);
+        memcpy(to + n - sizeof last, &last, sizeof last);
+    } else if (n >= sizeof begin) {
+        memcpy(&begin, p, sizeof begin);
+        memcpy(&end, p + n - sizeof end, sizeof end);
+        memcpy(to, &begin, sizeof begin);
+        memcpy(to + n - sizeof end, &end, sizeof end);
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            to[i] = p[i];
+        }
+    }
+    return to + n;
+}
+
 void
 er_bus_record_write(void *record, const struct er_bus_pub *pub)
 {
@@ -205,15 +233,10 @@ er_bus_record_write(void *record, const struct er_bus_pub *pub)
     r->correlation_len = (uint8_t)pub->correlation_len;
     r->has_correlation = ev->correlation != NULL;
     r->kind = (uint8_t)ev->kind;
-    unsigned char *p = r->bytes;
-    if (ev->len > 0) {
-        memcpy(p, ev->data, ev->len);
-    }
-    p += ev->len;
-    memcpy(p, ev->name, pub->name_len + 1);
-    p += pub->name_len + 1;
+    unsigned char *p = copy(r->bytes, ev->data, ev->len);
+    p = copy(p, ev->name, pub->name_len + 1);
     if (ev->correlation) {
-        memcpy(p, ev->correlation, pub->correlation_len + 1);
+        (void)copy(p, ev->correlation, pub->correlation_len + 1);
     }
 }
 

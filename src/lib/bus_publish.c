@@ -14,6 +14,9 @@
 
 #define RUN 64 /* events that are looked at and written together */
 
+/* Not to be put into what calls it, where it would cost those who do not need it. */
+#define RARE __attribute__((noinline, cold))
+
 /* A walk that is going on on this thread with inline callbacks in it. */
 struct deferred {
     struct deferred *next;
@@ -27,7 +30,7 @@ struct frame {
 };
 static _Thread_local struct frame *frames;
 
-void
+RARE void
 er_bus_signal(struct er_bus_sub *sub)
 {
     uint64_t one = 1;
@@ -68,15 +71,18 @@ leave_out(struct er_bus_sub *sub, int64_t seq)
     }
 }
 
+/* So many samples, one after the other. */
 static void
-spill_sample(struct er_bus_sub *sub, const struct er_bus_pub *pub)
+spill_samples(struct er_bus_sub *sub, const struct er_bus_pub *pubs, size_t n)
 {
     bool wake = false;
+    int64_t coalesced = 0;
     er_lock_take(&sub->lock);
-    er_count_own(&sub->spilled, 1);
-    if (er_bus_spill_sample(&sub->spill, pub)) {
-        er_count_own(&sub->coalesced, 1);
+    for (size_t i = 0; i < n; i++) {
+        coalesced += er_bus_spill_sample(&sub->spill, &pubs[i]);
     }
+    er_count_own(&sub->spilled, (int64_t)n);
+    er_count_own(&sub->coalesced, coalesced);
     if (!(er_ring_why(sub->ring) & ER_BUS_SHUT_SAMPLES)) {
         shut(sub, ER_BUS_SHUT_SAMPLES, 0, &wake);
     }
@@ -86,28 +92,56 @@ spill_sample(struct er_bus_sub *sub, const struct er_bus_pub *pub)
     }
 }
 
-/* Puts so many, which take `size` bytes of a ring together, into this one's ring; what has no
- * room there is kept elsewhere. */
+/* One into the ring. False: no room. */
+static bool
+enqueue_one(struct er_bus_sub *sub, const struct er_bus_pub *pub)
+{
+    void *p = er_ring_reserve(sub->ring, pub->size);
+    if (!p) {
+        return false;
+    }
+    er_bus_record_write(p, pub);
+    if (er_ring_commit(sub->ring, p, pub->size)) {
+        er_bus_signal(sub);
+    }
+    return true;
+}
+
+/* There was no room for all of them: what the ring still takes, and the rest elsewhere. */
+static RARE void
+keep_elsewhere(struct er_bus_sub *sub, const struct er_bus_pub *pubs, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        if (n > 1 && enqueue_one(sub, &pubs[i])) {
+            i++;
+        } else if (pubs[i].ev->kind == ER_BUS_FACT) {
+            leave_out(sub, pubs[i].ev->seq);
+            i++;
+        } else {
+            size_t from = i;
+            while (i < n && pubs[i].ev->kind == ER_BUS_SAMPLE) {
+                i++;
+            }
+            spill_samples(sub, &pubs[from], i - from);
+        }
+    }
+}
+
+/* Puts so many, which take `size` bytes of a ring together, into this one's. */
 static void
 enqueue(struct er_bus_sub *sub, const struct er_bus_pub *pubs, size_t n, size_t size)
 {
     void *p = er_ring_reserve_run(sub->ring, size, n);
-    if (p) {
-        for (size_t i = 0; i < n; i++) {
-            er_bus_record_write(p, &pubs[i]);
-            p = er_ring_put(sub->ring, p, pubs[i].size);
-        }
-        if (er_ring_wake(sub->ring)) {
-            er_bus_signal(sub);
-        }
-    } else if (n > 1) {
-        for (size_t i = 0; i < n; i++) {
-            enqueue(sub, &pubs[i], 1, er_ring_size(pubs[i].size));
-        }
-    } else if (pubs->ev->kind == ER_BUS_FACT) {
-        leave_out(sub, pubs->ev->seq);
-    } else {
-        spill_sample(sub, pubs);
+    if (!p) {
+        keep_elsewhere(sub, pubs, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        er_bus_record_write(p, &pubs[i]);
+        p = er_ring_put(sub->ring, p, pubs[i].size);
+    }
+    if (er_ring_wake(sub->ring)) {
+        er_bus_signal(sub);
     }
 }
 
@@ -324,7 +358,7 @@ defer(struct deferred **end, const struct er_bus_pub *pubs, size_t n)
 }
 
 /* From inside an inline callback: copies go behind the walk that is going on. */
-static int
+static RARE int
 publish_deferred(struct er_bus *bus, struct frame *f, struct series *s)
 {
     struct deferred *chain = NULL, **end = &chain;
@@ -347,7 +381,7 @@ publish_deferred(struct er_bus *bus, struct frame *f, struct series *s)
     return 0;
 }
 
-static void
+static __attribute__((noinline)) void
 walk_with_callbacks(struct er_bus *bus, struct er_pass *pass, struct series *s)
 {
     struct frame f = {.bus = bus, .outer = frames};

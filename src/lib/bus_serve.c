@@ -22,9 +22,9 @@
 #include "lib/bus_priv.h"
 
 #define SAVE_EVERY  1000
-#define SPIN_APART  16 /* so that it does not take the line from who is writing it */
-#define SPIN_LEAST  8  /* some 2 us */
-#define SPIN_MOST   128
+#define SPIN_APART  32 /* so that it does not take the line from who is writing it */
+#define SPIN_LEAST  4  /* some 2 us */
+#define SPIN_MOST   64
 #define RETRY_LEAST 100 /* ms */
 #define RETRY_MOST  5000
 

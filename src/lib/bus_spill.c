@@ -125,9 +125,9 @@ replace(struct er_bus_sample *p, const struct er_bus_pub *pub)
 static bool
 is_same(const struct er_bus_sample *p, const struct er_bus_pub *pub)
 {
-    const int64_t task = pub->ev->task;
-    return p->hh.keylen == sizeof task + pub->name_len &&
-           memcmp(p->key, &task, sizeof task) == 0 &&
+    int64_t task;
+    memcpy(&task, p->key, sizeof task);
+    return task == pub->ev->task && p->hh.keylen == sizeof task + pub->name_len &&
            memcmp(p->key + sizeof task, pub->ev->name, pub->name_len) == 0;
 }
 
