@@ -10,8 +10,8 @@
  * subscriber. GAsyncQueue passes a pointer: once one that is already there, which is in its
  * favour, and once to an event as ours, which the sender allocates and the receiver frees.
  *
- * What one stalled among ten costs the others: runs with and without it take turns, and the
- * median of their ratios counts; ten threads on a few cores never run the same twice. */
+ * What one stalled among ten costs the others: short runs with and without it take turns, and
+ * the median of their ratios counts; ten threads on a few cores never run the same twice. */
 #include <event2/event.h>
 #include <glib-object.h>
 #include <glib.h>
@@ -356,7 +356,8 @@ libevent_active(void)
 /* ---- one of ten is stalled ---- */
 
 #define TEN        10
-#define TEN_EVENTS (EVENTS / 16)
+#define TEN_EVENTS (EVENTS / 64)
+#define TEN_PAIRS  8 /* of one turn */
 
 /* The first one's callback: stays until the pipe it reads from is closed. */
 static void
@@ -421,18 +422,18 @@ by_size(const void *a, const void *b)
 
 /* What is left of the others' rate when one is stalled: the median of pairs. */
 static double
-stalled_ratio(int turns, double *nine)
+stalled_ratio(int pairs, double *nine)
 {
-    double *ratios = calloc((size_t)turns, sizeof *ratios);
-    for (int i = 0; i < turns; i++) {
+    double *ratios = calloc((size_t)pairs, sizeof *ratios);
+    for (int i = 0; i < pairs; i++) {
         double without = ten(false), with = ten(true);
         with += ten(true);
         without += ten(false);
         ratios[i] = with / without;
         keep_best(nine, without / 2, true);
     }
-    qsort(ratios, (size_t)turns, sizeof *ratios, by_size);
-    double median = ratios[turns / 2];
+    qsort(ratios, (size_t)pairs, sizeof *ratios, by_size);
+    double median = ratios[pairs / 2];
     free(ratios);
     return median;
 }
@@ -454,7 +455,7 @@ main(int argc, char **argv)
         keep_best(&sig, glib_signal(), false);
         keep_best(&ev, libevent_active(), false);
     }
-    double left = stalled_ratio(2 * turns + 1, &nine);
+    double left = stalled_ratio(TEN_PAIRS * turns + 1, &nine);
     printf("bus_per_s\t%.4g\nbus_many_per_s\t%.4g\ngasyncqueue_per_s\t%.4g\n", one, many,
            glib);
     printf("gasyncqueue_parcels_per_s\t%.4g\n", parcels);

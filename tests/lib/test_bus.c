@@ -184,6 +184,74 @@ bus__publish_refuses_what_is_no_event(void **state)
     free(big);
 }
 
+#define MANY 300 /* more than are looked at together */
+
+/* Samples of seven tasks, and each tenth event a fact, from number 1. */
+static void
+fill_many(struct test *t, struct er_bus_event *evs, int64_t *values)
+{
+    for (int i = 0; i < MANY; i++) {
+        int64_t seq = i % 10 == 9 ? ++t->f.last : 0;
+        values[i] = seq ? seq : i;
+        evs[i] = (struct er_bus_event){.name = seq ? "fact" : "progress",
+                                       .kind = seq ? ER_BUS_FACT : ER_BUS_SAMPLE,
+                                       .seq = seq,
+                                       .task = i % 7 + 1,
+                                       .data = &values[i],
+                                       .len = sizeof values[i]};
+        t->f.task_of[t->f.last] = seq ? evs[i].task : t->f.task_of[t->f.last];
+    }
+}
+
+/* What came is in the order of `evs`; the place of each in them, and how many facts. */
+static int
+check_many(const struct got *got, int *facts, int last_of_task[8])
+{
+    int before = -1;
+    *facts = 0;
+    for (int i = 0; i < got->n; i++) {
+        bool fact = got->ev[i].kind == ER_BUS_FACT;
+        int at = (int)(fact ? got->ev[i].value * 10 - 1 : got->ev[i].value);
+        assert_true(at > before && at < MANY);
+        assert_int_equal(got->ev[i].task, at % 7 + 1);
+        *facts += fact;
+        last_of_task[fact ? 0 : at % 7 + 1] = at;
+        before = at;
+    }
+    return got->n;
+}
+
+static void
+bus__many_in_one_call_come_as_if_one_by_one(void **state)
+{
+    struct test *t = *state;
+    struct er_bus_event evs[MANY];
+    int64_t values[MANY];
+    int facts, last[8] = {0};
+    struct er_bus_sub *all = puller(t, 0), *full = puller(t, ER_BUS_BUFFER_MIN);
+    struct er_bus_sub *one = subscribe(
+        t, (struct er_bus_subscription){.way = ER_BUS_PULL, .filter = {.task = 3}});
+    fill_many(t, evs, values);
+    evs[MANY - 2].name = NULL; /* all or nothing */
+    assert_int_equal(er_bus_publish_many(t->f.bus, evs, MANY), ER_EINVALID);
+    evs[MANY - 2].name = "progress";
+    assert_int_equal(er_bus_publish_many(t->f.bus, evs, MANY), 0);
+    assert_int_equal(er_bus_publish_many(t->f.bus, evs, MANY), ER_ESTATE);
+    assert_int_equal(pull_all(all, &t->got), 0);
+    assert_int_equal(check_many(&t->got, &facts, last), MANY);
+    t->got.n = 0;
+    assert_int_equal(pull_all(one, &t->got), 0);
+    assert_int_equal(check_many(&t->got, &facts, last), (MANY - 3) / 7 + 1);
+    t->got.n = 0;
+    memset(last, 0, sizeof last);
+    assert_int_equal(pull_all(full, &t->got), 0);
+    assert_true(check_many(&t->got, &facts, last) < MANY);
+    assert_int_equal(facts, MANY / 10);
+    for (int i = 0; i < MANY; i++) { /* of each task the latest has come */
+        assert_true(evs[i].seq || last[i % 7 + 1] >= i);
+    }
+}
+
 static void
 bus__a_fact_that_does_not_rise_is_refused(void **state)
 {
@@ -1018,6 +1086,7 @@ main(void)
         CASE(bus__an_event_arrives_whole_in_every_way),
         CASE(bus__an_event_without_payload_and_correlation_has_none),
         CASE(bus__publish_refuses_what_is_no_event),
+        CASE(bus__many_in_one_call_come_as_if_one_by_one),
         CASE(bus__a_fact_that_does_not_rise_is_refused),
         CASE(bus__a_filter_lets_through_what_fits_all_of_it),
         CASE(bus__a_bad_subscription_is_refused_by_its_member),
