@@ -141,8 +141,8 @@ def test_commands_get_their_words(h):
     t = h.end(task)
     same((t["state"], t["exit_code"], log(h, task)), ("failed", 3, "2 y z\n"))
     same(h.end(submit(h, "sleep", {"for": 0.01})["id"])["state"], "completed")
-    sleep = h.get("/v1/types/sleep")
-    same((sleep["served"], sleep["takes_s"] > 0), (True, True))
+    h.until(lambda: h.get("/v1/types/sleep")["takes_s"], "what it has learnt")
+    same(h.get("/v1/types/sleep")["served"], True)
     same((define(h, "far", {"handler": True})["served"], h.get("/v1/types/cat")["served"]),
          (False, True))
 
@@ -338,8 +338,10 @@ def test_files_define_types(h):
     write(h, "sleep.yml", "help: ours\ncommand: ['true']\n")
     h.kill(signal.SIGHUP)
     h.until(lambda: h.get("/v1/types/greet")["command"] == ["echo", "changed"], "the reload")
+    h.until(lambda: h.call("GET", "/v1/types/wrong").status == 200, "the one that was wrong")
     same(h.get("/v1/types/wrong")["help"], "right now")
-    same([h.get("/v1/types/sleep")[k] for k in ("help", "origin")], ["ours", "file"])
+    h.until(lambda: h.get("/v1/types/sleep")["origin"] == "file", "the built-in to give way")
+    same(h.get("/v1/types/sleep")["help"], "ours")
     # one that is wrong stays as it was
     write(h, "greet.yml", "command: [echo\n")
     h.kill(signal.SIGHUP)
