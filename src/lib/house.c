@@ -409,7 +409,8 @@ open_api(struct er_house *h, struct er_err *err)
     }
     char folder[4096];
     er_supervisor_start_hidden(api, h->e->options.worker,
-                               er_handle_folder(folder, sizeof folder), &h->supervisor);
+                               er_handle_folder(folder, sizeof folder), h->folder != NULL,
+                               &h->supervisor);
     h->below = api->keeper;
     h->keeper = keeper;
     api->keeper = &h->keeper;

@@ -6,8 +6,10 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/orphan.h"
@@ -73,19 +75,28 @@ er_local_worker_start(const char *socket)
 
 int
 er_local_worker_start_hidden(const char *program, const char *beside, const char *socket,
-                             int *out_pidfd)
+                             bool ends_with_us, int *out_pidfd)
 {
     char *path = program ? er_xstrdup(program) : find_worker(beside);
     struct er_err err = {""};
     pid_t pid = 0;
-    char *const argv[] = {(char *)(uintptr_t) "errand-worker",
-                          (char *)(uintptr_t) "--socket", (char *)(uintptr_t)socket,
-                          NULL};
-    struct er_orphan o = {path, argv, NULL, {-1, -1, -1, -1}};
+    char *argv[] = {(char *)(uintptr_t) "errand-worker",
+                    (char *)(uintptr_t) "--socket",
+                    (char *)(uintptr_t)socket,
+                    (char *)(uintptr_t) "--owner-fd",
+                    (char *)(uintptr_t) "3",
+                    NULL};
+    /* of this process: that it is gone can be read there, and no other can be taken for it */
+    int self = ends_with_us ? (int)syscall(SYS_pidfd_open, getpid(), 0) : -1;
+    struct er_orphan o = {path, argv, NULL, {-1, -1, -1, self}};
+    if (self < 0) {
+        argv[3] = NULL;
+    }
     if (path && er_orphan_start(&o, &pid, out_pidfd, &err)) {
         er_log(ER_LOG_ERROR, "supervise", "%s", err.text);
         pid = 0;
     }
+    er_close(&self);
     er_free(path);
     return pid;
 }

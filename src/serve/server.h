@@ -11,9 +11,10 @@ struct er_supervisor;
 /* local_worker.c: starts one for that socket: its pid, or 0 after having logged why not. */
 int er_local_worker_start(const char *socket);
 /* The same as nobody's child (base/orphan.h), without a log. program NULL = to be looked for,
- * also from the folder `beside` (wire/autostart.h). *out_pidfd is the caller's. */
+ * also from the folder `beside` (wire/autostart.h). ends_with_us: when this process is gone it
+ * ends what it runs, and itself. *out_pidfd is the caller's. */
 int er_local_worker_start_hidden(const char *program, const char *beside,
-                                 const char *socket, int *out_pidfd);
+                                 const char *socket, bool ends_with_us, int *out_pidfd);
 
 /* default_env.c: the environment of tasks that bring none, as a JSON object; the caller's. */
 char *er_server_default_env(void);
@@ -23,9 +24,11 @@ int er_supervisor_start(struct er_api *api, struct er_supervisor **out,
                         struct er_err *err) ER_MUSTCHECK;
 /* For the engine inside somebody else's program: it is no subreaper and handles no signal;
  * the worker (`program`; NULL = to be looked for) is started when er_supervisor_want has said
- * that there is something to do, and is nobody's child. */
+ * that there is something to do, and is nobody's child. ends_with_us: of a store that nobody
+ * can open after this process. */
 void er_supervisor_start_hidden(struct er_api *api, const char *program,
-                                const char *beside, struct er_supervisor **out);
+                                const char *beside, bool ends_with_us,
+                                struct er_supervisor **out);
 void er_supervisor_want(struct er_supervisor *v);
 /* The setting `concurrency` has changed, or what runs under workers that drain has. */
 void er_supervisor_set_slots(struct er_supervisor *v);

@@ -79,6 +79,7 @@ struct er_supervisor {
     bool waiting;
     uv_signal_t sigchld;
     bool hidden, wanted;
+    bool ends_with_us;   /* hidden: workers do not outlive this process */
     char *program;       /* hidden: the worker's path; NULL = to be looked for */
     char *beside;        /* hidden: where to look, too */
     struct birth *birth; /* hidden: of the child that was started last; NULL = none */
@@ -318,7 +319,7 @@ start_hidden(struct er_supervisor *v)
     struct birth *b = er_xzalloc(sizeof *b);
     end_birth(v);
     int pid = er_local_worker_start_hidden(v->program, v->beside, v->api->places->socket,
-                                           &b->pidfd);
+                                           v->ends_with_us, &b->pidfd);
     if (pid == 0 || uv_poll_init(er_loop_uv(v->api->loop), &b->poll, b->pidfd) != 0) {
         er_free(b);
         return pid;
@@ -730,11 +731,12 @@ er_supervisor_start(struct er_api *api, struct er_supervisor **out, struct er_er
 
 void
 er_supervisor_start_hidden(struct er_api *api, const char *program, const char *beside,
-                           struct er_supervisor **out)
+                           bool ends_with_us, struct er_supervisor **out)
 {
     struct er_supervisor *v = make(api);
     *out = v;
     v->hidden = true;
+    v->ends_with_us = ends_with_us;
     v->program = er_xstrdup(program);
     v->beside = er_xstrdup(beside);
     er_engine_sessions(api->engine, adopt, v);

@@ -30,6 +30,8 @@ static const char usage[] =
     "60s)\n"
     "  --give-back DUR tasks that wait so long for a slot go back to the queue (default\n"
     "                  100ms)\n"
+    "  --owner-fd N    a pidfd: when that process is gone it ends what it runs, and "
+    "itself\n"
     "  --version, --help\n";
 
 enum {
@@ -38,6 +40,7 @@ enum {
     OPT_SLOTS,
     OPT_LINGER,
     OPT_GIVE_BACK,
+    OPT_OWNER_FD,
     OPT_VERSION,
     OPT_HELP
 };
@@ -48,6 +51,7 @@ static const struct option long_options[] = {
     {"slots", required_argument, NULL, OPT_SLOTS},
     {"linger", required_argument, NULL, OPT_LINGER},
     {"give-back", required_argument, NULL, OPT_GIVE_BACK},
+    {"owner-fd", required_argument, NULL, OPT_OWNER_FD},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -93,6 +97,12 @@ parse_option(struct arguments *args, int option)
             refuse("--give-back must be a duration such as 100ms, not", optarg);
         }
         return;
+    case OPT_OWNER_FD:
+        args->options.owner_fd = atoi(optarg);
+        if (args->options.owner_fd < 3) {
+            refuse("--owner-fd must be a descriptor from 3, not", optarg);
+        }
+        return;
     case OPT_VERSION:
         (void)puts("errand-worker " ER_VERSION);
         exit(0);
@@ -112,6 +122,7 @@ parse_arguments(struct arguments *args, int argc, char **argv)
     args->options.slots = cores > 0 ? (int)cores : 1;
     args->options.linger_for = LINGER_FOR;
     args->options.backlog_for = BACKLOG_FOR;
+    args->options.owner_fd = -1;
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         parse_option(args, option);
     }

@@ -362,6 +362,17 @@ er_worker_stop(struct er_worker *w)
     }
 }
 
+/* Nobody can ask for the results any more, nor give new work. */
+static void
+on_owner_gone(struct er_watch *watch, uint32_t events)
+{
+    struct er_worker *w = ER_CONTAINER(watch, struct er_worker, owner);
+    (void)events;
+    er_watch_stop(&w->watches, watch);
+    er_log(ER_LOG_INFO, "worker", "the program that it works for is gone: ending");
+    er_worker_stop(w);
+}
+
 static void
 on_linger_over(struct er_timer *t)
 {
@@ -441,6 +452,7 @@ er_worker_init(struct er_worker *w, const struct er_worker_options *options,
     w->clock = er_clock_system();
     w->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     w->lock_fd = -1;
+    w->owner_fd = options->owner_fd;
     w->linger_for = options->linger_for;
     w->backlog_for = options->backlog_for;
     w->slots = options->slots;
@@ -456,6 +468,10 @@ er_worker_init(struct er_worker *w, const struct er_worker_options *options,
         return er_fail(err, ER_EIO, "cannot make an event loop: %s", uv_strerror(rc));
     }
     rc = er_watches_init(&w->watches, &w->loop, err);
+    if (rc == 0 && w->owner_fd >= 0 &&
+        er_watch_start(&w->watches, &w->owner, w->owner_fd, EPOLLIN, on_owner_gone)) {
+        rc = er_fail(err, ER_EINVALID, "descriptor %d tells of no process", w->owner_fd);
+    }
     if (rc == 0) {
         rc = er_reap_init(&w->reap, w, err);
     }
@@ -490,6 +506,8 @@ er_worker_fini(struct er_worker *w)
     er_report_fini(&w->report);
     er_reap_fini(&w->reap);
     er_local_fs_fini(&w->local_fs);
+    er_watch_stop(&w->watches, &w->owner);
+    er_close(&w->owner_fd);
     er_watches_fini(&w->watches);
     er_timer_stop(&w->timers, &w->backlog);
     er_timers_fini(&w->timers);

@@ -38,6 +38,7 @@ struct er_worker_options {
     int slots;               /* what it offers; the daemon decides */
     er_usec linger_for;      /* without a daemon it ends so long after its last task */
     er_usec backlog_for;     /* what waits for a slot that long is given back */
+    int owner_fd; /* readable once the process is gone that all is done for; -1 = none */
 };
 
 struct er_worker {
@@ -58,6 +59,8 @@ struct er_worker {
     enum er_worker_phase phase;
     bool stop_after_loss; /* lost while it was draining or stopping */
     er_usec linger_for, backlog_for;
+    struct er_watch owner; /* on while there is one */
+    int owner_fd;
     struct er_timer linger;  /* on while there is neither daemon nor attempt */
     struct er_timer backlog; /* on while attempts wait and no slot is free */
     struct er_attempt

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 static const int both[] = {ERRAND_THREAD, ERRAND_TURN};
@@ -879,6 +880,188 @@ handle__a_daemon_that_went_is_started_again(void **state)
     errand_close(e);
 }
 
+/* ---- a program that gets orphans ---- */
+
+struct reaper {
+    int flags;
+    atomic_int n, bad; /* children that have ended; otherwise than well */
+    atomic_bool is_over;
+};
+
+static void *
+reap_all(void *arg)
+{
+    struct reaper *r = arg;
+    while (!r->is_over) {
+        int status;
+        pid_t pid = waitpid(-1, &status, r->flags);
+        if (pid > 0) {
+            r->bad += !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+            r->n++;
+        } else {
+            (void)usleep(1000); /* none is there now */
+        }
+    }
+    return NULL;
+}
+
+static bool
+has_run(const char *url)
+{
+    const char *const argv[] = {"true", NULL};
+    errand *e;
+    int64_t id;
+    bool is_fine = errand_open(url, NULL, &e, NULL) == 0;
+    for (int i = 0; is_fine && i < 3; i++) {
+        is_fine = errand_submit_command(e, argv, "/", NULL, &id, NULL) == 0 &&
+                  errand_wait(e, id, -1, NULL) == ERRAND_COMPLETED;
+    }
+    if (is_fine) {
+        errand_close(e);
+    }
+    return is_fine;
+}
+
+/* The embedded worker is its child: seen by waitpid when the handle is closed, once, and
+ * whether anybody waits for it meanwhile or not. */
+static int
+run_as_reaper(const char *url)
+{
+    struct reaper r = {.n = 0};
+    pthread_t t;
+    int status;
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
+        return 10;
+    }
+    for (int i = 0; i < 2; i++) { /* nobody waits: it stays a zombie */
+        if (!has_run(url)) {
+            return 11;
+        }
+        pid_t pid = waitpid(-1, &status, 0);
+        if (pid <= 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0 ||
+            waitpid(-1, &status, 0) != -1) {
+            return 12;
+        }
+    }
+    /* somebody takes all there is, at once: with __WALL also what stood between for a moment */
+    for (int all = 0; all < 2; all++) {
+        r.flags = all ? (int)__WALL : 0;
+        r.n = r.is_over = 0;
+        if (pthread_create(&t, NULL, reap_all, &r) != 0) {
+            return 13;
+        }
+        for (int i = 1; i <= 4; i++) {
+            if (!has_run(url)) {
+                return 14;
+            }
+            for (int k = 0; r.n < i; k++) {
+                if (k == 60000) {
+                    return 15;
+                }
+                (void)usleep(1000);
+            }
+        }
+        r.is_over = true;
+        (void)pthread_join(t, NULL);
+        if (r.bad != 0 || (!all && r.n != 4)) {
+            return 16;
+        }
+    }
+    return 0;
+}
+
+static void
+handle__a_host_that_is_a_subreaper_may_wait_for_all(void **state)
+{
+    struct home *h = *state;
+    for (int which = 0; which < 2; which++) {
+        int status;
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            (void)execl("/proc/self/exe", "test_handle", "--reaper", url_of(h, which), "",
+                        (char *)NULL);
+            _exit(99);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+            fail_msg("%s: status %#x", url_of(h, which), status);
+        }
+    }
+}
+
+/* ---- a program that is killed ---- */
+
+/* One that runs a command which notes that it runs, and does not end by itself, nor at TERM. */
+static int
+run_for_ever(const char *url, const char *mark)
+{
+    char line[256];
+    errand *e;
+    int64_t id;
+    struct errand_submit_options o = ERRAND_INIT(errand_submit_options);
+    o.grace_ms = 100;
+    (void)snprintf(line, sizeof line,
+                   "trap '' TERM; echo $$ > %s.part; mv %s.part %s; "
+                   "while :; do sleep 1; done",
+                   mark, mark, mark);
+    const char *const argv[] = {"sh", "-c", line, NULL};
+    if (errand_open(url, NULL, &e, NULL) != 0 ||
+        errand_submit_command(e, argv, "/", &o, &id, NULL) != 0) {
+        return 10;
+    }
+    return errand_wait(e, id, -1, NULL);
+}
+
+static int
+read_pid(const char *mark)
+{
+    char text[32] = "";
+    FILE *f;
+    for (int i = 0; !(f = fopen(mark, "re")); i++) {
+        assert_true(i < 60000);
+        (void)usleep(1000);
+    }
+    assert_non_null(fgets(text, sizeof text, f));
+    (void)fclose(f);
+    assert_int_equal(unlink(mark), 0);
+    return atoi(text);
+}
+
+static void
+handle__commands_of_a_store_in_memory_end_with_its_program(void **state)
+{
+    struct home *h = *state;
+    char mark[128];
+    (void)snprintf(mark, sizeof mark, "%s/mark", h->folder);
+    for (int which = 0; which < 2; which++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            (void)execl("/proc/self/exe", "test_handle", "--for-ever", url_of(h, which),
+                        mark, (char *)NULL);
+            _exit(99);
+        }
+        int command = read_pid(mark);
+        assert_true(command > 1);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        if (which == 1) { /* a file: it goes on, and the next one who opens it has it */
+            errand_error error;
+            errand *e = open_with(h->sqlite, ERRAND_THREAD);
+            assert_int_equal(errand_state(e, 1, &error), ERRAND_RUNNING);
+            assert_int_equal(kill(command, 0), 0);
+            OK(errand_cancel(e, 1, &error));
+            assert_int_equal(errand_wait(e, 1, -1, &error), ERRAND_CANCELLED);
+            errand_close(e);
+        }
+        for (int i = 0; kill(command, 0) == 0; i++) {
+            assert_true(i < 60000);
+            (void)usleep(1000);
+        }
+    }
+}
+
 /* ---- a start that takes long ---- */
 
 /* The next daemon waits for its configuration: until somebody writes it. */
@@ -984,6 +1167,12 @@ main(int argc, char **argv)
         return run_bare(argv[2],
                         strcmp(argv[3], "turn") == 0 ? ERRAND_TURN : ERRAND_THREAD);
     }
+    if (argc == 4 && strcmp(argv[1], "--reaper") == 0) {
+        return run_as_reaper(argv[2]);
+    }
+    if (argc == 4 && strcmp(argv[1], "--for-ever") == 0) {
+        return run_for_ever(argv[2], argv[3]);
+    }
     const struct CMUnitTest tests[] = {
         TEST(handle__the_same_calls_work_everywhere),
         TEST(handle__many_are_submitted_at_once),
@@ -1007,6 +1196,8 @@ main(int argc, char **argv)
         TEST(handle__a_descriptor_that_the_host_takes_stays_the_hosts),
         TEST(handle__no_descriptor_is_left),
         TEST(handle__a_daemon_that_went_is_started_again),
+        TEST(handle__a_host_that_is_a_subreaper_may_wait_for_all),
+        TEST(handle__commands_of_a_store_in_memory_end_with_its_program),
         TEST(handle__closing_does_not_wait_for_a_start),
         TEST(handle__opening_waits_for_a_start_within_its_bound),
     };
