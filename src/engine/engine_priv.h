@@ -172,6 +172,7 @@ struct er_run {
 
 struct er_env_sent {
     int64_t id;
+    size_t bytes;
     UT_hash_handle hh;
 };
 struct er_session_live {
@@ -188,7 +189,8 @@ struct er_session_live {
     int load; /* runs that it has or gets */
     er_usec
         mean_for; /* smoothed length of its attempts, for the lookahead; 0 = unknown */
-    struct er_env_sent *envs;
+    struct er_env_sent *envs; /* that it has, the one that was named last at the end */
+    size_t env_bytes;
     TAILQ_HEAD(er_order_list, er_order) orders; /* that wait to be read */
     int n_reading;                              /* orders that are being read */
     TAILQ_HEAD(er_run_list, er_run) runs;
@@ -204,7 +206,8 @@ struct er_ring_fact {
     char *frame; /* the whole server-sent event */
     size_t len;
 };
-#define ER_RING 1024
+#define ER_RING     1024
+#define ER_ENVS_MAX ((size_t)16 << 20) /* JSON of the environments that a worker keeps */
 
 #define ER_OFFERS_MAX 256
 
@@ -429,7 +432,7 @@ void er_run_free(struct er_engine *e, struct er_run *run);
 /* The run line, with what has to go before it, to the run's session: at once, or when it
  * has been read. */
 void er_orders_send(struct er_engine *e, struct er_run *run, const struct er_claim *row);
-/* Environments are known to a worker for as long as its link. */
+/* Environments are known to a worker for as long as its link, the latest of them. */
 void er_orders_forget_envs(struct er_session_live *s);
 /* Orders that were not read yet are not wanted any more: the link is gone. */
 void er_orders_drop(struct er_session_live *s);

@@ -325,12 +325,38 @@ run_order(struct er_query *q, struct er_store_reader *r)
 
 /* ---- sending ---- */
 
+/* Whether the worker has it; then it is the one that was named last. */
 static bool
-env_is_sent(const struct er_session_live *s, int64_t env)
+env_is_sent(struct er_session_live *s, int64_t env)
 {
     struct er_env_sent *sent;
     HASH_FIND(hh, s->envs, &env, sizeof env, sent);
+    if (sent && sent->hh.next) {
+        HASH_DEL(s->envs, sent);
+        HASH_ADD(hh, s->envs, id, sizeof sent->id, sent);
+    }
     return env == 0 || sent;
+}
+
+static void
+drop_env(struct er_session_live *s, struct er_env_sent *env)
+{
+    s->env_bytes -= env->bytes;
+    HASH_DEL(s->envs, env);
+    er_free(env);
+}
+
+/* Has the worker forget those that were named longest ago. It keeps what its attempts still
+ * need; what is named again is sent again. */
+static void
+bound_envs(struct er_session_live *s)
+{
+    struct er_env_sent *env;
+    while (s->env_bytes > ER_ENVS_MAX && (env = s->envs) != NULL && env->hh.next) {
+        er_buf_addf(&s->link->out, "{\"forget_env\":{\"id\":%lld}}\n",
+                    (long long)env->id);
+        drop_env(s, env);
+    }
 }
 
 void
@@ -338,8 +364,7 @@ er_orders_forget_envs(struct er_session_live *s)
 {
     struct er_env_sent *env, *next;
     HASH_ITER (hh, s->envs, env, next) {
-        HASH_DEL(s->envs, env);
-        er_free(env);
+        drop_env(s, env);
     }
 }
 
@@ -349,10 +374,13 @@ send_env(struct er_session_live *s, const struct er_order *o)
     struct er_buf *out = &s->link->out;
     struct er_env_sent *sent = er_xzalloc(sizeof *sent);
     sent->id = o->env;
+    sent->bytes = strlen(o->vars);
+    s->env_bytes += sent->bytes;
     HASH_ADD(hh, s->envs, id, sizeof sent->id, sent);
     er_buf_addf(out, "{\"env\":{\"id\":%lld,\"vars\":", (long long)o->env);
     er_buf_add_str(out, o->vars);
     er_buf_add_str(out, "}}\n");
+    bound_envs(s);
 }
 
 /* The line is out. What was asked for before the worker knew the run is said now. */
@@ -397,6 +425,17 @@ free_order(struct er_order *o)
     er_free(o);
 }
 
+/* The worker was told to forget its environment while the rest was read. */
+static void
+read_env(struct er_engine *e, struct er_session_live *s, struct er_order *o)
+{
+    o->needs_env = true;
+    o->needs_items = o->needs_results = false;
+    s->n_reading--;
+    TAILQ_INSERT_HEAD(&s->orders, o, in_session);
+    er_orders_next(e, s);
+}
+
 static void
 done_order(struct er_query *q)
 {
@@ -407,12 +446,13 @@ done_order(struct er_query *q)
                  run->session->id == o->session && run->session->link;
     if (there && q->rc) {
         fail_unread(e, run, q->rc);
+    } else if (there && !o->vars && !env_is_sent(run->session, o->env)) {
+        read_env(e, run->session, o);
+        return;
     } else if (there) {
         struct er_session_live *s = run->session;
         if (!env_is_sent(s, o->env)) {
-            if (o->vars) {
-                send_env(s, o);
-            }
+            send_env(s, o);
         }
         er_buf_add(&s->link->out, o->given.data, o->given.len);
         er_buf_add(&s->link->out, o->line.data, o->line.len);

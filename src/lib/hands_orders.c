@@ -250,11 +250,11 @@ static const struct {
     const char *name;
     order_fn *take;
 } orders[] = {
-    {"run", take_run},     {"stop_task", take_stop_task}, {"cancel", take_stop_task},
-    {"given", take_given}, {"welcome", take_welcome},     {"drop", take_drop},
-    {"tell", take_tell},   {"stop", take_stop},           {"env", pass_over},
-    {"slots", pass_over},  {"input", pass_over},          {"drain", pass_over},
-    {"pause", pass_over},  {"resume", pass_over},
+    {"run", take_run},         {"stop_task", take_stop_task}, {"cancel", take_stop_task},
+    {"given", take_given},     {"welcome", take_welcome},     {"drop", take_drop},
+    {"tell", take_tell},       {"stop", take_stop},           {"env", pass_over},
+    {"forget_env", pass_over}, {"slots", pass_over},          {"input", pass_over},
+    {"drain", pass_over},      {"pause", pass_over},          {"resume", pass_over},
 };
 
 void

@@ -258,10 +258,19 @@ prepare(struct er_attempt *a)
 {
     struct er_worker *w = a->worker;
     struct er_err err = {0};
+    const json_t *env_id = json_object_get(a->order, "env");
+    const struct er_env *env = er_worker_find_env(w, env_id);
+    if (!env && json_integer_value(env_id) != 0) {
+        (void)er_fail(&err, ER_ENOTFOUND,
+                      "its environment (%lld) was not told, or could not be read",
+                      (long long)json_integer_value(env_id));
+        set_fault(a, "retryable", "env-missing", -1, err.text);
+        return false;
+    }
     char *checkpoint = dump_checkpoint(a);
     const struct er_command_order order = {
         .run = a->order,
-        .env = er_worker_find_env(w, json_object_get(a->order, "env")),
+        .env = env,
         .task = a->task,
         .attempt = a->attempt,
         .socket_path = w->socket_path,

@@ -26,6 +26,7 @@ struct er_env {
     size_t n;
     const char *path; /* value of PATH, within vars; NULL = none */
     struct er_arena arena;
+    bool forgotten; /* freed when no attempt needs it any more */
     struct er_env *next;
 };
 /* Reads an object of strings: NULL when it is not, or memory is out. */

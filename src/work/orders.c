@@ -30,6 +30,12 @@ take_env(struct er_worker *w, json_t *v)
 }
 
 static void
+take_forget_env(struct er_worker *w, json_t *v)
+{
+    er_worker_forget_env(w, json_object_get(v, "id"));
+}
+
+static void
 take_run(struct er_worker *w, json_t *v)
 {
     er_worker_add(w, v);
@@ -155,11 +161,13 @@ static const struct {
     const char *name;
     order_fn *take;
 } orders[] = {
-    {"run", take_run},     {"env", take_env},         {"cancel", take_cancel},
-    {"input", take_input}, {"drop", take_drop},       {"slots", take_slots},
-    {"drain", take_drain}, {"welcome", take_welcome}, {"stop", take_stop},
-    {"tell", take_tell},   {"pause", take_pause},     {"resume", take_resume},
-    {"given", take_given},
+    {"run", take_run},       {"env", take_env},
+    {"cancel", take_cancel}, {"input", take_input},
+    {"drop", take_drop},     {"slots", take_slots},
+    {"drain", take_drain},   {"welcome", take_welcome},
+    {"stop", take_stop},     {"tell", take_tell},
+    {"pause", take_pause},   {"resume", take_resume},
+    {"given", take_given},   {"forget_env", take_forget_env},
 };
 
 void

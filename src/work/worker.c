@@ -82,6 +82,8 @@ begin_session(struct er_worker *w, int64_t session, const json_t *welcome)
     return 0;
 }
 
+static void forget_envs(struct er_worker *w);
+
 void
 er_worker_on_welcome(struct er_worker *w, const json_t *welcome)
 {
@@ -101,6 +103,7 @@ er_worker_on_welcome(struct er_worker *w, const json_t *welcome)
     w->output_head = size_of(welcome, "output_head");
     w->output_tail = size_of(welcome, "output_tail");
     er_worker_set_slots(w, json_integer_value(json_object_get(welcome, "slots")));
+    forget_envs(w);
     er_link_on_welcome(&w->link);
 }
 
@@ -112,6 +115,7 @@ free_envs(struct er_worker *w)
         er_env_free(w->envs);
         w->envs = next;
     }
+    w->n_forgotten = 0;
 }
 
 static void
@@ -154,6 +158,57 @@ begin_anew(struct er_worker *w)
 
 /* ---- environments ---- */
 
+static bool
+is_used(const struct er_worker *w, int64_t env)
+{
+    const struct er_attempt *a;
+    TAILQ_FOREACH (a, &w->attempts, link) {
+        if (json_integer_value(json_object_get(a->order, "env")) == env) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Frees those that were forgotten, but for what attempts of ours need. */
+static void
+sweep_envs(struct er_worker *w)
+{
+    for (struct er_env **at = &w->envs; w->n_forgotten > 0 && *at;) {
+        struct er_env *env = *at;
+        if (env->forgotten && !is_used(w, env->id)) {
+            *at = env->next;
+            er_env_free(env);
+            w->n_forgotten--;
+        } else {
+            at = &env->next;
+        }
+    }
+}
+
+static void
+forget_env(struct er_worker *w, int64_t id)
+{
+    for (struct er_env *env = w->envs; env; env = env->next) {
+        if (env->id == id && !env->forgotten) {
+            env->forgotten = true;
+            w->n_forgotten++;
+        }
+    }
+    sweep_envs(w);
+}
+
+/* On a new stream all are told anew. */
+static void
+forget_envs(struct er_worker *w)
+{
+    for (struct er_env *env = w->envs; env; env = env->next) {
+        w->n_forgotten += !env->forgotten;
+        env->forgotten = true;
+    }
+    sweep_envs(w);
+}
+
 void
 er_worker_add_env(struct er_worker *w, const json_t *id, const json_t *vars)
 {
@@ -163,8 +218,17 @@ er_worker_add_env(struct er_worker *w, const json_t *id, const json_t *vars)
         er_log(ER_LOG_ERROR, "worker", "an environment is not an object of strings");
         return;
     }
+    forget_env(w, env->id); /* told anew */
     env->next = w->envs;
     w->envs = env;
+}
+
+void
+er_worker_forget_env(struct er_worker *w, const json_t *id)
+{
+    if (json_is_integer(id)) {
+        forget_env(w, json_integer_value(id));
+    }
 }
 
 const struct er_env *
@@ -234,6 +298,7 @@ er_worker_on_done(struct er_worker *w, struct er_attempt *a)
     if (a->has_slot) {
         w->running--;
     }
+    sweep_envs(w);
 }
 
 /* Starts what waits, in order, while there are slots. */

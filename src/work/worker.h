@@ -76,6 +76,7 @@ struct er_worker {
     er_usec progress_interval;
     int slots;
     struct er_env *envs; /* list; the one used last is first */
+    int n_forgotten;     /* of them: the daemon reckons with them no more */
     struct er_given_folder given;
 
     struct er_attempts attempts; /* all that are not done, in the order they came */
@@ -100,6 +101,9 @@ void er_worker_on_lost(struct er_worker *w, const char *why);
 void er_worker_add(struct er_worker *w, json_t *run);
 void er_worker_add_env(struct er_worker *w, const json_t *id, const json_t *vars);
 /* The environment of that number; NULL for null and for one that was never sent. */
+/* The daemon will tell that one anew before it names it again; what we have of it goes when
+ * no attempt needs it any more. */
+void er_worker_forget_env(struct er_worker *w, const json_t *id);
 const struct er_env *er_worker_find_env(struct er_worker *w, const json_t *id);
 struct er_attempt *er_worker_find(struct er_worker *w, er_task_id task, int attempt);
 /* Not ours any more: killed without a report, if it is there. */

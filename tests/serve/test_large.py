@@ -68,6 +68,33 @@ def test_a_burst_of_large_orders(h):
     assert "broken off" not in h.log(), h.log()
 
 
+def play_one(h, w, letter):
+    """One task with an environment of its own of 1 MB, as its worker sees it."""
+    task = h.submit(env={"X": letter * 1000000})
+    run = w.order("run", task=task)
+    w.started(run)
+    w.finished(run)
+    return run["env"]
+
+
+def test_environments_are_forgotten_beyond_a_bound(h):
+    h.start(worker=NOBODY)
+    w = Player(h, h.get("/healthz")["version"])
+    letters = "abcdefghijklmnopqrst"  # 20 MB, of which 16 MiB are kept
+    ids = []
+    for letter in letters:
+        ids.append(play_one(h, w, letter))
+        w.order("env", id=ids[-1])
+        play_one(h, w, letters[0])  # is never the one that was named longest ago
+    same(len(set(ids)), len(letters))
+    gone = sorted(order["forget_env"]["id"] for order in w.orders if "forget_env" in order)
+    same(gone, sorted(ids[1:5]))
+    same(play_one(h, w, letters[1]), ids[1])  # it is told again
+    w.order("env", id=ids[1])
+    same(play_one(h, w, letters[-1]), ids[-1])
+    same([order for order in w.orders if "env" in order], [])
+
+
 def test_a_command_that_grows_is_an_error_of_its_task(h):
     h.start()
     h.expect(200, "PUT", "/v1/types/grow", {

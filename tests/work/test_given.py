@@ -80,6 +80,34 @@ def test_names_that_are_no_variables_are_dropped(c):
     equal(sorted(os.listdir(c.path("w1.given"))), [])
 
 
+def order(c, task, env, *argv):
+    return {"run": {
+        "task": task, "attempt": 1, "run": 1, "type": "shell", "name": "x",
+        "args": {"argv": list(argv)}, "cwd": c.home, "env": env, "timeout_s": None, "grace_s": 5,
+        "correlation_id": "c-1", "expected_s": None, "checkpoint": None}}
+
+
+def test_an_environment_that_was_forgotten_serves_those_that_need_it(c):
+    c.start()
+    os.mkfifo(c.path("fifo"))
+    c.daemon.send({"slots": 1})
+    c.sh(1, "read x < fifo")
+    c.daemon.line("started", 1)
+    forget = {"forget_env": {"id": 77}}
+    c.daemon.send(forget, {"env": {"id": 77, "vars": {"A": "old"}}}, order(c, 2, 77, "/usr/bin/env"), forget,
+                  {"env": {"id": 77, "vars": {"A": "new"}}}, order(c, 3, 77, "/usr/bin/env"), forget, forget)
+    c.go()
+    c.daemon.finished(2)
+    c.daemon.finished(3)
+    check(variables(c, 2)["A"] in ("old", "new"), variables(c, 2))
+    equal(variables(c, 3)["A"], "new")
+    c.daemon.send(order(c, 4, 77, "/usr/bin/env"))
+    end = c.daemon.finished(4)
+    equal((end["spawned"], end["error"]["code"]), (False, "env-missing"))
+    c.run(5, "true")
+    equal(c.daemon.finished(5)["exit_code"], 0)
+
+
 def test_files_of_what_never_ran_are_gone_too(c):
     """Dropped while it waits, cancelled while it waits, told twice, and spawn failures."""
     c.start()
