@@ -228,7 +228,7 @@ bus__many_in_one_call_come_as_if_one_by_one(void **state)
     struct er_bus_event evs[MANY];
     int64_t values[MANY];
     int facts, last[8] = {0};
-    struct er_bus_sub *all = puller(t, 0), *full = puller(t, ER_BUS_BUFFER_MIN);
+    struct er_bus_sub *all = puller(t, 0), *full = puller(t, 4096);
     struct er_bus_sub *one = subscribe(
         t, (struct er_bus_subscription){.way = ER_BUS_PULL, .filter = {.task = 3}});
     fill_many(t, evs, values);
