@@ -246,7 +246,8 @@ struct er_engine {
     size_t n_coming; /* more than there is room for: too many */
     int64_t heard;   /* how many have become able to run, as the store counts them */
     int64_t last_seat;
-    int n_cancels; /* that are on their way to the store */
+    int64_t n_dependents; /* submitted and not started; some never will be */
+    int n_cancels;        /* that are on their way to the store */
 
     struct er_run *runs;              /* by task */
     struct er_session_live *sessions; /* by id */
@@ -404,6 +405,8 @@ void er_recover_fini(struct er_engine *e);
 /* offers.c */
 /* Rows that are posted in this turn. */
 void er_offers_expect(struct er_engine *e, const struct er_new_task *rows, size_t n);
+/* An end is posted of an attempt in that lane: others there may wait for it. */
+void er_offers_expect_after(struct er_engine *e, struct er_lane_live *lane);
 /* When all has been claimed that is known: seats for those. */
 void er_offers_make(struct er_engine *e);
 

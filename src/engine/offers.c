@@ -9,6 +9,9 @@
  * become able to run in this transaction -> a seat that was taken is a run that is held; one
  * that was not is given back (the submit was refused, its task is blocked, or held).
  *
+ * The same for what the end of an attempt releases, in the lane of what ended, as long as tasks
+ * with dependencies were submitted and have not started.
+ *
  * Nobody is overtaken: whom the loop knew it has claimed before, so only those can stand
  * before who have become able to run since, and of whom it will hear: what an end releases,
  * what is due, submits without a seat. The store counts them (er_store_fresh). When there are
@@ -202,20 +205,38 @@ make_offer(struct er_engine *e)
     return o;
 }
 
+static void
+expect(struct er_engine *e, struct er_lane_live *lane)
+{
+    if (e->n_coming < ER_OFFERS_MAX) {
+        e->coming[e->n_coming] = lane;
+    }
+    e->n_coming++;
+}
+
 void
 er_offers_expect(struct er_engine *e, const struct er_new_task *rows, size_t n)
 {
-    for (size_t i = 0; i < n && e->n_coming <= ER_OFFERS_MAX; i++) {
+    for (size_t i = 0; i < n; i++) {
         const struct er_new_task *row = &rows[i];
-        struct er_lane_live *lane =
-            er_lanes_find_names(e, row->queue, row->type, row->limit_key);
-        if (!lane || row->held || row->n_after > 0 || row->run_at != ER_NEVER) {
+        e->n_dependents += row->n_after > 0;
+        if (row->held || row->n_after > 0 || row->run_at != ER_NEVER ||
+            e->n_coming > ER_OFFERS_MAX) {
             continue;
         }
-        if (e->n_coming < ER_OFFERS_MAX) {
-            e->coming[e->n_coming] = lane;
+        struct er_lane_live *lane =
+            er_lanes_find_names(e, row->queue, row->type, row->limit_key);
+        if (lane) {
+            expect(e, lane);
         }
-        e->n_coming++;
+    }
+}
+
+void
+er_offers_expect_after(struct er_engine *e, struct er_lane_live *lane)
+{
+    if (e->n_dependents > 0) {
+        expect(e, lane);
     }
 }
 

@@ -508,6 +508,10 @@ er_engine_report_send(struct er_report_batch *b, er_report_done_fn *done, void *
     b->op.run = run_batch;
     b->op.done = done_batch;
     er_ferry_post(b->engine->ferry, &b->op);
+    for (size_t i = 0; i < b->n_ends; i++) {
+        er_offers_expect_after(b->engine,
+                               er_run_find(b->engine, b->ends[i].row.id)->lane);
+    }
 }
 
 void

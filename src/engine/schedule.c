@@ -39,6 +39,7 @@ er_schedule_held(struct er_engine *e, struct er_run *run, const struct er_claim 
     run->phase = ER_RUN_HELD;
     er_run_fill(run, row->task);
     e->stats.claims++;
+    e->n_dependents -= row->task->has_after && e->n_dependents > 0;
     er_orders_send(e, run, row);
 }
 

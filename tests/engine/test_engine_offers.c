@@ -123,6 +123,31 @@ sessions__get_what_they_serve(void **state)
     assert_int_equal(commits_to_run(f, a, &h, 1), 1);
 }
 
+static void
+chain__goes_on_in_the_commit_of_each_end(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 1);
+    struct er_new_task row = f_new();
+    er_task_id id = f_add(f, row);
+    row.n_after = 1;
+    for (int i = 0; i < 3; i++) {
+        const struct er_new_after after = {.id = id + i, .ref = -1, .when = ER_AFTER_OK};
+        row.after = &after;
+        assert_int_equal(f_add(f, row), id + i + 1);
+    }
+    for (int i = 0; i < 3; i++) {
+        int rc = 1;
+        struct er_held h = w_run(w);
+        f_settle(f);
+        int64_t began = commits(f);
+        w_post(w, &rc, w_finished(f, h, 0, ""));
+        f_until(f, rc <= 0 && w_count(w, "run") == 1);
+        assert_int_equal(commits(f) - began, 1);
+    }
+    assert_int_equal(w_run(w).task, id + 3);
+}
+
 /* ---- seats that nobody takes ---- */
 
 /* The one slot, and the one permit, are there for the next. */
@@ -440,6 +465,7 @@ main(void)
         TEST(batch_that_fits__is_claimed_with_its_submit_in_order),
         TEST(several_lanes__in_one_turn_in_one_commit),
         TEST(sessions__get_what_they_serve),
+        TEST(chain__goes_on_in_the_commit_of_each_end),
         TEST(refused__gives_its_seat_back),
         TEST(waiting_ones__take_no_seat),
         TEST(closed_ones__are_not_offered),
