@@ -290,8 +290,12 @@ ERRAND_API int errand_submit_many(errand *e, const char *const *documents, size_
 
 /* Arguments as JSON from pairs of name and text, ended by NULL:
  *     char *args = errand_args("path", path, "depth", "3", NULL);
- * Texts become what the type's parameter is when it is submitted with them. NULL: no memory,
- * or a text that is not UTF-8. Yours to free. */
+ * Texts become what the type's parameter is when it is submitted with them ("3" a number,
+ * "yes" a truth, "1h30m" a duration, "a,b" two strings, an object as JSON). What comes back is
+ *     {"$text": {"path": "...", "depth": "3"}}
+ * to be given as `args` to errand_submit, errand_call and their like; a program may write the
+ * same itself: the one member "$text", an object of texts, and no blank before its colon.
+ * NULL: no memory, or a text that is NULL or not UTF-8. Yours to free. */
 ERRAND_API char *errand_args(const char *name, ...);
 
 /* How a submit, or another request, ended; error is borrowed, NULL when code is 0. On the
