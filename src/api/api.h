@@ -47,6 +47,9 @@ struct er_keeper {
     int (*slots)(struct er_keeper *k);
     /* Restarts since the start, and whether it has given up for now. */
     void (*stats)(const struct er_keeper *k, int64_t *out_restarts, bool *out_waiting);
+    /* Why the worker that was tried last could not be started; NULL = nothing is wrong.
+     * Borrowed for the turn. */
+    const char *(*trouble)(const struct er_keeper *k);
 };
 
 struct er_api {

@@ -225,6 +225,11 @@ check_workers(const struct doctor *d, struct er_buf *b)
                     "with its last task",
                     ER_VERSION);
     }
+    const char *trouble = s->keeper->trouble(s->keeper);
+    if (!st.has_worker && trouble) {
+        er_buf_addf(&vs.text, "%s%s",
+                    vs.text.len ? "; " : "none is connected: ", trouble);
+    }
     add_check(b, "worker", st.has_worker,
               vs.text.len ? vs.text.data : "none is connected",
               "look into the daemon's log for why the worker does not start");

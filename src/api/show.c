@@ -40,8 +40,8 @@ er_task_view(struct er_api *s, const struct er_task *t, const struct er_show *sh
         shown[i] = (struct er_task_json_after){a->id, a->when, a->state};
     }
     if (!er_task_state_is_final(t->state) && t->state != ER_TASK_RUNNING) {
-        er_why(s->engine, t, show ? show->open : NULL, show ? show->n_open : 0,
-               er_api_now(s), &why);
+        er_why(s, t, show ? show->open : NULL, show ? show->n_open : 0, er_api_now(s),
+               &why);
     }
     m.waiting_for = why.len ? why.data : NULL;
     const struct er_type *type = er_engine_type(s->engine, t->type);

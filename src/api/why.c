@@ -101,6 +101,25 @@ add_blocked(const struct er_task *t, const struct er_after *open, size_t n,
     }
 }
 
+/* Where there is no worker, why none could be started, when that is known. */
+static void
+add_queued(const struct er_api *api, const struct er_task *t, struct er_buf *b)
+{
+    static const char none[] = "no worker";
+    const char *trouble = api->keeper ? api->keeper->trouble(api->keeper) : NULL;
+    struct er_buf text;
+    er_buf_init(&text, 0);
+    er_engine_why_queued(api->engine, t, &text);
+    bool by_worker = er_engine_type(api->engine, t->type)->handler == false;
+    if (trouble && by_worker && !er_engine_is_served(api->engine, t->type) && text.data &&
+        strncmp(text.data, none, sizeof none - 1) == 0) {
+        er_buf_addf(b, "no worker: %.400s", trouble);
+    } else {
+        er_buf_add(b, text.data ? text.data : "", text.len);
+    }
+    er_buf_fini(&text);
+}
+
 /* What is underneath the hold, where that is something else than being queued. */
 static void
 add_held(const struct er_task *t, er_usec now, struct er_buf *b)
@@ -194,9 +213,10 @@ add_final(const struct er_task *t, struct er_buf *b)
 }
 
 void
-er_why(struct er_engine *e, const struct er_task *t, const struct er_after *open,
+er_why(const struct er_api *api, const struct er_task *t, const struct er_after *open,
        size_t n_open, er_usec now, struct er_buf *b)
 {
+    struct er_engine *e = api->engine;
     if (er_task_state_is_final(t->state)) {
         add_final(t, b);
     } else if (t->state == ER_TASK_RUNNING) {
@@ -210,6 +230,6 @@ er_why(struct er_engine *e, const struct er_task *t, const struct er_after *open
     } else if (t->state == ER_TASK_BLOCKED) {
         add_blocked(t, open, n_open, b);
     } else {
-        er_engine_why_queued(e, t, b);
+        add_queued(api, t, b);
     }
 }

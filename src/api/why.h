@@ -3,7 +3,7 @@
 #ifndef ER_API_WHY_H
 #define ER_API_WHY_H
 
-#include "engine/engine.h"
+#include "api/api.h"
 
 /* How many of the tasks that one waits for are named. */
 #define ER_WHY_NAMED ((size_t)5)
@@ -11,7 +11,7 @@
 /* Adds a sentence, without a capital and a full stop, for a task in any state: what exactly
  * it waits for and until when if that is known; where it runs; how it ended. `open`: the
  * first of those that it still waits for (NULL = not read). `now` is of the wall clock. */
-void er_why(struct er_engine *e, const struct er_task *t, const struct er_after *open,
-            size_t n_open, er_usec now, struct er_buf *b);
+void er_why(const struct er_api *api, const struct er_task *t,
+            const struct er_after *open, size_t n_open, er_usec now, struct er_buf *b);
 
 #endif

@@ -336,12 +336,20 @@ keeper_stats(const struct er_keeper *k, int64_t *out_restarts, bool *out_waiting
     h->below->stats(h->below, out_restarts, out_waiting);
 }
 
+static const char *
+keeper_trouble(const struct er_keeper *k)
+{
+    const struct er_house *h = of_keeper(k);
+    return h->below->trouble(h->below);
+}
+
 static const struct er_keeper keeper = {
     .attached = keeper_attached,
     .detached = keeper_detached,
     .version = keeper_version,
     .slots = keeper_slots,
     .stats = keeper_stats,
+    .trouble = keeper_trouble,
 };
 
 /* ---- opening ---- */

@@ -17,24 +17,24 @@
 #include "wire/autostart.h"
 
 static char *
-find_worker(const char *beside)
+find_worker(const char *beside, struct er_err *err)
 {
     const char *named = getenv("ERRAND_WORKER");
     char *path = NULL;
-    struct er_err err = {""};
+    struct er_err why = {""};
     if (named && *named) {
         return er_xstrdup(named);
     }
-    if (er_autostart_find("errand-worker", beside, &path, &err)) {
-        er_log(ER_LOG_ERROR, "supervise", "%s: install it, or name it in ERRAND_WORKER",
-               err.text);
+    if (er_autostart_find("errand-worker", beside, &path, &why)) {
+        (void)er_fail(err, ER_ENOTFOUND, "%s: install it, or name it in ERRAND_WORKER",
+                      why.text);
         return NULL;
     }
     return path;
 }
 
 static int
-spawn_worker(const char *path, const char *socket)
+spawn_worker(const char *path, const char *socket, struct er_err *err)
 {
     extern char **environ;
     char *const argv[] = {(char *)(uintptr_t) "errand-worker",
@@ -58,27 +58,29 @@ spawn_worker(const char *path, const char *socket)
     (void)posix_spawn_file_actions_destroy(&fa);
     (void)posix_spawnattr_destroy(&attr);
     if (rc) {
-        er_log(ER_LOG_ERROR, "supervise", "cannot start %s: %s", path, strerror(rc));
+        (void)er_fail(err, ER_ENOTFOUND, "cannot start %.300s: %s", path, strerror(rc));
         return 0;
     }
     return pid;
 }
 
 int
-er_local_worker_start(const char *socket)
+er_local_worker_start(const char *socket, struct er_err *err)
 {
-    char *path = find_worker(NULL);
-    int pid = path ? spawn_worker(path, socket) : 0;
+    char *path = find_worker(NULL, err);
+    int pid = path ? spawn_worker(path, socket, err) : 0;
+    if (pid == 0) {
+        er_log(ER_LOG_ERROR, "supervise", "%s", err->text);
+    }
     er_free(path);
     return pid;
 }
 
 int
 er_local_worker_start_hidden(const char *program, const char *beside, const char *socket,
-                             bool ends_with_us, int *out_pidfd)
+                             bool ends_with_us, int *out_pidfd, struct er_err *err)
 {
-    char *path = program ? er_xstrdup(program) : find_worker(beside);
-    struct er_err err = {""};
+    char *path = program ? er_xstrdup(program) : find_worker(beside, err);
     pid_t pid = 0;
     char *argv[] = {(char *)(uintptr_t) "errand-worker",
                     (char *)(uintptr_t) "--socket",
@@ -92,9 +94,11 @@ er_local_worker_start_hidden(const char *program, const char *beside, const char
     if (self < 0) {
         argv[3] = NULL;
     }
-    if (path && er_orphan_start(&o, &pid, out_pidfd, &err)) {
-        er_log(ER_LOG_ERROR, "supervise", "%s", err.text);
+    if (path && er_orphan_start(&o, &pid, out_pidfd, err)) {
         pid = 0;
+    }
+    if (pid == 0) {
+        er_log(ER_LOG_ERROR, "supervise", "%s", err->text);
     }
     er_close(&self);
     er_free(path);

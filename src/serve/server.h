@@ -8,13 +8,15 @@
 
 struct er_supervisor;
 
-/* local_worker.c: starts one for that socket: its pid, or 0 after having logged why not. */
-int er_local_worker_start(const char *socket);
+/* local_worker.c: starts one for that socket: its pid, or 0 and why not, which is logged as
+ * well. */
+int er_local_worker_start(const char *socket, struct er_err *err);
 /* The same as nobody's child (base/orphan.h), without a log. program NULL = to be looked for,
  * also from the folder `beside` (wire/autostart.h). ends_with_us: when this process is gone it
  * ends what it runs, and itself. *out_pidfd is the caller's. */
 int er_local_worker_start_hidden(const char *program, const char *beside,
-                                 const char *socket, bool ends_with_us, int *out_pidfd);
+                                 const char *socket, bool ends_with_us, int *out_pidfd,
+                                 struct er_err *err);
 
 /* default_env.c: the environment of tasks that bring none, as a JSON object; the caller's. */
 char *er_server_default_env(void);

@@ -70,10 +70,11 @@ struct er_supervisor {
     struct er_keeper keeper; /* first: what the routes know of us */
     struct er_api *api;
     struct guard *guards;
-    int child;        /* pid of the worker that was started last; 0 = none lives */
-    bool child_hello; /* it has opened a session */
-    er_usec child_at; /* mono */
-    int in_a_row;     /* restarts without a healthy time between them */
+    int child;             /* pid of the worker that was started last; 0 = none lives */
+    bool child_hello;      /* it has opened a session */
+    struct er_err trouble; /* why the last one could not be started; "" = it could */
+    er_usec child_at;      /* mono */
+    int in_a_row;          /* restarts without a healthy time between them */
     int64_t restarts;
     uv_timer_t again; /* the pause before a restart */
     bool waiting;
@@ -308,18 +309,19 @@ on_birth_gone(uv_poll_t *h, int status, int events)
         /* it never came as far as a session: no guard tells */
         er_log(v->stopping ? ER_LOG_INFO : ER_LOG_ERROR, "supervise",
                "the worker ended at its start");
+        (void)er_fail(&v->trouble, ER_EIO, "errand-worker ended at its start");
         v->child = 0;
         consider(v);
     }
 }
 
 static int
-start_hidden(struct er_supervisor *v)
+start_hidden(struct er_supervisor *v, struct er_err *err)
 {
     struct birth *b = er_xzalloc(sizeof *b);
     end_birth(v);
     int pid = er_local_worker_start_hidden(v->program, v->beside, v->api->places->socket,
-                                           v->ends_with_us, &b->pidfd);
+                                           v->ends_with_us, &b->pidfd, err);
     if (pid == 0 || uv_poll_init(er_loop_uv(v->api->loop), &b->poll, b->pidfd) != 0) {
         er_free(b);
         return pid;
@@ -337,9 +339,11 @@ start_now(struct er_supervisor *v)
     v->waiting = false;
     v->child_hello = false;
     v->child_at = er_clock_mono(er_clock_system());
-    v->child =
-        v->hidden ? start_hidden(v) : er_local_worker_start(v->api->places->socket);
+    struct er_err err = {""};
+    v->child = v->hidden ? start_hidden(v, &err)
+                         : er_local_worker_start(v->api->places->socket, &err);
     if (v->child == 0) {
+        v->trouble = err;
         consider(v);
     }
 }
@@ -487,6 +491,9 @@ on_sigchld(uv_signal_t *h, int signum)
             /* it never came as far as a session: no guard tells */
             er_log(v->stopping ? ER_LOG_INFO : ER_LOG_ERROR, "supervise",
                    "the worker ended at its start (status %d)", status);
+            (void)er_fail(&v->trouble, ER_EIO, "errand-worker ended at its start (%s %d)",
+                          WIFSIGNALED(status) ? "signal" : "exit code",
+                          WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
             v->child = 0;
             consider(v);
         }
@@ -628,6 +635,9 @@ keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *versi
         g->host = w.handlers;
     }
     v->child_hello = v->child_hello || pid == v->child;
+    if (!g->host) {
+        v->trouble.text[0] = '\0';
+    }
     g->connected = true;
     (void)snprintf(g->version, sizeof g->version, "%s", version ? version : "");
     watch_pid(g, pid);
@@ -672,12 +682,20 @@ keeper_stats(const struct er_keeper *k, int64_t *out_restarts, bool *out_waiting
     *out_waiting = of_keeper(k)->waiting;
 }
 
+static const char *
+keeper_trouble(const struct er_keeper *k)
+{
+    const struct er_supervisor *v = of_keeper(k);
+    return v->trouble.text[0] ? v->trouble.text : NULL;
+}
+
 static const struct er_keeper keeper = {
     .attached = keeper_attached,
     .detached = keeper_detached,
     .version = keeper_version,
     .slots = keeper_slots,
     .stats = keeper_stats,
+    .trouble = keeper_trouble,
 };
 
 /* ---- start and stop ---- */

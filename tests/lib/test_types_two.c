@@ -106,6 +106,29 @@ types__are_changed_at_once_by_who_has_made_them(void **state)
     }
 }
 
+/* Embedded: commands wait, and it is said for what. */
+static void
+types__that_need_a_worker_say_when_there_is_none(void **state)
+{
+    static const char *const argv[] = {"true", NULL};
+    struct errand_options o = ERRAND_INIT(errand_options);
+    errand *e;
+    int64_t id;
+    char *why = NULL;
+    (void)state;
+    o.worker = "/bin/false";
+    OK(errand_open("memory:", &o, &e, &error));
+    OK(errand_submit_command(e, argv, NULL, NULL, &id, &error));
+    for (bool said = false; !said;) {
+        errand_free(why);
+        (void)poll(NULL, 0, 10);
+        OK(errand_why(e, id, &why, &error));
+        said = strstr(why, "no worker: errand-worker ended at its start") != NULL;
+    }
+    errand_free(why);
+    errand_close(e);
+}
+
 int
 main(void)
 {
@@ -114,6 +137,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TYPES(that_others_serve_are_left_as_they_are),
         TYPES(are_changed_at_once_by_who_has_made_them),
+        TYPES(that_need_a_worker_say_when_there_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

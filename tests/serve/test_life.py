@@ -4,6 +4,7 @@
 `why` in every state."""
 
 import os
+import signal
 import threading
 
 from house import Player, has, main, same
@@ -273,6 +274,21 @@ def test_a_brief_wait_tells_the_state_alone(h):
     h.expect(204, "DELETE", f"/v1/tasks/{task}")
     same(h.expect(404, "GET", f"/v1/tasks/{task}?brief=1&wait=60").json["tombstone"]["state"], "failed")
     same(h.get(f"/v1/tasks/{h.submit(held=True)}?brief=1"), {"id": task + 1, "state": "paused"})
+
+
+def test_why_and_doctor_name_what_keeps_the_worker_from_starting(h):
+    for worker, words in (("/no/such/errand-worker", "cannot start /no/such/errand-worker: No such file or directory"),
+                          (NOBODY, "errand-worker ended at its start (exit code 1)")):
+        h.start(worker=worker)
+        task = h.submit()
+        h.until(lambda: h.why(task) == f"no worker: {words}", f"the reason: {h.why(task)}")
+        same(h.get(f"/v1/tasks/{task}")["waiting_for"], f"no worker: {words}")
+        check = {c["name"]: c for c in h.get("/v1/doctor")["checks"]}["worker"]
+        same((check["ok"], check["detail"]), (False, f"none is connected: {words}"))
+        h.kill(signal.SIGKILL)
+        h.gone()
+    h.start()
+    h.until(lambda: h.get(f"/v1/tasks/{task}")["state"] == "completed", "a worker to take it")
 
 
 def test_why_has_a_sentence_for_every_state(h):
