@@ -6,11 +6,13 @@
  * Happy path: read the task (which attempt?) -> open the log, skip to the last N lines ->
  * pieces until there is no more -> end; or, with `follow`, sleep until the task's output
  * grew or a fact came, and go on, with the next attempt when there is one, until the task
- * is final and its log is read to the end. */
+ * is final and its log is read to the end.
+ * Failure modes: the first piece cannot be read, or the log is gone although the store knows
+ * of output: a problem. A later one cannot: a line says so, and the stream ends. */
 #include <stdio.h>
 #include <string.h>
 
-#include "api/api.h"
+#include "api/tasks.h"
 #include "base/base64.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -35,6 +37,7 @@ struct log_stream {
     bool again;                              /* something happened meanwhile */
     bool over;                               /* nothing more will come */
     bool gone;                               /* the client has gone */
+    int64_t written;                         /* bytes that the attempt is known to have */
     struct er_buf ready;                     /* what was read and not sent yet */
     /* used by the thread for files while a job is under way */
     struct er_outlog_reader *reader;
@@ -209,8 +212,9 @@ run_log(struct er_job *job, void *thread_ctx)
     struct log_job *j = (struct log_job *)(void *)job;
     struct log_stream *ls = j->ls;
     if (!ls->reader) {
-        j->rc = er_outlog_open(j->logs, ls->task, ls->attempt, &ls->reader);
-        if (j->rc) {
+        int rc = er_outlog_open(j->logs, ls->task, ls->attempt, &ls->reader);
+        if (rc) { /* no log is no error where nothing was written */
+            j->rc = rc == ER_ENOTFOUND && ls->written == 0 ? 0 : rc;
             j->end = true;
             return;
         }
@@ -225,6 +229,21 @@ run_log(struct er_job *job, void *thread_ctx)
     j->rc = got < 0 ? got : 0;
 }
 
+/* Says why there is no more. */
+static void
+note_error(struct log_stream *ls, struct er_buf *b, int rc)
+{
+    if (ls->ndjson) {
+        er_buf_addf(b, "{\"error\":{\"code\":\"%s\",\"message\":", er_error_word(rc));
+        er_buf_add_json_str(b, er_error_meaning(rc));
+        er_buf_add_str(b, "}}\n");
+    } else {
+        er_buf_addf(b, "%s[... output cannot be read: %s ...]\n",
+                    ls->mid_line ? "\n" : "", er_error_meaning(rc));
+        ls->mid_line = false;
+    }
+}
+
 /* ---- on the loop ---- */
 
 static void
@@ -236,6 +255,53 @@ end_if_gone(struct log_stream *ls)
 }
 
 static void next_piece(struct log_stream *ls);
+
+static bool
+pull(void *ctx, struct er_buf *out, size_t room)
+{
+    (void)room;
+    struct log_stream *ls = ctx;
+    if (ls->ready.len > 0) {
+        er_buf_add(out, ls->ready.data, ls->ready.len);
+        er_buf_fini(&ls->ready);
+    }
+    if (ls->over) {
+        return false;
+    }
+    if (!ls->busy) {
+        next_piece(ls);
+    }
+    return true;
+}
+
+static void
+begin_stream(struct log_stream *ls)
+{
+    char number[16];
+    (void)snprintf(number, sizeof number, "%d", ls->attempt);
+    er_request_add_header(ls->call->req, "X-Errand-Attempt", number);
+    ls->call->answered = true;
+    ls->stream = er_request_stream(
+        ls->call->req, 200,
+        ls->ndjson ? "application/x-ndjson" : "application/octet-stream", pull, ls);
+    er_stream_wake(ls->stream);
+}
+
+static void
+refuse(struct log_stream *ls, int rc)
+{
+    if (rc == ER_ENOTFOUND) {
+        er_call_problem(
+            ls->call, rc, NULL,
+            "the output of task %lld, attempt %d (%lld bytes) is not there any "
+            "more: its log was deleted",
+            (long long)ls->task, ls->attempt, (long long)ls->written);
+    } else {
+        er_call_problem(ls->call, rc, NULL,
+                        "the output of task %lld, attempt %d cannot be read: %s",
+                        (long long)ls->task, ls->attempt, er_error_meaning(rc));
+    }
+}
 
 static void
 on_end_of_log(struct log_stream *ls)
@@ -250,6 +316,7 @@ on_end_of_log(struct log_stream *ls)
         ls->started = false;
         ls->mid_line = false;
         ls->tail = -1;
+        ls->written = 0; /* not looked up */
         next_piece(ls);
     } else if (!ls->follow || ls->final || (ls->chosen && ls->newest > ls->attempt)) {
         ls->over = true;
@@ -263,12 +330,22 @@ done_log(struct er_job *job)
     struct log_job *j = (struct log_job *)(void *)job;
     struct log_stream *ls = j->ls;
     ls->busy = false;
-    if (!ls->gone) {
+    if (!ls->gone && !ls->stream && j->rc && j->out.len == 0) {
+        ls->over = true;
+        refuse(ls, j->rc);
+    } else if (!ls->gone) {
+        if (!ls->stream) {
+            begin_stream(ls);
+        }
+        if (j->rc) {
+            note_error(ls, &j->out, j->rc);
+            ls->over = true;
+        }
         er_buf_add(&ls->ready, j->out.data ? j->out.data : "", j->out.len);
         if (ls->ready.len > 0) {
             er_stream_wake(ls->stream);
         }
-        if (j->end) {
+        if (j->end && !j->rc) {
             on_end_of_log(ls);
         }
     }
@@ -280,6 +357,9 @@ done_log(struct er_job *job)
 static void
 next_piece(struct log_stream *ls)
 {
+    if (ls->over || ls->ready.len >= PIECE) {
+        return; /* pull asks for more */
+    }
     if (ls->attempt == 0) {
         if (!ls->follow || ls->final) {
             ls->over = true;
@@ -302,35 +382,14 @@ next_piece(struct log_stream *ls)
     er_engine_files(ls->call->api->engine, &j->job);
 }
 
-static bool
-pull(void *ctx, struct er_buf *out, size_t room)
-{
-    (void)room;
-    struct log_stream *ls = ctx;
-    if (ls->ready.len > 0) {
-        er_buf_add(out, ls->ready.data, ls->ready.len);
-        er_buf_fini(&ls->ready);
-    }
-    if (ls->over) {
-        return false;
-    }
-    if (!ls->busy) {
-        next_piece(ls);
-    }
-    return true;
-}
-
 static void
 on_event(void *ctx, enum er_event event)
 {
     struct log_stream *ls = ctx;
     struct er_live live;
-    if (event == ER_EVENT_TASK_STARTED ||
-        er_engine_live(ls->call->api->engine, ls->task, &live)) {
-        if (er_engine_live(ls->call->api->engine, ls->task, &live) &&
-            live.attempt > ls->newest) {
-            ls->newest = live.attempt;
-        }
+    if (er_engine_live(ls->call->api->engine, ls->task, &live) &&
+        live.attempt > ls->newest) {
+        ls->newest = live.attempt;
     }
     if (ls->attempt == 0 && ls->newest > 0) {
         ls->attempt = ls->newest;
@@ -371,20 +430,42 @@ struct log_query {
     struct er_query q;
     struct log_stream *ls;
     struct er_task task;
+    struct er_attempt *attempts;
+    size_t n;
+    bool has_tombstone;
+    struct er_tombstone tombstone;
 };
 
 static void
 run_which(struct er_query *q, struct er_store_reader *r)
 {
     struct log_query *lq = (struct log_query *)(void *)q;
-    q->rc = er_store_get(r, lq->ls->task, false, &q->arena, &lq->task);
+    int rc = er_store_get(r, lq->ls->task, false, &q->arena, &lq->task);
+    if (rc == 0) {
+        rc = er_store_attempts(r, lq->ls->task, &q->arena, &lq->attempts, &lq->n);
+    } else if (rc == ER_ENOTFOUND) {
+        lq->has_tombstone = er_store_get_tombstone(r, lq->ls->task, &lq->tombstone) == 0;
+    }
+    q->rc = rc;
+}
+
+/* What the store knows of the output of an attempt that has ended. */
+static int64_t
+written_by(const struct log_query *lq, int attempt)
+{
+    for (size_t i = 0; i < lq->n; i++) {
+        if (lq->attempts[i].number == attempt && lq->attempts[i].output_bytes > 0) {
+            return lq->attempts[i].output_bytes;
+        }
+    }
+    return 0;
 }
 
 static void
-start_stream(struct log_stream *ls, const struct er_task *t)
+start_reading(struct log_stream *ls, const struct log_query *lq)
 {
     struct er_call *call = ls->call;
-    char number[16];
+    const struct er_task *t = &lq->task;
     /* a fact may have come while the task was read: the greater attempt is the newer */
     ls->newest = t->attempt > ls->newest ? t->attempt : ls->newest;
     if (!ls->chosen) {
@@ -397,13 +478,12 @@ start_stream(struct log_stream *ls, const struct er_task *t)
         return;
     }
     ls->final = ls->final || er_task_state_is_final(t->state);
-    (void)snprintf(number, sizeof number, "%d", ls->attempt);
-    er_request_add_header(call->req, "X-Errand-Attempt", number);
-    call->answered = true;
-    ls->stream = er_request_stream(
-        call->req, 200, ls->ndjson ? "application/x-ndjson" : "application/octet-stream",
-        pull, ls);
-    er_stream_wake(ls->stream);
+    if (ls->attempt == 0) {
+        begin_stream(ls);
+    } else {
+        ls->written = written_by(lq, ls->attempt);
+        next_piece(ls);
+    }
 }
 
 static void
@@ -413,10 +493,10 @@ done_which(struct er_query *q)
     struct log_stream *ls = lq->ls;
     ls->busy = false;
     if (!ls->gone && q->rc) {
-        er_call_problem(ls->call, q->rc, NULL, "there is no task %lld",
-                        (long long)ls->task);
+        er_call_missing(ls->call, ls->task, q->rc,
+                        lq->has_tombstone ? &lq->tombstone : NULL);
     } else if (!ls->gone) {
-        start_stream(ls, &lq->task);
+        start_reading(ls, lq);
     }
     er_arena_free(&q->arena);
     er_free(lq);

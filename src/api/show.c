@@ -104,31 +104,31 @@ run_show(struct er_query *q, struct er_store_reader *r)
     }
 }
 
-static void
-answer_missing(const struct er_show *show)
+void
+er_call_missing(struct er_call *call, er_task_id task, int code,
+                const struct er_tombstone *t)
 {
-    long long id = (long long)show->id;
-    if (show->q.rc != ER_ENOTFOUND) {
-        er_call_problem(show->call, show->q.rc, NULL, "cannot read task %lld: %s", id,
-                        er_error_meaning(show->q.rc));
+    long long id = (long long)task;
+    if (code != ER_ENOTFOUND) {
+        er_call_problem(call, code, NULL, "cannot read task %lld: %s", id,
+                        er_error_meaning(code));
         return;
     }
-    if (!show->has_tombstone) {
-        er_call_problem(show->call, ER_ENOTFOUND, NULL, "there is no task %lld", id);
+    if (!t) {
+        er_call_problem(call, ER_ENOTFOUND, NULL, "there is no task %lld", id);
         return;
     }
-    const struct er_tombstone *t = &show->tombstone;
-    char at[ER_RFC3339_SIZE], code[16] = "null", extra[256];
+    char at[ER_RFC3339_SIZE], exit_code[16] = "null", extra[256];
     er_time_format(t->finished_at, at);
     if (t->has_exit_code) {
-        (void)snprintf(code, sizeof code, "%d", t->exit_code);
+        (void)snprintf(exit_code, sizeof exit_code, "%d", t->exit_code);
     }
     (void)snprintf(
         extra, sizeof extra,
         "\"tombstone\":{\"id\":%lld,\"run\":%d,\"state\":\"%s\",\"exit_code\":%s,"
         "\"finished_at\":\"%s\"}",
-        (long long)t->id, t->run, er_task_state_word(t->state), code, at);
-    er_call_problem_extra(show->call, ER_ENOTFOUND, NULL, extra,
+        (long long)t->id, t->run, er_task_state_word(t->state), exit_code, at);
+    er_call_problem_extra(call, ER_ENOTFOUND, NULL, extra,
                           "task %lld was removed; it had %s", id,
                           er_task_state_word(t->state));
 }
@@ -157,7 +157,8 @@ er_show_answer(struct er_show *show)
     struct er_buf b;
     char etag[ER_ETAG_SIZE], where[40];
     if (show->q.rc) {
-        answer_missing(show);
+        er_call_missing(call, show->id, show->q.rc,
+                        show->has_tombstone ? &show->tombstone : NULL);
         return;
     }
     if (!call->req || call->answered) {

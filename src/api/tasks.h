@@ -35,6 +35,10 @@ struct er_show *er_show_new(struct er_call *call, er_task_id id,
 void er_show_start(struct er_show *show);
 /* Answers with the task, with its ETag; or with 404, with the tombstone when there is one. */
 void er_show_answer(struct er_show *show);
+/* Answers why a task could not be read: `code`; where that is ER_ENOTFOUND and there is a
+ * tombstone (else NULL), that it was removed, and with what. */
+void er_call_missing(struct er_call *call, er_task_id id, int code,
+                     const struct er_tombstone *t);
 /* Names the task as far as an edit can change it; in quotes, as the header has it. */
 #define ER_ETAG_SIZE 20
 void er_show_etag(const struct er_show *show, char out[ER_ETAG_SIZE]);

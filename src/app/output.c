@@ -30,8 +30,9 @@ struct output {
     bool pieces;      /* JSON objects, not bytes */
     uint64_t written; /* bytes of output that were written in all */
     uint64_t skip; /* of them those that the stream has yet to pass after a new start */
-    struct er_buf line; /* of a piece, until it is whole */
-    int failed;         /* errno of a write that failed */
+    struct er_buf line;       /* of a piece, until it is whole */
+    struct er_buf unreadable; /* why the rest cannot be read; "" = it can */
+    int failed;               /* errno of a write that failed */
 };
 
 /* Bytes of the task on a descriptor of ours. */
@@ -59,6 +60,11 @@ write_piece(struct output *out, const char *text, size_t n)
     const json_t *plain = json_object_get(o, "data");
     const char *stream = er_json_text(o, "stream");
     const char *base64 = er_json_text(o, "base64");
+    const char *why = er_json_text(json_object_get(o, "error"), "message");
+    if (why) {
+        er_buf_clear(&out->unreadable);
+        er_buf_add_str(&out->unreadable, why);
+    }
     bool err = stream && strcmp(stream, "stderr") == 0;
     bool colour = err && out->o->colour;
     er_buf_init(&data, 0);
@@ -144,6 +150,10 @@ read_stream(struct er_app *app, struct output *out, er_usec *broke_at, struct er
     er_buf_fini(&in);
     if (rc) {
         er_api_close(app);
+    }
+    if (rc == 0 && out->unreadable.len > 0) {
+        rc = er_fail(err, ER_ECORRUPT, "the rest of the output cannot be read: %s",
+                     out->unreadable.data);
     }
     return rc;
 }
@@ -232,11 +242,13 @@ er_output_run(struct er_app *app, er_task_id id, const struct er_output_options 
     struct output out = {
         .o = o, .attempt = o->attempt, .tail = o->tail, .pieces = o->split || o->colour};
     er_buf_init(&out.line, 0);
+    er_buf_init(&out.unreadable, 0);
     int rc = o->follow ? follow(app, id, &out, err) : run_attempt(app, id, &out, err);
     if (o->written) {
         *o->written = out.written;
     }
     er_buf_fini(&out.line);
+    er_buf_fini(&out.unreadable);
     return rc;
 }
 

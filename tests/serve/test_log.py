@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Output that cannot be read says so; it never looks like output that is whole."""
+
+import os
+
+from house import has, main, same
+
+
+def log_of(h, task, attempt=1):
+    return h.path(f"logs/{task // 1000}/{task}-{attempt}.log")
+
+
+def ended(h, line, **members):
+    task = h.sh(line, **members)
+    h.end(task)
+    return task
+
+
+def test_a_log_that_is_gone_is_a_problem(h):
+    h.start()
+    task, silent = ended(h, "echo hello"), ended(h, ":")
+    same(h.call("GET", f"/v1/tasks/{task}/log").body, b"hello\n")
+    for t in (task, silent):
+        os.unlink(log_of(h, t))
+    h.refused(404, None, "attempt 1 (6 bytes) is not there any more", "GET", f"/v1/tasks/{task}/log")
+    h.refused(404, None, "not there any more", "GET", f"/v1/tasks/{task}/log?attempt=1&tail=3")
+    same(h.call("GET", f"/v1/tasks/{silent}/log").body, b"")
+
+
+def damage(h, task, word):
+    """Makes the head of the frame behind that word none."""
+    with open(log_of(h, task), "r+b") as log:
+        data = log.read()
+        log.seek(data.index(word) + len(word))
+        log.write(b"\xff" * 24)
+
+
+def test_a_log_that_is_damaged_says_so_where_it_is(h):
+    h.start()
+    task = ended(h, "echo hello; printf qzbe")
+    damage(h, task, b"qzbe")
+    answer = h.expect(200, "GET", f"/v1/tasks/{task}/log")
+    same(answer.body[:11], b"hello\nqzbe\n")
+    has(answer.body.decode(), "\n[... output cannot be read: ")
+    last = h.expect(200, "GET", f"/v1/tasks/{task}/log?format=ndjson").lines[-1]
+    assert last["error"]["code"] and last["error"]["message"], last
+    with open(log_of(h, task), "r+b") as log:
+        log.write(b"\xff" * 64)
+    h.refused(500, None, "cannot be read", "GET", f"/v1/tasks/{task}/log")
+
+
+def test_output_that_was_removed_with_its_task_says_so(h):
+    h.start()
+    task = ended(h, "echo hello")
+    h.expect(204, "DELETE", f"/v1/tasks/{task}")
+    problem = h.refused(404, None, "was removed", "GET", f"/v1/tasks/{task}/log")
+    same(problem["tombstone"]["state"], "completed")
+    h.refused(404, None, "there is no task 99", "GET", "/v1/tasks/99/log")
+
+
+if __name__ == "__main__":
+    main(globals())
