@@ -13,6 +13,7 @@ struct list_query {
     struct er_call *call;
     struct er_filter filter;
     bool default_view;
+    bool only_running; /* the page ends within those */
     struct er_task *tasks, *running;
     size_t n, n_running;
     bool more;
@@ -26,23 +27,40 @@ static void
 run_list(struct er_query *q, struct er_store_reader *r)
 {
     struct list_query *l = (struct list_query *)(void *)q;
-    bool more;
-    if (l->default_view && l->filter.before == 0) {
+    if (l->default_view && l->filter.before <= 0) {
         struct er_filter running = l->filter;
         running.states = BIT(RUNNING);
-        q->rc = er_store_list(r, &running, &q->arena, &l->running, &l->n_running, &more);
-        l->filter.states =
-            ~(BIT(CANCELLED) | BIT(RUNNING)) & ((1u << ER_TASK_STATES) - 1);
+        running.before = -running.before;
+        q->rc = er_store_list(r, &running, &q->arena, &l->running, &l->n_running,
+                              &l->only_running);
+        l->filter.before = 0;
         l->filter.limit -= l->n_running;
-    } else if (l->default_view) {
+    }
+    if (l->default_view) {
         l->filter.states =
             ~(BIT(CANCELLED) | BIT(RUNNING)) & ((1u << ER_TASK_STATES) - 1);
     }
-    if (q->rc == 0 && l->filter.limit > 0) {
+    if (q->rc == 0 && l->filter.limit > 0 && !l->only_running) {
         q->rc = er_store_list(r, &l->filter, &q->arena, &l->tasks, &l->n, &l->more);
     }
     if (q->rc == 0) {
         q->rc = er_store_counters(r, &q->arena, &l->counters, &l->n_counters);
+    }
+}
+
+/* Where the next page begins. Within those that run (a page of the default view that had no
+ * room for all of them): less than 0. */
+static void
+add_next(const struct list_query *l, struct er_buf *b)
+{
+    if (l->only_running) {
+        er_buf_addf(b, "\"-%lld\"", (long long)l->running[l->n_running - 1].id);
+    } else if (l->filter.limit == 0) { /* all that run, and nothing else */
+        er_buf_addf(b, "\"%lld\"", (long long)INT64_MAX);
+    } else if (l->more && l->n > 0) {
+        er_buf_addf(b, "\"%lld\"", (long long)l->tasks[l->n - 1].id);
+    } else {
+        er_buf_add_str(b, "null");
     }
 }
 
@@ -75,11 +93,7 @@ done_list(struct er_query *q)
         er_buf_add_str(&b, "{\"tasks\":[");
         add_tasks(l, &b);
         er_buf_add_str(&b, "],\"next\":");
-        if (l->more && l->n > 0) {
-            er_buf_addf(&b, "\"%lld\"", (long long)l->tasks[l->n - 1].id);
-        } else {
-            er_buf_add_str(&b, "null");
-        }
+        add_next(l, &b);
         er_buf_add_str(&b, ",\"counts\":");
         er_counts_add_sum(&b, l->counters, l->n_counters);
         er_buf_add_char(&b, '}');
@@ -122,15 +136,22 @@ er_api_list(struct er_call *call)
     unsigned states = 0;
     const char *view = er_request_query(call->req, "view");
     if (!er_call_number(call, "limit", 1, 1000, 50, &limit) ||
-        !er_call_number(call, "cursor", 1, INT64_MAX, 0, &before) ||
+        !er_call_number(call, "cursor", -INT64_MAX, INT64_MAX, 0, &before) ||
         !er_call_states(call, er_request_query(call->req, "state"), &states)) {
+        return;
+    }
+    bool default_view = view && strcmp(view, "default") == 0 && states == 0;
+    if (er_request_query(call->req, "cursor") &&
+        (before == 0 || (before < 0 && !default_view))) {
+        er_call_problem(call, ER_EINVALID, "cursor",
+                        "cursor is what a page of the same list had as \"next\"");
         return;
     }
     struct list_query *l = er_xzalloc(sizeof *l);
     l->q.run = run_list;
     l->q.done = done_list;
     l->call = call;
-    l->default_view = view && strcmp(view, "default") == 0 && states == 0;
+    l->default_view = default_view;
     l->filter = (struct er_filter){
         .states = states,
         .queue = er_arena_strdup(&l->q.arena, er_request_query(call->req, "queue")),

@@ -8,7 +8,8 @@
 #include "base/mem.h"
 #include "wire/task_json.h"
 
-#define RESULTS_MAX ((size_t)16 << 20) /* bytes of results in one answer */
+#define RESULTS_MAX      ((size_t)16 << 20) /* bytes of results in one answer, */
+#define RESULTS_JSON_MAX ((size_t)32 << 20) /* and what they may come to as JSON */
 
 struct part {
     struct er_query q;
@@ -219,14 +220,16 @@ read_after(struct part *p, struct er_store_reader *r)
 }
 
 static void
-add_result(const struct er_after_result *r, struct er_buf *b)
+add_result(const struct er_after_result *r, size_t *left, struct er_buf *b)
 {
     if (r->has_exit_code) {
         er_buf_addf(b, ",\"exit_code\":%d,\"result\":", r->exit_code);
     } else {
         er_buf_add_str(b, ",\"exit_code\":null,\"result\":");
     }
-    er_result_json(b, r->result, r->result_len);
+    size_t before = b->len;
+    (void)er_result_json_max(b, r->result, r->result_len, *left);
+    *left -= b->len - before < *left ? b->len - before : *left;
     if (r->result_len > 0) {
         er_buf_addf(b, ",\"result_bytes\":%zu", r->result_len);
     } else {
@@ -237,7 +240,7 @@ add_result(const struct er_after_result *r, struct er_buf *b)
 static void
 show_after(struct part *p, struct er_buf *b)
 {
-    size_t n = p->n > p->limit ? p->limit : p->n;
+    size_t n = p->n > p->limit ? p->limit : p->n, left = RESULTS_JSON_MAX;
     er_buf_add_str(b, "{\"after\":[");
     for (size_t i = 0; i < n; i++) {
         const struct er_after *a = &p->after[i];
@@ -246,7 +249,7 @@ show_after(struct part *p, struct er_buf *b)
         er_buf_add_json_str(
             b, a->state < 0 ? NULL : er_task_state_word((enum er_task_state)a->state));
         if (p->with_results && p->offset + i < p->n_results) {
-            add_result(&p->results[p->offset + i], b);
+            add_result(&p->results[p->offset + i], &left, b);
         }
         er_buf_add_char(b, '}');
     }

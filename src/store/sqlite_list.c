@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Lists, newest first. Ids come from the index that fits the filter best; what that index
- * does not tell is asked for one by one; then the tasks on the page are read.
+ * does not tell is asked for one by one; then the tasks on the page are read, as many as fit.
  *   tag          the tags' table, ordered by id within a tag
  *   correlation  its index
- *   states, or a queue or type: the index by shown state, whose ranges are merged and
- * which knows the lane, so that no row is read for what is left out none         the
- * table itself */
+ *   states, or a queue or type: the index by shown state, whose ranges are merged and which
+ *                knows the lane, so that no row is read for what is left out
+ *   none         the table itself */
 #include "store/sqlite_priv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* The ids of the page under construction. */
 struct page {
@@ -145,11 +146,26 @@ walk(struct er_store_reader *r, const struct er_filter *f, const struct lane_set
     return rc < 0 ? rc : 0;
 }
 
+static size_t
+bytes_of(const struct er_task *t)
+{
+    const char *const texts[] = {t->args_json, t->meta_json,    t->tags_json,
+                                 t->name,      t->error_json,   t->warnings_json,
+                                 t->cwd,       t->progress_json};
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        bytes += texts[i] ? strlen(texts[i]) : 0;
+    }
+    return bytes;
+}
+
+/* Reads *n tasks, or as many as fit into the bound: then that is *n. */
 static int
-read_page(struct er_store_reader *r, const struct page *page, size_t n,
+read_page(struct er_store_reader *r, const struct page *page, size_t *n,
           struct er_arena *arena, struct er_task *tasks)
 {
-    for (size_t i = 0; i < n; i++) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < *n; i++) {
         struct er_stmt q;
         er_stmt_begin(&q, r->c, ER_SQL_TASK_GET);
         er_stmt_i64(&q, page->ids[i]);
@@ -163,6 +179,10 @@ read_page(struct er_store_reader *r, const struct page *page, size_t n,
         er_stmt_end(&q);
         if (rc) {
             return rc;
+        }
+        bytes += bytes_of(&tasks[i]);
+        if (bytes >= ER_LIST_BYTES) {
+            *n = i + 1;
         }
     }
     return 0;
@@ -190,7 +210,7 @@ list(struct er_store_reader *r, const struct er_filter *f, struct er_arena *aren
     if (!page.ids || !tasks) {
         return er_sqlite_no_memory(r->c);
     }
-    rc = read_page(r, &page, n, arena, tasks);
+    rc = read_page(r, &page, &n, arena, tasks);
     if (rc == 0) {
         *out = tasks;
         *out_n = n;

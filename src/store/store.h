@@ -484,6 +484,8 @@ struct er_filter {
     er_task_id before; /* only ids below; 0 = from the newest */
     size_t limit;      /* at most this many (1 to 1000) */
 };
+/* A list ends with the task that brings its texts to so many bytes. */
+#define ER_LIST_BYTES ((size_t)8 << 20)
 /* Newest first. A few milliseconds at 100,000 tasks: reads along ids or partial indexes,
  * never counts. *out_more: there are older ones. Results of tasks are not read. */
 int er_store_list(struct er_store_reader *r, const struct er_filter *f,

@@ -13,6 +13,8 @@
 #include "wire/json_text.h"
 #include "wire/params.h"
 
+#define RESULT_JSON_MAX ((size_t)16 << 20) /* of a result in its task; see PROTOCOL.md */
+
 /* ---- members: all but the first of an object begin with a comma ---- */
 
 static void
@@ -297,7 +299,13 @@ add_outcome(struct er_buf *b, const struct er_task *t,
 {
     add_progress(b, t, more->progress_json ? more->progress_json : t->progress_json);
     add_name(b, "result");
-    er_result_json(b, t->result, t->result_len);
+    (void)er_result_json_max(b, t->result, t->result_len, RESULT_JSON_MAX);
+    add_name(b, "result_bytes");
+    if (t->result) {
+        er_buf_add_i64(b, (int64_t)t->result_len);
+    } else {
+        er_buf_add_str(b, "null");
+    }
     add_name(b, "exit_code");
     if (t->has_exit_code) {
         er_buf_add_i64(b, t->exit_code);

@@ -95,6 +95,49 @@ def test_environments_are_forgotten_beyond_a_bound(h):
     same([order for order in w.orders if "env" in order], [])
 
 
+def pages(h, query, limit=1000):
+    """All ids that the pages of a list have, and how many pages there were."""
+    ids, cursor, n = [], "", 0
+    while cursor is not None:
+        page = h.get(f"/v1/tasks?limit={limit}{query}{cursor and '&cursor=' + cursor}")
+        ids += [t["id"] for t in page["tasks"]]
+        cursor, n = page["next"], n + 1
+    return ids, n
+
+
+def test_lists_of_large_tasks_go_on(h):
+    h.start(worker=NOBODY, config="concurrency: 40\n")
+    argv = ["true"] + ["x" * 100000] * 9
+    tasks = [h.submit(*argv) for _ in range(80)]
+    ids, n = pages(h, "")
+    same(ids, tasks[::-1])
+    assert n > 5, n
+    w = Player(h, h.get("/healthz")["version"])
+    h.wait(tasks[39], state="running")  # more than a page of those that run
+    ids, n = pages(h, "&view=default")
+    same(sorted(ids), tasks)
+    ids, n = pages(h, "&view=default", limit=5)
+    same(sorted(ids), tasks)
+    assert w.order("run", task=tasks[39])
+    for cursor in ("0", "-5", "x"):
+        h.refused(400, "cursor", "", "GET", f"/v1/tasks?cursor={cursor}")
+
+
+def test_a_task_with_a_large_result_is_shown(h):
+    h.start()
+    large, small = say_result(h, 15000000), say_result(h, 1000000)
+    t = h.end(large)
+    same((t["state"], t["result"], t["result_bytes"]), ("completed", None, 15000000))
+    same(len(h.expect(200, "GET", f"/v1/tasks/{large}/result").body), 15000000)
+    t = h.task(small)
+    same((t["result_bytes"], t["result"] == "\1" * 1000000), (1000000, True))
+    after = h.submit(after=[large, small])
+    got = h.get(f"/v1/tasks/{after}/after?results=1")["after"]
+    same([(a["result"] is None, a["result_bytes"]) for a in got],
+         [(True, 15000000), (False, 1000000)])
+    same(h.task(after)["result_bytes"], None)
+
+
 def test_a_command_that_grows_is_an_error_of_its_task(h):
     h.start()
     h.expect(200, "PUT", "/v1/types/grow", {

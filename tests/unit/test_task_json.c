@@ -111,6 +111,7 @@ task__shows_what_is_known_and_null_for_the_rest(void **state)
         {"resumes_at", "null"},
         {"progress", "null"},
         {"result", "null"},
+        {"result_bytes", "null"},
         {"exit_code", "null"},
         {"signal", "null"},
         {"error", "null"},
@@ -196,6 +197,7 @@ task__shows_how_it_ended(void **state)
     check_member(o, "progress", "{\"percent\":50.0}");
     check_member(o, "peak_rss_bytes", "1048576");
     check_member(o, "result", "{\"a\":1}");
+    check_member(o, "result_bytes", "12");
     assert_true(json_real_value(json_object_get(o, "cpu_s")) > 0.7999);
     assert_true(json_real_value(json_object_get(o, "cpu_s")) < 0.8001);
     json_decref(o);
