@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 # Fails when a mutex, a condition variable or a lock of another kind stands anywhere but in
 # src/base/mailbox.c and src/base/lock.c, when base/lock.h is used anywhere but in the library
-# (src/lib: the event bus, and what handlers report from threads of their own), or when an atomic stands anywhere but in the files named below, each of
-# which says in its head why its memory order is right (counters have none).
+# (src/lib: the event bus, and what handlers report from threads of their own), or when an
+# atomic stands anywhere but in the files named below, each of which says in its head why its
+# memory order is right (counters have none).
 # Everything else hands whole objects from thread to thread through a mailbox.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -26,7 +27,7 @@ refuse '\b(pthread_(mutex|cond|rwlock|spin|barrier)_|sem_(init|wait|post)|uv_(mu
     src/base/lock.c src/base/lock.h
 refuse '"base/lock\.h"' 'users of base/lock.h' src/base/lock.c 'src/lib/[a-z_]*\.[ch]'
 refuse '\b(_Atomic|atomic_[a-z]+|__atomic_|__sync_)' 'atomics' \
-    src/base/mailbox.c src/base/mailbox.h src/engine/observe.c src/engine/observe.h \
+    src/base/mailbox.c src/base/mailbox.h \
     src/base/ring.c src/base/roster.c src/base/roster.h src/base/count.h
 [ $bad -ne 0 ] || echo "locks: only where they belong"
 exit $bad

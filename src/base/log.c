@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* A record is made in a buffer on the stack (its text is cut at 1,023 bytes) and written by one
+ * write. What cannot be written is lost without a word: there is nowhere to complain. */
 #include "base/log.h"
 
 #include <stdio.h>
@@ -9,7 +11,7 @@
 #include "base/count.h"
 
 static const char *const words[] = {"error", "warn", "info", "debug"};
-static enum er_log_level least = ER_LOG_INFO; /* set once, before threads start */
+static struct er_count least = {ER_LOG_INFO}; /* may be set while threads log (SIGHUP) */
 static struct er_count quiet;                 /* nothing is written any more */
 static _Thread_local er_log_sink_fn *sink;
 static _Thread_local void *sink_ctx;
@@ -30,7 +32,7 @@ er_log_sink(er_log_sink_fn *fn, void *ctx)
 void
 er_log_set_level(enum er_log_level level)
 {
-    least = level;
+    er_count_set(&least, (int64_t)level);
 }
 
 int
@@ -47,7 +49,7 @@ er_log_find_level(const char *word)
 void
 er_log(enum er_log_level level, const char *src, const char *fmt, ...)
 {
-    if (level > least || (!sink && er_count_get(&quiet))) {
+    if ((int64_t)level > er_count_get(&least) || (!sink && er_count_get(&quiet))) {
         return;
     }
     char text[1024], line[2400], at[ER_RFC3339_SIZE];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The programs' own log: one line a record on standard error, as key=value:
- *   2026-01-31T09:30:00.123Z level=warn src=dispatch msg="worker w1 is gone" session=7
+ *   2026-01-31T09:30:00.123Z level=warn src=dispatch msg="worker w1 is gone"
  * Libraries and rooms below engine/work do not log; they return errors. Any thread. */
 #ifndef ER_BASE_LOG_H
 #define ER_BASE_LOG_H
@@ -9,7 +9,8 @@
 
 enum er_log_level { ER_LOG_ERROR, ER_LOG_WARN, ER_LOG_INFO, ER_LOG_DEBUG };
 
-/* Least important level that is written; the default is ER_LOG_INFO. */
+/* Least important level that is written; the default is ER_LOG_INFO. Any
+ * thread, also while others log. */
 void er_log_set_level(enum er_log_level level);
 /* The level of that name ("error", "warn", "info", "debug"), or -1. */
 int er_log_find_level(const char *word);

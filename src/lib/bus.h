@@ -196,12 +196,9 @@ int er_bus_turn(struct er_bus_sub *sub, size_t max) ER_MUSTCHECK;
 /* Gives the next event: 1 and *out, which stays until the next pull or unsubscribe; 0 when
  * there is none; or a code as er_bus_turn. */
 int er_bus_pull(struct er_bus_sub *sub, const struct er_bus_event **out) ER_MUSTCHECK;
-/* Saves the named cursor behind the last fact that the callback has returned from (pull:
- * that was followed by another pull). Happens by itself whenever there is nothing more to
- * deliver, after each 1,000 facts, and at the end; after a crash the facts since then come
- * again. From the subscriber's own thread. 0, ER_EINVALID (no cursor) or what cursor_save
- * says. */
-int er_bus_save(struct er_bus_sub *sub) ER_MUSTCHECK;
+/* A named cursor is saved behind the last fact that the callback has returned from (pull:
+ * that was followed by another pull): by itself, whenever there is nothing more to deliver,
+ * after each 1,000 facts, and at the end; after a crash the facts since then come again. */
 
 /* ---- metrics ---- */
 

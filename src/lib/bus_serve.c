@@ -48,12 +48,6 @@ save(struct er_bus_sub *sub)
     return 0;
 }
 
-int
-er_bus_save(struct er_bus_sub *sub)
-{
-    return sub->cursor ? save(sub) : ER_EINVALID;
-}
-
 void
 er_bus_serve_save(struct er_bus_sub *sub)
 {

@@ -12,12 +12,11 @@ struct state_row {
     const char *word, *icon, *ascii;
     bool final;
     unsigned moves; /* bit set of the states it may go to */
-    const char *meaning;
 };
 
 static const struct state_row states[] = {
 #define ER_STATE(name, number, word, icon, ascii, final, moves, meaning)                 \
-    [number] = {word, icon, ascii, final, moves, meaning},
+    [number] = {word, icon, ascii, final, moves},
 #include "model/task_states.def"
 #undef ER_STATE
 };
@@ -26,7 +25,7 @@ _Static_assert(COUNT(states) == ER_TASK_STATES, "ER_TASK_STATES counts task_stat
 static const struct state_row *
 find_state(enum er_task_state s)
 {
-    static const struct state_row unknown = {"unknown", "?", "[?]", false, 0, "unknown"};
+    static const struct state_row unknown = {"unknown", "?", "[?]", false, 0};
     return (unsigned)s < COUNT(states) ? &states[s] : &unknown;
 }
 
@@ -40,12 +39,6 @@ const char *
 er_task_state_icon(enum er_task_state s, bool utf8)
 {
     return utf8 ? find_state(s)->icon : find_state(s)->ascii;
-}
-
-const char *
-er_task_state_meaning(enum er_task_state s)
-{
-    return find_state(s)->meaning;
 }
 
 int
@@ -85,12 +78,10 @@ struct event_row {
     enum er_event event;
     const char *word;
     enum event_kind kind;
-    const char *meaning;
 };
 
 static const struct event_row events[] = {
-#define ER_EVENT(name, number, word, kind, meaning)                                      \
-    {ER_EVENT_##name, word, kind, meaning},
+#define ER_EVENT(name, number, word, kind, meaning) {ER_EVENT_##name, word, kind},
 #include "model/events.def"
 #undef ER_EVENT
 };
@@ -98,7 +89,7 @@ static const struct event_row events[] = {
 static const struct event_row *
 find_event(enum er_event e)
 {
-    static const struct event_row unknown = {0, "unknown", SAMPLE, "unknown"};
+    static const struct event_row unknown = {0, "unknown", SAMPLE};
     for (size_t i = 0; i < COUNT(events); i++) {
         if (events[i].event == e) {
             return &events[i];
@@ -111,12 +102,6 @@ const char *
 er_event_word(enum er_event e)
 {
     return find_event(e)->word;
-}
-
-const char *
-er_event_meaning(enum er_event e)
-{
-    return find_event(e)->meaning;
 }
 
 int

@@ -24,7 +24,6 @@ enum er_task_state {
 
 const char *er_task_state_word(enum er_task_state s);
 const char *er_task_state_icon(enum er_task_state s, bool utf8);
-const char *er_task_state_meaning(enum er_task_state s);
 /* The state of that word, or -1. */
 int er_task_state_find(const char *word);
 bool er_task_state_is_final(enum er_task_state s);
@@ -37,8 +36,7 @@ enum er_event {
 #undef ER_EVENT
 };
 const char *er_event_word(enum er_event e); /* "task-queued"; "unknown" for others */
-const char *er_event_meaning(enum er_event e);
-int er_event_find(const char *word); /* the event of that word, or -1 */
+int er_event_find(const char *word);        /* the event of that word, or -1 */
 bool er_event_is_fact(enum er_event e);
 /* The fact that tells that a task has come to this state. */
 enum er_event er_event_of_state(enum er_task_state s);

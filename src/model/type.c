@@ -41,17 +41,6 @@ er_type_is_executed(const struct er_type *t)
     return t->command || t->program || t->handler;
 }
 
-const struct er_param *
-er_type_param(const struct er_type *t, const char *name)
-{
-    for (size_t i = 0; i < t->n_params; i++) {
-        if (strcmp(t->params[i].name, name) == 0) {
-            return &t->params[i];
-        }
-    }
-    return NULL;
-}
-
 /* ---- copies ---- */
 
 struct copier {

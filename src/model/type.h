@@ -70,8 +70,6 @@ bool er_type_is_executed(const struct er_type *t);
 /* A copy of all that it points to, in the arena. ER_ENOMEM. */
 int er_type_copy(const struct er_type *t, struct er_arena *arena,
                  struct er_type *out) ER_MUSTCHECK;
-/* The parameter of that name, or NULL. */
-const struct er_param *er_type_param(const struct er_type *t, const char *name);
 /* What an exit code means for that type; never ER_EXIT_DEFAULT. */
 enum er_exit_means er_type_exit(const struct er_type *t, int exit_code);
 

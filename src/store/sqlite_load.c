@@ -226,20 +226,6 @@ er_store_limits(struct er_store_reader *r, struct er_arena *arena, struct er_lim
 }
 
 int
-er_store_types(struct er_store_reader *r, struct er_arena *arena,
-               struct er_type_row **out, size_t *out_n)
-{
-    struct er_sqlite_rows rows;
-    int rc = load_rows(er_sqlite_reader(r), arena, ER_SQL_TYPES, er_sqlite_read_type,
-                       sizeof **out, &rows);
-    if (rc == 0) {
-        *out = rows.data;
-        *out_n = rows.n;
-    }
-    return rc;
-}
-
-int
 er_store_counters(struct er_store_reader *r, struct er_arena *arena,
                   struct er_counter **out, size_t *out_n)
 {

@@ -557,11 +557,9 @@ struct er_item {
 int er_store_items(struct er_store_reader *r, er_task_id id, int failed,
                    const char *after, size_t limit, struct er_arena *arena,
                    struct er_item **out, size_t *out_n) ER_MUSTCHECK;
-/* All settings of limit keys; all definitions of types. */
+/* All settings of limit keys. */
 int er_store_limits(struct er_store_reader *r, struct er_arena *arena,
                     struct er_limit **out, size_t *out_n) ER_MUSTCHECK;
-int er_store_types(struct er_store_reader *r, struct er_arena *arena,
-                   struct er_type_row **out, size_t *out_n) ER_MUSTCHECK;
 
 struct er_fact_filter {
     int64_t since;           /* facts with a greater number */

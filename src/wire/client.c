@@ -337,32 +337,3 @@ er_client_stream_read(struct er_client *c, struct er_buf *b, er_usec timeout_for
     }
     return rc;
 }
-
-bool
-er_client_header(const struct er_client *c, const char *name, char *out, size_t size)
-{
-    return c && er_http1_header(&c->http, name, out, size);
-}
-
-int
-er_client_stream(struct er_client *c, const char *target, const char *headers,
-                 er_client_data_fn *on_data, void *ctx, int *out_status,
-                 struct er_err *err)
-{
-    int rc = er_client_stream_start(c, target, headers, out_status, err);
-    if (rc) {
-        return rc;
-    }
-    struct er_buf piece;
-    er_buf_init(&piece, 0);
-    while ((rc = er_client_stream_read(c, &piece, 0, err)) > 0) {
-        if (piece.len > 0 && !on_data(ctx, *out_status, piece.data, piece.len)) {
-            rc = 0;
-            break;
-        }
-        er_buf_clear(&piece);
-    }
-    er_buf_fini(&piece);
-    end(c);
-    return rc;
-}

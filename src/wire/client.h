@@ -28,18 +28,9 @@ int er_client_request(struct er_client *c, const char *method, const char *targe
                       const char *content_type, const void *body, size_t body_len,
                       const char *headers, er_usec timeout_for, struct er_response *out,
                       struct er_err *err) ER_MUSTCHECK;
-/* One request whose answer's body is handed on as it comes (log -f, events). on_head is
- * called once with the status before the first piece; on_data returns false to stop. */
-typedef bool er_client_data_fn(void *ctx, int status, const char *data, size_t len);
-int er_client_stream(struct er_client *c, const char *target, const char *headers,
-                     er_client_data_fn *on_data, void *ctx, int *out_status,
-                     struct er_err *err) ER_MUSTCHECK;
-/* The value of a header of the latest answer (see er_http1_header). */
-bool er_client_header(const struct er_client *c, const char *name, char *out,
-                      size_t size);
-/* The same in single steps, for those who wait for other things too. Start sends a GET
- * and reads the head of the answer; each read adds what came to `b`: 1 = go on, 0 = the
- * answer is complete, ER_ETIMEOUT = nothing came within timeout_for (0 = wait for ever),
+/* A GET whose answer's body is taken as it comes (log -f, events), in single steps, for
+ * those who wait for other things too. Start sends it and reads the head of the answer;
+ * each read adds what came to `b`: 1 = go on, 0 = the answer is complete, ER_ETIMEOUT = nothing came within timeout_for (0 = wait for ever),
  * ER_ENODAEMON = the connection broke. Closing the client ends a stream early. */
 int er_client_stream_start(struct er_client *c, const char *target, const char *headers,
                            int *out_status, struct er_err *err) ER_MUSTCHECK;

@@ -514,18 +514,6 @@ er_config_word(const struct er_config *c, enum er_config_option option)
     return c->values[option].text;
 }
 
-const char *
-er_config_key(enum er_config_option option)
-{
-    return options[option].key;
-}
-
-const char *
-er_config_meaning(enum er_config_option option)
-{
-    return options[option].meaning;
-}
-
 static const char *
 origin_word(enum er_config_origin origin)
 {

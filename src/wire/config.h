@@ -73,8 +73,6 @@ er_usec er_config_span(const struct er_config *c, enum er_config_option option);
 /* The value of a WORD. */
 const char *er_config_word(const struct er_config *c, enum er_config_option option);
 
-const char *er_config_key(enum er_config_option option);
-const char *er_config_meaning(enum er_config_option option);
 /* Adds each setting, its value and its origin: a line each, or as one JSON object. */
 void er_config_print(const struct er_config *c, bool json, struct er_buf *b);
 

@@ -512,7 +512,6 @@ static int
 read_settings(struct fixture *f, struct er_arena *a)
 {
     struct er_limit *limits;
-    struct er_type_row *types;
     struct er_counter *counters;
     struct er_queue *queues;
     size_t n;
@@ -522,8 +521,6 @@ read_settings(struct fixture *f, struct er_arena *a)
     assert_true(rc != 0 || queues[0].n_rates == 1);
     rc = rc ? rc : er_store_limits(f->r, a, &limits, &n);
     assert_true(rc != 0 || limits[0].n_rates == 1);
-    rc = rc ? rc : er_store_types(f->r, a, &types, &n);
-    assert_true(rc != 0 || n == 1);
     return rc;
 }
 

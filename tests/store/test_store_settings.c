@@ -128,10 +128,6 @@ types__are_kept_as_they_are(void **state)
     assert_int_equal(st.n_types, 1);
     assert_string_equal(st.types[0].name, "fetch");
     assert_string_equal(st.types[0].definition_json, "{}");
-    struct er_type_row *types;
-    size_t n;
-    assert_int_equal(er_store_types(f->r, &f->arena, &types, &n), 0);
-    assert_true(n == 1);
     f_begin(f);
     assert_int_equal(er_store_type_remove(f->s, f->now, "fetch"), 0);
     assert_int_equal(er_store_type_remove(f->s, f->now, "fetch"), ER_ENOTFOUND);

@@ -97,8 +97,6 @@ copy__has_all_of_its_own(void **state)
     assert_string_equal(copy.command_stdin, "{mode}");
     assert_null(copy.program);
     assert_true(er_type_is_executed(&copy));
-    assert_ptr_equal(er_type_param(&copy, "mode"), &copy.params[1]);
-    assert_null(er_type_param(&copy, "mod"));
     er_arena_free(&arena);
 }
 
