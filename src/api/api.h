@@ -38,8 +38,10 @@ enum er_end {
 
 /* Who looks after the workers that are on this machine. */
 struct er_keeper {
-    /* A worker with that pid has attached to a session, or has lost its link. */
-    void (*attached)(struct er_keeper *k, int64_t session, int pid, const char *version);
+    /* A worker with that pid has attached to a session, or has lost its link. inside: it came
+     * by no connection (api/request.h). */
+    void (*attached)(struct er_keeper *k, int64_t session, int pid, const char *version,
+                     bool inside);
     void (*detached)(struct er_keeper *k, int64_t session);
     /* The version of a session's worker; NULL = unknown. Borrowed for the turn. */
     const char *(*version)(const struct er_keeper *k, int64_t session);

@@ -70,6 +70,7 @@ struct er_request {
     const struct er_door *door;
     const char *method, *path;
     pid_t peer_pid; /* 0 = unknown */
+    bool inside;    /* by no connection: the handle asks that the engine is inside of */
     bool gone;      /* who asked is: no answer can arrive */
     void *user;     /* the handler's */
 };

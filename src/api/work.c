@@ -229,7 +229,7 @@ attach(struct claim *c)
     c->stream = er_request_stream(call->req, 200, "application/x-ndjson", pull, c);
     er_stream_wake(c->stream);
     call->api->keeper->attached(call->api->keeper, c->hello.session, c->hello.pid,
-                                c->version);
+                                c->version, call->req->inside);
 }
 
 static void

@@ -273,6 +273,7 @@ look_for_end(struct er_hands *h)
         h->give_up_at ? h->give_up_at : er_clock_mono(er_clock_system()) + GIVE_UP;
     if (empty || er_clock_mono(er_clock_system()) >= h->give_up_at) {
         h->is_done = true;
+        er_close(&h->lock_fd); /* before the link: who sees that end looks at the lock */
         if (h->claim) {
             struct er_ask *ask = h->claim;
             go_down(h);

@@ -292,13 +292,14 @@ of_keeper(const struct er_keeper *k)
 }
 
 static void
-keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *version)
+keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *version,
+                bool inside)
 {
     struct er_house *h = of_keeper(k);
-    if (pid == getpid()) {
+    if (inside) { /* not whoever has our pid: another handle may ask through the socket */
         h->own = session;
     } else {
-        h->below->attached(h->below, session, pid, version);
+        h->below->attached(h->below, session, pid, version, inside);
     }
 }
 

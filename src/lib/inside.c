@@ -239,6 +239,7 @@ er_inside_send(struct er_ask *ask)
     ask->way = req;
     req->base.door = &door;
     req->base.peer_pid = in->pid;
+    req->base.inside = true;
     int rc = er_target_parse(&req->target, ask->target);
     if (rc || ask->body.failed || ask->headers.failed) {
         refuse(req, rc == ER_EINVALID ? 400 : 503, rc == ER_EINVALID ? rc : ER_ENOMEM,

@@ -624,8 +624,10 @@ keeper_version(const struct er_keeper *k, int64_t session)
 }
 
 static void
-keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *version)
+keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *version,
+                bool inside)
 {
+    (void)inside;
     struct er_supervisor *v = of_keeper(k);
     struct guard *g = find_guard(v, session);
     if (!g) {

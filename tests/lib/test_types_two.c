@@ -129,6 +129,51 @@ types__that_need_a_worker_say_when_there_is_none(void **state)
     errand_close(e);
 }
 
+static int
+count_sessions(errand *e)
+{
+    char *json;
+    int n = 0;
+    assert_int_equal(errand_request(e, "GET", "/v1/stats", NULL, 0, &json, NULL, &error),
+                     200);
+    for (const char *at = json; (at = strstr(at, "\"session\":")) != NULL; at++) {
+        n++;
+    }
+    errand_free(json);
+    return n;
+}
+
+/* Two handles of one process, one of which has the store: they are two sessions, whichever
+ * of them came first, and each ends with its handle. */
+static void
+types__are_served_by_two_handles_of_one_process(void **state)
+{
+    const struct home *h = *state;
+    struct errand_options o = ERRAND_INIT(errand_options);
+    struct errand_type own = make_type("own"), theirs = make_type("theirs");
+    char path[160], url[170];
+    errand *e;
+    (void)snprintf(path, sizeof path, "%s/app.sock", h->folder);
+    (void)snprintf(url, sizeof url, "unix:%s", path);
+    own.name = "test.own";
+    o.socket = path;
+    for (int own_first = 0; own_first < 2; own_first++) {
+        OK(errand_open(h->sqlite, &o, &e, &error));
+        errand *other = open_with(url, ERRAND_THREAD);
+        for (int i = 0; i < 2; i++) {
+            bool mine = i == (own_first ? 0 : 1);
+            const struct errand_type *t = mine ? &own : &theirs;
+            OK(errand_register(mine ? e : other, t, &error));
+            await_served(e, t->name, true);
+        }
+        AWAIT(e, count_sessions(e) == 2);
+        errand_close(other);
+        AWAIT(e, count_sessions(e) == 1);
+        await_served(e, own.name, true);
+        errand_close(e);
+    }
+}
+
 int
 main(void)
 {
@@ -138,6 +183,7 @@ main(void)
         TYPES(that_others_serve_are_left_as_they_are),
         TYPES(are_changed_at_once_by_who_has_made_them),
         TYPES(that_need_a_worker_say_when_there_is_none),
+        TYPES(are_served_by_two_handles_of_one_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
