@@ -21,6 +21,7 @@
 #define REQUEST_TRIES 5
 #define PAUSE_NS      10000000L
 #define OTHER_TRIES   10
+#define SLOW_AFTER    (10 * ER_USEC_PER_SEC)
 
 int
 er_api_places(struct er_app *app, struct er_err *err)
@@ -59,6 +60,7 @@ connect_to(struct er_app *app, const char *path, struct er_err *err)
         app->socket = er_xstrdup(path);
     }
     app->connected_once = true;
+    app->daemon = er_client_peer(app->client);
     return 0;
 }
 
@@ -192,6 +194,57 @@ er_api_again(struct er_app *app, er_usec since, struct er_err *err)
     }
 }
 
+/* The daemon, for a message. */
+static void
+name_daemon(const struct er_app *app, char *out, size_t size)
+{
+    (void)snprintf(out, size, app->daemon > 0 ? "the daemon (pid %d)" : "the daemon",
+                   app->daemon);
+}
+
+static void
+on_slow(void *ctx)
+{
+    struct er_app *app = ctx;
+    char who[48];
+    name_daemon(app, who, sizeof who);
+    if (!app->told_slow) {
+        er_app_note("%s has not answered for %d s (errand doctor)", who,
+                    (int)(SLOW_AFTER / ER_USEC_PER_SEC));
+    }
+    app->told_slow = true;
+}
+
+/* Sets when on_slow is called: later when the daemon is to hold its answer back. */
+static void
+watch_slow(struct er_app *app, struct er_client *c, const char *target)
+{
+    const char *wait = strstr(target, "wait=");
+    double held_s = wait ? strtod(wait + strlen("wait="), NULL) : 0.0;
+    er_client_tell_slow(c, SLOW_AFTER + (er_usec)(held_s * (double)ER_USEC_PER_SEC),
+                        on_slow, app);
+}
+
+/* What is left for a request: at least 1 us; 0 = there is no bound. */
+static er_usec
+time_left(const struct er_app *app)
+{
+    if (!app->until && !app->each) {
+        return 0;
+    }
+    er_usec left = app->until ? app->until + ER_API_LATE - now_mono() : app->each;
+    left = app->each && app->each < left ? app->each : left;
+    return left > 0 ? left : 1;
+}
+
+static int
+fail_late(const struct er_app *app, struct er_err *err)
+{
+    char who[48];
+    name_daemon(app, who, sizeof who);
+    return er_fail(err, ER_ETIMEOUT, "%s has not answered in time (errand doctor)", who);
+}
+
 int
 er_api_send(struct er_app *app, const struct er_request *r, struct er_response *out,
             struct er_err *err)
@@ -199,10 +252,15 @@ er_api_send(struct er_app *app, const struct er_request *r, struct er_response *
     er_usec since = 0;
     int rc = er_api_open(app, err);
     for (int tries = 1; !rc; tries++) {
+        watch_slow(app, app->client, r->target);
         const char *type = r->type || !r->body ? r->type : "application/json";
-        rc = er_client_request(app->client, r->method ? r->method : "GET", r->target,
-                               type, r->body ? r->body->data : NULL,
-                               r->body ? r->body->len : 0, r->headers, 0, out, err);
+        rc =
+            er_client_request(app->client, r->method ? r->method : "GET", r->target, type,
+                              r->body ? r->body->data : NULL, r->body ? r->body->len : 0,
+                              r->headers, time_left(app), out, err);
+        if (rc == ER_ETIMEOUT) {
+            return fail_late(app, err);
+        }
         if (rc != ER_ENODAEMON || tries == REQUEST_TRIES) {
             return rc;
         }
@@ -369,9 +427,10 @@ start_stream(struct er_app *app, struct er_client *c, const char *target,
              const char *headers, struct er_err *err)
 {
     int status;
-    int rc = er_client_stream_start(c, target, headers, &status, err);
+    watch_slow(app, c, target);
+    int rc = er_client_stream_start(c, target, headers, time_left(app), &status, err);
     if (rc || status < 400) {
-        return rc;
+        return rc == ER_ETIMEOUT ? fail_late(app, err) : rc;
     }
     struct er_buf body;
     er_buf_init(&body, 0);

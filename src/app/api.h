@@ -10,6 +10,9 @@
 /* How long a broken connection is tried again before that is an error. */
 #define ER_API_PATIENCE (10 * ER_USEC_PER_SEC)
 
+/* How long an answer may come after app->until: one that is held back comes just then. */
+#define ER_API_LATE (3 * ER_USEC_PER_SEC)
+
 /* Works out app->places once. */
 int er_api_places(struct er_app *app, struct er_err *err) ER_MUSTCHECK;
 /* Connects when there is no connection; starts the daemon when none answers and that is
@@ -24,7 +27,9 @@ struct er_request {
     const struct er_buf *body; /* NULL = none */
     const char *headers;       /* complete lines, or NULL */
 };
-/* One request and its answer, whatever its status. */
+/* One request and its answer, whatever its status. ER_ETIMEOUT: none came before app->until
+ * (and a while) or within app->each. A note tells, once, of a daemon that takes long over
+ * an answer which it does not hold back (a `wait`). */
 int er_api_send(struct er_app *app, const struct er_request *r, struct er_response *out,
                 struct er_err *err) ER_MUSTCHECK;
 /* The same, but a status of 400 and above is an error: its code and words come from the

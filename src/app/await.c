@@ -46,6 +46,7 @@ er_await_task(struct er_app *app, er_task_id id, const char *until, er_usec dead
             rc = 0;
         }
         if (rc) {
+            *out = NULL;
             return rc;
         }
         enum er_task_state state = er_json_state(task);

@@ -22,6 +22,9 @@
 #include "model/text.h"
 #include "wire/autostart.h"
 
+#define DAEMON_FOR (10 * ER_USEC_PER_SEC) /* its answer to a plain question */
+#define INSIDE_FOR (60 * ER_USEC_PER_SEC) /* it looks into the store for this one */
+
 struct doctor {
     bool json;
 };
@@ -154,6 +157,7 @@ check_inside(struct er_app *app, struct er_doctor *d)
     json_t *answer;
     size_t i;
     json_t *c;
+    app->each = INSIDE_FOR;
     int rc = er_api_get(app, "/v1/doctor", &answer, &err);
     if (rc == ER_ENOTFOUND) {
         return; /* an older daemon */
@@ -220,7 +224,15 @@ static void
 check_daemon(struct er_app *app, struct er_doctor *d, json_t **out_stats)
 {
     struct er_err err;
+    app->each = DAEMON_FOR;
     int rc = er_api_get(app, "/v1/stats", out_stats, &err);
+    if (rc == ER_ETIMEOUT) {
+        d->hangs = true;
+        er_doctor_note(d, "daemon", false, ER_DOCTOR_HANGS,
+                       "pid %d has not answered for %d s", app->daemon,
+                       (int)(DAEMON_FOR / ER_USEC_PER_SEC));
+        return;
+    }
     bool none = rc == ER_ENODAEMON && app->no_autostart;
     if (rc) {
         er_doctor_note(d, "daemon", false,

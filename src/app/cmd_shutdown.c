@@ -70,17 +70,18 @@ ask(struct er_app *app, int64_t *out_running, int *out_pid, struct er_err *err)
     if (er_autostart_owner(&app->places, out_pid, &socket_path) == 0) {
         er_free(socket_path);
     }
-    if (er_api_get(app, "/v1/stats", &stats, NULL) == 0) {
+    rc = er_api_get(app, "/v1/stats", &stats, err);
+    if (rc == 0) {
         *out_running = er_json_int(json_object_get(stats, "counts"), "running", 0);
         *out_pid = (int)er_json_int(json_object_get(stats, "daemon"), "pid", *out_pid);
         json_decref(stats);
     }
-    return 0;
+    return rc == ER_ETIMEOUT ? rc : 0;
 }
 
 /* Asks once only: one that goes before it answers has done what was asked. */
 static int
-tell(struct er_app *app, const struct shutdown *o, struct er_err *err)
+tell(struct er_app *app, const struct shutdown *o, er_usec timeout, struct er_err *err)
 {
     struct er_response r;
     const char *body = o->now            ? "{\"now\":true}"
@@ -89,7 +90,7 @@ tell(struct er_app *app, const struct shutdown *o, struct er_err *err)
     int rc = er_api_open(app, err);
     rc = rc ? rc
             : er_client_request(app->client, "POST", "/v1/shutdown", "application/json",
-                                body, strlen(body), NULL, 0, &r, err);
+                                body, strlen(body), NULL, timeout, &r, err);
     if (!rc) {
         rc = r.status >= 400 ? er_api_problem(app, r.status, &r.body, err) : 0;
         er_response_fini(&r);
@@ -124,16 +125,17 @@ shutdown_exec(struct er_app *app, void *data, int n, char **args)
     if (o->now && o->keep_running) {
         return er_app_failf(ER_EINVALID, "--now and --keep-running: give one of them");
     }
+    er_usec timeout = o->timeout.set ? o->timeout.value : SHUTDOWN_FOR;
     app->no_autostart = true;
+    app->until = er_clock_mono(er_clock_system()) + timeout;
     int rc = ask(app, &running, &pid, &err);
     if (!rc && pid > 1) {
         pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
     }
-    rc = rc ? rc : tell(app, o, &err);
+    rc = rc ? rc : tell(app, o, timeout + ER_API_LATE, &err);
     if (rc == ER_ENODAEMON && pid_fd >= 0) {
         rc = 0; /* it went before it could answer */
     }
-    er_usec timeout = o->timeout.set ? o->timeout.value : SHUTDOWN_FOR;
     if (!rc && pid_fd >= 0 && !await_exit(pid_fd, timeout)) {
         char text[ER_DURATION_SIZE];
         er_duration_format(timeout, text);

@@ -101,11 +101,14 @@ check_known(struct er_app *app, const struct er_idlist *ids)
         struct er_err err;
         json_t *task;
         int rc = er_await_task(app, ids->ids[i], "final", 0, &task, &err);
-        if (!rc || rc == ER_ETIMEOUT) {
+        if (task) {
             json_decref(task);
             continue;
         }
         int failed = er_app_fail(rc, &err);
+        if (rc == ER_ETIMEOUT) {
+            return failed; /* nobody answers */
+        }
         code = code ? code : failed;
     }
     return code;
@@ -120,7 +123,7 @@ wait_all(struct er_app *app, const struct wait *o, const struct er_idlist *ids,
         struct er_err err;
         json_t *task;
         int rc = er_await_task(app, ids->ids[i], "final", deadline, &task, &err);
-        if (rc == ER_ETIMEOUT) {
+        if (rc == ER_ETIMEOUT && task) {
             late = er_app_fail(rc, &err);
             json_decref(task);
             continue;
@@ -150,7 +153,7 @@ find_final(struct er_app *app, const struct er_idlist *ids, json_t **out,
             *out = task;
             return 0;
         }
-        if (rc != ER_ETIMEOUT) {
+        if (!task) {
             return rc;
         }
         json_decref(task);
@@ -194,6 +197,7 @@ read_events(struct er_client *events, const struct er_idlist *ids, er_usec deadl
             rc = er_fail(err, ER_ETIMEOUT, "none of the tasks is final yet");
         } else {
             rc = er_client_stream_read(events, &in, left, err);
+            rc = rc == ER_ETIMEOUT ? 1 : rc; /* found out above */
         }
     }
     er_buf_fini(&in);
@@ -232,8 +236,7 @@ wait_any(struct er_app *app, const struct wait *o, const struct er_idlist *ids,
         rc = rc ? rc : try_any(app, ids, deadline, &task, &err);
     }
     if (rc) {
-        return rc == ER_ETIMEOUT ? er_app_failf(rc, "none of the tasks is final yet")
-                                 : er_app_fail(rc, &err);
+        return er_app_fail(rc, &err);
     }
     int code = 0;
     if (!o->json) {
@@ -254,6 +257,9 @@ wait_exec(struct er_app *app, void *data, int n, char **args)
     const struct wait *o = data;
     struct er_idlist ids;
     struct er_err err;
+    er_usec deadline =
+        o->timeout.set ? er_clock_mono(er_clock_system()) + o->timeout.value : ER_NEVER;
+    app->until = o->timeout.set ? deadline : 0;
     if (o->all == (n > 0)) {
         return er_app_failf(ER_EINVALID,
                             o->all ? "give ids or --all, not both"
@@ -267,8 +273,6 @@ wait_exec(struct er_app *app, void *data, int n, char **args)
         er_idlist_fini(&ids);
         return er_app_fail(rc, &err);
     }
-    er_usec deadline =
-        o->timeout.set ? er_clock_mono(er_clock_system()) + o->timeout.value : ER_NEVER;
     int code = o->all ? 0 : check_known(app, &ids);
     if (code == 0 && ids.n > 0) {
         code =

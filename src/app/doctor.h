@@ -14,7 +14,13 @@ struct er_doctor {
     json_t *checks; /* array of {name, ok, detail, advice} */
     int bad;
     int daemon; /* pid of the daemon that answers; 0 = none does */
+    bool hangs; /* it takes connections, and does not answer */
 };
+#define ER_DOCTOR_HANGS                                                                  \
+    "it hangs, or is stopped: kill -CONT lets a stopped one go on; else look into its "  \
+    "log, and kill -9 it if it stays so: the next command starts another one, and no "   \
+    "task is lost"
+
 /* Notes one check; the advice (NULL = none) only where it is not ok. One that was noted by
  * that name already (the daemon knows better) is noted again only when it is not ok. */
 void er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *advice,

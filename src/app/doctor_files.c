@@ -127,8 +127,10 @@ check_lock(struct er_doctor *d, const struct er_places *p)
     if (held) {
         er_doctor_note(
             d, "lock of the store", d->daemon > 0,
-            "the daemon hangs, or is just starting: look into its log; kill it if "
-            "it stays so",
+            d->hangs
+                ? ER_DOCTOR_HANGS
+                : "the daemon hangs, or is just starting: look into its log; kill it "
+                  "if it stays so",
             "held by pid %d%s", pid, d->daemon > 0 ? "" : ", which does not answer");
     } else if (pid > 0 && d->daemon == 0) {
         er_doctor_note(d, "lock of the store", true, NULL,
@@ -144,7 +146,9 @@ static void
 check_socket(struct er_doctor *d, const char *path)
 {
     struct stat st;
-    if (d->daemon > 0) {
+    if (d->hangs) {
+        er_doctor_note(d, "socket", true, NULL, "%.300s takes connections", path);
+    } else if (d->daemon > 0) {
         er_doctor_note(d, "socket", true, NULL, "%.300s answers", path);
     } else if (lstat(path, &st) != 0) {
         er_doctor_note(d, "socket", true, NULL, "there is none at %.300s", path);

@@ -23,9 +23,13 @@
 
 struct er_client {
     char *path;
-    int fd;                /* -1 = not connected */
-    struct er_http1 http;  /* the answer that is being read */
-    bool got_byte;         /* of that answer */
+    int fd;               /* -1 = not connected */
+    struct er_http1 http; /* the answer that is being read */
+    bool got_byte;        /* of that answer */
+    er_usec slow_after;   /* without a byte of it: somebody is told; 0 = nobody is */
+    er_usec slow_at;      /* mono; ER_NEVER = not in this request (any more) */
+    er_client_slow_fn *tell_slow;
+    void *slow_ctx;
     struct er_buf pending; /* body bytes of a stream that nobody took yet */
     char data[READ_SIZE];
 };
@@ -41,6 +45,8 @@ er_client_open(const char *socket_path, struct er_client **out, struct er_err *e
     }
     c->path = path;
     c->got_byte = false;
+    c->slow_after = 0;
+    c->slow_at = ER_NEVER;
     er_http1_init(&c->http, NULL, NULL);
     er_buf_init(&c->pending, 0);
     c->fd = er_places_connect(path, err);
@@ -64,6 +70,26 @@ er_client_close(struct er_client *c)
     er_buf_fini(&c->pending);
     er_free(c->path);
     er_free(c);
+}
+
+int
+er_client_peer(const struct er_client *c)
+{
+    struct ucred who;
+    socklen_t size = sizeof who;
+    if (c->fd < 0 || getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) {
+        return 0;
+    }
+    return who.pid;
+}
+
+void
+er_client_tell_slow(struct er_client *c, er_usec after, er_client_slow_fn *tell,
+                    void *ctx)
+{
+    c->slow_after = after;
+    c->tell_slow = tell;
+    c->slow_ctx = ctx;
 }
 
 void
@@ -101,12 +127,16 @@ wait_for(struct er_client *c, short events, er_usec until)
 {
     for (;;) {
         struct pollfd p = {.fd = c->fd, .events = events};
-        int n = poll(&p, 1, wait_ms(until));
+        int n = poll(&p, 1, wait_ms(c->slow_at < until ? c->slow_at : until));
         if (n > 0) {
             return p.revents;
         }
         if (n == 0 && wait_ms(until) == 0) {
             return ER_ETIMEOUT;
+        }
+        if (n == 0 && wait_ms(c->slow_at) == 0) {
+            c->slow_at = ER_NEVER;
+            c->tell_slow(c->slow_ctx);
         }
         if (n < 0 && errno != EINTR) {
             return ER_EIO;
@@ -122,7 +152,7 @@ read_some(struct er_client *c, er_usec until, struct er_err *err)
     if (c->http.done) {
         return 0;
     }
-    if (until != ER_NEVER) {
+    if (until != ER_NEVER || c->slow_at != ER_NEVER) {
         int ready = wait_for(c, POLLIN, until);
         if (ready < 0) {
             return er_fail(err, ready, "no answer from the daemon at %.400s in time",
@@ -140,6 +170,7 @@ read_some(struct er_client *c, er_usec until, struct er_err *err)
         return broken(c, err);
     }
     c->got_byte = true;
+    c->slow_at = ER_NEVER;
     int64_t used = er_http1_feed(&c->http, c->data, (size_t)n);
     if (used < 0) {
         er_close(&c->fd);
@@ -209,6 +240,8 @@ static int
 begin(struct er_client *c, const struct er_buf *request, er_http1_body_fn *on_body,
       void *ctx, er_usec until, struct er_err *err)
 {
+    c->slow_at =
+        c->slow_after > 0 ? er_clock_mono(er_clock_system()) + c->slow_after : ER_NEVER;
     for (int tries = 0;; tries++) {
         if (c->fd < 0) {
             int fd = er_places_connect(c->path, err);
@@ -298,14 +331,15 @@ er_client_request(struct er_client *c, const char *method, const char *target,
 
 int
 er_client_stream_start(struct er_client *c, const char *target, const char *headers,
-                       int *out_status, struct er_err *err)
+                       er_usec timeout_for, int *out_status, struct er_err *err)
 {
     struct er_buf request;
     er_buf_init(&request, 0);
     er_buf_clear(&c->pending);
     er_http1_request(&request, "GET", target, NULL, -1, headers);
-    int rc = request.failed ? er_fail(err, request.failed, "the request is too large")
-                            : begin(c, &request, add_body, &c->pending, ER_NEVER, err);
+    int rc = request.failed
+                 ? er_fail(err, request.failed, "the request is too large")
+                 : begin(c, &request, add_body, &c->pending, deadline(timeout_for), err);
     er_buf_fini(&request);
     if (rc) {
         end(c);

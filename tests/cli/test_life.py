@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 
 from fake_daemon import Break, problem, task
 from harness import ERRAND, NO_COUNTS, accept_all, expect, has, main, same, test
@@ -606,6 +607,17 @@ def progress__large_checkpoint_goes_to_the_daemon_when_there_is_no_pipe(c):
 # ---- shutdown -----------------------------------------------------------------------------------
 
 
+def hanging_daemon(c):
+    """A daemon that takes requests, and answers when the event that is returned is set."""
+    release = threading.Event()
+
+    def handle(request):
+        release.wait()
+        return 200, task(3)
+    c.daemon(handle)
+    return release
+
+
 def ending_daemon(c, running, ends=True):
     """A daemon with a process of its own, which ends when it is asked to; its pid is told."""
     process = subprocess.Popen(["sleep", "1000"])
@@ -663,6 +675,28 @@ def shutdown__of_a_daemon_that_goes_before_it_answers(c):
         raise Break
     c.daemon(handle)
     has(expect(c.run("shutdown"), 0, "").stderr, "has ended")
+
+
+@test
+def shutdown__and_wait_are_bounded_by_a_daemon_that_hangs_too(c):
+    release = hanging_daemon(c)
+    for args in [["shutdown", "--timeout", "50ms"], ["wait", "3", "--timeout", "50ms"],
+                 ["wait", "--all", "--timeout", "50ms"],
+                 ["wait", "3", "4", "--any", "--timeout", "50ms"]]:
+        expect(c.run(*args), 124, "", f"errand: the daemon (pid {os.getpid()}) has not answered in "
+                                      "time (errand doctor)\n")
+    release.set()
+
+
+@test
+def any__tells_of_a_daemon_that_hangs_and_goes_on(c):
+    release = hanging_daemon(c)
+    process = c.start("show", "3", "--json")
+    same(process.stderr.readline().decode(),
+         f"errand: the daemon (pid {os.getpid()}) has not answered for 10 s (errand doctor)\n")
+    release.set()
+    out, err = process.communicate(timeout=300)
+    same((process.returncode, json.loads(out)["id"], err), (0, 3, b""))
 
 
 # ---- doctor -------------------------------------------------------------------------------------
@@ -747,6 +781,18 @@ def doctor__finds_a_daemon_that_hangs(c):
         code, _, checks = doctor(c)
     same((code, checks["lock of the store"]["ok"]), (1, False))
     has(checks["lock of the store"]["detail"], f"held by pid {os.getpid()}, which does not answer")
+
+
+@test
+def doctor__is_not_kept_by_a_daemon_that_hangs(c):
+    release = hanging_daemon(c)
+    code, _, checks = doctor(c)
+    release.set()
+    same((code, checks["daemon"]["ok"]), (1, False))
+    same(checks["daemon"]["detail"], f"pid {os.getpid()} has not answered for 10 s")
+    has(checks["daemon"]["advice"], "kill -9 it if it stays so")
+    has(checks["socket"]["detail"], "takes connections")
+    assert "disk-space" in checks, checks.keys()
 
 
 @test

@@ -237,7 +237,7 @@ stream__tells_when_nothing_comes(void **state)
     er_buf_init(&b, 0);
     serve(scripts, 1);
     assert_int_equal(er_client_open(path, &c, NULL), 0);
-    assert_int_equal(er_client_stream_start(c, "/v1/events", NULL, &status, NULL), 0);
+    assert_int_equal(er_client_stream_start(c, "/v1/events", NULL, 0, &status, NULL), 0);
     while (b.len < 3) {
         assert_int_equal(er_client_stream_read(c, &b, 0, NULL), 1);
     }
