@@ -17,7 +17,8 @@
 #define YEAR_2024   (INT64_C(1704067200) * ER_USEC_PER_SEC)
 #define FDS_OF_TASK 6 /* descriptors that the worker needs for one */
 #define FDS_BESIDE  64
-#define LOGS_LOOKED 1000000 /* files; what is beyond is not counted */
+#define WORKER_FOR  (30 * ER_USEC_PER_SEC) /* since the daemon's start */
+#define LOGS_LOOKED 1000000                /* files; what is beyond is not counted */
 
 struct doctor {
     struct er_query q;
@@ -210,6 +211,7 @@ on_view(void *ctx, const struct er_session_view *v)
     }
 }
 
+/* One that is being started is nothing wrong. */
 static void
 check_workers(const struct doctor *d, struct er_buf *b)
 {
@@ -230,8 +232,13 @@ check_workers(const struct doctor *d, struct er_buf *b)
         er_buf_addf(&vs.text, "%s%s",
                     vs.text.len ? "; " : "none is connected: ", trouble);
     }
-    add_check(b, "worker", st.has_worker,
-              vs.text.len ? vs.text.data : "none is connected",
+    bool young =
+        er_api_now(s) - s->started_at < WORKER_FOR && !s->keeper->trouble(s->keeper);
+    add_check(b, "worker", st.has_worker || s->stopping || young,
+              vs.text.len   ? vs.text.data
+              : s->stopping ? "the daemon is ending"
+              : young       ? "it is being started"
+                            : "none is connected",
               "look into the daemon's log for why the worker does not start");
     er_buf_fini(&vs.text);
 }

@@ -219,6 +219,22 @@ check_workers(struct er_doctor *d, const json_t *stats)
                            : "");
 }
 
+/* No daemon answers: none was started, or its start has failed, or it may not be asked. */
+static void
+note_absent(struct er_app *app, struct er_doctor *d, int rc, const struct er_err *err)
+{
+    if (rc != ER_ENODAEMON) {
+        er_doctor_note(d, "daemon", false, "errand serve --foreground shows more", "%s",
+                       err->text);
+    } else if (!er_doctor_start(d, &app->places)) {
+        er_doctor_note(d, "daemon", d->may_start,
+                       "errand serve starts one, and so does the next command",
+                       d->may_start ? "none answers at %s; the next command starts one"
+                                    : "none answers at %s",
+                       app->places.socket);
+    }
+}
+
 /* Asks the daemon; *out_stats stays NULL when none answers. */
 static void
 check_daemon(struct er_app *app, struct er_doctor *d, json_t **out_stats)
@@ -233,13 +249,8 @@ check_daemon(struct er_app *app, struct er_doctor *d, json_t **out_stats)
                        (int)(DAEMON_FOR / ER_USEC_PER_SEC));
         return;
     }
-    bool none = rc == ER_ENODAEMON && app->no_autostart;
     if (rc) {
-        er_doctor_note(d, "daemon", false,
-                       none ? "errand serve starts one, and so does the next command"
-                            : "errand serve --foreground shows why it does not start",
-                       "%s%s", none ? "none answers at " : "",
-                       none ? app->places.socket : err.text);
+        note_absent(app, d, rc, &err);
         return;
     }
     const json_t *daemon = json_object_get(*out_stats, "daemon");
@@ -315,10 +326,12 @@ doctor_exec(struct er_app *app, void *data, int n, char **args)
 {
     const struct doctor *o = data;
     struct er_err err;
-    struct er_doctor d = {.checks = json_array()};
+    struct er_doctor d = {.checks = json_array(),
+                          .may_start = !app->no_autostart && !getenv("ERRAND_TASK_ID")};
     json_t *stats = NULL;
     (void)n;
     (void)args;
+    app->no_autostart = true; /* it looks only */
     int rc = er_api_places(app, &err);
     if (rc) {
         json_decref(d.checks);

@@ -13,8 +13,9 @@
 struct er_doctor {
     json_t *checks; /* array of {name, ok, detail, advice} */
     int bad;
-    int daemon; /* pid of the daemon that answers; 0 = none does */
-    bool hangs; /* it takes connections, and does not answer */
+    int daemon;     /* pid of the daemon that answers; 0 = none does */
+    bool may_start; /* the next command starts a daemon when none answers */
+    bool hangs;     /* it takes connections, and does not answer */
 };
 #define ER_DOCTOR_HANGS                                                                  \
     "it hangs, or is stopped: kill -CONT lets a stopped one go on; else look into its "  \
@@ -26,6 +27,9 @@ struct er_doctor {
 void er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *advice,
                     const char *fmt, ...) ER_PRINTF(5, 6);
 
+/* How the daemon's last start ended, from its log; false when it did not fail, or that is not
+ * known. */
+bool er_doctor_start(struct er_doctor *d, const struct er_places *p);
 /* What the files say, also without a daemon: folders, room on the disk, the store, its lock,
  * the socket, locks of workers, the daemon's log. */
 void er_doctor_files(struct er_doctor *d, const struct er_places *p);

@@ -20,6 +20,12 @@
 #define DISK_LOW ((uint64_t)256 << 20)
 #define LOG_BIG  ((int64_t)256 << 20)
 #define MIB      ((int64_t)1 << 20)
+#define LOG_TAIL 65536L
+#define KEEP_A_COPY                                                                      \
+    "keep a copy of it, then move it aside with its -wal and -shm and the folder of "    \
+    "the "                                                                               \
+    "logs: the next command begins with an empty one"
+#define YOUR_OWN "it must be yours and writable: chown and chmod u+rw it and its folder"
 
 /* Whether some process has a flock on the file of that inode. */
 static bool
@@ -88,6 +94,94 @@ check_disk(struct er_doctor *d, const char *path)
                    left >> 20, path, files ? "" : ", but no more files can be made");
 }
 
+/* ---- the daemon's last start ---- */
+
+/* What to do about a store that a daemon could not open, by its words. */
+static const char *
+advise_start(const char *words)
+{
+    static const struct {
+        const char *part, *advice;
+    } table[] = {
+        {"made by a newer version",
+         "install that newer version of errand; or set ERRAND_HOME for another instance"},
+        {"damaged", KEEP_A_COPY},
+        {"not a store", KEEP_A_COPY},
+        {"not a database", KEEP_A_COPY},
+        {"malformed", KEEP_A_COPY},
+        {"Permission denied", YOUR_OWN},
+        {"readonly", YOUR_OWN},
+        {"unable to open", YOUR_OWN},
+        {"No space left", "make room on that disk"},
+        {"full", "make room on that disk"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        if (strstr(words, table[i].part)) {
+            return table[i].advice;
+        }
+    }
+    return "errand serve --foreground shows whether it still is so";
+}
+
+/* The last line of errandd itself in the log's tail, if it tells of an error: its text is cut
+ * out of the buffer. NULL = it is not there. */
+static char *
+find_last_words(struct er_buf *b)
+{
+    static const char mark[] = " level=error src=errandd msg=\"";
+    char *found = NULL;
+    for (char *at = b->data; at && *at;) {
+        char *end = at + strcspn(at, "\n");
+        char *msg = strstr(at, mark);
+        char *ours = strstr(at, " src=errandd ");
+        if (ours && ours < end) {
+            found = msg && msg < end ? msg + sizeof mark - 1 : NULL;
+        }
+        at = *end ? end + 1 : end;
+    }
+    if (found) {
+        char *to = found;
+        for (const char *p = found; *p && *p != '"' && *p != '\n'; p++) {
+            p += *p == '\\' && p[1];
+            *to++ = *p;
+        }
+        *to = '\0';
+    }
+    return found;
+}
+
+bool
+er_doctor_start(struct er_doctor *d, const struct er_places *p)
+{
+    struct stat st;
+    struct er_buf b;
+    char *words = NULL;
+    er_buf_init(&b, 0);
+    FILE *f = fopen(p->daemon_log, "re");
+    if (f && fstat(fileno(f), &st) == 0) {
+        char piece[4096];
+        (void)fseek(f, st.st_size > LOG_TAIL ? -LOG_TAIL : 0, SEEK_END);
+        if (st.st_size <= LOG_TAIL) {
+            rewind(f);
+        }
+        for (size_t n; (n = fread(piece, 1, sizeof piece, f)) > 0;) {
+            er_buf_add(&b, piece, n);
+        }
+        words = find_last_words(&b);
+    }
+    if (f) {
+        (void)fclose(f);
+    }
+    if (words) {
+        er_doctor_note(d, "daemon", false, advise_start(words),
+                       "none answers; the last one ended with: %.500s", words);
+    }
+    er_buf_fini(&b);
+    return words != NULL;
+}
+
+/* ---- the store ---- */
+
 /* The store's file as far as it can be seen from outside; a daemon that answers has looked
  * into it. */
 static void
@@ -105,13 +199,18 @@ check_store(struct er_doctor *d, const char *path)
         return;
     }
     size_t n = fread(head, 1, sizeof head, f);
+    bool writable = access(path, W_OK) == 0;
     int failed = fstat(fileno(f), &st);
     (void)fclose(f);
     bool whole = n == 0 || (n == sizeof head && memcmp(head, magic, sizeof head) == 0);
-    er_doctor_note(d, "store", !failed && whole,
-                   "this is no store of errand: move it away, or restore a backup",
-                   "%.300s, %" PRId64 " KiB", path,
-                   failed ? 0 : (int64_t)st.st_size / 1024);
+    er_doctor_note(
+        d, "store", !failed && whole && writable,
+        whole ? YOUR_OWN
+              : "this is no store of errand: move it away, or restore a backup",
+        "%.300s, %" PRId64 " KiB%s", path, failed ? 0 : (int64_t)st.st_size / 1024,
+        !whole     ? ", which is no store, or it is damaged"
+        : writable ? ""
+                   : ", which you may not write");
 }
 
 static void
@@ -120,6 +219,11 @@ check_lock(struct er_doctor *d, const struct er_places *p)
     struct stat st;
     int pid = 0;
     char *socket_path = NULL;
+    if (stat(p->lock, &st) != 0 && errno != ENOENT) {
+        er_doctor_note(d, "lock of the store", false, YOUR_OWN, "%.300s: %s", p->lock,
+                       strerror(errno));
+        return;
+    }
     bool held = stat(p->lock, &st) == 0 && is_locked(st.st_ino);
     if (er_autostart_owner(p, &pid, &socket_path) == 0) {
         er_free(socket_path);
@@ -150,6 +254,9 @@ check_socket(struct er_doctor *d, const char *path)
         er_doctor_note(d, "socket", true, NULL, "%.300s takes connections", path);
     } else if (d->daemon > 0) {
         er_doctor_note(d, "socket", true, NULL, "%.300s answers", path);
+    } else if (lstat(path, &st) != 0 && errno != ENOENT) {
+        er_doctor_note(d, "socket", false, "ask as the user whose daemon it is",
+                       "%.300s: %s", path, strerror(errno));
     } else if (lstat(path, &st) != 0) {
         er_doctor_note(d, "socket", true, NULL, "there is none at %.300s", path);
     } else {

@@ -796,6 +796,57 @@ def doctor__is_not_kept_by_a_daemon_that_hangs(c):
 
 
 @test
+def doctor__tells_how_the_last_start_ended(c):
+    line = '2026-01-31T09:30:00.123Z level=%s src=%s msg="%s"\n'
+    newer = r"cannot open the store '/x/\"tasks\".db': it has schema 9, made by a newer version"
+    for words, advice in [
+            (newer, "install that newer version"),
+            ("cannot open the store 'x': the store is damaged: a b c", "keep a copy of it"),
+            ("cannot open the store 'x': attempt to write a readonly database", "chown and chmod"),
+            ("cannot open the store 'x': database or disk is full", "make room"),
+            ("strange", "errand serve --foreground")]:
+        with open(os.path.join(c.home, "errandd.log"), "w") as f:
+            f.write(line % ("info", "errandd", "ended") + line % ("error", "errandd", words) +
+                    line % ("info", "worker", "goes on"))
+        code, _, checks = doctor(c, env={"ERRAND_NO_AUTOSTART": ""})
+        same((code, checks["daemon"]["ok"]), (1, False))
+        words = words.replace("\\", "")
+        same(checks["daemon"]["detail"], f"none answers; the last one ended with: {words}")
+        has(checks["daemon"]["advice"], advice)
+    with open(os.path.join(c.home, "errandd.log"), "a") as f:
+        f.write(line % ("info", "errandd", "version 1, pid 9"))
+    has(doctor(c)[2]["daemon"]["detail"], "none answers at ")
+
+
+@test
+def doctor__starts_no_daemon(c):
+    code, o, checks = doctor(c, env={"ERRAND_NO_AUTOSTART": ""})
+    same((o["daemon"], checks["daemon"]["ok"]), (None, True))
+    has(checks["daemon"]["detail"], "errand.sock; the next command starts one")
+    assert not os.path.exists(os.path.join(c.home, "tasks.db"))
+
+
+@test
+def doctor__tells_what_may_not_be_looked_at(c):
+    other = {"user": 65534, "group": 65534, "extra_groups": []}
+    try:
+        subprocess.run([ERRAND, "--version"], check=True, capture_output=True, cwd="/", **other)
+    except (PermissionError, subprocess.CalledProcessError):
+        return  # only root can be somebody else, where somebody else can run errand
+    os.chmod(c.home, 0o700)
+    _, _, checks = doctor(c, cwd="/", **other)
+    for name in ["store", "lock of the store", "socket"]:
+        same(checks[name]["ok"], False)
+        has(checks[name]["detail"], "Permission denied")
+    os.chmod(c.home, 0o755)
+    for name in ["tasks.db", "tasks.db.lock"]:
+        with open(os.path.join(c.home, name), "wb") as f:
+            f.write(b"SQLite format 3\0")
+    _, _, checks = doctor(c, cwd="/", **other)
+    has(checks["store"]["detail"], "which you may not write")
+
+
+@test
 def doctor__looks_at_store_clock_folders_and_limits(c):
     path = os.path.join(c.home, "tasks.db")
     with open(path, "wb") as f:

@@ -20,7 +20,7 @@ result() { errand result "$1" | jq -r "$2"; }
 definition() { api "/v1/types/$1" | jq -S 'del(.origin, .program, .running, .served, .takes_s)'; }
 
 @test "the definitions of the daemon are those of the programs" {
-    errand doctor >/dev/null || :
+    errand stats >/dev/null
     for type in wait file.hash; do definition "$type" >"$type.ours"; done
     definition http.request >http.request.ours
     "$ERRAND_STAGE/libexec/errand-types" register --socket "$SOCKET"
@@ -33,7 +33,7 @@ definition() { api "/v1/types/$1" | jq -S 'del(.origin, .program, .running, .ser
 }
 
 @test "wait: paused and resumed, it goes on at its checkpoint" {
-    errand doctor >/dev/null || :
+    errand stats >/dev/null
     id=$(submit wait '{"for": 3600, "steps": 7200}')
     eventually 120 is "$id" '.checkpoint.waited_ms > 0' true
     errand pause "$id"
@@ -60,7 +60,7 @@ print(h.hex())
 PY
 )
     truncate -s 1T tree/200 # a hole: hours
-    errand doctor >/dev/null || :
+    errand stats >/dev/null
     id=$(submit file.hash "{\"path\": \"$WORK/tree\"}" '. + {retries: 3, backoff_s: 0.1}')
     eventually 120 is "$id" '.items_completed >= 100' true
     # its process alone is killed: a failed attempt, and the next one goes on
@@ -113,7 +113,7 @@ PY
 
 @test "http.request: an answer, a rate limit, a busy server, a page that is not there" {
     serve
-    errand doctor >/dev/null || :
+    errand stats >/dev/null
     ok=$(submit http.request "{\"url\": \"$url/ok\"}")
     limit=$(submit http.request "{\"url\": \"$url/limit\"}")
     busy=$(submit http.request "{\"url\": \"$url/busy\"}" '. + {retries: 1, backoff_s: 0.1}')
@@ -130,7 +130,7 @@ PY
 }
 
 @test "a type of the user's: a command with arguments, and sh" {
-    errand doctor >/dev/null || :
+    errand stats >/dev/null
     api /v1/types/greet -X PUT -H 'Content-Type: application/json' -d '{
         "parameters": [{"name": "who", "kind": "string", "required": true},
                        {"name": "flags", "kind": "strings"}, {"name": "text", "kind": "string"}],
