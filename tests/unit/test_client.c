@@ -212,7 +212,7 @@ stream__hands_on_all_of_it(void **state)
     er_buf_init(&b, 0);
     serve(scripts, 1);
     assert_int_equal(er_client_open(path, &c, NULL), 0);
-    assert_int_equal(er_client_stream_start(c, "/v1/events", NULL, &status, NULL), 0);
+    assert_int_equal(er_client_stream_start(c, "/v1/events", NULL, 0, &status, NULL), 0);
     int rc = 1;
     while (rc == 1) {
         rc = er_client_stream_read(c, &b, 0, NULL);
