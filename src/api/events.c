@@ -47,10 +47,11 @@ static bool
 pull(void *ctx, struct er_buf *out, size_t room)
 {
     struct events *ev = ctx;
-    if (ev->sub) {
-        er_sub_pull(ev->sub, out, room);
+    if (!ev->sub || er_sub_failed(ev->sub)) {
+        return false; /* the client goes on behind the last event that it has */
     }
-    return ev->sub != NULL;
+    er_sub_pull(ev->sub, out, room);
+    return true;
 }
 
 static void

@@ -18,6 +18,9 @@
 #define GROUP     ((size_t)250)
 #define FIRST     ((size_t)50)
 #define BYTES_MAX ((size_t)256 << 20) /* of all lines of a request */
+/* Lines beyond those of which each is answered. */
+#define BEYOND_MAX ((size_t)500000)
+#define BEYOND     "more than %d lines, or %zu MiB of them, in one request: not taken"
 
 /* ---- groups ---- */
 
@@ -245,19 +248,24 @@ add_document(struct er_submission *s, const char *text, size_t len,
     }
 }
 
+/* Of an atomic request nothing is stored yet; of another the lines before it are tasks
+ * already, whose ids the answer must tell. */
+static void
+refuse_beyond(struct er_submission *s)
+{
+    s->beyond++;
+    if (s->atomic) {
+        er_call_problem(s->call, ER_ETOOBIG, NULL, BEYOND, LINES_MAX, BYTES_MAX >> 20);
+    }
+}
+
 void
 er_api_submit_line(struct er_call *call, const char *line, size_t len)
 {
     struct er_submission *s = get_submission(call);
-    if (s->n >= LINES_MAX) {
-        er_call_problem(call, ER_ETOOBIG, NULL, "more than %d lines in one request",
-                        LINES_MAX);
-        return;
-    }
     s->bytes += len;
-    if (s->bytes > BYTES_MAX) {
-        er_call_problem(call, ER_ETOOBIG, NULL, "more than %zu bytes in one request",
-                        BYTES_MAX);
+    if (s->n >= LINES_MAX || s->bytes > BYTES_MAX) {
+        refuse_beyond(s);
         return;
     }
     if (s->n == 0 && er_request_header(call->req, "Idempotency-Key")) {
@@ -294,6 +302,22 @@ add_line(struct er_buf *b, const struct er_result *r, size_t line)
     }
 }
 
+/* A line for each that was one too many; when even those are too many, the last one says
+ * how many it stands for. */
+static void
+add_beyond(const struct er_submission *s, struct er_buf *b)
+{
+    for (size_t i = 0; i < s->beyond && i < BEYOND_MAX; i++) {
+        char words[100], extra[80];
+        size_t rest = i + 1 == BEYOND_MAX ? s->beyond - i : 1;
+        (void)snprintf(words, sizeof words, BEYOND, LINES_MAX, BYTES_MAX >> 20);
+        (void)snprintf(extra, sizeof extra, "\"line\":%zu,\"lines\":%zu", s->n + i + 1,
+                       rest);
+        er_problem_json(b, ER_ETOOBIG, words, NULL, extra);
+        er_buf_add_char(b, '\n');
+    }
+}
+
 static void
 answer_many(struct er_submission *s)
 {
@@ -314,6 +338,7 @@ answer_many(struct er_submission *s)
     for (size_t i = 0; i < s->n; i++) {
         add_line(&b, &s->results[i], i + 1);
     }
+    add_beyond(s, &b);
     er_call_ndjson(s->call, 200, &b);
 }
 

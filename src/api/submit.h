@@ -36,6 +36,7 @@ struct er_submission {
     struct er_result *results;
     size_t n, size;
     size_t bytes;           /* of the lines so far */
+    size_t beyond;          /* lines behind those that a request may have */
     struct er_group *group; /* being filled; NULL = none */
     int under_way;          /* groups at the store */
     bool complete;          /* the whole request is here */

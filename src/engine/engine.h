@@ -341,6 +341,9 @@ struct er_sub *er_engine_subscribe(struct er_engine *e, const struct er_sub_filt
                                    int64_t since, void (*wake)(void *ctx), void *ctx);
 /* Adds server-sent event frames to out, about `room` bytes. */
 void er_sub_pull(struct er_sub *s, struct er_buf *out, size_t room);
+/* Why what it wants could not be read (logged), or 0. It was woken for that: who can begin
+ * anew by number ends here; who pulls on has it read again. */
+int er_sub_failed(const struct er_sub *s);
 void er_engine_unsubscribe(struct er_sub *s);
 
 /* Calls fn at each fact about one task, and when its output grew, until removed. */

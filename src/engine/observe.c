@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "engine/samples.h"
 #include "model/topic.h"
@@ -29,6 +30,7 @@ struct er_sub {
     bool reading;       /* a page is being read */
     bool checked;       /* the gap at the start has been looked at */
     bool closed;        /* unsubscribed while reading */
+    int failed;         /* why the last page could not be read; 0 = it could */
     struct er_buf page; /* frames that were read and not pulled yet */
     struct er_samples samples;
     void (*wake)(void *ctx);
@@ -373,6 +375,13 @@ done_page(struct er_query *q)
         }
         int64_t reached = p->last > p->filter.since ? p->last : p->filter.since;
         s->next = reached + 1 > s->next ? reached + 1 : s->next;
+        s->failed = 0;
+        s->wake(s->ctx);
+    } else if (!s->failed) { /* it ends, or asks again: once, else at the next fact */
+        er_log(ER_LOG_ERROR, "observe",
+               "facts behind %lld cannot be read for a subscriber: %s",
+               (long long)p->filter.since, er_error_meaning(q->rc));
+        s->failed = q->rc;
         s->wake(s->ctx);
     }
     er_arena_free(&q->arena);
@@ -494,6 +503,12 @@ er_engine_topic(struct er_engine *e, const struct er_topic *topic)
     f.correlation = topic->correlation ? topic->correlation : f.correlation;
     f.data_json = topic->data_json ? topic->data_json : "null";
     hand_out(e, &f);
+}
+
+int
+er_sub_failed(const struct er_sub *s)
+{
+    return s->failed;
 }
 
 void

@@ -814,6 +814,32 @@ __wrap_er_proctree_kill(const char *prefix, pid_t root, int tries,
     return __real_er_proctree_kill(prefix, root, tries, left);
 }
 
+static struct er_count facts_left;
+
+void
+f_facts_fail(int n)
+{
+    er_count_set(&facts_left, n);
+}
+
+int __real_er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
+                          struct er_arena *arena, struct er_fact **out, size_t *out_n,
+                          int64_t *out_last);
+int __wrap_er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
+                          struct er_arena *arena, struct er_fact **out, size_t *out_n,
+                          int64_t *out_last);
+int
+__wrap_er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
+                      struct er_arena *arena, struct er_fact **out, size_t *out_n,
+                      int64_t *out_last)
+{
+    if (er_count_get(&facts_left) > 0) {
+        er_count_own(&facts_left, -1);
+        return ER_EIO;
+    }
+    return __real_er_store_facts(r, f, arena, out, out_n, out_last);
+}
+
 /* ---- workers ---- */
 
 static void

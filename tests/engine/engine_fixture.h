@@ -84,6 +84,8 @@ void f_pass(struct fixture *f, er_usec span);
 /* The next n looks at what a dead worker left answer that (er_proctree_kill). */
 void f_kills(int n, int answer);
 int f_kills_left(void);
+/* The next n pages of facts cannot be read. */
+void f_facts_fail(int n);
 
 /* ---- tasks ---- */
 

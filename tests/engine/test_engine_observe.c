@@ -94,6 +94,34 @@ little_room__gives_little_at_a_time_and_all_in_the_end(void **state)
 }
 
 static void
+page_that_cannot_be_read__is_told(void **state)
+{
+    struct fixture *f = *state;
+    struct sub s;
+    int64_t seq;
+    (void)f_add(f, f_new());
+    f_settle(f);
+    f_facts_fail(1);
+    s_open(f, &s, NULL, 0);
+    s_pull(&s);
+    f_until(f, s.woken); /* the page did not come, and it is not left to sleep */
+    assert_int_equal(er_sub_failed(s.sub), ER_EIO);
+    s_close(&s);
+    f_facts_fail(1);
+    s_open(f, &s, NULL, 0); /* who pulls on has it read again */
+    s_pull(&s);
+    f_until(f, s.woken);
+    s_pull(&s);
+    f_until(f, s.woken);
+    json_t *o = s_take(&s, &seq);
+    assert_non_null(o);
+    assert_int_equal(seq, 1);
+    assert_int_equal(er_sub_failed(s.sub), 0);
+    json_decref(o);
+    s_close(&s);
+}
+
+static void
 filters__let_through_what_was_asked_for(void **state)
 {
     struct fixture *f = *state;
@@ -347,6 +375,7 @@ main(void)
         TEST(replay__comes_from_the_store_then_goes_on_live),
         TEST(slow_one__goes_back_to_the_store_and_misses_nothing),
         TEST(little_room__gives_little_at_a_time_and_all_in_the_end),
+        TEST(page_that_cannot_be_read__is_told),
         TEST(filters__let_through_what_was_asked_for),
         TEST(samples__are_the_latest_and_come_before_the_final_fact),
         TEST(gap__tells_what_is_gone),

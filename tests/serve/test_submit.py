@@ -172,4 +172,19 @@ def test_run_at_is_a_moment_and_delay_a_span(h):
     assert before + 98 < stamp < time.time() + 102, t["run_at"]
 
 
+def test_lines_beyond_the_bound_are_refused_and_the_others_told(h):
+    h.start(worker="/bin/false")
+    line = '{"args": {"argv": ["true"]}}\n'
+    head = {"Content-Type": "application/x-ndjson"}
+    lines = h.expect(200, "POST", "/v1/tasks", line * 100002, head).lines
+    same(len(lines), 100002)
+    same(len({a["id"] for a in lines[:100000]}), 100000)
+    same([(a["status"], a["code"], a["line"]) for a in lines[100000:]],
+         [(413, "too-big", 100001), (413, "too-big", 100002)])
+    before = h.get("/v1/tasks?limit=1")["counts"]["queued"]
+    same(before, 100000)
+    h.refused(413, None, "more than 100000 lines", "POST", "/v1/tasks?atomic=1", line * 100001, head)
+    same(h.get("/v1/tasks?limit=1")["counts"]["queued"], before)
+
+
 main(globals())
