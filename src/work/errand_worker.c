@@ -11,9 +11,12 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/number.h"
 #include "model/duration.h"
 #include "wire/places.h"
 #include "work/worker.h"
+
+#define SLOTS_MOST 10000
 
 #define LINGER_FOR  (60 * ER_USEC_PER_SEC)
 #define BACKLOG_FOR (100 * ER_USEC_PER_MS)
@@ -82,9 +85,8 @@ parse_option(struct arguments *args, int option)
         args->system = true;
         return;
     case OPT_SLOTS:
-        args->options.slots = atoi(optarg);
-        if (args->options.slots < 1) {
-            refuse("--slots must be a number from 1, not", optarg);
+        if (er_int_parse(optarg, 1, SLOTS_MOST, &args->options.slots)) {
+            refuse("--slots must be a number from 1 to 10000, not", optarg);
         }
         return;
     case OPT_LINGER:
