@@ -6,6 +6,7 @@
 #define ER_API_API_H
 
 #include <jansson.h>
+#include <sys/types.h>
 
 #include "api/request.h"
 #include "api/serial.h"
@@ -65,12 +66,17 @@ struct er_api {
     er_usec started_at;   /* wall */
     er_usec clock_offset; /* at the start: wall minus boot */
     bool stopping;
+    const char *closed_words; /* why, for who submits then; NULL = it is shutting down */
+    dev_t store_dev; /* of the file that is open; ino 0 = unknown (or in memory) */
+    ino_t store_ino;
     struct er_serial settings; /* changes of queues, limits, types, pauses */
     struct er_serial edits;    /* PATCH */
     /* a client asked for it; NULL: the engine ends with the program that has it inside */
     void (*on_shutdown)(struct er_api *api, enum er_end how);
 };
 
+/* Whether the store's file, where it should be, is the one that is open. */
+bool er_api_has_store(const struct er_api *api);
 /* The engine's wall clock: what is said in spans counts from then. */
 er_usec er_api_now(const struct er_api *api);
 
@@ -109,6 +115,9 @@ const struct er_request_ops *er_routes_ops(void);
 /* Keeps a call while something asynchronous refers to it. release may free it. */
 void er_call_hold(struct er_call *call);
 void er_call_release(struct er_call *call);
+
+/* Refuses what would be new while it is `stopping`. */
+void er_api_refuse_closed(struct er_call *call);
 
 /* Answers. Any of them on a call whose connection is gone does nothing. */
 void er_call_json(struct er_call *call, int status, struct er_buf *body); /* takes body */

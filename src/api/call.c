@@ -211,11 +211,13 @@ on_over(uv_timer_t *t)
 static void
 refuse(struct er_call *call, const struct er_submit *s, int rc)
 {
-    char words[256];
+    char words[ER_SUBMIT_WORDS];
     if (rc) {
-        er_call_problem(call, rc, NULL, "%s", er_error_meaning(rc));
+        er_call_problem(call, rc, NULL, "%s",
+                        er_submit_words(call->api, rc, words, sizeof words));
     } else {
-        const char *field = er_submit_refusal(&s->rows[0], words, sizeof words);
+        const char *field =
+            er_submit_refusal(call->api, &s->rows[0], words, sizeof words);
         er_call_problem(call, s->rows[0].status, field, "%s", words);
     }
 }
@@ -422,7 +424,7 @@ er_api_call(struct er_call *call)
     struct er_prefer prefer;
     struct er_err err;
     if (call->api->stopping) {
-        er_call_problem(call, ER_ECLOSED, NULL, "the daemon is shutting down");
+        er_api_refuse_closed(call);
         return;
     }
     if (er_prefer_read(er_request_header(call->req, "Prefer"), &prefer, &err)) {

@@ -25,7 +25,7 @@ struct doctor {
     struct er_call *call;
     struct er_err store;
     int store_rc;
-    int64_t store_bytes; /* with its journal; -1 = unknown */
+    int64_t store_bytes; /* with its journal */
     struct statvfs disk;
     int disk_rc;
     int64_t log_bytes, log_files;
@@ -65,9 +65,14 @@ run_doctor(struct er_query *q, struct er_store_reader *r)
     const struct er_places *p = d->call->api->places;
     d->store_rc = er_store_check(r, &d->store);
     d->disk_rc = statvfs(p->state_dir, &d->disk);
-    d->store_bytes = size_of(p->store, "");
-    int64_t wal = size_of(p->store, "-wal");
-    d->store_bytes += wal > 0 ? wal : 0;
+    int64_t bytes = size_of(p->store, ""), wal = size_of(p->store, "-wal");
+    d->store_bytes = (bytes > 0 ? bytes : 0) + (wal > 0 ? wal : 0);
+    if (!er_api_has_store(d->call->api)) {
+        d->store_rc = er_fail(&d->store, ER_ENOTFOUND,
+                              "'%.300s' is not the file that is open: it was deleted, "
+                              "moved or replaced",
+                              p->store);
+    }
     walk_bytes = walk_files = 0;
     (void)nftw(p->logs, on_file, 16, FTW_PHYS);
     d->log_bytes = walk_bytes;

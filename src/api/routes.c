@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "api/api.h"
 #include "base/mem.h"
@@ -421,6 +422,25 @@ on_end(void *ctx, struct er_request *req)
     }
     call->req = NULL;
     er_call_release(call);
+}
+
+bool
+er_api_has_store(const struct er_api *api)
+{
+    struct stat st;
+    return api->store_ino == 0 ||
+           (stat(api->places->store, &st) == 0 && st.st_dev == api->store_dev &&
+            st.st_ino == api->store_ino);
+}
+
+void
+er_api_refuse_closed(struct er_call *call)
+{
+    const char *words = call->api->closed_words;
+    er_call_problem(call, ER_ECLOSED, NULL, "%s",
+                    words ? words
+                          : "the daemon is shutting down: nothing was queued; try again "
+                            "when it has ended");
 }
 
 er_usec

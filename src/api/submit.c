@@ -8,6 +8,7 @@
  * Nothing is answered before all of it is on disk (or refused). */
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "api/draft.h"
 #include "api/submit.h"
@@ -74,7 +75,36 @@ group_free(struct er_group *g)
 static void answer(struct er_submission *s);
 
 const char *
-er_submit_refusal(const struct er_new_task *row, char *words, size_t size)
+er_submit_words(const struct er_api *api, int code, char *words, size_t size)
+{
+    struct statvfs disk;
+    const char *folder = api->places->state_dir;
+    if (code != ER_EDISKFULL || statvfs(folder, &disk) != 0) {
+        (void)snprintf(words, size, "%s", er_error_meaning(code));
+        return words;
+    }
+    struct er_engine_stats st;
+    er_engine_stats(api->engine, &st);
+    uint64_t left = (uint64_t)disk.f_bavail * disk.f_frsize;
+    if (left >= (uint64_t)st.disk_wanted) {
+        (void)snprintf(words, size,
+                       "the disk of '%.200s' was full a moment ago: nothing was queued. "
+                       "There is room now: try again in a second",
+                       folder);
+        return words;
+    }
+    (void)snprintf(words, size,
+                   "the disk of '%.200s' is full: nothing was queued. %llu KiB are free, "
+                   "%lld KiB are needed: make room (errand clean removes finished tasks "
+                   "and their output), then try again",
+                   folder, (unsigned long long)(left >> 10),
+                   (long long)(st.disk_wanted >> 10));
+    return words;
+}
+
+const char *
+er_submit_refusal(const struct er_api *api, const struct er_new_task *row, char *words,
+                  size_t size)
 {
     const char *field = NULL;
     switch (row->status) {
@@ -106,20 +136,21 @@ er_submit_refusal(const struct er_new_task *row, char *words, size_t size)
         (void)snprintf(words, size, "not stored: another task of the request failed");
         break;
     default:
-        (void)snprintf(words, size, "%s", er_error_meaning(row->status));
+        (void)er_submit_words(api, row->status, words, size);
     }
     return field;
 }
 
 static void
-store_row_result(struct er_result *r, const struct er_new_task *row)
+store_row_result(const struct er_api *api, struct er_result *r,
+                 const struct er_new_task *row)
 {
-    char words[256];
+    char words[ER_SUBMIT_WORDS];
     r->id = row->id;
     r->state = row->state;
     r->existing = row->existing;
     if (row->status) {
-        const char *field = er_submit_refusal(row, words, sizeof words);
+        const char *field = er_submit_refusal(api, row, words, sizeof words);
         er_submit_fail(r, row->status, field, words);
     }
 }
@@ -139,9 +170,11 @@ on_stored(struct er_submit *submit, int rc)
     for (size_t i = 0; i < submit->n; i++) {
         struct er_result *r = &s->results[g->lines[i]];
         if (rc) {
-            er_submit_fail(r, rc, NULL, er_error_meaning(rc));
+            char words[ER_SUBMIT_WORDS];
+            er_submit_fail(r, rc, NULL,
+                           er_submit_words(call->api, rc, words, sizeof words));
         } else {
-            store_row_result(r, &submit->rows[i]);
+            store_row_result(call->api, r, &submit->rows[i]);
         }
     }
     s->failed = rc ? rc : s->failed;
@@ -386,7 +419,7 @@ er_api_submit(struct er_call *call)
 {
     struct er_submission *s = get_submission(call);
     if (call->api->stopping) {
-        er_call_problem(call, ER_ECLOSED, NULL, "the daemon is shutting down");
+        er_api_refuse_closed(call);
         return;
     }
     if (!s->many) {

@@ -95,6 +95,12 @@ post(struct er_engine *e, bool give_up)
     er_engine_files(e, &b->job);
 }
 
+int64_t
+er_ballast_wanted(void)
+{
+    return (int64_t)BALLAST + (int64_t)MARGIN;
+}
+
 void
 er_ballast_start(struct er_engine *e)
 {

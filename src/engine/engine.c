@@ -368,6 +368,7 @@ er_engine_stats(const struct er_engine *e, struct er_engine_stats *out)
     out->running = HASH_COUNT(e->runs);
     out->lanes = HASH_COUNT(e->lanes);
     out->sessions = HASH_COUNT(e->sessions);
+    out->disk_wanted = er_ballast_wanted();
     out->sick = e->sick || e->tight;
     out->sick_code = e->sick ? e->sick_code : ER_EDISKFULL;
     struct er_session_live *s, *next;

@@ -195,7 +195,9 @@ int64_t er_engine_last_seq(const struct er_engine *e);
 struct er_engine_stats {
     int64_t facts_published, commits, commit_failures, claims, claim_misses;
     size_t subscribers, running, lanes, sessions;
-    bool sick;        /* the store refuses submits now */
+    int64_t
+        disk_wanted; /* bytes that must be free before submits are taken after a full disk */
+    bool sick;       /* the store refuses submits now */
     int sick_code;    /* why */
     bool has_worker;  /* some session that executes processes is connected */
     int64_t finished; /* attempts ended since the start */

@@ -518,6 +518,7 @@ void er_change_hold_after(struct er_engine *e, er_task_id id, bool held);
 
 /* ballast.c */
 void er_ballast_start(struct er_engine *e);
+int64_t er_ballast_wanted(void);              /* bytes free, for it to be made again */
 void er_ballast_give_up(struct er_engine *e); /* a write found the disk full */
 void er_ballast_look(struct er_engine *e);    /* is there room again? */
 

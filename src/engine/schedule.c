@@ -373,7 +373,10 @@ er_schedule_well(struct er_engine *e)
     if (!e->sick) {
         return;
     }
-    er_log(ER_LOG_WARN, "store", "the store takes writes again");
+    er_log(ER_LOG_WARN, "store", "the store takes writes again%s",
+           e->tight ? ", of what was taken before: submits are refused until there is "
+                      "space on the disk"
+                    : "");
     e->sick = false;
     e->sick_code = 0;
     set_alarm(e);
