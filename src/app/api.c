@@ -6,22 +6,28 @@
  *
  * A connection that breaks after it once worked is tried again for ER_API_PATIENCE, at
  * most REQUEST_TRIES times a request, so that a request which kills the daemon ends.
- * Requests that are not idempotent carry a key. */
+ * Requests that are not idempotent carry a key. What a daemon refuses because it ends goes to
+ * the next one, when its end comes within CLOSED_PATIENCE. */
 #include "app/api.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/mem.h"
 #include "wire/autostart.h"
 
-#define REQUEST_TRIES 5
-#define PAUSE_NS      10000000L
-#define OTHER_TRIES   10
-#define SLOW_AFTER    (10 * ER_USEC_PER_SEC)
+#define REQUEST_TRIES   5
+#define PAUSE_NS        10000000L
+#define OTHER_TRIES     10
+#define SLOW_AFTER      (10 * ER_USEC_PER_SEC)
+#define CLOSED_PATIENCE (15 * ER_USEC_PER_SEC) /* for a daemon that ends */
 
 int
 er_api_places(struct er_app *app, struct er_err *err)
@@ -147,6 +153,13 @@ start_and_connect(struct er_app *app, struct er_err *err)
     }
 }
 
+static const char *
+socket_hint(void)
+{
+    const char *v = getenv("ERRAND_SOCKET");
+    return v && *v ? ", where ERRAND_SOCKET points" : "";
+}
+
 int
 er_api_open(struct er_app *app, struct er_err *err)
 {
@@ -161,15 +174,23 @@ er_api_open(struct er_app *app, struct er_err *err)
     if (rc != ER_ENODAEMON || connect_to_owner(app) == 0) {
         return rc == ER_ENODAEMON ? 0 : rc;
     }
+    int owner = app->no_autostart ? find_owner(&app->places) : 0;
+    if (owner) {
+        return er_fail(
+            err, rc,
+            "no daemon answers at %.300s%s, but the daemon with pid %d has the "
+            "store: look what lies in the socket's place (kill %d ends it)",
+            app->places.socket, socket_hint(), owner, owner);
+    }
     if (app->no_autostart) {
-        return er_fail(err, rc, "no daemon answers at %.300s (errand serve starts one)",
-                       app->places.socket);
+        return er_fail(err, rc, "no daemon answers at %.300s%s (errand serve starts one)",
+                       app->places.socket, socket_hint());
     }
     if (getenv("ERRAND_TASK_ID")) {
         return er_fail(
             err, rc,
-            "no daemon answers at %.300s, and none is started from inside a task",
-            app->places.socket);
+            "no daemon answers at %.300s%s, and none is started from inside a task",
+            app->places.socket, socket_hint());
     }
     return start_and_connect(app, err);
 }
@@ -245,11 +266,51 @@ fail_late(const struct er_app *app, struct er_err *err)
     return er_fail(err, ER_ETIMEOUT, "%s has not answered in time (errand doctor)", who);
 }
 
+/* How long a daemon that ends is waited for. */
+static er_usec
+closed_patience(const struct er_app *app)
+{
+    er_usec left = time_left(app);
+    return left > 0 && left < CLOSED_PATIENCE ? left : CLOSED_PATIENCE;
+}
+
+static bool
+is_closed(const struct er_response *r)
+{
+    return r->status == 503 && r->body.data &&
+           strstr(r->body.data, "\"code\":\"closed\"");
+}
+
+/* The daemon takes nothing any more, since it ends: waits for that, so that the next one can be
+ * asked. False: it is not to be waited for, or lives on at that time. */
+static bool
+await_end(struct er_app *app, er_usec until)
+{
+    struct er_response r;
+    if (app->no_autostart || getenv("ERRAND_TASK_ID") ||
+        er_client_request(app->client, "GET", "/v1/stats", NULL, NULL, 0, NULL,
+                          CLOSED_PATIENCE, &r, NULL)) {
+        return false;
+    }
+    json_t *stats = json_loadb(r.body.data ? r.body.data : "", r.body.len, 0, NULL);
+    int pid = (int)er_json_int(json_object_get(stats, "daemon"), "pid", 0);
+    json_decref(stats);
+    er_response_fini(&r);
+    struct pollfd p = {.fd = pid > 1 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1,
+                       .events = POLLIN};
+    bool is_gone = pid > 1 && p.fd < 0 && errno == ESRCH;
+    for (er_usec left; p.fd >= 0 && !is_gone && (left = until - now_mono()) > 0;) {
+        is_gone = poll(&p, 1, (int)(left / ER_USEC_PER_MS) + 1) > 0;
+    }
+    er_close(&p.fd);
+    return is_gone;
+}
+
 int
 er_api_send(struct er_app *app, const struct er_request *r, struct er_response *out,
             struct er_err *err)
 {
-    er_usec since = 0;
+    er_usec since = 0, closed_until = 0;
     int rc = er_api_open(app, err);
     for (int tries = 1; !rc; tries++) {
         watch_slow(app, app->client, r->target);
@@ -260,6 +321,14 @@ er_api_send(struct er_app *app, const struct er_request *r, struct er_response *
                               r->headers, time_left(app), out, err);
         if (rc == ER_ETIMEOUT) {
             return fail_late(app, err);
+        }
+        if (!rc && is_closed(out)) {
+            closed_until =
+                closed_until ? closed_until : now_mono() + closed_patience(app);
+            if (await_end(app, closed_until)) {
+                er_response_fini(out);
+                rc = ER_ENODAEMON;
+            }
         }
         if (rc != ER_ENODAEMON || tries == REQUEST_TRIES) {
             return rc;

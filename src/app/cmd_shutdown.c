@@ -6,8 +6,11 @@
  * long `drain`), which names what hurries it. A daemon that goes before it could answer has
  * done what was asked. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -56,10 +59,50 @@ await_exit(int pid_fd, er_usec timeout)
     }
 }
 
+/* Whether this process runs below that one. */
+static bool
+is_below(int pid)
+{
+    char path[64], text[512];
+    for (int at = (int)getppid(); at > 1;) {
+        if (at == pid) {
+            return true;
+        }
+        (void)snprintf(path, sizeof path, "/proc/%d/stat", at);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+        er_close(&fd);
+        text[n > 0 ? n : 0] = '\0';
+        const char *name_end = strrchr(text, ')'); /* the state and the parent follow */
+        if (!name_end || sscanf(name_end, ") %*c %d", &at) != 1) {
+            return false;
+        }
+    }
+    return false;
+}
+
+/* Whether this is a task of the daemon that is asked: it, or one of its workers, is above. */
+static bool
+is_own_task(const json_t *stats)
+{
+    size_t i;
+    const json_t *w;
+    if (!getenv("ERRAND_TASK_ID")) {
+        return false;
+    }
+    json_array_foreach(json_object_get(stats, "workers"), i, w)
+    {
+        if (is_below((int)er_json_int(w, "pid", 0))) {
+            return true;
+        }
+    }
+    return is_below((int)er_json_int(json_object_get(stats, "daemon"), "pid", 0));
+}
+
 /* How many tasks run now, and the daemon's pid; what it does not tell any more, since it is
  * ending already, stays as it is. */
 static int
-ask(struct er_app *app, int64_t *out_running, int *out_pid, struct er_err *err)
+ask(struct er_app *app, bool keep, int64_t *out_running, int *out_pid, struct er_err *err)
 {
     json_t *stats;
     char *socket_path = NULL;
@@ -74,9 +117,16 @@ ask(struct er_app *app, int64_t *out_running, int *out_pid, struct er_err *err)
     if (rc == 0) {
         *out_running = er_json_int(json_object_get(stats, "counts"), "running", 0);
         *out_pid = (int)er_json_int(json_object_get(stats, "daemon"), "pid", *out_pid);
+        if (!keep && is_own_task(stats)) {
+            rc = er_fail(err, ER_ESTATE,
+                         "this is task %.20s of the daemon that it would end: the task "
+                         "would be put back, and run and end it again (errand shutdown "
+                         "--keep-running lets it go on)",
+                         getenv("ERRAND_TASK_ID"));
+        }
         json_decref(stats);
     }
-    return rc == ER_ETIMEOUT ? rc : 0;
+    return rc == ER_ETIMEOUT || rc == ER_ESTATE ? rc : 0;
 }
 
 /* Asks once only: one that goes before it answers has done what was asked. */
@@ -128,7 +178,7 @@ shutdown_exec(struct er_app *app, void *data, int n, char **args)
     er_usec timeout = o->timeout.set ? o->timeout.value : SHUTDOWN_FOR;
     app->no_autostart = true;
     app->until = er_clock_mono(er_clock_system()) + timeout;
-    int rc = ask(app, &running, &pid, &err);
+    int rc = ask(app, o->keep_running, &running, &pid, &err);
     if (!rc && pid > 1) {
         pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
     }

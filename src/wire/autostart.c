@@ -3,7 +3,8 @@
  * one end of a pipe, read one byte from the other: it accepts.
  *
  * Failure modes: the program is not there; the daemon ends before it accepts, and has
- * written '!' and its reason into the pipe, or nothing at all (then its log may tell). */
+ * written '!', the error's word, a newline and its reason into the pipe, or nothing at all
+ * (then its log may tell). */
 #include "wire/autostart.h"
 
 #include <errno.h>
@@ -174,6 +175,26 @@ wait_for(const struct patience *p, int fd, er_usec most)
     return fds[1].revents ? ER_ECLOSED : n > 0 ? 0 : ER_ETIMEOUT;
 }
 
+/* What it says when it cannot start: a line with the word of the error, and its reason. Only
+ * that the store has an owner already is worth another look. */
+static int
+read_refusal(char *text, struct er_err *err)
+{
+    size_t len = strlen(text), first = strcspn(text, "\n");
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' ')) {
+        text[--len] = '\0';
+    }
+    int code = 0;
+    if (first < len) {
+        text[first] = '\0';
+        code = er_error_find(text);
+        text[first] = code ? '\0' : '\n';
+        text += code ? first + 1 : 0;
+    }
+    return er_fail(err, code == ER_EBUSY ? ER_EBUSY : ER_ENODAEMON,
+                   "cannot start the daemon: %.400s", *text ? text : "it gave no reason");
+}
+
 /* Waits for the daemon's word: a byte, or '!' and its reason, or the end. */
 static int
 await_ready(int fd, const struct patience *p, const char *log, struct er_err *err)
@@ -204,35 +225,10 @@ await_ready(int fd, const struct patience *p, const char *log, struct er_err *er
         rc = er_fail(err, ER_ENODAEMON,
                      "the daemon ended before it was ready: see %.300s", log);
     } else if (b.data[0] == '!') {
-        size_t len = strlen(b.data);
-        while (len > 0 && (b.data[len - 1] == '\n' || b.data[len - 1] == ' ')) {
-            b.data[--len] = '\0';
-        }
-        rc = er_fail(err, ER_ENODAEMON, "cannot start the daemon: %.400s",
-                     len > 1 ? b.data + 1 : "it gave no reason");
+        rc = read_refusal(b.data + 1, err);
     }
     er_buf_fini(&b);
     return rc;
-}
-
-static bool
-is_alive(int pid)
-{
-    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
-}
-
-/* Why it has ended at its start: because the store has an owner? */
-static int
-code_of_end(const struct er_places *places, int code)
-{
-    if (code != ER_ENODAEMON) {
-        return code;
-    }
-    char *path = NULL;
-    int pid = 0;
-    int rc = er_autostart_owner(places, &pid, &path);
-    er_free(path);
-    return rc == 0 && is_alive(pid) ? ER_EBUSY : ER_ENODAEMON;
 }
 
 /* This process's environment with another ERRAND_HOME, and no ERRAND_SOCKET. The array and
@@ -306,7 +302,6 @@ run_at(const struct er_places *places, const char *home, const char *beside,
         rc = start(program, home, log_fd, ends[1], err);
         er_close(&ends[1]);
         rc = rc ? rc : await_ready(ends[0], p, places->daemon_log, err);
-        rc = rc ? code_of_end(places, rc) : 0;
     }
     er_close(&ends[0]);
     er_close(&ends[1]);

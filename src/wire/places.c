@@ -247,6 +247,9 @@ er_places_make(const struct er_places *p, struct er_err *err)
     int rc = make_folder(p->state_dir, mode, err);
     if (!rc) {
         rc = make_folder(run_dir, mode, err);
+        if (rc && get_env("ERRAND_SOCKET")) {
+            (void)er_fail_prefix(err, rc, "ERRAND_SOCKET points to %.200s", p->socket);
+        }
     }
     if (!rc) {
         rc = make_folder(p->logs, mode, err);

@@ -1150,7 +1150,7 @@ def autostart__that_fails_says_why(c):
 def autostart__when_another_one_was_faster_uses_that(c):
     program = install(c, f"""#!/bin/sh
 echo $$ >>{c.home}/starts
-printf '!the store belongs to somebody else' >&3
+printf '!busy\\nthe store belongs to somebody else' >&3
 exit 5
 """)
     with open(os.path.join(c.home, "tasks.db.lock"), "w") as f:  # its owner lives
