@@ -27,6 +27,7 @@
 #include "lib/handle.h"
 #include "lib/inside.h"
 #include "serve/claim.h"
+#include "serve/fresh.h"
 #include "serve/owner.h"
 #include "serve/server.h"
 #include "serve/types_d.h"
@@ -458,6 +459,7 @@ take_store(struct er_house *h, struct er_err *err)
         rc = check_socket(h, err);
         h->bad = rc ? "socket" : h->bad;
     }
+    rc = rc ? rc : er_fresh_make_way(&h->places, err);
     rc = rc ? rc : make_private(h, err);
     if (rc) {
         return rc;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,14 +25,17 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/number.h"
 #include "serve/claim.h"
 #include "serve/config.h"
+#include "serve/fresh.h"
 #include "serve/owner.h"
 #include "serve/server.h"
 #include "serve/types_d.h"
 
 #define CONNECTIONS_MAX 4000
 #define OLD_MAX         8
+#define STORE_GONE      "the store's file was deleted, moved or replaced under the daemon"
 #define KILL_AFTER      (2 * ER_USEC_PER_SEC) /* beyond the grace */
 #define FINISH_S        10                    /* for the store's last words */
 
@@ -85,6 +89,16 @@ claim_store(struct daemon *d, struct er_err *err)
     return rc ? er_owner_refuse(&d->places, pid, err) : 0;
 }
 
+static void
+remember_store(struct daemon *d)
+{
+    struct stat st;
+    if (stat(d->places.store, &st) == 0) {
+        d->api.store_dev = st.st_dev;
+        d->api.store_ino = st.st_ino;
+    }
+}
+
 /* ---- the socket ---- */
 
 /* A failure leaves no socket behind: it would look like a door, and be dead. */
@@ -111,7 +125,7 @@ socket_is_there(const struct daemon *d)
     return stat(d->places.socket, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-static void watch_folder(struct daemon *d);
+static void watch_folder(struct daemon *d, const char *path);
 static void end(struct er_api *api, enum er_end how);
 
 /* The socket or its folder was removed: make them again. Connections that are open stay. */
@@ -121,13 +135,6 @@ on_relisten(uv_timer_t *t)
     struct daemon *d = t->data;
     struct er_err err;
     if (d->ending || socket_is_there(d)) {
-        return;
-    }
-    if (access(d->places.store, F_OK) != 0) {
-        /* what is written from now on nobody would ever find: say so and end */
-        er_log(ER_LOG_ERROR, "errandd", "the store '%s' was deleted: ending",
-               d->places.store);
-        end(&d->api, ER_END_NOW);
         return;
     }
     struct er_http *old = d->http;
@@ -146,7 +153,7 @@ on_relisten(uv_timer_t *t)
         memmove(d->old, d->old + 1, --d->n_old * sizeof d->old[0]);
     }
     d->old[d->n_old++] = old;
-    watch_folder(d);
+    watch_folder(d, d->places.socket);
 }
 
 static void
@@ -159,20 +166,25 @@ on_folder(uv_poll_t *h, int status, int events)
     while (read(d->inotify, news, sizeof news) > 0) {
         /* what happened shows in the folder itself */
     }
-    if (!d->ending && !socket_is_there(d)) {
+    if (!d->ending && !er_api_has_store(&d->api)) {
+        /* what is written from now on nobody would ever find */
+        er_log(ER_LOG_ERROR, "errandd", "%s: ending", STORE_GONE);
+        d->api.closed_words = STORE_GONE "; this daemon ends";
+        end(&d->api, ER_END_NOW);
+    } else if (!d->ending && !socket_is_there(d)) {
         (void)uv_timer_start(&d->relisten, on_relisten, 50, 0);
     }
 }
 
-/* Only what can take the socket away: writes to the store beside it are none of ours. */
+/* Only what can take the socket or the store away: writes to them are none of ours. */
 static void
-watch_folder(struct daemon *d)
+watch_folder(struct daemon *d, const char *path)
 {
-    char *folder = er_xstrdup(d->places.socket);
+    char *folder = er_xstrdup(path);
     *strrchr(folder, '/') = '\0';
     if (inotify_add_watch(d->inotify, folder[0] ? folder : "/",
-                          IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF) <
-        0) {
+                          IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF |
+                              IN_MOVE_SELF) < 0) {
         er_log(ER_LOG_WARN, "errandd", "cannot watch '%s': %s", folder, strerror(errno));
     }
     er_free(folder);
@@ -181,18 +193,17 @@ watch_folder(struct daemon *d)
 /* ---- ready ---- */
 
 static void
-tell_ready(struct daemon *d, const char *problem)
+tell_ready(struct daemon *d, int code, const char *problem)
 {
     if (d->ready_fd < 0) {
         return;
     }
-    int rc = er_write_all(d->ready_fd, problem ? "!" : "+", 1);
-    if (rc == 0 && problem) {
-        rc = er_write_all(d->ready_fd, problem, strlen(problem));
-    }
-    if (rc) {
+    char *words =
+        problem ? er_xasprintf("!%s\n%s", er_error_word(code), problem) : er_xstrdup("+");
+    if (er_write_all(d->ready_fd, words, strlen(words))) {
         er_log(ER_LOG_DEBUG, "errandd", "who started us does not wait any more");
     }
+    er_free(words);
     er_close(&d->ready_fd);
 }
 
@@ -380,6 +391,9 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
         rc = claim_store(d, err);
     }
     if (rc == 0) {
+        rc = er_fresh_make_way(&d->places, err);
+    }
+    if (rc == 0) {
         rc = er_loop_new(&api->loop, err);
     }
     if (rc == 0) {
@@ -390,6 +404,7 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
         rc = claim_store(d, err);
     }
     if (rc == 0) {
+        remember_store(d);
         er_builtin_load(api->engine);
         api->places = &d->places;
         api->default_env = er_server_default_env();
@@ -422,7 +437,8 @@ watch_door(struct daemon *d)
     d->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (d->inotify >= 0 && uv_poll_init(uv, &d->folder, d->inotify) == 0) {
         (void)uv_poll_start(&d->folder, UV_READABLE, on_folder);
-        watch_folder(d);
+        watch_folder(d, d->places.socket);
+        watch_folder(d, d->places.store);
     }
 }
 
@@ -452,6 +468,7 @@ finish(struct daemon *d)
     }
     er_supervisor_free(d->supervisor);
     er_engine_stop(api->engine);
+    er_engine_free(api->engine); /* what the journal holds comes into the store's file */
     er_loop_free(api->loop);
 }
 
@@ -489,7 +506,13 @@ parse(int argc, char **argv, struct options *o)
             o->system = true;
             break;
         case 'r':
-            o->ready_fd = atoi(optarg);
+            if (er_int_parse(optarg, 0, INT_MAX, &o->ready_fd)) {
+                (void)fprintf(stderr,
+                              "errandd: --ready-fd must be the number of a descriptor, "
+                              "not '%s'\n",
+                              optarg);
+                return 2;
+            }
             break;
         case 'p':
             o->print_config = true;
@@ -535,14 +558,19 @@ main(int argc, char **argv)
     rc = start(&d, &o, &err);
     if (rc) {
         leave_nothing(&d);
-        er_log(ER_LOG_ERROR, "errandd", "%s", err.text);
-        tell_ready(&d, err.text);
+        /* two clients may each start a daemon: who comes second is no trouble */
+        er_log(rc == ER_EBUSY && d.ready_fd >= 0 ? ER_LOG_INFO : ER_LOG_ERROR, "errandd",
+               "%s", err.text);
+        if (o.foreground) {
+            (void)fprintf(stderr, "errand: %s\n", err.text);
+        }
+        tell_ready(&d, rc, err.text);
         return er_error_exit(rc);
     }
     watch_door(&d);
     er_log(ER_LOG_INFO, "errandd", "version %s, pid %d, socket %s", ER_VERSION,
            (int)getpid(), d.places.socket);
-    tell_ready(&d, NULL);
+    tell_ready(&d, 0, NULL);
     (void)uv_run(er_loop_uv(d.api.loop), UV_RUN_DEFAULT);
     finish(&d);
     er_log(ER_LOG_INFO, "errandd", "ended");

@@ -219,6 +219,15 @@ on_pidfd(uv_poll_t *h, int status, int events)
 }
 
 static void
+warn_unwatched(const struct guard *g, const char *why)
+{
+    er_log(ER_LOG_WARN, "supervise",
+           "worker pid %d cannot be watched (%s): its death shows when its link is lost",
+           g->pid, why);
+}
+
+/* Without a descriptor of its process a session is known by its link and its lock only. */
+static void
 watch_pid(struct guard *g, int pid)
 {
     if (g->pidfd >= 0 || pid <= 0) {
@@ -228,11 +237,41 @@ watch_pid(struct guard *g, int pid)
     g->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (g->pidfd < 0) {
         g->gone = errno == ESRCH;
+        if (!g->gone) {
+            warn_unwatched(g, strerror(errno));
+        }
         return;
     }
-    ER_ASSERT(uv_poll_init(er_loop_uv(g->v->api->loop), &g->poll, g->pidfd) == 0);
+    int rc = uv_poll_init(er_loop_uv(g->v->api->loop), &g->poll, g->pidfd);
+    if (rc) {
+        warn_unwatched(g, uv_strerror(rc));
+        er_close(&g->pidfd);
+        return;
+    }
     g->poll.data = g;
-    ER_ASSERT(uv_poll_start(&g->poll, UV_READABLE, on_pidfd) == 0);
+    rc = uv_poll_start(&g->poll, UV_READABLE, on_pidfd);
+    if (rc) {
+        warn_unwatched(g, uv_strerror(rc));
+    }
+}
+
+/* By its descriptor: its number may be another's by now. One that cannot be watched is looked
+ * for once more. */
+static void
+kill_worker(struct guard *g)
+{
+    if (g->gone) {
+        return;
+    }
+    watch_pid(g, g->pid);
+    if (g->pidfd < 0) {
+        return; /* it is dead, or that has been said */
+    }
+    if (syscall(SYS_pidfd_send_signal, g->pidfd, SIGKILL, NULL, 0) != 0 &&
+        errno != ESRCH) {
+        er_log(ER_LOG_ERROR, "supervise", "cannot kill worker pid %d: %s", g->pid,
+               strerror(errno));
+    }
 }
 
 static void
@@ -249,9 +288,7 @@ on_patience(uv_timer_t *t)
     }
     er_log(ER_LOG_WARN, "supervise", "worker pid %d does not come back: killing it",
            g->pid);
-    if (g->pid > 0) {
-        (void)kill(g->pid, SIGKILL);
-    }
+    kill_worker(g);
     (void)uv_timer_start(t, on_patience, 200, 0); /* until its lock is free */
 }
 
@@ -322,7 +359,15 @@ start_hidden(struct er_supervisor *v, struct er_err *err)
     end_birth(v);
     int pid = er_local_worker_start_hidden(v->program, v->beside, v->api->places->socket,
                                            v->ends_with_us, &b->pidfd, err);
-    if (pid == 0 || uv_poll_init(er_loop_uv(v->api->loop), &b->poll, b->pidfd) != 0) {
+    if (pid == 0) {
+        er_free(b);
+        return 0;
+    }
+    int rc = uv_poll_init(er_loop_uv(v->api->loop), &b->poll, b->pidfd);
+    if (rc) {
+        er_log(ER_LOG_WARN, "supervise", "worker pid %d cannot be watched: %s", pid,
+               uv_strerror(rc));
+        er_close(&b->pidfd);
         er_free(b);
         return pid;
     }
@@ -331,6 +376,21 @@ start_hidden(struct er_supervisor *v, struct er_err *err)
     v->birth = b;
     (void)uv_poll_start(&b->poll, UV_READABLE, on_birth_gone);
     return pid;
+}
+
+/* To a child that has no session yet. Our own is not reaped yet, so its number is its; one
+ * that is nobody's child has a descriptor. */
+static void
+signal_child(const struct er_supervisor *v, int signum)
+{
+    if (!v->child || v->child_hello) {
+        return;
+    }
+    if (!v->hidden) {
+        (void)kill(v->child, signum);
+    } else if (v->birth) {
+        (void)syscall(SYS_pidfd_send_signal, v->birth->pidfd, signum, NULL, 0);
+    }
 }
 
 static void
@@ -369,13 +429,12 @@ pause_ms(struct er_supervisor *v)
     if (n == 0) {
         return 0;
     }
-    int s = n > 6 ? PAUSE_MAX_S : 1 << (n - 1);
+    int s = n < 5 ? 1 << (n - 1) : PAUSE_MAX_S;
     if (n >= 5) {
         er_log(ER_LOG_ERROR, "supervise",
                "the worker has died %d times in a row: trying again "
                "in %d s",
                n, PAUSE_MAX_S);
-        s = PAUSE_MAX_S;
     }
     return (uint64_t)s * 1000;
 }
@@ -479,6 +538,18 @@ consider(struct er_supervisor *v)
     (void)uv_timer_start(&v->again, on_again, pause_ms(v), 0);
 }
 
+static const char *
+end_words(int status, char *out, size_t size)
+{
+    if (WIFSIGNALED(status)) {
+        const char *name = sigabbrev_np(WTERMSIG(status));
+        (void)snprintf(out, size, "signal %s", name ? name : "unknown");
+    } else {
+        (void)snprintf(out, size, "exit code %d", WEXITSTATUS(status));
+    }
+    return out;
+}
+
 /* Reaps every child: workers, and the orphans of dead ones. */
 static void
 on_sigchld(uv_signal_t *h, int signum)
@@ -489,11 +560,12 @@ on_sigchld(uv_signal_t *h, int signum)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == v->child && !v->child_hello) {
             /* it never came as far as a session: no guard tells */
+            char how[64];
             er_log(v->stopping ? ER_LOG_INFO : ER_LOG_ERROR, "supervise",
-                   "the worker ended at its start (status %d)", status);
-            (void)er_fail(&v->trouble, ER_EIO, "errand-worker ended at its start (%s %d)",
-                          WIFSIGNALED(status) ? "signal" : "exit code",
-                          WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+                   "the worker ended at its start (%s)",
+                   end_words(status, how, sizeof how));
+            (void)er_fail(&v->trouble, ER_EIO, "errand-worker ended at its start (%s)",
+                          how);
             v->child = 0;
             consider(v);
         }
@@ -780,19 +852,15 @@ on_stop_bound(uv_timer_t *t)
         return;
     }
     v->killed = true;
-    for (const struct guard *g = v->guards; g; g = g->next) {
+    for (struct guard *g = v->guards; g; g = g->next) {
         if (g->host) {
             continue;
         }
         er_log(ER_LOG_WARN, "supervise", "worker pid %d does not end: killing it",
                g->pid);
-        if (g->pid > 0) {
-            (void)kill(g->pid, SIGKILL);
-        }
+        kill_worker(g);
     }
-    if (v->child && !v->child_hello) {
-        (void)kill(v->child, SIGKILL);
-    }
+    signal_child(v, SIGKILL);
     (void)uv_timer_start(t, on_stop_bound, BURY_MS, 0);
 }
 
@@ -827,9 +895,7 @@ er_supervisor_stop(struct er_supervisor *v, enum er_end how, er_usec patience,
             er_engine_session_drain(v->api->engine, g->session, how != ER_END_DRAIN);
         }
     }
-    if (v->child && !v->child_hello) {
-        (void)kill(v->child, SIGTERM); /* it has nothing yet */
-    }
+    signal_child(v, SIGTERM); /* it has nothing yet */
     if (how != ER_END_DRAIN) {
         (void)uv_timer_start(
             &v->stop_timer, on_stop_bound,

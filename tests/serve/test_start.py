@@ -5,11 +5,14 @@ somebody changes under it."""
 
 import os
 import resource
+import shutil
+import signal
 import subprocess
 
-from house import ERRANDD, Wire, has, main, same
+from house import ERRANDD, WORKER, Wire, has, main, same
 
 NOBODY = "/bin/false"
+ERRAND = os.environ.get("ERRAND")
 
 
 def start(h, *options, env=None):
@@ -103,6 +106,184 @@ def answers(h):
         return False
     wire.close()
     return True
+
+
+def command(h, *args, env=None):
+    """errand: exit code, output, words."""
+    ran = subprocess.run([ERRAND, *args], env={**h.env, **(env or {})}, cwd=h.home,
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, timeout=300, check=False, text=True)
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+def remove_store(h, *but):
+    for name in os.listdir(h.home):
+        if name in ("tasks.db", "tasks.db-wal", "tasks.db-shm") and name not in but:
+            os.unlink(h.path(name))
+
+
+def test_a_store_that_is_deleted_ends_its_daemon(h):
+    h.start(worker=silent(h))
+    h.submit()
+    remove_store(h)
+    same(h.gone(), 0)
+    has(h.log(), "the store's file was deleted, moved or replaced under the daemon: ending")
+    assert not os.path.exists(h.path("tasks.db")), "somebody made it again"
+
+
+def test_a_home_that_is_deleted_ends_its_daemon(h):
+    h.env["ERRAND_SOCKET"] = h.socket
+    h.env["ERRAND_HOME"] = h.path("inner")
+    os.mkdir(h.path("inner"))
+    h.start(worker=silent(h), config=None)
+    shutil.rmtree(h.path("inner"))
+    same(h.gone(), 0)
+    has(h.log(), "the store's file was deleted")
+
+
+def test_a_store_that_is_replaced_is_not_taken_for_its_own(h):
+    h.start(worker=silent(h))
+    h.touch("other")
+    os.rename(h.path("other"), h.path("tasks.db"))
+    same(h.gone(), 0)
+    has(h.log(), "moved or replaced")
+    same(os.path.getsize(h.path("tasks.db")), 0)
+
+
+def aside(h, start):
+    return [name for name in made(h) if name.startswith(start + ".old-")]
+
+
+def test_a_new_store_does_not_find_the_output_of_an_old_one(h):
+    h.start()
+    h.end(h.sh("echo secret"))
+    h.kill(signal.SIGTERM)
+    same(h.gone(), 0)
+    remove_store(h)
+    h.start(None)
+    task = h.sh("echo new")
+    same((task, h.end(task)["state"]), (1, "completed"))
+    same(h.expect(200, "GET", "/v1/tasks/1/log").body, b"new\n")
+    has(h.log(), "there is no store")
+    same(len(aside(h, "logs")), 1)
+
+
+def test_a_journal_without_its_store_is_moved_aside(h):
+    h.start(worker=silent(h))
+    h.submit()
+    os.kill(h.daemon.pid, signal.SIGKILL)
+    h.gone()
+    remove_store(h, "tasks.db-wal")
+    size = os.path.getsize(h.path("tasks.db-wal"))
+    assert size > 0
+    h.start(None, worker=silent(h))
+    has(h.log(), "but the journal (the newest of its tasks) of an earlier one: moved aside")
+    same([os.path.getsize(h.path(name)) for name in aside(h, "tasks.db-wal")], [size])
+
+
+def test_a_clean_end_leaves_all_in_the_stores_file(h):
+    h.start(worker=silent(h))
+    for _ in range(20):
+        h.submit("x" * 2000)
+    h.kill(signal.SIGTERM)
+    same(h.gone(), 0)
+    assert os.path.getsize(h.path("tasks.db")) > 40000
+    assert not os.path.exists(h.path("tasks.db-wal")) or \
+        os.path.getsize(h.path("tasks.db-wal")) == 0
+
+
+def test_a_start_that_cannot_succeed_is_tried_once(h):
+    with open(h.path("tasks.db"), "wb") as f:
+        f.write(b"this is no store at all" * 1000)
+    code, _, words = command(h, "tasks")
+    same(code, 4)
+    has(words, "errand: cannot start the daemon: cannot open the store")
+    with open(h.path("errandd.log"), encoding="utf-8") as f:
+        same(f.read().count("cannot open the store"), 1)
+
+
+def test_a_second_daemon_in_the_foreground_says_so(h):
+    h.start(worker=silent(h))
+    code, words = start(h)
+    same(code, 5)
+    has(words, "\nerrand: the store")
+
+
+def test_a_worker_that_ends_at_its_start_is_told_in_words(h):
+    h.start(worker="/bin/false")
+    h.until(lambda: "the worker ended at its start (exit code 1)" in h.log(), "the words")
+    killed = h.path("killed")
+    with open(killed, "w", encoding="utf-8") as f:
+        f.write("#!/bin/sh\nkill -9 $$\n")
+    os.chmod(killed, 0o755)
+    h.kill(signal.SIGQUIT)
+    h.gone()
+    h.start(None, worker=killed)
+    h.until(lambda: "the worker ended at its start (signal KILL)" in h.log(), "the words")
+
+
+def test_numbers_are_numbers(h):
+    for value in ("x", "3x", "", "-1", "99999999999"):
+        code, words = start(h, "--ready-fd", value)
+        same(code, 2)
+        has(words, "--ready-fd must be the number of a descriptor")
+    for value in ("4x", "0", "", "-2", "99999999999"):
+        ran = subprocess.run([WORKER, "--slots", value], env=h.env, stderr=subprocess.PIPE,
+                             timeout=200, check=False, text=True)
+        same(ran.returncode, 2)
+        has(ran.stderr, "--slots must be a number from 1 to 10000")
+
+
+def holds_a_pidfd(pid):
+    try:
+        return any("[pidfd]" in os.readlink(f"/proc/{pid}/fd/{n}")
+                   for n in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
+
+
+def test_what_a_daemon_that_ends_refuses_goes_to_the_next(h):
+    h.start("drain: 600s\n")
+    h.sh("echo >up; until [ -e go ]; do sleep 0.02; done")
+    h.until(lambda: os.path.exists(h.path("up")), "the start")
+    h.kill(signal.SIGTERM)
+    h.until(lambda: h.call("GET", "/readyz").status == 503, "readyz to be 503")
+    with subprocess.Popen([ERRAND, "add", "--", "true"], env=h.env, cwd=h.home,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as add:
+        h.until(lambda: add.poll() is not None or holds_a_pidfd(add.pid), "the wait")
+        h.touch("go")
+        out, words = add.communicate(timeout=200)
+    same((add.returncode, out), (0, "2\n"), words)
+    same(h.end(2)["state"], "completed")
+    same(command(h, "shutdown")[0], 0)
+
+
+def test_a_task_does_not_end_its_own_daemon(h):
+    h.start()
+    task = h.sh(f"{ERRAND} shutdown --now 2>words; echo $? >code")
+    same(h.file("code"), "5")
+    has(h.file("words"), f"this is task {task} of the daemon that it would end")
+    same(h.end(task)["attempt"], 1)
+
+
+def test_something_in_the_sockets_place_is_no_missing_daemon(h):
+    h.start(worker=silent(h))
+    other = h.path("other")
+    os.mkdir(other)
+    code, _, words = command(h, "shutdown", env={"ERRAND_SOCKET": other})
+    same(code, 4)
+    has(words, f"the daemon with pid {h.daemon.pid} has the store")
+    has(words, "where ERRAND_SOCKET points")
+
+
+def test_a_relative_home_is_absolute(h):
+    h.env["ERRAND_HOME"] = "inner"
+    os.mkdir(h.path("inner"))
+    code, out, words = command(h, "add", "--", "true")
+    same((code, out), (0, "1\n"), words)
+    assert os.path.exists(h.path("inner/tasks.db"))
+    same(command(h, "shutdown")[0], 0)
 
 
 main(globals())
