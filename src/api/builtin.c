@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* The definitions stand here as JSON, as somebody would PUT them, and are read by the
+ * same reader. One that cannot be read is a mistake of ours and ends the process; when
+ * memory is out three times in a row the type is missing until the next restore. */
 #include "api/builtin.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* One query on the reader's thread: counters, queues, limits. Then `done` adds them to
+ * an answer on the loop. When the store cannot be read the request is answered with
+ * that, and the caller is not called back. */
 #include "api/counts.h"
 
 #include "base/mem.h"

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+/* A document is read member by member: each name has its line in the table `members`,
+ * whose function checks the value and puts it into the row. Then come the defaults of
+ * the type and of the configuration, the environment, the arguments (draft_type.c,
+ * draft_shell.c), the correlation id, and the hashes that tell a repeated key from a
+ * clash.
+ *
+ * What is wrong with one member ends the reading: the error names the field and what
+ * would be right, and the row is not to be used. Texts are cut by no bound without an
+ * error. Nothing is stored here. */
 #include "api/draft.h"
 
 #include <math.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* A list of `name=value; parameter, ...`, read from left to right. Preferences that are
+ * not ours are passed over, as the RFC wants; of ours that come twice the first counts;
+ * a wait that is no span of time is refused. */
 #include "api/prefer.h"
 
 #include <stdio.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* A list of jobs, of which the first is under way; who has ended calls er_serial_next,
+ * also after a failure, or all behind it wait for ever. */
 #include "api/serial.h"
 
 void

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/* PUT: read what is there (reader's thread), merge the body into it, write (store's
+ * thread), tell the engine, answer with what holds now. DELETE: write, tell, 204. A
+ * failure at any step is answered with its problem and ends the job: the next in the
+ * lane is started in every case. When the client is gone the change happens all the
+ * same. */
 #include "api/settings.h"
 
 #include <string.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Percent escapes are decoded once; in the query `+` is a blank. What could be read in
+ * two ways (an encoded NUL, a broken escape) is refused rather than repaired. */
 #include "api/target.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Complaints go to standard error as one line, "errand: ...". What is to be printed is
+ * collected and written at once; where standard output cannot be written (a full disk, a
+ * closed pipe), or not all was collected, the command ends with the code for that. */
 #include "app/app.h"
 
 #include <errno.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* What the JSON lacks or has in another kind is shown as none: a newer daemon's answer
+ * makes a cell empty, not the command fail. */
 #include "app/gate.h"
 
 #include <inttypes.h>

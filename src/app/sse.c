@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Lines are taken off the front of what was read until a blank one ends an event. What
+ * is not whole yet stays for the next call; fields that errand does not send are passed
+ * over. */
 #include "app/sse.h"
 
 #include <stdlib.h>

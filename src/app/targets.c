@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* All arguments are read before anything is asked for: one that is wrong refuses the
+ * whole command. `@last` costs one request, and is an error where no task was added yet. */
 #include "app/targets.h"
 
 #include "app/api.h"

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Two system calls. Where the kernel has no membarrier, er_barrier_init says so and the
+ * caller uses a fence on both sides; once it has worked, a failure is an assertion. */
 #include "base/barrier.h"
 
 #include <linux/membarrier.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Decoding is strict: a length that is no multiple of four, a stranger's character,
+ * padding in the middle are ER_EINVALID, and the buffer is cut back to what it was. */
 #include "base/base64.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Grows by doubling from 64 bytes up to its ceiling. Adding after a failure does
+ * nothing, so many pieces are added and `failed` is looked at once; what was there
+ * before the piece that failed stays. */
 #include "base/buf.h"
 
 #include <stdio.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Three clocks of the kernel: wall (may be set), mono (stands still in suspend), boot
+ * (goes on in suspend). They cannot fail with the arguments used. Times as text are RFC
+ * 3339; what is no such moment (30 February) is ER_EINVALID. */
 #include "base/clock.h"
 
 #include <stdio.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* The codes stand in errors.def with their word, HTTP status, exit code and meaning. A
+ * message that is too long for the struct is cut. A failed assertion prints file, line
+ * and condition and aborts: also in a release. */
 #include "base/error.h"
 
 #include <errno.h>

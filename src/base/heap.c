@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Each node knows its place, so that removing and moving cost log n without a search.
+ * Only er_heap_push can fail (the array grows): the node is then in no heap. */
 #include "base/heap.h"
 
 #include "base/mem.h"

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Interrupted calls (EINTR) are made again; short writes go on. Errors carry the path
+ * and what the system said. */
 #include "base/io.h"
 
 #include <errno.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Faults of pthreads here are mistakes of ours (a lock that is not held), so they are
+ * assertions; there is nothing for a caller to handle. */
 #include "base/lock.h"
 
 void

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* Posting takes the lock, hangs the mail at the end, and wakes the receiver only when
+ * the box was empty: a burst costs one wake-up. Nothing can fail but making a box. What
+ * was posted before er_mailbox_close is still given out; posting to a closed box gives
+ * false, and then the mail stays the sender's. */
 #include "base/mailbox.h"
 
 #include <pthread.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* Beside malloc: a countdown that lets the n-th allocation of a thread fail (tests), and
+ * a reserve for libraries, which is given up when memory is out. The er_x* forms then
+ * wait in a library for up to 5 s, trying again; after that, and in our own programs at
+ * once, the process ends with a line on standard error. */
 #include "base/mem.h"
 
 #include <stdint.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* The kernel's generator cannot fail once it is ready, so a failure is an assertion. Ids
+ * take their random bytes from a small store of the thread, filled by one system call
+ * for 32 ids. */
 #include "base/rand.h"
 
 #include <errno.h>

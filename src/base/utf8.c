@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* By the table of well-formed sequences (Unicode, table 3-7): overlong forms, surrogates
+ * and what lies above U+10FFFF have the length 0. */
 #include "base/utf8.h"
 
 size_t

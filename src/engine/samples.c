@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* A list in the order of arrival. A sample of a task replaces the one of the same kind
+ * that waits; a program's own replace each other by name once the subscriber is slow.
+ * Beyond the bounds the oldest go: nobody waits for anybody. */
 #include "engine/samples.h"
 
 #include <string.h>

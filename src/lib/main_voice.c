@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* A thread that tells the worker of an attempt's progress, at most ten times a second,
+ * while the handler computes. It is started by the first news; where it cannot be
+ * started, the news go out with the attempt's end. Lock: handlers report on threads of
+ * their own, and the news stay in the attempt until they are fetched. */
 #include "lib/main.h"
 
 #include <poll.h>

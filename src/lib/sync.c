@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/* Waiting: the ask is sent on the loop, the caller sleeps until its answer or its bound,
+ * and reads what came. On the thread that turns it turns meanwhile. With a callback: the
+ * request and its end travel as letters to the loop, also where it fails, so `done`
+ * comes exactly once and never from inside the call. After a bound that is over
+ * (ERRAND_ETIMEOUT) the answer is thrown away. */
 #include "lib/sync.h"
 
 #include <stdlib.h>

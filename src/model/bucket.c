@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Filled when it is looked at, from the time that has passed; never by a timer. Numbers
+ * are counted in parts of a token and cannot overflow within the bounds of a rate.
+ * Taking more than there is is the caller's mistake (er_bucket_has comes before). */
 #include "model/bucket.h"
 
 #include "base/error.h"

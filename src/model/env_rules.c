@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Rules are kept as text and matched one by one: there are few, and an environment is
+ * looked at once a submit. A rule that could match no name (empty, with blanks or '=')
+ * is refused when it is added. */
 #include "model/env_rules.h"
 
 #include <string.h>

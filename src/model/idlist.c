@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Pieces between commas are read from left to right; a range is added id by id, up to
+ * ER_IDLIST_MAX ids. A piece that is none leaves the list as it was before the whole
+ * text. `@last` stands as 0 until it is resolved. */
 #include "model/idlist.h"
 
 #include <stdlib.h>

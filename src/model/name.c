@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The first flaw found is the answer. */
 #include "model/name.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Words and numbers of kinds come from one table. */
 #include "model/param.h"
 
 #include <string.h>

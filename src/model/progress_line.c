@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* A cursor over the bytes; each reader takes what it knows or leaves the cursor where it
+ * was. A line that is no progress is refused with words, numbers too large to hold stay
+ * at the largest. */
 #include "model/progress_line.h"
 
 #include "model/text.h"

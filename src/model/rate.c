@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Read from left to right: number, slash, span, suffixes. The first flaw is told with an
+ * example of what would be right; *out is untouched then. What is encoded is read back
+ * the same. */
 #include "model/rate.h"
 
 #include <string.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* All in whole microseconds; the doubling stops at the ceiling before it could overflow.
+ * The class comes from the report; one that is unknown counts as retryable. */
 #include "model/retry.h"
 
 #include <string.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Only memory can fail, and then the buffer says so. What is not UTF-8 is replaced in
+ * names, which go into JSON, but not in lines, which go into a shell. */
 #include "model/shell_words.h"
 
 #include <stdbool.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Edit distance with swaps of neighbours, over three rows of the table on the stack; a
+ * prefix wins over a small distance. Words longer than ER_SUGGEST_MAX get no suggestion,
+ * so the work is bounded. */
 #include "model/suggest.h"
 
 #include <stdbool.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* One pass, and no input is an error: an escape sequence that is cut is dropped, a byte
+ * that is not UTF-8 becomes '?'. */
 #include "model/text.h"
 
 #include <stdbool.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Compared byte by byte, with no pattern but a `*` at the end, so a match costs no more
+ * than the name is long. */
 #include "model/topic.h"
 
 #include <string.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* A copy either has everything or is not to be used (ER_ENOMEM; what was taken of the
+ * arena goes with it). */
 #include "model/type.h"
 
 #include <string.h>

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+/* er_verdict: what was never spawned is given back. Of the rest `decide` makes what the
+ * table says, in its order: put back, lost, overran, else `itself`, which reads error,
+ * rate limit, exit code and items. Each case is one function that sets state, cost,
+ * event and words, and holds what follows where a pause asked for it. A cancel then
+ * replaces all that came out but `completed`.
+ *
+ * It cannot fail: an unknown class counts as retryable. It is called inside a
+ * transaction, so it changes nothing but *out. */
 #include "model/verdict.h"
 
 #include <string.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* All is loaded into wire/config first and copied out only when every member was good,
+ * so a reload with a mistake leaves the daemon as it was. */
 #include "serve/config.h"
 
 #include <stdio.h>

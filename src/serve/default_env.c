@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* What is not set in the daemon's environment is left out; {} when nothing is. When
+ * memory is out the caller gets NULL. */
 #include <stdlib.h>
 
 #include "base/buf.h"

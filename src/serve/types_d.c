@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* The folder is listed, each file is read and given to the API as somebody's PUT would
+ * be; then the types go that came from a file which is there no more. A file that is
+ * wrong is logged and passed over; when the folder itself cannot be read nothing changes
+ * at all. */
 #include "serve/types_d.h"
 
 #include <dirent.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Texts go out escaped. When memory is out the buffer says so. */
 #include "wire/problem.h"
 
 int

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Both timers are set to what is left when the attempt starts or goes on, and are taken
+ * off when it is paused or ends. One that fires looks again (signs of life move no
+ * timer) and ends the attempt only when the time is really over. */
 #include "work/clocks.h"
 
 #include <poll.h>

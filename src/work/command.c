@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* er_command_make reads the order into an arena: argv, envp, folder, standard input.
+ * What the order lacks or has in another kind (a newer daemon's) is an error with words,
+ * and fails the attempt before anything is started; so does memory that is out. Whether
+ * the program exists is found out by the exec. */
 #include "work/command.h"
 
 #include <stdio.h>

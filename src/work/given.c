@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* A text is appended to its file as it comes, in pieces. What fails (a full disk) is
+ * kept with the file and told by er_given_check, before the attempt is spawned. Deleting
+ * never fails anything: what stays goes when the next worker has the lock. */
 #include "work/given.h"
 
 #include <dirent.h>

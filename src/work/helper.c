@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* A job crosses by mailbox and comes back by another, whose wake is an async of the
+ * loop: its `done` is always on the loop. Where a thread cannot be started the job is
+ * run at once, on the loop. er_helpers_fini is false while a job is under way, maybe for
+ * ever: the process then ends without it. */
 #include "work/helper.h"
 
 #include "base/heap.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* A sweep is a job for the sweeper's thread: find the tree, signal it, count what is
+ * left; its answer moves the attempt on (er_attempt_advance). A count below 0 means that
+ * /proc could not be read: the tree is then not known to be gone, and is looked for
+ * again. */
 #include "work/kill.h"
 
 #include <signal.h>

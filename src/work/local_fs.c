@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* Only file systems that are known to be local count; what cannot be asked about counts
+ * as remote. The memory is a table of hashes, a place each: a newcomer takes the place
+ * of another, which is then looked at again. Where mounts cannot be watched nothing is
+ * remembered. */
 #include "work/local_fs.h"
 
 #include <fcntl.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* A line is an object with one member, which names the order; the table finds its
+ * function. An order about an attempt that we do not have is late, and nothing is done;
+ * what is malformed is logged. Nothing here fails the stream. */
 #include "work/orders.h"
 
 #include <stdlib.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Order matters: the last progress, then the exit frame in the log, then the report.
+ * When the worker dies after the frame, the daemon reads the outcome there; when the
+ * frame cannot be written that is logged, and the report alone carries it. */
 #include "work/outcome.h"
 
 #include <sys/wait.h>

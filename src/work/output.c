@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* Readable: one read, into the log and through the scanner. At the end of the attempt
+ * what is still in the pipe is read, but no more than a pipe holds, for a child left
+ * behind may write on. A log that cannot be written does not stop the command: the
+ * outcome has a warning. */
 #include "work/output.h"
 
 #include <errno.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* An event about a name on the way calls back; who was called sets the watches anew.
+ * Lost events (a queue that ran over) count as one. er_path_watch_start is false where
+ * inotify is out. */
 #include "work/path_watch.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* The orders set what is wanted; er_pause_advance, called whenever a look comes back,
+ * takes the next step. A process that ends on the way ends the attempt; one that cannot
+ * be stopped in 5 s is named in a warning and counts as stopped. */
 #include "work/pause.h"
 
 #include <signal.h>

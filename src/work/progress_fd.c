@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+/* Happy path: the pipe is readable, at most 8 KiB are read, whole lines are taken: a
+ * plain one becomes an update of the progress, of a JSON one each member goes to its
+ * function in the table `members`. At the attempt's end what is in the pipe is read, two
+ * MiB at most, and a last line needs no newline.
+ *
+ * Failure modes: a line that is too long is skipped up to its newline; a member that is
+ * unknown or of a wrong kind, a result or checkpoint that is too large, parts out of
+ * order are dropped; each with a warning, and the attempt goes on. While the report's
+ * notes are full nothing is read, and the command waits in its write. When memory is out
+ * an item or checkpoint may be missing: it is then done again. */
 #include "work/progress_fd.h"
 
 #include <errno.h>

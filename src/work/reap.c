@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* SIGCHLD comes by a signalfd; then all that have ended are reaped, and leaders end
+ * their attempts. A status that comes before its attempt knows its pid is kept (`stray`)
+ * until it does. When memory is out an orphan is looked at again the next time. */
 #include "work/reap.h"
 
 #include <errno.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* News hangs the sample into the next report, or, when the last was told just now, sets
+ * a timer for it; more news meanwhile costs nothing. The report reads what is true when
+ * it goes out. */
 #include "work/sample.h"
 
 #include "work/worker.h"

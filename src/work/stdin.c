@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Before the spawn the descriptor is made; what was queued meanwhile is written as soon
+ * as the pipe takes it. A reader that is gone (EPIPE) closes our end and drops what is
+ * queued: that is no error, many commands do not read. */
 #include "work/stdin.h"
 
 #include <errno.h>

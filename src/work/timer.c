@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* The timer of the loop is set to the first of the heap, once before the loop sleeps.
+ * Where the heap cannot grow the process ends: a clock that does not run could not be
+ * told. */
 #include "work/timer.h"
 
 static bool

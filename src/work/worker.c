@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+/* Happy path: the link connects and says hello, `welcome` brings session, token and
+ * folders, the lock is taken. Orders add attempts, which wait for a slot in the order in
+ * which they came; on_prepare, before the loop sleeps, reaps, reports, starts what
+ * waits, and looks whether it is time to end. Without a daemon it goes on with what it
+ * has and ends `linger_for` after the last task.
+ *
+ * Failure modes: a lock that another has, or folders that cannot be used: it ends with
+ * 1. A lost session: everything is killed and it begins anew, with the next hello. What
+ * waits for a slot that does not come is given back. SIGTERM, or the end of its owner:
+ * what it has is put back, then it ends. */
 #include "work/worker.h"
 
 #include <errno.h>
