@@ -636,8 +636,17 @@ filed_new(struct er_api *api, const char *name)
     f->op.done = done_filed;
     f->api = api;
     f->row.name = er_arena_strdup(&f->arena, name);
-    ER_ASSERT(f->row.name != NULL);
     return f;
+}
+
+/* The definition stays what it was. */
+static void
+drop_filed(struct filed *f, const char *name)
+{
+    er_log(ER_LOG_ERROR, "errandd", "cannot take the definition of type '%s': %s", name,
+           er_error_meaning(ER_ENOMEM));
+    er_arena_free(&f->arena);
+    er_free(f);
 }
 
 void
@@ -647,7 +656,10 @@ er_registry_define(struct er_api *api, const struct er_type *type)
     int rc = er_type_copy(type, &f->arena, &f->type);
     f->type.from_file = true;
     f->row.definition_json = rc ? NULL : text_of(&f->type, &f->arena);
-    ER_ASSERT(f->row.definition_json != NULL);
+    if (!f->row.name || !f->row.definition_json) {
+        drop_filed(f, type->name);
+        return;
+    }
     if (er_engine_has_type(api->engine, type->name)) {
         const char *now = text_of(er_engine_type(api->engine, type->name), &f->arena);
         if (now && strcmp(now, f->row.definition_json) == 0) {
@@ -665,6 +677,10 @@ er_registry_forget(struct er_api *api, const char *name)
 {
     struct filed *f = filed_new(api, name);
     f->removed = true;
+    if (!f->row.name) {
+        drop_filed(f, name);
+        return;
+    }
     apply_filed(f);
     er_serial_post(&api->settings, &f->job);
 }

@@ -368,7 +368,11 @@ refund_unknown(struct er_engine *e, struct er_session_live *s,
         if (run->phase == ER_RUN_HELD && !is_in(hello->held, hello->n_held, run) &&
             !is_in(hello->owed, hello->n_owed, run)) {
             struct er_outcome *o = er_ends_next(ends);
-            ER_ASSERT(er_outcome_unspawned(e, run, er_ends_arena(ends), o) == 0);
+            if (er_outcome_unspawned(e, run, er_ends_arena(ends), o)) {
+                er_ends_undo(ends);
+                er_orders_break(s);
+                break;
+            }
             er_run_end_begin(e, run);
         }
     }

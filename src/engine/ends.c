@@ -61,6 +61,12 @@ er_ends_next(struct er_ends *ends)
     return &ends->rows[ends->n++];
 }
 
+void
+er_ends_undo(struct er_ends *ends)
+{
+    ends->n--;
+}
+
 struct er_arena *
 er_ends_arena(struct er_ends *ends)
 {
@@ -94,6 +100,7 @@ void
 er_ends_post(struct er_ends *ends)
 {
     if (ends->n == 0) {
+        er_arena_free(&ends->arena);
         er_free(ends);
         return;
     }

@@ -66,7 +66,8 @@ struct er_submit {
                  int rc); /* owns s; rc = fault of the store as a whole */
     void *ctx;
 };
-/* Rows get status ER_EFULL (their queue is full) here, the rest by the store. */
+/* While there is hardly room for the store, rows get status ER_EDISKFULL here; all others
+ * come from it (ER_EFULL: their queue is full). */
 void er_engine_submit(struct er_engine *e, struct er_submit *s);
 /* What was posted so far goes to the store now, not at the end of the loop's turn: it works
  * on the first part of a long request while the loop reads the next. */

@@ -441,6 +441,9 @@ void er_orders_forget_envs(struct er_session_live *s);
 void er_orders_drop(struct er_session_live *s);
 /* Reads on, if the link has room. */
 void er_orders_next(struct er_engine *e, struct er_session_live *s);
+/* Memory is out for what the session should be told, or for the end of one of its runs: breaks
+ * its link. The next hello sorts it out. */
+void er_orders_break(struct er_session_live *s);
 /* Whether so much waits on the session's link that it gets nothing more now. */
 bool er_orders_is_full(const struct er_session_live *s);
 
@@ -503,6 +506,8 @@ void er_report_worker_died(struct er_engine *e, int64_t session);
  * and their runs stay as ending. Each row that _next gives must be filled. */
 struct er_ends *er_ends_new(struct er_engine *e, size_t room);
 struct er_outcome *er_ends_next(struct er_ends *ends);
+/* The row that was given last could not be filled: there is no such row. */
+void er_ends_undo(struct er_ends *ends);
 struct er_arena *er_ends_arena(struct er_ends *ends);
 void er_ends_post(struct er_ends *ends);
 /* Marks a run as ending and gives its permits back; _undo when the write failed. */

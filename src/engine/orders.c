@@ -396,6 +396,17 @@ told(struct er_run *run)
     }
 }
 
+void
+er_orders_break(struct er_session_live *s)
+{
+    er_log(ER_LOG_ERROR, "orders", "memory is out: the stream of session %lld is broken",
+           (long long)s->id);
+    if (s->link) {
+        s->link->out.failed = ER_ENOMEM;
+        s->link->wake(s->link);
+    }
+}
+
 /* The end of one run that never reached its worker. */
 static void
 fail_unread(struct er_engine *e, struct er_run *run, int code)
@@ -410,9 +421,12 @@ fail_unread(struct er_engine *e, struct er_run *run, int code)
            (long long)run->id, er_error_meaning(code));
     struct er_ends *ends = er_ends_new(e, 1);
     struct er_outcome *o = er_ends_next(ends);
-    ER_ASSERT(er_outcome_parse(e, run, er_ends_arena(ends), json, (size_t)n, o, NULL) ==
-              0);
-    er_run_end_begin(e, run);
+    if (er_outcome_parse(e, run, er_ends_arena(ends), json, (size_t)n, o, NULL) == 0) {
+        er_run_end_begin(e, run);
+    } else {
+        er_ends_undo(ends);
+        er_orders_break(run->session);
+    }
     er_ends_post(ends);
 }
 

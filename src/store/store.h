@@ -32,7 +32,8 @@ struct er_store_reader; /* the reading side: another connection, its own thread 
  * its memory under a lock. Before anything is opened. */
 void er_store_own_process(void);
 /* Opens (and creates or upgrades, in one transaction) the store in the file `path`, or one
- * in memory for ":memory:". The caller must own the file (er_store_lock) first.
+ * in memory for ":memory:". The caller must own the store first: one process at a time (the
+ * daemon's claim of its folder, serve/claim.c).
  * ER_ESCHEMA: made by a newer version, left untouched; ER_ECORRUPT: not a store, or
  * damaged. Durable: every commit is synced to disk before it returns. */
 int er_store_open(const char *path, struct er_store **out,
