@@ -27,6 +27,7 @@
 #include "lib/handle.h"
 #include "lib/inside.h"
 #include "serve/claim.h"
+#include "serve/defaults.h"
 #include "serve/fresh.h"
 #include "serve/owner.h"
 #include "serve/server.h"
@@ -36,7 +37,6 @@
 #define STOP_FOR        (7 * ER_USEC_PER_SEC) /* for commands to be ended and put back */
 #define LINKS_MAX       40                    /* symbolic links in a row */
 #define ROUNDS          1000 /* of the loop, for what the engine has still to say */
-#define DAY             (86400 * ER_USEC_PER_SEC)
 
 struct er_house {
     struct er_api api; /* first */
@@ -356,31 +356,19 @@ static const struct er_keeper keeper = {
 
 /* ---- opening ---- */
 
-/* As src/model/options.def has it for a daemon. A store in memory keeps less: what it keeps
- * is the host's memory. */
+/* The defaults of a daemon. A store in memory keeps less: what it keeps is the host's. */
 static void
 set_config(struct er_house *h)
 {
-    bool in_memory = h->folder != NULL;
-    h->api.config = (struct er_api_config){
-        .concurrency = h->e->options.concurrency,
-        .backoff_for = ER_USEC_PER_SEC,
-        .backoff_cap = 30 * ER_USEC_PER_SEC,
-        .grace_for = 5 * ER_USEC_PER_SEC,
-        .drain_for = 10 * ER_USEC_PER_SEC,
-        .ageing = 60 * ER_USEC_PER_SEC,
-        .output_head = 8 << 20,
-        .output_tail = 8 << 20,
-        .max_losses = 3,
-        .retention = {.keep = in_memory ? 10000 : 1000,
-                      .keep_for = in_memory ? 0 : 3600 * ER_USEC_PER_SEC,
-                      .tombstone_for = in_memory ? 60 * ER_USEC_PER_SEC : 30 * DAY,
-                      .facts = in_memory ? 10000 : 1000000,
-                      .facts_for = 7 * DAY,
-                      .log_bytes = INT64_C(10) << 30,
-                      .only_state = -1},
-        .socket_mode = 0600,
-    };
+    struct er_api_config *c = &h->api.config;
+    er_defaults_set(c);
+    c->concurrency = h->e->options.concurrency;
+    if (h->folder) {
+        c->retention.keep = 10000;
+        c->retention.keep_for = 0;
+        c->retention.tombstone_for = 60 * ER_USEC_PER_SEC;
+        c->retention.facts = 10000;
+    }
 }
 
 static int

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "serve/defaults.h"
 #include "serve/types_d.h"
-#include "wire/config.h"
 
 static int
 take_rules(const struct er_config *c, struct er_env_rules *rules, struct er_err *err)
@@ -24,33 +24,6 @@ take_rules(const struct er_config *c, struct er_env_rules *rules, struct er_err 
     return 0;
 }
 
-static void
-take_values(struct er_api_config *out, const struct er_config *c, bool system)
-{
-    er_usec ageing = er_config_span(c, ER_CONFIG_AGEING);
-    *out = (struct er_api_config){
-        .concurrency = (int)er_config_int(c, ER_CONFIG_CONCURRENCY),
-        .retries = (int)er_config_int(c, ER_CONFIG_RETRIES),
-        .backoff_for = er_config_span(c, ER_CONFIG_BACKOFF),
-        .backoff_cap = er_config_span(c, ER_CONFIG_BACKOFF_CAP),
-        .grace_for = er_config_span(c, ER_CONFIG_GRACE),
-        .drain_for = er_config_span(c, ER_CONFIG_DRAIN),
-        .ageing = ageing == ER_NEVER ? ER_AGEING_STRICT : ageing,
-        .output_head = er_config_int(c, ER_CONFIG_OUTPUT_HEAD),
-        .output_tail = er_config_int(c, ER_CONFIG_OUTPUT_TAIL),
-        .max_losses = (int)er_config_int(c, ER_CONFIG_LOSSES),
-        .retention = {.keep = er_config_int(c, ER_CONFIG_KEEP_FINISHED),
-                      .keep_for = er_config_span(c, ER_CONFIG_KEEP_FINISHED_FOR),
-                      .tombstone_for = er_config_span(c, ER_CONFIG_TOMBSTONES_FOR),
-                      .facts = er_config_int(c, ER_CONFIG_FACTS_MAX),
-                      .facts_for = er_config_span(c, ER_CONFIG_FACTS_FOR),
-                      .log_bytes = er_config_int(c, ER_CONFIG_LOGS_MAX),
-                      .only_state = -1},
-        .socket_mode = system ? 0660 : 0600,
-        .group_may_ask = system,
-    };
-}
-
 int
 er_server_config_load(struct er_api_config *out, const struct er_places *places,
                       struct er_env_rules *rules, bool system, struct er_err *err)
@@ -62,7 +35,7 @@ er_server_config_load(struct er_api_config *out, const struct er_places *places,
     }
     if (rc == 0) {
         int level = er_log_find_level(er_config_word(&c, ER_CONFIG_LOG_LEVEL));
-        take_values(out, &c, system);
+        er_defaults_take(out, &c, system);
         er_log_set_level(level < 0 ? ER_LOG_INFO : (enum er_log_level)level);
     }
     er_config_fini(&c);
