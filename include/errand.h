@@ -118,7 +118,7 @@ errand_init_()
 #endif
 /* clang-format on */
 
-/* ---- codes and errors ----------------------------------------------------------------- */
+/* ---- codes and errors -------------------------------------------------------------- */
 
 #define ERRAND_OK          0
 #define ERRAND_ENOMEM      (-1)
@@ -155,7 +155,7 @@ typedef struct errand_error {
     char message[512]; /* for people, without a full stop */
 } errand_error;
 
-/* ---- a handle --------------------------------------------------------------------------- */
+/* ---- a handle ---------------------------------------------------------------------- */
 
 typedef struct errand errand;
 
@@ -236,7 +236,7 @@ ERRAND_API int errand_fd(const errand *e);
  * function that does). */
 ERRAND_API int errand_turn(errand *e);
 
-/* ---- submitting ------------------------------------------------------------------------- */
+/* ---- submitting -------------------------------------------------------------------- */
 
 /* What holds for one task; zero (or NULL) = as the type says, or docs/SEMANTICS.md
  * ("Bounds") have it. A member in `more` wins over the same one here. */
@@ -309,7 +309,7 @@ ERRAND_API int errand_submit_async(errand *e, const char *type, const char *args
                                    errand_submitted_fn *done, void *ctx,
                                    errand_error *error);
 
-/* ---- looking and acting --------------------------------------------------------------------- */
+/* ---- looking and acting ------------------------------------------------------------ */
 
 /* Where a task is. The numbers are part of the interface. */
 enum errand_state {
@@ -360,8 +360,8 @@ ERRAND_API int errand_remove(errand *e, int64_t id, errand_error *error);
  * (200 ...) is returned, or a negative code when there was none; the body is in *out (also
  * that of a refusal, which is JSON with `code`, `field` and `detail`). body NULL = none.
  * ERRAND_EINVALID: one that is answered by a stream (/v1/events without format=ndjson, a log
- * with `follow`, /v1/work/claim), or a target that is none. Blocks for at most 30 s beyond what the request
- * itself waits for. */
+ * with `follow`, /v1/work/claim), or a target that is none. Blocks for at most 30 s
+ * beyond what the request itself waits for. */
 ERRAND_API int errand_request(errand *e, const char *method, const char *target,
                               const char *body, size_t len, char **out, size_t *out_len,
                               errand_error *error);
@@ -372,7 +372,7 @@ ERRAND_API int errand_request_async(errand *e, const char *method, const char *t
                                     const char *body, size_t len, errand_answer_fn *done,
                                     void *ctx, errand_error *error);
 
-/* ---- calls ---------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------- */
 
 /* A call is a task with a deadline for the answer. Within the budget (2 s, the wait in the
  * queue included) it is answered like any function call; past it the same running attempt
@@ -414,7 +414,7 @@ ERRAND_API int errand_call_async(errand *e, const char *type, const char *args,
                                  const struct errand_call_options *options,
                                  errand_reply_fn *done, void *ctx, errand_error *error);
 
-/* ---- the registry ------------------------------------------------------------------------------ */
+/* ---- the registry ------------------------------------------------------------------ */
 
 enum errand_param_kind {
     ERRAND_PARAM_STRING = 1,
@@ -509,7 +509,7 @@ ERRAND_API int errand_unregister(errand *e, const char *name, errand_error *erro
 ERRAND_API int errand_types(errand *e, const char *name, char **out_json,
                             errand_error *error);
 
-/* ---- inside a handler ------------------------------------------------------------------------- */
+/* ---- inside a handler -------------------------------------------------------------- */
 
 ERRAND_API int64_t errand_attempt_task(const errand_attempt *a);
 ERRAND_API int errand_attempt_number(const errand_attempt *a); /* 1 = the first */
@@ -606,7 +606,7 @@ ERRAND_API int errand_fail(errand_attempt *a, enum errand_class cls, const char 
  * that long (negative: 60 s). Spends no failure. To be returned by the handler. */
 ERRAND_API int errand_rate_limited(errand_attempt *a, int64_t retry_after_ms);
 
-/* ---- workers: handlers in processes of their own ------------------------------------------------ */
+/* ---- workers: handlers in processes of their own ----------------------------------- */
 
 /* The whole main of a program that serves types to a daemon; its own threads and signals are
  * the library's. The daemon's worker starts it for each attempt, so that a crash, a leak or
@@ -619,7 +619,7 @@ ERRAND_API int errand_rate_limited(errand_attempt *a, int64_t retry_after_ms);
 ERRAND_API int errand_worker_main(int argc, char **argv, const struct errand_type *types,
                                   size_t n_types);
 
-/* ---- the event bus --------------------------------------------------------------------------------- */
+/* ---- the event bus ----------------------------------------------------------------- */
 
 /* Facts are numbered and durable; samples (progress, output grew, a program's passing topics)
  * are not. Names of tasks' events and what their data are: docs/PROTOCOL.md, "Events and their
@@ -645,8 +645,9 @@ typedef struct errand_event {
 /* Publishes an event of a topic. A sample is delivered to subscribers of this process at once
  * (unix: and through the daemon to all); a fact (ERRAND_FACT) is first made durable, and gets
  * its number then: blocks for at most 30 s. task, correlation, name, data and len count; data
- * of facts is UTF-8, at most 1 MiB (as JSON, so quotes count when it is a text). Any thread, callbacks included (samples).
- * ERRAND_EINVALID (no topic's name), ERRAND_ETOOBIG, ERRAND_EIO. */
+ * of facts is UTF-8, at most 1 MiB (as JSON, so quotes count when it is a text). Any
+ * thread, callbacks included (samples). ERRAND_EINVALID (no topic's name),
+ * ERRAND_ETOOBIG, ERRAND_EIO. */
 ERRAND_API int errand_publish(errand *e, const errand_event *event, errand_error *error);
 
 enum errand_delivery {
@@ -705,7 +706,7 @@ struct errand_bus_stats {
 ERRAND_API void errand_bus_metrics(errand *e, const errand_subscription *sub,
                                    struct errand_bus_stats *out);
 
-/* ---- for tests of applications ------------------------------------------------------------------------ */
+/* ---- for tests of applications ----------------------------------------------------- */
 
 /* memory: with options.test. */
 enum errand_test_mode {

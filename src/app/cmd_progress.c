@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* errand progress: what a task says about itself, from inside.
  *
- * Happy path: one line of JSON (of what is long, several, each with a part) written with one write to the pipe that the worker gave
- * (ERRAND_PROGRESS_FD), which needs no daemon. Where that descriptor did not come along
- * (sudo, ssh to the same machine, a closed one), the daemon is told over its socket. */
+ * Happy path: one line of JSON (of what is long, several, each with a part) written with
+ * one write to the pipe that the worker gave (ERRAND_PROGRESS_FD), which needs no daemon.
+ * Where that descriptor did not come along (sudo, ssh to the same machine, a closed one),
+ * the daemon is told over its socket. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A mutex with a condition, for the few places where objects cannot travel by mailbox
  * (base/mailbox.h): in the library, where a program's threads meet (src/lib; tools/locks.sh
- * sees to it). Each file that takes one says why it must. What is done under a lock is short and bounded: no
- * callback, no file, no other lock. */
+ * sees to it). Each file that takes one says why it must. What is done under a lock is
+ * short and bounded: no callback, no file, no other lock. */
 #ifndef ER_BASE_LOCK_H
 #define ER_BASE_LOCK_H
 

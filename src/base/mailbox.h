@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Messages from thread to thread: the way objects cross (base/lock.h is
- * for the library alone). A message is a struct of
- * the sender's that begins with a struct er_mail; posting it gives the whole object to the
- * receiver. Two kinds of receivers: a thread that waits (er_mailbox_wait), and an event
- * loop that is woken by a function (uv_async_send) and then takes all. */
+/* Messages from thread to thread: the way objects cross (base/lock.h is for the library
+ * alone). A message is a struct of the sender's that begins with a struct er_mail; posting
+ * it gives the whole object to the receiver. Two kinds of receivers: a thread that waits
+ * (er_mailbox_wait), and an event loop that is woken by a function (uv_async_send) and then
+ * takes all. */
 #ifndef ER_BASE_MAILBOX_H
 #define ER_BASE_MAILBOX_H
 

@@ -41,8 +41,8 @@ struct birth {
 /* The C library's own name: ThreadSanitizer has a `clone` that is for forks. */
 extern int __clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...);
 
-/* By system calls alone, like all that follows: the C library (or a sanitizer) may keep a table of handlers, and its
- * memory is the caller's. */
+/* By system calls alone, like all that follows: the C library (or a sanitizer) may keep a
+ * table of handlers, and its memory is the caller's. */
 BARE static void
 reset_signals(void)
 {

@@ -25,7 +25,8 @@
  *     both sides at least one sees the other: no record is left to a sleeper. The reader
  *     makes the barriers of both (base/barrier.h), since a locked instruction for each
  *     record would have the writer wait until the reader's core gives the line up; where
- *     that cannot be, and for `shut`, all are sequentially consistent. Whoever turns `asleep` from 1 to 0 by an exchange, and nobody else, wakes.
+ *     that cannot be, and for `shut`, all are sequentially consistent. Whoever turns
+ *     `asleep` from 1 to 0 by an exchange, and nobody else, wakes.
  *
  * Shutting. `shut` is a word that the owner gives a meaning. While it is not 0, writers keep
  * what they have elsewhere: under a lock, or in the word itself by a compare-and-swap. The

@@ -53,7 +53,7 @@ void er_engine_free(struct er_engine *e);
 /* Takes retention, max_losses and backoff_cap of these options from now on. */
 void er_engine_tune(struct er_engine *e, const struct er_engine_options *options);
 
-/* ---- submit ------------------------------------------------------------------------- */
+/* ---- submit ------------------------------------------------------------------------ */
 
 struct er_submit {
     struct er_op op;          /* private */
@@ -73,7 +73,7 @@ void er_engine_submit(struct er_engine *e, struct er_submit *s);
  * on the first part of a long request while the loop reads the next. */
 void er_engine_flush(struct er_engine *e);
 
-/* ---- changes by request ---------------------------------------------------------------- */
+/* ---- changes by request ------------------------------------------------------------ */
 
 enum er_change_kind {
     ER_CHANGE_CANCEL,
@@ -157,7 +157,7 @@ typedef void er_clean_done_fn(void *ctx, int rc, int64_t removed);
 void er_engine_clean(struct er_engine *e, const struct er_retention *keep,
                      er_clean_done_fn *done, void *ctx);
 
-/* ---- reading ------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------- */
 
 struct er_query {
     struct er_job job; /* private */
@@ -226,7 +226,7 @@ void er_engine_why_queued(struct er_engine *e, const struct er_task *t, struct e
 /* The engine ends: nothing is claimed from now on. */
 void er_engine_set_draining(struct er_engine *e);
 
-/* ---- sessions of workers ---------------------------------------------------------------------- */
+/* ---- sessions of workers ----------------------------------------------------------- */
 
 struct er_held { /* an attempt that a worker says it has */
     er_task_id task;
@@ -319,12 +319,12 @@ int er_engine_tell(struct er_engine *e, er_task_id id, const char *json) ER_MUST
 int er_engine_input(struct er_engine *e, er_task_id id, const void *p, size_t n,
                     bool eof) ER_MUSTCHECK;
 
-/* ---- a program's own events ---------------------------------------------------------------------- */
+/* ---- a program's own events -------------------------------------------------------- */
 
 /* Hands a sample with a topic of a program's to those who subscribe. Copied. */
 void er_engine_topic(struct er_engine *e, const struct er_topic *topic);
 
-/* ---- observing ---------------------------------------------------------------------------------- */
+/* ---- observing --------------------------------------------------------------------- */
 
 struct er_sub_filter {
     er_task_id task;         /* 0 = any */

@@ -8,8 +8,8 @@
  *
  * A daemon that is gone is connected to again (and started, when the handle may) before an
  * ask is sent; an ask whose answer was lost is sent again when that does no harm: GET, PUT,
- * DELETE, and a POST with a key (er_ask_header "Idempotency-Key", or has_key). Otherwise it ends with
- * ER_ENODAEMON. */
+ * DELETE, and a POST with a key (er_ask_header "Idempotency-Key", or has_key). Otherwise
+ * it ends with ER_ENODAEMON. */
 #ifndef ER_LIB_ASK_H
 #define ER_LIB_ASK_H
 

@@ -18,8 +18,8 @@
  * taken to publish. sub->lock: what is spilled; taken by a publisher only for a subscriber
  * whose ring is full, for one look-up and one copy, and by the subscriber for one swap of
  * pointers. A mailbox would do for neither: coalescing changes what others have posted, and
- * the end of a subscription has to be waited for. bus->lock is taken first where both are (the metrics);
- * neither in a callback. */
+ * the end of a subscription has to be waited for. bus->lock is taken first where both are
+ * (the metrics); neither in a callback. */
 #ifndef ER_LIB_BUS_PRIV_H
 #define ER_LIB_BUS_PRIV_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SIGHUP: the configuration is read again, and the types' files. A new environment rule, a default or a bound holds
- * from the next task on; slots and retention at once. */
+/* SIGHUP: the configuration is read again, and the types' files. A new environment rule,
+ * a default or a bound holds from the next task on; slots and retention at once. */
 #include "base/log.h"
 #include "serve/config.h"
 #include "serve/types_d.h"

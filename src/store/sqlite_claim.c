@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Claims, the progress of what runs, and stopping it where it is. A claim reads the task (which is what the worker
- * gets), moves it by compare-and-set, and tells. The attempt gets its row when it ends;
- * until then the task's row tells everything about it. */
+/* Claims, the progress of what runs, and stopping it where it is. A claim reads the task
+ * (which is what the worker gets), moves it by compare-and-set, and tells. The attempt
+ * gets its row when it ends; until then the task's row tells everything about it. */
 #include "store/sqlite_priv.h"
 
 /* Reads a task that may be claimed: 1, 0 (there is none, or not any more) or an error. */

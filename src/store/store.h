@@ -374,7 +374,8 @@ struct er_queue {
 int er_store_queue_put(struct er_store *s, er_usec now,
                        const struct er_queue *q) ER_MUSTCHECK;
 /* Removes the settings. ER_ESTATE: tasks that are not final are in it, settings or not.
- * ER_ENOTFOUND: it has none. Fact queue-changed with "removed". These codes leave the transaction good. */
+ * ER_ENOTFOUND: it has none. Fact queue-changed with "removed". These codes leave the
+ * transaction good. */
 int er_store_queue_remove(struct er_store *s, er_usec now, const char *name) ER_MUSTCHECK;
 /* Nothing is claimed any more, of any queue, until it is cleared. Fact queue-changed with
  * {"all": true, "paused": ...}, none when it is so already. */

@@ -10,8 +10,8 @@
  * Failure modes: what cannot be read is a failed item with a line in the output, and left out
  * of the hash; the result counts it. A tree with such files leaves no checkpoint at its end,
  * so that a retry reads all of it. The path itself cannot be read: a person must help. A path
- * that is not UTF-8, or very long, cannot stand in a checkpoint: the one before it counts; as an item it goes
- * by the SHA-256 of its path. */
+ * that is not UTF-8, or very long, cannot stand in a checkpoint: the one before it
+ * counts; as an item it goes by the SHA-256 of its path. */
 #include "types/file_hash.h"
 
 #include <errno.h>

@@ -10,8 +10,9 @@
  * error. A leader that leaves processes behind, a cancel and a timeout all take the same
  * way: TERM to the whole tree, the grace, KILL until it is verified gone, for at most 5
  * s. What can't be killed is named in a warning. A program that is asked to stop and does
- * not has the grace for it, and its tree a second more (TERM_FOR). A sweep of a pause that is under way is
- * waited for (a fifth of a second at most) before one that ends the tree begins.
+ * not has the grace for it, and its tree a second more (TERM_FOR). A sweep of a pause
+ * that is under way is waited for (a fifth of a second at most) before one that ends the
+ * tree begins.
  *
  * Freeing: a done attempt stays in memory until its jobs on other threads are back. */
 #include "work/attempt.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What a command writes to its progress pipe (docs/PROTOCOL.md, "Progress lines"): plain
- * lines and JSON, results and checkpoints also in parts. Lines that make no sense become warnings of the
- * attempt; nothing in them can end it. Items and checkpoints go into the report's notes;
- * while those are full nothing is read. Loop thread. */
+ * lines and JSON, results and checkpoints also in parts. Lines that make no sense become
+ * warnings of the attempt; nothing in them can end it. Items and checkpoints go into the
+ * report's notes; while those are full nothing is read. Loop thread. */
 #ifndef ER_WORK_PROGRESS_FD_H
 #define ER_WORK_PROGRESS_FD_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What the worker tells the daemon. Facts (started, paused, resumed, items, checkpoints,
  * finished) wait here in order until the daemon has answered that they are on disk,
- * whatever happens to daemon and connection; samples (progress, output) are written into the report that is just being
- * made, and are not repeated when that is lost.
+ * whatever happens to daemon and connection; samples (progress, output) are written into
+ * the report that is just being made, and are not repeated when that is lost.
  *
  * At most one report is under way; what comes meanwhile goes with the next. A `started`
  * may wait some milliseconds for company, so that the report of a short command is one,

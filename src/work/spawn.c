@@ -6,9 +6,10 @@
  *
  * Failure modes are told apart because a shell would: the directory is gone (126, code
  * no-cwd), the command is not found (127), it is not executable (126), its interpreter is
- * missing (127): a person must do something about these, and is told what. And what is the system's fault and may pass: no memory,
- * no process or descriptor left (no exit code, class retryable). A file without a #! line
- * that is executable is given to /bin/sh, as shells do. */
+ * missing (127): a person must do something about these, and is told what. And what is
+ * the system's fault and may pass: no memory, no process or descriptor left (no exit
+ * code, class retryable). A file without a #! line that is executable is given to
+ * /bin/sh, as shells do. */
 #include "work/spawn.h"
 
 #include <errno.h>

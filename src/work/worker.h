@@ -3,7 +3,7 @@
  * for one, the session. Everything is on one loop thread; helper.h has the others.
  *
  * The loop sleeps until a descriptor, a timer or a thread has news; all of it only
- * changes records. before the loop sleeps again, on_prepare draws the consequences
+ * changes records. Before the loop sleeps again, on_prepare draws the consequences
  * once: reap, report, start what waits, end. */
 #ifndef ER_WORK_WORKER_H
 #define ER_WORK_WORKER_H

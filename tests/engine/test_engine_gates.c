@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What holds tasks back: permits of queues, types and limit keys, rates of queues and keys,
- * and the lack of a session that serves their type. The gates alone, against a model that looks at every task each time. */
+ * and the lack of a session that serves their type. The gates alone, against a model that
+ * looks at every task each time. */
 #include "engine_fixture.h"
 
 #include <stdlib.h>
