@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "wire/task_json.h"
 
+#define CAUSES_MAX 200 /* facts of one task that are read to find the latest */
+
 /* ---- encoding ---- */
 
 void
@@ -40,8 +42,7 @@ er_task_view(struct er_api *s, const struct er_task *t, const struct er_show *sh
         shown[i] = (struct er_task_json_after){a->id, a->when, a->state};
     }
     if (!er_task_state_is_final(t->state) && t->state != ER_TASK_RUNNING) {
-        er_why(s, t, show ? show->open : NULL, show ? show->n_open : 0, er_api_now(s),
-               &why);
+        er_why(s, t, show, &why);
     }
     m.waiting_for = why.len ? why.data : NULL;
     const struct er_type *type = er_engine_type(s->engine, t->type);
@@ -50,6 +51,11 @@ er_task_view(struct er_api *s, const struct er_task *t, const struct er_show *sh
     m.hide_args = !er_engine_has_type(s->engine, t->type);
     er_task_json(out, &copy, &m);
     er_buf_fini(&why);
+    if (show && out->len > 0 && !out->failed) {
+        bool known = t->state == ER_TASK_CANCELLED && show->cause_json;
+        out->data[--out->len] = '\0'; /* the closing brace */
+        er_buf_addf(out, ",\"cancelled\":%s}", known ? show->cause_json : "null");
+    }
 }
 
 static uint64_t
@@ -87,6 +93,22 @@ er_show_etag(const struct er_show *show, char out[ER_ETAG_SIZE])
 
 /* ---- reading ---- */
 
+/* What the task's latest fact of a kind says. A failure to read it is no failure: it is told
+ * less. */
+static void
+find_cause(struct er_show *show, enum er_event event, struct er_store_reader *r)
+{
+    struct er_fact_filter f = {
+        .task = show->id, .events = (uint64_t)1 << event, .limit = CAUSES_MAX};
+    struct er_fact *facts = NULL;
+    size_t n = 0;
+    int64_t last;
+    if (er_store_facts(r, &f, &show->q.arena, &facts, &n, &last) == 0 && n > 0 &&
+        n < CAUSES_MAX) {
+        show->cause_json = facts[n - 1].data_json;
+    }
+}
+
 static void
 run_show(struct er_query *q, struct er_store_reader *r)
 {
@@ -101,6 +123,11 @@ run_show(struct er_query *q, struct er_store_reader *r)
     if (q->rc == 0 && show->task.state == ER_TASK_BLOCKED) {
         q->rc = er_store_after(r, show->id, true, 0, ER_WHY_NAMED, &q->arena, &show->open,
                                &show->n_open);
+    }
+    if (q->rc == 0 && !show->brief && show->task.state == ER_TASK_CANCELLED) {
+        find_cause(show, ER_EVENT_TASK_CANCELLED, r);
+    } else if (q->rc == 0 && !show->brief && show->task.held) {
+        find_cause(show, ER_EVENT_TASK_PAUSED, r);
     }
 }
 
@@ -128,9 +155,9 @@ er_call_missing(struct er_call *call, er_task_id task, int code,
         "\"tombstone\":{\"id\":%lld,\"run\":%d,\"state\":\"%s\",\"exit_code\":%s,"
         "\"finished_at\":\"%s\"}",
         (long long)t->id, t->run, er_task_state_word(t->state), exit_code, at);
-    er_call_problem_extra(call, ER_ENOTFOUND, NULL, extra,
-                          "task %lld was removed; it had %s", id,
-                          er_task_state_word(t->state));
+    er_call_problem_extra(
+        call, ER_ENOTFOUND, NULL, extra, "task %lld was removed; it %s%s", id,
+        t->state == ER_TASK_CANCELLED ? "was " : "had ", er_task_state_word(t->state));
 }
 
 static bool

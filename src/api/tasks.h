@@ -24,6 +24,8 @@ struct er_show {
     size_t n_after;
     struct er_after *open; /* the first that it still waits for */
     size_t n_open;
+    /* Data of the fact that cancelled or held it, where it is that now; NULL = not known. */
+    const char *cause_json;
     bool has_tombstone;
     struct er_tombstone tombstone;
     void (*then)(struct er_show *show); /* instead of answering; owns nothing */

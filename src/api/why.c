@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/tasks.h"
 #include "base/mem.h"
 #include "model/duration.h"
 
@@ -41,6 +42,13 @@ add_error(struct er_buf *b, const char *error_json, bool with_advice)
         er_buf_addf(b, " (%.300s)", advice);
     }
     json_decref(o);
+}
+
+/* The data of the fact by which it is what it is: a new reference, or NULL. */
+static json_t *
+cause_of(const struct er_show *show)
+{
+    return show && show->cause_json ? json_loads(show->cause_json, 0, NULL) : NULL;
 }
 
 /* ---- waiting ---- */
@@ -122,10 +130,17 @@ add_queued(const struct er_api *api, const struct er_task *t, struct er_buf *b)
 
 /* What is underneath the hold, where that is something else than being queued. */
 static void
-add_held(const struct er_task *t, er_usec now, struct er_buf *b)
+add_held(const struct er_task *t, const struct er_show *show, er_usec now,
+         struct er_buf *b)
 {
-    er_buf_addf(b, "it is paused by request until 'errand resume %lld'",
+    json_t *cause = cause_of(show);
+    const char *reason = json_string_value(json_object_get(cause, "reason"));
+    bool lost = reason && strcmp(reason, "worker-lost") == 0;
+    er_buf_addf(b, "it is paused %s until 'errand resume %lld'",
+                lost ? "since its worker was lost while it ran (--on-lost hold)"
+                     : "by request",
                 (long long)t->id);
+    json_decref(cause);
     if (t->state == ER_TASK_SCHEDULED && t->run_at > now) {
         add_moment(b, ", and is not to start before ", t->run_at, now);
     } else if (t->state == ER_TASK_BLOCKED) {
@@ -195,8 +210,32 @@ add_running(struct er_engine *e, const struct er_task *t, er_usec now, struct er
     }
 }
 
+/* Why it was cancelled: since a dependency ended as it did, or with the words of a request. */
 static void
-add_final(const struct er_task *t, struct er_buf *b)
+add_cancelled(const struct er_show *show, struct er_buf *b)
+{
+    json_t *cause = cause_of(show);
+    const char *reason = json_string_value(json_object_get(cause, "reason"));
+    long long by = (long long)json_integer_value(json_object_get(cause, "by"));
+    if (reason && by > 0) {
+        const char *state = NULL;
+        for (size_t i = 0; i < show->n_after; i++) {
+            const struct er_after *a = &show->after[i];
+            state = a->id == by && a->state >= 0
+                        ? er_task_state_word((enum er_task_state)a->state)
+                        : state;
+        }
+        er_buf_addf(b, ": it waited for task %lld, which %s%s", by,
+                    state && strcmp(state, "cancelled") == 0 ? "was " : "",
+                    state ? state : "ended otherwise");
+    } else if (reason) {
+        er_buf_addf(b, ": %.300s", reason);
+    }
+    json_decref(cause);
+}
+
+static void
+add_final(const struct er_task *t, const struct er_show *show, struct er_buf *b)
 {
     char at[ER_RFC3339_SIZE];
     er_buf_addf(b, "it %s%s", t->state == ER_TASK_CANCELLED ? "was " : "",
@@ -208,27 +247,32 @@ add_final(const struct er_task *t, struct er_buf *b)
     if (t->state == ER_TASK_COMPLETED) {
         return;
     }
-    add_error(b, t->error_json, true);
+    if (t->state == ER_TASK_CANCELLED && show && show->cause_json) {
+        add_cancelled(show, b);
+    } else {
+        add_error(b, t->error_json, true);
+    }
     er_buf_addf(b, "; 'errand retry %lld' runs it again", (long long)t->id);
 }
 
 void
-er_why(const struct er_api *api, const struct er_task *t, const struct er_after *open,
-       size_t n_open, er_usec now, struct er_buf *b)
+er_why(const struct er_api *api, const struct er_task *t, const struct er_show *show,
+       struct er_buf *b)
 {
+    er_usec now = er_api_now(api);
     struct er_engine *e = api->engine;
     if (er_task_state_is_final(t->state)) {
-        add_final(t, b);
+        add_final(t, show, b);
     } else if (t->state == ER_TASK_RUNNING) {
         add_running(e, t, now, b);
     } else if (t->state == ER_TASK_PAUSED) {
         add_paused(e, t, now, b);
     } else if (t->held) {
-        add_held(t, now, b);
+        add_held(t, show, now, b);
     } else if (t->state == ER_TASK_SCHEDULED) {
         add_scheduled(t, now, b);
     } else if (t->state == ER_TASK_BLOCKED) {
-        add_blocked(t, open, n_open, b);
+        add_blocked(t, show ? show->open : NULL, show ? show->n_open : 0, b);
     } else {
         add_queued(api, t, b);
     }

@@ -8,10 +8,11 @@
 /* How many of the tasks that one waits for are named. */
 #define ER_WHY_NAMED ((size_t)5)
 
+struct er_show;
 /* Adds a sentence, without a capital and a full stop, for a task in any state: what exactly
- * it waits for and until when if that is known; where it runs; how it ended. `open`: the
- * first of those that it still waits for (NULL = not read). `now` is of the wall clock. */
-void er_why(const struct er_api *api, const struct er_task *t,
-            const struct er_after *open, size_t n_open, er_usec now, struct er_buf *b);
+ * it waits for and until when if that is known; where it runs; how it ended, and by what.
+ * `show`: what else was read of it (NULL = nothing). */
+void er_why(const struct er_api *api, const struct er_task *t, const struct er_show *show,
+            struct er_buf *b);
 
 #endif

@@ -198,6 +198,9 @@ report(const char *action, const struct act *o, const json_t *task)
     er_buf_add_str(&b, er_json_bool(task, "cancel_requested")  ? ", being cancelled"
                        : er_json_bool(task, "pause_requested") ? ", being paused"
                                                                : "");
+    if (strcmp(action, "retry") == 0) {
+        (void)er_show_add_unmet(task, ", without waiting for ", ", which ", true, &b);
+    }
     if (cancelled > 0) {
         er_buf_addf(&b, "; %" PRId64 " %s because of it %s cancelled", cancelled,
                     cancelled == 1 ? "task that was cancelled"

@@ -267,7 +267,7 @@ leave(const struct calling *c, const struct er_response *submitted, const json_t
 {
     int rc = !c->o->task.json ? er_submit_print_id(c->id)
              : task           ? er_show_json(task)
-                              : er_app_out(&submitted->body);
+                              : er_submit_print_answer(c->id, &submitted->body);
     note_background(c, known);
     return rc ? rc : EXIT_BACKGROUND;
 }

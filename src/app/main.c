@@ -4,6 +4,7 @@
  *
  * It is to start in about a millisecond: no locale is loaded, no configuration is read,
  * and nothing is opened but the socket, unless a command needs it. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,9 +142,22 @@ leading_options(struct er_app *app, int argc, char **argv, int *out_code)
     return i;
 }
 
+/* A standard descriptor that is closed is not to become a connection, to which messages would
+ * be written then: writing to it goes on to fail. */
+static void
+hold_standard_fds(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0) {
+            return;
+        }
+    }
+}
+
 int
 main(int argc, char **argv)
 {
+    hold_standard_fds();
     struct er_app app = {.no_autostart = er_app_env_flag("ERRAND_NO_AUTOSTART")};
     int code = -1;
     json_object_seed((size_t)getpid()); /* instead of reading /dev/urandom */

@@ -92,9 +92,9 @@ add_command(const struct er_term *t, const json_t *task, struct er_buf *b)
     er_buf_fini(&line);
 }
 
-/* Adds the dependency by which a task was called off, if that is why. */
-static void
-add_unmet(const json_t *task, struct er_buf *b)
+bool
+er_show_add_unmet(const json_t *task, const char *before, const char *between, bool open,
+                  struct er_buf *b)
 {
     size_t i;
     const json_t *dep;
@@ -103,14 +103,19 @@ add_unmet(const json_t *task, struct er_buf *b)
         const char *word = er_json_text(dep, "when");
         int when = word ? er_after_when_find(word) : -1;
         enum er_task_state state = er_json_state(dep);
-        if (when >= 0 && er_task_state_is_final(state) &&
+        bool final = er_task_state_is_final(state);
+        if (when >= 0 && (final || (open && er_json_text(dep, "state"))) &&
             !er_after_is_met((enum er_after_when)when, state)) {
-            er_buf_addf(b, ", since %" PRId64 " %s%s", er_json_int(dep, "id", 0),
-                        state == ER_TASK_CANCELLED ? "was " : "",
+            er_buf_addf(b, "%s%" PRId64 "%s%s%s", before, er_json_int(dep, "id", 0),
+                        between,
+                        !final                       ? "is "
+                        : state == ER_TASK_CANCELLED ? "was "
+                                                     : "",
                         er_task_state_word(state));
-            return;
+            return true;
         }
     }
+    return false;
 }
 
 static void
@@ -128,7 +133,7 @@ add_state(const struct er_term *t, const json_t *task, er_usec now, struct er_bu
         text.len = before;
     }
     if (state == ER_TASK_CANCELLED && er_json_int(task, "attempt", 0) == 0) {
-        add_unmet(task, &text);
+        (void)er_show_add_unmet(task, ", since ", " ", false, &text);
     }
     if (er_json_bool(task, "cancel_requested")) {
         er_buf_add_str(&text, ", being cancelled");
@@ -213,6 +218,10 @@ add_error(const struct er_term *t, const json_t *task, struct er_buf *b)
     if (!code || (strcmp(code, "exit") != 0 && strcmp(code, "signal") != 0)) {
         add_line(t, b,
                  "Error:", er_json_text(error, "message")); /* else the state says it */
+    }
+    const char *reason = er_json_text(json_object_get(task, "cancelled"), "reason");
+    if (reason && strcmp(reason, "dependency") != 0) { /* else the state says it */
+        add_line(t, b, "Reason:", reason);
     }
     add_line(t, b, "What to do:", er_json_text(error, "suggested_action"));
     json_array_foreach(json_object_get(task, "warnings"), i, warning)

@@ -16,6 +16,7 @@
 
 #include "app/api.h"
 #include "app/await.h"
+#include "app/show.h"
 #include "app/targets.h"
 #include "base/base64.h"
 #include "base/io.h"
@@ -583,16 +584,60 @@ find_id(const struct er_buf *body)
     return id;
 }
 
+/* Writes what tells of a task that is queued; where that fails, its id is not lost. */
+static int
+print_queued(er_task_id id, const struct er_buf *text)
+{
+    if (er_write_all(STDOUT_FILENO, text->data, text->len) == 0) {
+        return 0;
+    }
+    return er_app_failf(ER_EIO,
+                        "task %" PRId64 " is queued, but its id could not be written: %s",
+                        id, strerror(errno));
+}
+
 int
 er_submit_print_id(er_task_id id)
 {
     struct er_buf b;
     er_buf_init(&b, 64);
-    er_buf_add_i64(&b, id);
-    er_buf_add_char(&b, '\n');
-    int rc = er_app_out(&b);
+    er_buf_addf(&b, "%" PRId64 "\n", id);
+    int rc = print_queued(id, &b);
     er_buf_fini(&b);
     return rc;
+}
+
+int
+er_submit_print_answer(er_task_id id, const struct er_buf *body)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_buf_add(&b, body->data, body->len);
+    er_buf_add_str(&b, body->len > 0 && body->data[body->len - 1] == '\n' ? "" : "\n");
+    int rc = print_queued(id, &b);
+    er_buf_fini(&b);
+    return rc;
+}
+
+/* Says of a task that was cancelled as it came why that is so. */
+static void
+note_cancelled(struct er_app *app, er_task_id id, const struct er_buf *body)
+{
+    struct er_err err;
+    struct er_buf b;
+    char target[48];
+    json_t *answer = json_loadb(body->data ? body->data : "", body->len, 0, NULL);
+    json_t *task = NULL;
+    (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64, id);
+    if (er_json_state(answer) == ER_TASK_CANCELLED &&
+        er_api_get(app, target, &task, &err) == 0) {
+        er_buf_init(&b, 0);
+        (void)er_show_add_unmet(task, ": it waits for ", ", which ", false, &b);
+        er_app_note("task %" PRId64 " is cancelled already%s", id, b.data ? b.data : "");
+        er_buf_fini(&b);
+    }
+    json_decref(task);
+    json_decref(answer);
 }
 
 /* Prints the id, or the task; with --follow standard output is the command's. */
@@ -606,7 +651,7 @@ print_task(const struct er_submit *s, er_task_id id, const struct er_buf *body)
         er_app_note("task %" PRId64, id);
         return 0;
     }
-    return s->json ? er_app_out(body) : er_submit_print_id(id);
+    return s->json ? er_submit_print_answer(id, body) : er_submit_print_id(id);
 }
 
 int
@@ -651,6 +696,9 @@ er_submit_send(struct er_app *app, const struct er_submit *s, const struct er_bu
         return er_app_fail(rc, &err);
     }
     rc = print_task(s, id, &r.body);
+    if (s->after.n > 0 && !s->wait && !s->follow) {
+        note_cancelled(app, id, &r.body);
+    }
     er_response_fini(&r);
     if (rc == 0 && (s->wait || s->follow)) {
         rc = er_await_command(app, id, s->follow, s->json);

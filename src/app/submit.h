@@ -41,6 +41,8 @@ int er_submit_store(struct er_app *app, const struct er_submit *s,
                     struct er_response *answer, struct er_err *err) ER_MUSTCHECK;
 /* Prints an id on a line of its own: 0 or the exit code. */
 int er_submit_print_id(er_task_id id);
+/* The same with the daemon's answer, on a line of its own. */
+int er_submit_print_answer(er_task_id id, const struct er_buf *body);
 /* Sends one task and prints its id, or with --json all of it; then waits or follows when
  * the options say so. The exit code. */
 int er_submit_send(struct er_app *app, const struct er_submit *s,

@@ -1211,9 +1211,9 @@ def places__that_anybody_may_write_to_are_refused(c):
 
 @test
 def output__that_cannot_be_written_is_an_error(c):
-    c.daemon(accept_all)
+    c.daemon(lambda request: (200, task(7)))
     with open("/dev/full", "wb") as full:
-        r = subprocess.run([ERRAND, "add", "x"], stdout=full, stderr=subprocess.PIPE, env=c.env,
+        r = subprocess.run([ERRAND, "show", "7"], stdout=full, stderr=subprocess.PIPE, env=c.env,
                            cwd=c.home)
     same(r.returncode, 1)
     has(r.stderr, "cannot write to standard output")

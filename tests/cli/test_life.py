@@ -119,6 +119,43 @@ def add__wait_tells_of_an_end_that_the_command_does_not(c):
         expect(c.run("add", "--wait", "x"), code, "7\n", f"errand: {text}\n" if text else "")
 
 
+@test
+def add__says_of_what_is_cancelled_at_once(c):
+    def handle(request):
+        if request.method == "POST":
+            return 201, {"id": 7, "state": "cancelled"}
+        return 200, task(7, "cancelled", after=[{"id": 1, "when": "ok", "state": "completed"},
+                                                {"id": 2, "when": "ok", "state": "failed"}])
+    c.daemon(handle)
+    expect(c.run("add", "--after", "1,2", "x"), 0, "7\n", "errand: task 7 is cancelled already: it "
+                                                          "waits for 2, which failed\n")
+
+
+@test
+def retry__says_what_it_does_not_wait_for(c):
+    for state, words in [("failed", ", without waiting for 2, which failed"),
+                         ("cancelled", ", without waiting for 2, which was cancelled"),
+                         ("running", ", without waiting for 2, which is running"),
+                         ("completed", "")]:
+        d = c.daemon(lambda request: (200, task(
+            7, "queued", after=[{"id": 2, "when": "ok", "state": state}], dependents_cancelled=0)))
+        expect(c.run("retry", "7"), 0, "", f"errand: 7 is queued{words}\n")
+        d.close()
+
+
+@test
+def add__does_not_lose_the_id_that_cannot_be_written(c):
+    answer = b'{"id": 7, "state": "queued"}'
+    c.daemon(lambda request: (201, answer))
+    for args in [["add", "x"], ["add", "--json", "x"]]:
+        for out in [">/dev/full", ">&-", "</dev/null >&-"]:
+            r = subprocess.run(["sh", "-c", f'exec "$0" "$@" {out}', ERRAND, *args], env=c.env,
+                               capture_output=True, cwd=c.home, timeout=300)
+            expect(r, 1, "")
+            has(r.stderr, "errand: task 7 is queued, but its id could not be written: ")
+    same(c.run("add", "--json", "x").stdout, answer + b"\n")
+
+
 # ---- edit -----------------------------------------------------------------------------------
 
 

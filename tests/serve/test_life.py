@@ -316,6 +316,26 @@ def test_why_has_a_sentence_for_every_state(h):
     h.refused(404, None, "there is no task 99", "GET", "/v1/tasks/99/why")
 
 
+def test_why_and_show_tell_who_cancelled_and_held(h):
+    h.start()
+    failed, task = h.submit("false"), h.sh(FOREVER)
+    same(h.end(failed)["cancelled"], None)
+    waits = h.submit(after=[{"id": failed}])
+    has(h.why(waits), f"it waited for task {failed}, which failed; ")
+    same(h.task(waits)["cancelled"], {"reason": "dependency", "by": failed})
+    h.file("pid")
+    t = h.act(task, "cancel", {"reason": "too slow"}, wait=190)
+    same((t["state"], t["cancelled"]["reason"]), ("cancelled", "too slow"))
+    has(h.why(task), ": too slow; ")
+    h.expect(204, "DELETE", f"/v1/tasks/{waits}")
+    h.refused(404, None, f"task {waits} was removed; it was cancelled", "GET", f"/v1/tasks/{waits}")
+    task = h.sh("echo >held; exec sleep 1000", on_lost="hold")
+    h.file("held")
+    os.kill(h.workers()[0]["pid"], signal.SIGKILL)
+    h.wait(task, state="paused")
+    has(h.why(task), "its worker was lost")
+
+
 def test_why_while_and_after_it_runs(h):
     h.start("concurrency: 1\n")
     task = h.sh(FOREVER)
