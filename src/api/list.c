@@ -96,7 +96,8 @@ done_list(struct er_query *q)
         add_next(l, &b);
         er_buf_add_str(&b, ",\"counts\":");
         er_counts_add_sum(&b, l->counters, l->n_counters);
-        er_buf_add_char(&b, '}');
+        er_buf_addf(&b, ",\"all_paused\":%s}",
+                    er_engine_all_paused(l->call->api->engine) ? "true" : "false");
         er_call_json(l->call, 200, &b);
     }
     er_call_release(l->call);

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "app/api.h"
 #include "app/await.h"
@@ -341,6 +342,50 @@ report_switch(const struct act *o, bool pause, const json_t *answer)
     return 0;
 }
 
+/* How many tasks of the queue (NULL = of any) run, and are on their way to be paused. */
+static int
+count_pausing(struct er_app *app, const char *queue, size_t *out, struct er_err *err)
+{
+    struct er_buf target;
+    json_t *page;
+    size_t i;
+    const json_t *task;
+    er_buf_init(&target, 0);
+    er_buf_add_str(&target, "/v1/tasks?state=running&limit=1000");
+    if (queue) {
+        er_api_param(&target, "queue", queue);
+    }
+    int rc = er_api_get(app, target.data, &page, err);
+    er_buf_fini(&target);
+    if (rc) {
+        return rc;
+    }
+    *out = 0;
+    json_array_foreach(json_object_get(page, "tasks"), i, task)
+    {
+        *out += er_json_bool(task, "pause_requested");
+    }
+    json_decref(page);
+    return 0;
+}
+
+/* Waits until what ran is stopped, or has ended. */
+static int
+await_paused(struct er_app *app, const char *queue, struct er_err *err)
+{
+    size_t left = 1;
+    int rc = 0;
+    for (long ms = 10; rc == 0; ms = ms < 320 ? ms * 2 : ms) {
+        struct timespec ts = {0, ms * 1000000L};
+        rc = count_pausing(app, queue, &left, err);
+        if (rc || left == 0) {
+            break;
+        }
+        (void)nanosleep(&ts, NULL);
+    }
+    return rc;
+}
+
 static int
 act_on_switch(struct er_app *app, const char *action, const struct act *o)
 {
@@ -355,7 +400,11 @@ act_on_switch(struct er_app *app, const char *action, const struct act *o)
     bool pause = strcmp(action, "pause") == 0;
     int rc =
         er_api_json(app, "POST", pause ? "/v1/pause" : "/v1/resume", body, &answer, &err);
+    if (!rc && pause && !o->no_wait && er_json_int(answer, "told", 0) > 0) {
+        rc = await_paused(app, o->queue, &err);
+    }
     if (rc) {
+        json_decref(answer);
         return er_app_fail(rc, &err);
     }
     rc = report_switch(o, pause, answer);

@@ -267,6 +267,10 @@ check_daemon(struct er_app *app, struct er_doctor *d, json_t **out_stats)
                    : "",
         app->socket);
     d->daemon = (int)pid;
+    if (er_json_bool(daemon, "all_paused")) {
+        er_doctor_note(d, "pause", true, NULL,
+                       "everything is paused: nothing starts (errand resume --all)");
+    }
     keep_connected(*out_stats);
     check_inside(app, d);
     check_workers(d, *out_stats);

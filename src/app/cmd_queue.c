@@ -75,6 +75,9 @@ list(struct er_app *app, const struct gate_kind *kind, bool json)
                     kind->word);
     }
     int printed = er_show_table_end(table);
+    if (!json && er_json_bool(all, "all_paused")) {
+        er_app_note("everything is paused (errand resume --all)");
+    }
     json_decref(all);
     return rc ? rc : printed;
 }

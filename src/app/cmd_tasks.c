@@ -4,6 +4,7 @@
  * Live (-w): a stream of events tells when something changed; then the list is asked for
  * again, at most five times a second. In between, times on the screen go on by
  * themselves. Nothing is polled. */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,15 +111,29 @@ make_target(const struct tasks *o, int64_t limit, const char *cursor, struct er_
     er_api_param_int(b, "limit", limit < PAGE_MAX ? limit : PAGE_MAX);
 }
 
-/* Gets as many pages as the limit needs: the tasks (newest first) and the counts. */
+/* What was asked for: the tasks (newest first), and what is below them. */
+struct listing {
+    json_t *tasks, *counts;
+    bool all_paused;
+    bool more; /* there are more than the limit */
+};
+
+static void
+drop(struct listing *l)
+{
+    json_decref(l->tasks);
+    json_decref(l->counts);
+}
+
+/* Gets as many pages as the limit needs. */
 static int
-fetch(struct er_app *app, const struct tasks *o, json_t **out_tasks, json_t **out_counts,
-      struct er_err *err)
+fetch(struct er_app *app, const struct tasks *o, struct listing *out, struct er_err *err)
 {
     int64_t left = o->limit.set ? o->limit.value : 50;
     json_t *tasks = json_array();
     json_t *counts = NULL;
     char *cursor = NULL;
+    bool all_paused = false;
     int rc = 0;
     do {
         json_t *page;
@@ -138,16 +153,17 @@ fetch(struct er_app *app, const struct tasks *o, json_t **out_tasks, json_t **ou
         (void)json_array_extend(tasks, part);
         cursor = json_array_size(part) > 0 ? er_strdup(next) : NULL;
         counts = counts ? counts : json_incref(json_object_get(page, "counts"));
+        all_paused = er_json_bool(page, "all_paused");
         json_decref(page);
     } while (cursor && left > 0);
+    bool more = cursor != NULL;
     er_free(cursor);
     if (rc) {
         json_decref(tasks);
         json_decref(counts);
         return rc;
     }
-    *out_tasks = tasks;
-    *out_counts = counts;
+    *out = (struct listing){tasks, counts, all_paused, more};
     return 0;
 }
 
@@ -162,13 +178,49 @@ total(const json_t *counts)
     return n;
 }
 
-/* Adds the table, newest last, of as many rows as the screen has lines (0 = all). */
+/* Which rows there is room for when it is not enough for all: what runs comes first, then what
+ * waits, then what is final; the newest of each. Sets show[i]. */
 static void
-render(const struct er_term *t, const json_t *tasks, const json_t *counts, int lines,
-       struct er_buf *b)
+choose(const json_t *tasks, size_t room, bool *show)
+{
+    for (int turn = 0; turn < 3; turn++) {
+        size_t i;
+        const json_t *task;
+        json_array_foreach(tasks, i, task)
+        {
+            enum er_task_state state = er_json_state(task);
+            int due = state == ER_TASK_RUNNING        ? 0
+                      : er_task_state_is_final(state) ? 2
+                                                      : 1;
+            if (due == turn && room > 0) {
+                show[i] = true;
+                room--;
+            }
+        }
+    }
+}
+
+/* What is below the table: what is cut away, the counts, whether all is paused. */
+static void
+add_below(const struct er_term *t, const struct listing *l, size_t cut, struct er_buf *b)
+{
+    if (cut > 0) {
+        er_buf_addf(b, "%s %zu more\n", t->utf8 ? "…" : "...", cut);
+    }
+    er_show_footer(t, l->counts, b);
+    if (l->all_paused) {
+        er_buf_add_str(b, "Paused: everything (errand resume --all)\n");
+    }
+}
+
+/* Adds the table, newest last, in as many lines as the screen has (0 = all). */
+static void
+render(const struct er_term *t, const struct listing *l, int lines, struct er_buf *b)
 {
     er_usec now = er_clock_wall(er_clock_system());
+    const json_t *tasks = l->tasks, *counts = l->counts;
     size_t n = json_array_size(tasks);
+    struct er_buf below;
     if (n == 0) {
         er_buf_add_str(b, total(counts) == 0
                               ? "No tasks yet. Try: errand add -- sleep 3\n"
@@ -177,14 +229,30 @@ render(const struct er_term *t, const json_t *tasks, const json_t *counts, int l
             return;
         }
     }
+    er_buf_init(&below, 0);
+    add_below(t, l, 0, &below);
+    size_t room = n;
+    if (lines > 0) {
+        size_t taken = 1; /* the cursor's */
+        for (size_t i = 0; i < below.len; i++) {
+            taken += below.data[i] == '\n';
+        }
+        room = (size_t)lines > taken ? (size_t)lines - taken : 0;
+        room = room < n && room > 0 ? room - 1 : room; /* "... 14 more" takes one */
+    }
+    er_buf_fini(&below);
+    bool *show = er_xzalloc((n + 1) * sizeof *show);
+    choose(tasks, room, show);
     struct er_table *table = er_show_table();
     for (size_t i = n; i > 0; i--) {
-        er_show_row(table, t, json_array_get(tasks, i - 1), now);
+        if (show[i - 1]) {
+            er_show_row(table, t, json_array_get(tasks, i - 1), now);
+        }
     }
-    size_t first = lines > 2 && n > (size_t)lines - 2 ? n - ((size_t)lines - 2) : 0;
-    er_table_render(table, t, first, b);
+    er_free(show);
+    er_table_render(table, t, 0, b);
     er_table_free(table);
-    er_show_footer(t, counts, b);
+    add_below(t, l, n > room ? n - room : 0, b);
 }
 
 static int
@@ -211,7 +279,7 @@ on_signal_tty(int number)
 
 struct screen {
     struct er_term term;
-    json_t *tasks, *counts;
+    struct listing list;
     er_usec drawn_at;
 };
 
@@ -223,7 +291,7 @@ draw(struct screen *s)
     er_buf_init(&b, 0);
     er_buf_init(&lines, 0);
     er_term_init(&s->term, STDOUT_FILENO);
-    render(&s->term, s->tasks, s->counts, s->term.tty ? s->term.height : 0, &lines);
+    render(&s->term, &s->list, s->term.tty ? s->term.height : 0, &lines);
     if (s->term.tty) {
         er_buf_add_str(&b, "\033[H");
         for (const char *p = lines.data; p && *p;) {
@@ -258,13 +326,11 @@ moves(const json_t *counts)
 static int
 refresh(struct er_app *app, const struct tasks *o, struct screen *s, struct er_err *err)
 {
-    json_t *tasks, *counts;
-    int rc = fetch(app, o, &tasks, &counts, err);
+    struct listing list;
+    int rc = fetch(app, o, &list, err);
     if (!rc) {
-        json_decref(s->tasks);
-        json_decref(s->counts);
-        s->tasks = tasks;
-        s->counts = counts;
+        drop(&s->list);
+        s->list = list;
     }
     return rc;
 }
@@ -289,9 +355,9 @@ follow(struct er_app *app, const struct tasks *o, struct screen *s, struct er_er
             rc = rc ? rc : draw(s) ? ER_EIO : 0;
             continue;
         }
-        er_usec wait_for = changed                           ? REDRAW_FOR - since
-                           : s->term.tty && moves(s->counts) ? ER_USEC_PER_SEC
-                                                             : 0;
+        er_usec wait_for = changed                                ? REDRAW_FOR - since
+                           : s->term.tty && moves(s->list.counts) ? ER_USEC_PER_SEC
+                                                                  : 0;
         rc = er_client_stream_read(events, &seen, wait_for, err);
         if (rc == ER_ETIMEOUT) {
             rc = changed ? 0 : draw(s) ? ER_EIO : 0;
@@ -327,9 +393,29 @@ watch(struct er_app *app, const struct tasks *o)
     if (tty) {
         (void)!er_write_all(STDOUT_FILENO, SCREEN_OFF, sizeof SCREEN_OFF - 1);
     }
-    json_decref(s.tasks);
-    json_decref(s.counts);
+    drop(&s.list);
     return er_app_fail(rc, &err);
+}
+
+/* Says that the limit has cut the list, and by how many where the counts tell that. */
+static void
+note_more(const struct tasks *o, const struct listing *l)
+{
+    size_t shown = json_array_size(l->tasks);
+    const char *states = states_of(o);
+    bool filtered = o->queue || o->type || o->tag || o->correlation;
+    int64_t n = 0;
+    for (int i = 0; i < ER_TASK_STATES; i++) {
+        const char *word = er_task_state_word((enum er_task_state)i);
+        bool in_view =
+            states ? !states[0] || strstr(states, word) : i != ER_TASK_CANCELLED;
+        n += in_view ? er_json_int(l->counts, word, 0) : 0;
+    }
+    if (filtered) {
+        er_app_note("there are more than these %zu (--limit %zu)", shown, shown * 2);
+    } else if (n > (int64_t)shown) {
+        er_app_note("%" PRId64 " more (--limit %" PRId64 ")", n - (int64_t)shown, n);
+    }
 }
 
 static int
@@ -337,7 +423,7 @@ tasks_exec(struct er_app *app, void *data, int n, char **args)
 {
     struct tasks *o = data;
     struct er_err err;
-    json_t *tasks, *counts;
+    struct listing list;
     (void)n;
     (void)args;
     int rc = o->state ? check_states(o->state, &err) : 0;
@@ -352,23 +438,25 @@ tasks_exec(struct er_app *app, void *data, int n, char **args)
     if (o->watch) {
         return watch(app, o);
     }
-    rc = fetch(app, o, &tasks, &counts, &err);
+    rc = fetch(app, o, &list, &err);
     if (rc) {
         return er_app_fail(rc, &err);
     }
     if (o->json) {
-        rc = print_json(tasks);
+        rc = print_json(list.tasks);
     } else {
         struct er_term t;
         struct er_buf b;
         er_buf_init(&b, 0);
         er_term_init(&t, STDOUT_FILENO);
-        render(&t, tasks, counts, 0, &b);
+        render(&t, &list, 0, &b);
         rc = er_app_out(&b);
         er_buf_fini(&b);
     }
-    json_decref(tasks);
-    json_decref(counts);
+    if (rc == 0 && list.more && !(o->json && o->limit.set)) {
+        note_more(o, &list);
+    }
+    drop(&list);
     return rc;
 }
 

@@ -225,9 +225,35 @@ er_store_limits(struct er_store_reader *r, struct er_arena *arena, struct er_lim
     return rc;
 }
 
+/* What waits and is held counts as paused, as it is shown. Between the two reads it may have
+ * gone on: no count becomes less than 0. */
+static int
+move_held(struct er_sqlite *c, struct er_counter *counters, size_t n)
+{
+    struct er_stmt q;
+    int rc;
+    er_stmt_begin(&q, c, ER_SQL_COUNTERS_HELD);
+    while ((rc = er_stmt_step(&q)) == 1) {
+        const char *queue = (const char *)sqlite3_column_text(q.st, 0);
+        int64_t state = er_col_i64(&q, 1), held = er_col_i64(&q, 2);
+        for (size_t i = 0; queue && i < n; i++) {
+            int64_t *of = counters[i].n;
+            if (strcmp(counters[i].queue, queue) == 0) {
+                held = held < of[state] ? held : of[state];
+                of[state] -= held;
+                of[ER_TASK_PAUSED] += held;
+            }
+        }
+    }
+    er_stmt_end(&q);
+    return rc;
+}
+
 int
 er_store_counters(struct er_store_reader *r, struct er_arena *arena,
                   struct er_counter **out, size_t *out_n)
 {
-    return load_counters(er_sqlite_reader(r), arena, out, out_n);
+    struct er_sqlite *c = er_sqlite_reader(r);
+    int rc = load_counters(c, arena, out, out_n);
+    return rc ? rc : move_held(c, *out, *out_n);
 }

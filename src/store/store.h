@@ -595,7 +595,7 @@ int er_store_fact_bounds(struct er_store_reader *r, int64_t *out_first,
 /* The queues that have settings. */
 int er_store_queues(struct er_store_reader *r, struct er_arena *arena,
                     struct er_queue **out, size_t *out_n) ER_MUSTCHECK;
-/* How many tasks each queue has in each state. */
+/* How many tasks each queue has in each state that is shown: what is held is paused. */
 int er_store_counters(struct er_store_reader *r, struct er_arena *arena,
                       struct er_counter **out, size_t *out_n) ER_MUSTCHECK;
 /* The JSON object of a stored environment. */

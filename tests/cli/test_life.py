@@ -156,6 +156,41 @@ def add__does_not_lose_the_id_that_cannot_be_written(c):
     same(c.run("add", "--json", "x").stdout, answer + b"\n")
 
 
+@test
+def pause__of_everything_waits_until_what_runs_is_stopped(c):
+    left = [2, 1, 0]
+
+    def handle(request):
+        if request.method == "POST":
+            same(request.path, "/v1/pause")
+            return 200, {"paused": True, "told": 2}
+        same(request.query.get("state"), "running")
+        n = left.pop(0)
+        return 200, {"tasks": [task(i, "running", pause_requested=i <= n) for i in (1, 2, 3)],
+                     "next": None, "counts": NO_COUNTS}
+    d = c.daemon(handle)
+    for args, query in [(["--all"], None), (["--queue", "q"], "q")]:
+        left = [2, 1, 0]
+        expect(c.run("pause", *args), 0, "")
+        same((left, d.requests[-1].query.get("queue")), ([], query))
+    left = []
+    expect(c.run("pause", "--all", "--no-wait"), 0, "")
+
+
+@test
+def tasks__says_that_all_is_paused_and_what_is_cut(c):
+    counts = {**NO_COUNTS, "queued": 12, "cancelled": 5}
+    c.daemon(lambda request: (200, {"queues": [], "all_paused": True}) if
+             request.path == "/v1/queues" else
+             (200, {"tasks": [task(9)], "next": "9", "counts": counts, "all_paused": True}))
+    r = expect(c.run("tasks", "--limit", "1"), 0, err="errand: 11 more (--limit 12)\n")
+    has(r.stdout, "Queued 12 · Completed 0 · Failed 0 · Cancelled 5\n"
+                  "Paused: everything (errand resume --all)\n")
+    expect(c.run("tasks", "--limit", "1", "--json"), 0, err="")
+    has(c.run("tasks", "--limit", "1", "--tag", "t").stderr, "there are more than these 1 (--limit 2)")
+    has(c.run("queue").stderr, "errand: everything is paused (errand resume --all)")
+
+
 # ---- edit -----------------------------------------------------------------------------------
 
 
@@ -240,7 +275,7 @@ def pause__of_a_queue_or_everything_is_a_switch(c):
     expect(c.run("pause", "--all"), 0, "", "errand: everything is paused\n")
     same(json.loads(expect(c.run("resume", "--all", "--json"), 0).stdout),
          {"paused": False, "told": 0})
-    same([(r.method, r.path, r.json) for r in d.requests], [
+    same([(r.method, r.path, r.json) for r in d.requests if r.method == "POST"], [
         ("POST", "/v1/pause", {"queue": "build", "free_slot": True}),
         ("POST", "/v1/resume", {"queue": "build"}),
         ("POST", "/v1/pause", {"all": True}),

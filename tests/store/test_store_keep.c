@@ -514,6 +514,12 @@ reader__tells_queues_and_counts(void **state)
     assert_int_equal(counters[0].n[ER_TASK_FAILED], 1);
     assert_string_equal(counters[1].queue, "default");
     assert_int_equal(counters[1].n[ER_TASK_QUEUED], 2);
+    row.queue = "default";
+    row.held = true;
+    (void)f_add(f, row);
+    assert_int_equal(er_store_counters(f->r, &f->arena, &counters, &n), 0);
+    assert_int_equal(counters[1].n[ER_TASK_QUEUED], 2);
+    assert_int_equal(counters[1].n[ER_TASK_PAUSED], 1);
 }
 
 static void
