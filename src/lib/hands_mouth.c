@@ -50,27 +50,44 @@ add_note(struct er_hand *hand, const char *name, bool failed, size_t cost)
     return 0;
 }
 
+/* Room for it was taken. */
 static int
-say_item(struct errand_attempt *a, const char *name, bool failed)
+keep_item(struct er_hand *hand, const char *name, bool failed, size_t cost)
 {
-    struct er_hand *hand = hand_of(a);
-    size_t cost = strlen(name) + NOTE_COST;
-    er_hands_report_make_room(hand, cost);
-    er_lock_take(&a->lock);
+    er_lock_take(&hand->base.lock);
     int rc = add_note(hand, name, failed, cost);
-    er_lock_give(&a->lock);
-    if (rc == 0) {
-        er_hands_pool_stir(hand);
-    } else {
+    er_lock_give(&hand->base.lock);
+    if (rc) {
         er_hands_report_give_room(hand->hands, cost);
     }
     return rc;
 }
 
 static int
-say_checkpoint(struct errand_attempt *a, const char *json)
+say_item(struct errand_attempt *a, const char *name, bool failed)
 {
     struct er_hand *hand = hand_of(a);
+    size_t cost = strlen(name) + NOTE_COST;
+    er_hands_report_make_room(hand, cost);
+    int rc = keep_item(hand, name, failed, cost);
+    if (rc == 0) {
+        er_hands_pool_stir(hand);
+    }
+    return rc;
+}
+
+int
+er_hands_mouth_item(struct er_hand *hand, const char *name, bool failed)
+{
+    size_t cost = strlen(name) + NOTE_COST;
+    er_hands_report_take_room(hand->hands, cost);
+    return keep_item(hand, name, failed, cost);
+}
+
+int
+er_hands_mouth_checkpoint(struct er_hand *hand, const char *json)
+{
+    struct errand_attempt *a = &hand->base;
     struct er_buf b;
     er_buf_init(&b, 0);
     er_buf_add_str(&b, json);
@@ -81,9 +98,18 @@ say_checkpoint(struct errand_attempt *a, const char *json)
         hand->checkpoint = b;
         er_lock_give(&a->lock);
         b = old;
-        er_hands_pool_stir(hand);
     }
     er_buf_fini(&b);
+    return rc;
+}
+
+static int
+say_checkpoint(struct errand_attempt *a, const char *json)
+{
+    int rc = er_hands_mouth_checkpoint(hand_of(a), json);
+    if (rc == 0) {
+        er_hands_pool_stir(hand_of(a));
+    }
     return rc;
 }
 
@@ -207,7 +233,7 @@ add_time(struct er_buf *b, const char *name, er_usec at)
 
 /* The part of the finished line that the thread can write. */
 static void
-write_tail(struct er_hand *hand, const struct er_buf *error)
+write_tail(struct er_hand *hand)
 {
     const struct errand_attempt *a = &hand->base;
     struct er_buf *b = &hand->tail;
@@ -219,26 +245,18 @@ write_tail(struct er_hand *hand, const struct er_buf *error)
     if (hand->end == ER_ATTEMPT_COMPLETED || hand->end == ER_ATTEMPT_FAILED) {
         add_result(a, b);
     }
-    if (hand->end == ER_ATTEMPT_FAILED) {
-        er_buf_add_str(b, ",\"error\":");
-        er_buf_add(b, error->data ? error->data : "null", error->data ? error->len : 4);
-    }
     if (hand->end == ER_ATTEMPT_LIMITED) {
         er_buf_addf(b, ",\"retry_after_s\":%.3f",
                     (double)a->fault.retry_after_ms / 1000.0);
     }
-    b->failed = b->failed ? b->failed : error->failed;
 }
 
 void
 er_hands_mouth_run(struct er_hand *hand)
 {
-    struct er_buf error;
-    er_buf_init(&error, 0);
     int returned = er_attempt_run(&hand->base, &hand->handler);
-    hand->end = er_attempt_judge(&hand->base, returned, &error);
-    write_tail(hand, &error);
-    er_buf_fini(&error);
+    hand->end = er_attempt_judge(&hand->base, returned, &hand->error);
+    write_tail(hand);
 }
 
 const struct er_mouth *

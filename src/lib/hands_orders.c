@@ -214,7 +214,7 @@ take_tell(struct er_hands *h, json_t *v)
     struct er_hand *hand = find(h, v);
     if (hand) {
         er_hands_pool_add(h);
-        er_hands_run_told(hand, json_object_get(v, "line"));
+        er_hands_told_take(hand, json_object_get(v, "line"));
     }
 }
 

@@ -6,6 +6,7 @@
  *   hands_mouth.c   what its handler says
  *   hands_pool.c    the threads
  *   hands_report.c  what goes back
+ *   hands_told.c    what others say of an attempt, by HTTP
  *
  * A hand on its way:
  *
@@ -31,11 +32,23 @@
 #include "lib/hands.h"
 #include "wire/begun.h"
 #include "wire/outlog.h"
+#include "wire/said.h"
 
 #define ER_HANDS_NOTES_MAX    ((size_t)32 << 20)
 #define ER_HANDS_INTERVAL_FOR (100 * ER_USEC_PER_MS) /* where the welcome says nothing */
 
 enum er_hand_state { ER_HAND_QUEUED, ER_HAND_RUNNING, ER_HAND_ENDED };
+
+/* What was said of an attempt from outside, and counts at its end. Zero = nothing. */
+struct er_hands_told {
+    struct er_said_parts parts;
+    bool has_result, has_retry_after;
+    struct er_buf result;
+    double retry_after_s;
+    char *error;            /* as JSON; NULL = none */
+    struct er_buf warnings; /* JSON strings, with commas */
+    int n_warnings;
+};
 
 struct er_hand {
     struct errand_attempt base; /* first: mouths get it */
@@ -73,7 +86,8 @@ struct er_hand {
 
     /* set by the thread before ENDED */
     enum er_attempt_end end;
-    struct er_buf tail; /* of the finished line: result, error ... */
+    struct er_buf tail;  /* of the finished line: result, times ... */
+    struct er_buf error; /* its error as JSON; empty = none */
     er_usec finished_at;
 
     /* loop */
@@ -91,6 +105,7 @@ struct er_hand {
     er_usec complain_at; /* when its grace is over; 0 = no */
     bool has_complained;
     bool told_started, is_over, dropped;
+    struct er_hands_told told;
     struct er_progress progress;
     bool has_progress; /* initialised */
     bool has_pending;  /* something was said that is not taken yet */
@@ -207,6 +222,20 @@ void er_hands_orders_drop_given(struct er_hands *h);
 const struct er_mouth *er_hands_mouth(bool by_clock);
 /* Thread: runs the handler. */
 void er_hands_mouth_run(struct er_hand *hand);
+/* Loop: as its handler would say it, but without waiting for room. */
+int er_hands_mouth_item(struct er_hand *hand, const char *name, bool failed) ER_MUSTCHECK;
+int er_hands_mouth_checkpoint(struct er_hand *hand, const char *json) ER_MUSTCHECK;
+
+/* hands_told.c */
+/* A line that came by HTTP. */
+void er_hands_told_take(struct er_hand *hand, const json_t *line);
+/* Whether what it was told makes another end of it than its handler's return. */
+bool er_hands_told_fails(const struct er_hand *hand);
+/* It has ended: what was told and does not count becomes a warning. */
+void er_hands_told_settle(struct er_hand *hand);
+/* Adds result, error and rest to the finished line. */
+void er_hands_told_add(const struct er_hand *hand, struct er_buf *b);
+void er_hands_told_fini(struct er_hands_told *t);
 
 /* hands_run.c */
 struct er_hand *er_hands_run_new(struct er_hands *h, json_t *run, char *done,
@@ -219,11 +248,12 @@ struct er_hand *er_hands_run_find(struct er_hands *h, er_task_id task);
 void er_hands_run_stop(struct er_hand *hand, const char *why, er_usec grace_for);
 /* It is not ours any more: nothing of it is reported. */
 void er_hands_run_drop(struct er_hand *hand);
-void er_hands_run_told(struct er_hand *hand, const json_t *line);
 /* It has news, it has ended, its clock is due. */
 void er_hands_run_stirred(struct er_hand *hand);
 void er_hands_run_ended(struct er_hand *hand);
 void er_hands_run_due(struct er_hand *hand);
+/* Takes what is said of its progress. */
+void er_hands_run_update(struct er_hand *hand, const struct er_progress_update *u);
 /* Sets the heap to when it is due. */
 void er_hands_run_arm(struct er_hand *hand);
 /* Adds its samples to a report. */
@@ -262,5 +292,7 @@ bool er_hands_report_is_empty(const struct er_hands *h);
  * stop; and given back. */
 void er_hands_report_make_room(struct er_hand *hand, size_t n);
 void er_hands_report_give_room(struct er_hands *h, size_t n);
+/* Loop: takes it although there may be none. */
+void er_hands_report_take_room(struct er_hands *h, size_t n);
 
 #endif

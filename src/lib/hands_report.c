@@ -34,6 +34,14 @@ er_hands_report_make_room(struct er_hand *hand, size_t n)
 }
 
 void
+er_hands_report_take_room(struct er_hands *h, size_t n)
+{
+    er_lock_take(&h->room);
+    h->notes_bytes += n;
+    er_lock_give(&h->room);
+}
+
+void
 er_hands_report_give_room(struct er_hands *h, size_t n)
 {
     if (n > 0) {

@@ -49,6 +49,7 @@ er_hands_run_new(struct er_hands *h, json_t *run, char *done,
     hand->expected_for = read_span(run, "expected_s");
     er_lock_init(&hand->writing);
     er_buf_init(&hand->tail, 0);
+    er_buf_init(&hand->error, 0);
     TAILQ_INSERT_TAIL(&h->all, hand, in_all);
     h->n_all++;
     HASH_ADD(hh, h->by_task, base.task, sizeof hand->base.task, hand);
@@ -90,6 +91,8 @@ close_hand(struct er_hand *hand)
     er_buf_fini(&hand->notes);
     er_buf_fini(&hand->checkpoint);
     er_buf_fini(&hand->tail);
+    er_buf_fini(&hand->error);
+    er_hands_told_fini(&hand->told);
     er_free(hand->after);
     hand->after = NULL;
     er_outlog_close(&hand->log);
@@ -117,7 +120,8 @@ progress_of(struct er_hand *hand)
 {
     if (!hand->has_progress) {
         hand->has_progress = true;
-        er_progress_init(&hand->progress, hand->begin_at);
+        bool is_queued = er_hands_pool_state(hand) == ER_HAND_QUEUED;
+        er_progress_init(&hand->progress, is_queued ? hand->given_at : hand->begin_at);
     }
     return &hand->progress;
 }
@@ -251,30 +255,11 @@ er_hands_run_stirred(struct er_hand *hand)
     er_hands_run_arm(hand);
 }
 
-/* A line that came by HTTP: percent, counts and words of it. */
 void
-er_hands_run_told(struct er_hand *hand, const json_t *line)
+er_hands_run_update(struct er_hand *hand, const struct er_progress_update *u)
 {
-    const json_t *percent = json_object_get(line, "percent"),
-                 *current = json_object_get(line, "current"),
-                 *total = json_object_get(line, "total");
-    struct er_progress_update u = {
-        .source = ER_PROGRESS_REPORTED,
-        .has_percent = json_is_number(percent),
-        .has_current = json_is_number(current),
-        .has_total = json_is_number(total),
-        .percent = json_number_value(percent),
-        .current = (int64_t)json_number_value(current),
-        .total = (int64_t)json_number_value(total),
-        .unit = json_string_value(json_object_get(line, "unit")),
-        .item = json_string_value(json_object_get(line, "item")),
-        .message = json_string_value(json_object_get(line, "message")),
-    };
-    if (er_hands_pool_state(hand) == ER_HAND_RUNNING && !hand->dropped) {
-        update(hand, &u);
-        list_samples(hand);
-        er_hands_run_arm(hand);
-    }
+    update(hand, u);
+    er_hands_run_stirred(hand);
 }
 
 /* ---- its end ---- */
@@ -298,28 +283,44 @@ add_why(struct er_hand *hand, struct er_buf *b)
 }
 
 static void
+add_warnings(const struct er_hand *hand, struct er_buf *b)
+{
+    const struct er_buf *told = &hand->told.warnings;
+    const char *comma = "";
+    if (!hand->has_complained && !hand->log_rc && told->len == 0) {
+        return;
+    }
+    er_buf_add_str(b, ",\"warnings\":[");
+    if (hand->has_complained) {
+        er_buf_addf(
+            b, "\"it was asked to stop (%s), and went on for longer than its grace\"",
+            hand->why ? hand->why : "");
+        comma = ",";
+    }
+    if (hand->log_rc) {
+        er_buf_addf(b, "%s\"some of the output was lost: %s\"", comma,
+                    er_error_meaning(hand->log_rc));
+        comma = ",";
+    }
+    if (told->len > 0) {
+        er_buf_add_str(b, comma);
+        er_buf_add(b, told->data, told->len);
+    }
+    er_buf_add_char(b, ']');
+}
+
+static void
 add_rest(struct er_hand *hand, struct er_buf *b)
 {
     if (is_known(hand)) {
         er_usec now = er_hands_now(hand->hands);
-        er_progress_finish(&hand->progress, hand->end == ER_ATTEMPT_COMPLETED, now);
+        er_progress_finish(
+            &hand->progress,
+            hand->end == ER_ATTEMPT_COMPLETED && !er_hands_told_fails(hand), now);
         er_buf_add_str(b, ",\"progress\":");
         er_progress_encode(&hand->progress, now, b);
     }
-    if (hand->has_complained || hand->log_rc) {
-        er_buf_add_str(b, ",\"warnings\":[");
-        if (hand->has_complained) {
-            er_buf_addf(b,
-                        "\"it was asked to stop (%s), and went on for longer than its "
-                        "grace\"",
-                        hand->why ? hand->why : "");
-        }
-        if (hand->log_rc) {
-            er_buf_addf(b, "%s\"some of the output was lost: %s\"",
-                        hand->has_complained ? "," : "", er_error_meaning(hand->log_rc));
-        }
-        er_buf_add_char(b, ']');
-    }
+    add_warnings(hand, b);
     if (er_count_get(&hand->output_bytes) > 0) {
         er_buf_addf(b, ",\"output_bytes\":%lld",
                     (long long)er_count_get(&hand->output_bytes));
@@ -333,12 +334,13 @@ encode(struct er_hand *hand, struct er_buf *b)
     er_buf_addf(b, "{\"task\":%lld,\"attempt\":%d,\"spawned\":true",
                 (long long)hand->base.task, hand->base.number);
     add_why(hand, b);
-    if (hand->tail.failed) {
+    if (hand->tail.failed || hand->error.failed) {
         er_buf_add_str(b,
                        ",\"error\":{\"class\":\"retryable\",\"code\":\"out-of-memory\","
                        "\"message\":\"no memory for its report\"}");
     } else {
         er_buf_add(b, hand->tail.data ? hand->tail.data : "", hand->tail.len);
+        er_hands_told_add(hand, b);
     }
     add_rest(hand, b);
     er_buf_add_char(b, '}');
@@ -376,6 +378,7 @@ er_hands_run_ended(struct er_hand *hand)
     }
     collect_notes(hand);
     take_samples(hand);
+    er_hands_told_settle(hand);
     c = er_hands_report_chunk(hand->hands);
     if (hand->news_progress) { /* the last progress arrives before the final event */
         add_progress(hand, NULL, &c->lines);

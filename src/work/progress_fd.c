@@ -14,120 +14,31 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/base64.h"
 #include "base/io.h"
 #include "model/progress_line.h"
+#include "wire/said.h"
 #include "work/worker.h"
 
 #define READ_MOST (2 << 20) /* bytes at the end: more than a pipe can hold */
 
-/* ---- members of a JSON line ---- */
+/* ---- what a JSON line says ---- */
 
-/* Each reader gets the value of its member: NULL when it took it, else what would be
- * right. */
-
-typedef const char *read_member_fn(struct er_attempt *a, struct er_progress_update *u,
-                                   const json_t *v);
-
-static const char *
-read_percent(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    (void)a;
-    u->has_percent = json_is_number(v) && isfinite(json_number_value(v));
-    u->percent = u->has_percent ? json_number_value(v) : 0.0;
-    return u->has_percent ? NULL : "a number";
-}
-
-static const char *
-read_count(const json_t *v, bool *out_has, int64_t *out)
-{
-    double d = json_number_value(v);
-    if (!json_is_number(v) || !isfinite(d) || fabs(d) > 9e15) {
-        return "a number";
-    }
-    *out_has = true;
-    *out = json_is_integer(v) ? json_integer_value(v) : (int64_t)d;
-    return NULL;
-}
-
-static const char *
-read_current(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    (void)a;
-    return read_count(v, &u->has_current, &u->current);
-}
-
-static const char *
-read_total(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    (void)a;
-    return read_count(v, &u->has_total, &u->total);
-}
-
-static const char *
-read_unit(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    (void)a;
-    u->unit = json_string_value(v);
-    return u->unit ? NULL : "a string";
-}
-
-static const char *
-read_item(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    (void)a;
-    u->item = json_string_value(v);
-    return u->item ? NULL : "a string";
-}
-
-static const char *
-read_message(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    (void)a;
-    u->message = json_string_value(v);
-    return u->message ? NULL : "a string";
-}
-
-static const char *
-add_item(struct er_attempt *a, const json_t *v, bool is_failed)
-{
-    if (!json_is_string(v) || json_string_length(v) == 0 ||
-        json_string_length(v) > ER_MAX_NAME) {
-        return "a string of 1 to 1000 bytes: the item's name";
-    }
-    er_report_add_item(&a->worker->report, a, json_string_value(v), is_failed);
-    er_progress_add_item(&a->progress, json_string_value(v), is_failed);
-    er_sample_progress(a);
-    return NULL;
-}
-
-static const char *
-read_item_completed(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    (void)u;
-    return add_item(a, v, false);
-}
-
-static const char *
-read_item_failed(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    (void)u;
-    return add_item(a, v, true);
-}
-
-/* Takes n bytes of compact JSON as the checkpoint, or says that they are too many. */
 static void
-set_checkpoint(struct er_attempt *a, const char *json, size_t n)
+hear_item(void *ctx, const char *name, bool is_failed)
 {
-    if (n > ER_MAX_CHECKPOINT) {
-        er_attempt_warn(a, "the checkpoint was dropped: it is larger than %d bytes",
-                        ER_MAX_CHECKPOINT);
-        return;
-    }
+    struct er_attempt *a = ctx;
+    er_report_add_item(&a->worker->report, a, name, is_failed);
+    er_progress_add_item(&a->progress, name, is_failed);
+    er_sample_progress(a);
+}
+
+static void
+hear_checkpoint(void *ctx, const char *json, size_t n)
+{
+    struct er_attempt *a = ctx;
     char *copy = er_strndup(json, n);
     if (copy) {
         er_free(a->checkpoint_json);
@@ -136,188 +47,42 @@ set_checkpoint(struct er_attempt *a, const char *json, size_t n)
     }
 }
 
-static const char *
-read_checkpoint(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
+static void
+hear_retry_after(void *ctx, double s)
 {
-    (void)u;
-    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (text) {
-        set_checkpoint(a, text, strlen(text));
-    }
-    free(text);
-    return NULL;
-}
-
-static const char *
-read_retry_after(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    (void)u;
-    double s = json_number_value(v);
-    if (!json_is_number(v) || !(s >= 0.0 && s <= 1e9)) {
-        return "a number of seconds";
-    }
+    struct er_attempt *a = ctx;
     a->retry_after_s = s;
-    return NULL;
 }
 
-static const char *
-read_error(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
+static void
+hear_error(void *ctx, const char *json)
 {
-    (void)u;
-    const char *class = json_string_value(json_object_get(v, "class"));
-    if (!json_is_string(json_object_get(v, "message"))) {
-        return "an object with a `message`";
-    }
-    if (class && strcmp(class, "retryable") != 0 && strcmp(class, "fatal") != 0 &&
-        strcmp(class, "user-actionable") != 0) {
-        return "an object whose `class` is retryable, fatal or user-actionable";
-    }
-    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
-    char *copy = er_strdup(text);
-    free(text);
+    struct er_attempt *a = ctx;
+    char *copy = er_strdup(json);
     if (copy) {
         er_free(a->error_json);
         a->error_json = copy;
     }
-    return NULL;
 }
 
-/* Takes n bytes as the result, or says that they are too many. */
 static void
-set_result(struct er_attempt *a, const char *p, size_t n)
+hear_result(void *ctx, const char *p, size_t n)
 {
-    if (n > ER_MAX_RESULT) {
-        er_attempt_warn(a, "the result was dropped: it is larger than %d bytes",
-                        ER_MAX_RESULT);
-        return;
-    }
+    struct er_attempt *a = ctx;
     er_buf_clear(&a->result);
     er_buf_add(&a->result, p, n);
     a->has_result = !a->result.failed;
 }
 
-static const char *
-read_result(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    (void)u;
-    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (text) {
-        set_result(a, text, strlen(text));
-    }
-    free(text);
-    return NULL;
-}
-
-/* One part of a text of at most `max` bytes: part number 0 begins a new one. *out_whole when
- * it was the last. */
-static const char *
-read_part(struct er_progress_parts *p, size_t max, const json_t *v, bool *out_whole)
-{
-    static const char want[] = "{\"id\", \"n\", \"last\", \"base64\"}, in order of n";
-    const char *id = json_string_value(json_object_get(v, "id"));
-    const json_t *n = json_object_get(v, "n"), *data = json_object_get(v, "base64");
-    *out_whole = false;
-    if (!id || id[0] == '\0' || strlen(id) >= sizeof p->id || !json_is_integer(n) ||
-        !json_is_string(data)) {
-        return want;
-    }
-    if (json_integer_value(n) == 0) {
-        (void)strcpy(p->id, id);
-        p->next = 0;
-        er_buf_fini(&p->text);
-        er_buf_init(&p->text, max + 4);
-    }
-    if (strcmp(id, p->id) != 0 || json_integer_value(n) != p->next) {
-        return want;
-    }
-    p->next++;
-    if (er_base64_decode(&p->text, json_string_value(data), json_string_length(data)) ==
-        ER_EINVALID) {
-        return "base64";
-    }
-    *out_whole = json_is_true(json_object_get(v, "last"));
-    return NULL;
-}
-
 static void
-forget_parts(struct er_progress_parts *p)
+hear_warning(void *ctx, const char *text)
 {
-    er_buf_fini(&p->text);
-    p->id[0] = '\0';
+    er_attempt_warn(ctx, "%s", text);
 }
 
-static const char *
-read_result_part(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    struct er_progress_parts *p = &a->progress_fd.result;
-    bool whole;
-    (void)u;
-    const char *want = read_part(p, ER_MAX_RESULT, v, &whole);
-    if (whole) {
-        set_result(a, p->text.data ? p->text.data : "",
-                   p->text.failed ? (size_t)ER_MAX_RESULT + 1 : p->text.len);
-        forget_parts(p);
-    }
-    return want;
-}
-
-static const char *
-read_checkpoint_part(struct er_attempt *a, struct er_progress_update *u, const json_t *v)
-{
-    struct er_progress_parts *p = &a->progress_fd.checkpoint;
-    bool whole;
-    const char *want = read_part(p, ER_MAX_CHECKPOINT, v, &whole);
-    if (!whole) {
-        return want;
-    }
-    if (p->text.failed) {
-        set_checkpoint(a, "", (size_t)ER_MAX_CHECKPOINT + 1);
-    } else {
-        json_t *o = json_loadb(p->text.data ? p->text.data : "", p->text.len,
-                               JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
-        want = o ? read_checkpoint(a, u, o) : "JSON in parts";
-        json_decref(o);
-    }
-    forget_parts(p);
-    return want;
-}
-
-static const struct {
-    const char *name;
-    read_member_fn *read;
-} members[] = {
-    {"percent", read_percent},
-    {"current", read_current},
-    {"total", read_total},
-    {"unit", read_unit},
-    {"item", read_item},
-    {"message", read_message},
-    {"item_completed", read_item_completed},
-    {"item_failed", read_item_failed},
-    {"checkpoint", read_checkpoint},
-    {"retry_after_s", read_retry_after},
-    {"error", read_error},
-    {"result", read_result},
-    {"result_part", read_result_part},
-    {"checkpoint_part", read_checkpoint_part},
+static const struct er_said_ear ear = {
+    hear_item, hear_checkpoint, hear_retry_after, hear_error, hear_result, hear_warning,
 };
-#define MEMBERS (sizeof members / sizeof *members)
-
-static void
-take_member(struct er_attempt *a, struct er_progress_update *u, const char *name,
-            const json_t *v)
-{
-    for (size_t i = 0; i < MEMBERS; i++) {
-        if (strcmp(members[i].name, name) == 0) {
-            const char *want = members[i].read(a, u, v);
-            if (want) {
-                er_attempt_warn(a, "progress line: `%s` must be %s", name, want);
-            }
-            return;
-        }
-    }
-    er_attempt_warn(a, "progress line: there is no member `%.40s`", name);
-}
 
 static void
 take_json(struct er_attempt *a, const char *line, size_t n)
@@ -328,13 +93,7 @@ take_json(struct er_attempt *a, const char *line, size_t n)
         er_attempt_warn(a, "progress line is not JSON: %s", why.text);
         return;
     }
-    struct er_progress_update u = {.source = ER_PROGRESS_REPORTED};
-    const char *name;
-    json_t *v;
-    json_object_foreach(o, name, v)
-    {
-        take_member(a, &u, name, v);
-    }
+    struct er_progress_update u = er_said_take(o, &a->progress_fd.parts, &ear, a);
     er_sample_update(a, &u);
     json_decref(o);
 }
@@ -489,6 +248,5 @@ er_progress_fd_close(struct er_progress_fd *p)
         end_line(p, "", 0);
     }
     er_buf_fini(&p->line);
-    forget_parts(&p->result);
-    forget_parts(&p->checkpoint);
+    er_said_parts_fini(&p->parts);
 }

@@ -9,16 +9,10 @@
 #include <stdbool.h>
 
 #include "base/buf.h"
+#include "wire/said.h"
 #include "work/watch.h"
 
 struct er_attempt;
-
-/* A text that comes in parts. */
-struct er_progress_parts {
-    char id[64]; /* "" = none is on its way */
-    int64_t next;
-    struct er_buf text;
-};
 
 /* Embedded in the attempt. */
 struct er_progress_fd {
@@ -27,7 +21,7 @@ struct er_progress_fd {
     int fd;             /* our end; -1 = closed */
     struct er_buf line; /* of a line that is not whole yet */
     bool skipping;      /* the rest of a line that is too long */
-    struct er_progress_parts result, checkpoint;
+    struct er_said_parts parts;
 };
 
 int er_progress_fd_open(struct er_progress_fd *p, struct er_attempt *a,

@@ -201,6 +201,86 @@ hands__take_progress_that_came_by_http(void **state)
     answer_all();
 }
 
+#define TELL(line) order("{\"tell\":{\"task\":1,\"attempt\":1,\"line\":{" line "}}}\n")
+
+static void
+hands__lose_nothing_that_came_by_http(void **state)
+{
+    struct gate g = {0};
+    (void)state;
+    begin("t", until_open, &g);
+    run(1, "");
+    await_inside(&g, 1);
+    TELL("\"item_completed\":\"one\"");
+    TELL("\"item_failed\":\"two\",\"checkpoint\":{\"at\": 2}");
+    TELL("\"result\":\"first\"");
+    TELL("\"result_part\":{\"id\":\"i\",\"n\":0,\"base64\":\"YWI=\"}");
+    TELL("\"result_part\":{\"id\":\"i\",\"n\":1,\"last\":true,\"base64\":\"Yw==\"}");
+    TELL("\"percent\":\"many\",\"nonsense\":1");
+    er_count_set(&g.open, 1);
+    answer_all();
+    const char *one = strstr(w.reports.data, "{\"item\":{\"task\":1,\"attempt\":1,"
+                                             "\"name\":\"one\",\"failed\":false}}\n");
+    const char *two = strstr(w.reports.data, "\"name\":\"two\",\"failed\":true}}\n");
+    const char *checkpoint = strstr(w.reports.data, "\"checkpoint\":{\"at\":2}}}\n");
+    const char *end = strstr(w.reports.data, "{\"finished\"");
+    assert_true(one && two && checkpoint && end);
+    assert_true(one < two && two < end && checkpoint < end);
+    assert_non_null(strstr(end, "\"result\":\"YWJj\""));
+    assert_non_null(strstr(end, "`percent` must be a number"));
+    assert_non_null(strstr(end, "no member `nonsense`"));
+    assert_int_equal(w.e.hands->notes_bytes, 0);
+}
+
+/* As a command's would: it is stronger than an exit code of 0. */
+static void
+hands__fail_by_an_error_that_came_by_http(void **state)
+{
+    struct gate g = {0};
+    (void)state;
+    begin("t", until_open, &g);
+    run(1, "");
+    await_inside(&g, 1);
+    TELL("\"error\":{\"class\":\"fatal\",\"message\":\"no such page\"}");
+    TELL("\"retry_after_s\":7");
+    er_count_set(&g.open, 1);
+    answer_all();
+    const char *end = strstr(w.reports.data, "{\"finished\"");
+    assert_non_null(end);
+    assert_non_null(
+        strstr(end, "\"error\":{\"class\":\"fatal\",\"message\":\"no such page\"}"));
+    assert_non_null(strstr(end, "\"retry_after_s\":7.000"));
+}
+
+static int
+set_its_own(errand_attempt *a, void *ctx)
+{
+    (void)until_open(a, ctx);
+    (void)errand_result_set(a, "abc", 3);
+    return errand_fail(a, ERRAND_FATAL, "own", "its own words", NULL);
+}
+
+static void
+hands__say_what_does_not_count(void **state)
+{
+    struct gate g = {0};
+    (void)state;
+    begin("t", set_its_own, &g);
+    run(1, "");
+    await_inside(&g, 1);
+    TELL("\"error\":{\"message\":\"theirs\"},\"result\":1");
+    er_count_set(&g.open, 1);
+    answer_all();
+    const char *end = strstr(w.reports.data, "{\"finished\"");
+    assert_non_null(end);
+    assert_int_equal(count(end, "\"error\":{"), 1);
+    assert_int_equal(count(end, "\"result\":"), 1);
+    assert_non_null(strstr(end, "its own words"));
+    assert_non_null(strstr(end, "\"result\":\"YWJj\""));
+    assert_non_null(strstr(end, "`error` does not count: the handler has set its own"));
+    assert_non_null(strstr(end, "`result` does not count: the handler has set its own"));
+}
+
 int
 main(void)
 {
@@ -212,6 +292,9 @@ main(void)
         HANDS(tell_the_last_progress_of_a_silent_one),
         HANDS(write_output_to_a_log),
         HANDS(take_progress_that_came_by_http),
+        HANDS(lose_nothing_that_came_by_http),
+        HANDS(fail_by_an_error_that_came_by_http),
+        HANDS(say_what_does_not_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
