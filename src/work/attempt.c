@@ -94,6 +94,7 @@ er_attempt_new(struct er_worker *w, json_t *run)
     a->input.wanted =
         !json_object_get(run, "how") &&
         json_is_true(json_object_get(json_object_get(run, "args"), "input"));
+    er_progress_init(&a->progress, er_clock_mono(w->clock));
     a->retry_after_s = -1.0;
     a->fault.exit_code = -1;
     er_buf_init(&a->input.queue, a->is_program ? 0 : 2 * ER_INPUT_MAX);
@@ -211,7 +212,9 @@ begin_running(struct er_attempt *a)
     a->started_at = er_clock_wall(w->clock);
     a->state = ER_ATTEMPT_RUNNING;
     er_clocks_start(a);
-    er_progress_init(&a->progress, a->clocks.begin_at);
+    if (!er_sample_is_known(&a->progress)) { /* else somebody has told of it by now */
+        er_progress_init(&a->progress, a->clocks.begin_at);
+    }
     er_time_format(a->started_at, at);
     (void)snprintf(json, sizeof json, "{\"pid\":%d,\"started_at\":\"%s\"}", (int)a->pid,
                    at);

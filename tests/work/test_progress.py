@@ -77,6 +77,19 @@ def test_a_line_that_the_daemon_was_told(c):
     equal(json.loads(decoded(c.daemon.finished(1)["result"])), [1])
 
 
+def test_a_line_that_comes_while_it_is_being_started(c):
+    c.start()
+    fifo(c)
+    for task in range(1, 9):
+        c.sh(task, "read x < fifo; exit 1")
+        c.daemon.send({"tell": {"task": task, "attempt": 1,
+                                "line": {"percent": 30, "item_completed": "a"}}})
+        p = percent(c, task, 30)
+        equal((p["percent"], p["items_completed"]), (30.0, 1))
+        c.go()
+        equal(c.daemon.finished(task)["progress"]["items_completed"], 1)
+
+
 def test_the_last_progress_comes_before_the_end(c):
     c.start()
     c.sh(1, "; ".join(say(str(n)) for n in range(0, 100, 7)) + "; " + say("99 nearly"))
