@@ -24,7 +24,8 @@
  *         errand_error error;
  *         int64_t id;
  *         static const struct errand_param params[] = {
- *             {.name = "path", .kind = ERRAND_PARAM_PATH, .required = 1, .help = "the picture"},
+ *             {.name = "path", .kind = ERRAND_PARAM_PATH, .required = 1,
+ *              .help = "the picture"},
  *         };
  *         struct errand_type type = ERRAND_INIT(errand_type);
  *         type.name = "image.resize";
@@ -32,9 +33,10 @@
  *         type.params = params;
  *         type.n_params = 1;
  *         type.handler = resize;
+ *         const char *args = "{\"path\":\"/a.png\"}";
  *         if (errand_open("sqlite:/var/lib/app/tasks.db", NULL, &e, &error) != 0 ||
  *             errand_register(e, &type, &error) != 0 ||
- *             errand_submit(e, "image.resize", "{\"path\":\"/a.png\"}", NULL, &id, &error) != 0) {
+ *             errand_submit(e, "image.resize", args, NULL, &id, &error) != 0) {
  *             fprintf(stderr, "%s\n", error.message);
  *             return 1;
  *         }
@@ -47,16 +49,17 @@
  * WHERE TASKS LIVE is said by the URL; all else is the same:
  *   unix:/path/errand.sock   a daemon (errandd), which is started when none answers
  *   NULL                     the user's own daemon
- *   sqlite:/path/tasks.db    store, engine and handlers inside this process, alone: a second
- *                            one is refused with the name of the owner
- *   memory:                  the same without a file: for tests, and for what need not last
+ *   sqlite:/path/tasks.db    store, engine and handlers inside this process, alone: a
+ *                            second one is refused with the name of the owner
+ *   memory:                  the same without a file: for tests, and for what need not
+ *                            last
  *
  * THREADS. By default a handle has a thread of its own, and every function may be called
  * from any thread. With ERRAND_TURN there is none: poll errand_fd in your own event loop
  * and call errand_turn when it is readable; callbacks then come from inside errand_turn.
  * (Waiting for the disk, and handlers, are on threads of the library in both cases.) All
- * signals are blocked on threads of the library; it installs no handler, has no child that
- * your waitpid would see, no global state, and never prints or exits.
+ * signals are blocked on threads of the library; it installs no handler, has no child
+ * that your waitpid would see, no global state, and never prints or exits.
  *   A function that blocks says so, and for how long. With ERRAND_TURN it turns the loop
  * itself meanwhile when called on the thread that turns, so that callbacks may come; from
  * inside a callback on that thread it is refused with ERRAND_EBUSY: use the function's
@@ -64,19 +67,22 @@
  *
  * RETURN VALUES. 0 (ERRAND_OK), or a negative code. Where a function takes `error` (or
  * NULL), it is filled in on failure: what was wrong, where, and what would be right. What
- * a function refuses has changed nothing, and what it would have given (*out ...) is NULL.
- *   Any function that asks the store may return ERRAND_ENOMEM; ERRAND_EIO, ERRAND_EDISKFULL
- * or ERRAND_ECORRUPT (what the disk says); ERRAND_ECLOSED; ERRAND_EBUSY (from inside a
- * callback on the loop's thread). unix: also ERRAND_ENODAEMON (nobody answers),
- * ERRAND_EAUTH, and ERRAND_ETIMEOUT: somebody is there and has not answered in time. Then it
- * is not known whether what was asked for was done; with a key it may be asked for again.
+ * a function refuses has changed nothing, and what it would have given (*out ...) is
+ * NULL.
+ *   Any function that asks the store may return ERRAND_ENOMEM; ERRAND_EIO,
+ * ERRAND_EDISKFULL or ERRAND_ECORRUPT (what the disk says); ERRAND_ECLOSED; ERRAND_EBUSY
+ * (from inside a callback on the loop's thread). unix: also ERRAND_ENODAEMON (nobody
+ * answers), ERRAND_EAUTH, and ERRAND_ETIMEOUT: somebody is there and has not answered in
+ * time. Then it is not known whether what was asked for was done; with a key it may be
+ * asked for again.
  *
  * TEXTS are UTF-8 and end with a NUL; JSON texts are whole documents. What you pass in is
  * copied; what comes out is yours to free with errand_free, unless it says "borrowed".
  * Times are milliseconds: spans, or since 1970 (UTC).
  *
- * STRUCTS THAT YOU FILL begin with their size, so that programs and libraries of different
- * versions understand each other: set up with ERRAND_INIT, zero means "the default".
+ * STRUCTS THAT YOU FILL begin with their size, so that programs and libraries of
+ * different versions understand each other: set up with ERRAND_INIT, zero means "the
+ * default".
  *
  * The words (task, type, queue, attempt, run, fact, sample ...) are those of
  * docs/SEMANTICS.md, which also has the guarantees. A tutorial: docs/LIBRARY.md. */
@@ -171,8 +177,8 @@ enum errand_log_level {
     ERRAND_LOG_INFO,
     ERRAND_LOG_DEBUG
 };
-/* Gets what an operator should know (the disk is full, the daemon is gone). Any thread, not
- * two calls at a time; calls nothing of this library. text: borrowed. */
+/* Gets what an operator should know (the disk is full, the daemon is gone). Any thread,
+ * not two calls at a time; calls nothing of this library. text: borrowed. */
 typedef void errand_log_fn(void *ctx, int level, const char *text);
 
 struct errand_options {
@@ -188,22 +194,24 @@ struct errand_options {
                           * NULL = the one installed with the library */
     const char
         *socket; /* sqlite:, memory: also answer at this socket, so that the command
-                          * `errand tasks --socket PATH` sees this process's tasks; NULL = no */
+                          * `errand tasks --socket PATH` sees this process's tasks; NULL =
+                          * no */
     int64_t
         connect_ms; /* unix: how long a daemon may take to answer at first, one that has to be
                          * started too; 0 = 10 s */
     errand_log_fn *log; /* NULL = nobody is told */
     void *log_ctx;
     int test; /* memory: only; see "For tests of applications" */
-    /* sqlite:, memory: a folder of types that are commands, NAME.yml each, as a daemon's types.d
-     * (docs/SEMANTICS.md); NULL = none. It is read once. A file that is wrong is told to `log`
-     * with its line, and changes nothing; one that is gone takes its type along. */
+    /* sqlite:, memory: a folder of types that are commands, NAME.yml each, as a daemon's
+     * types.d (docs/SEMANTICS.md); NULL = none. It is read once. A file that is wrong is
+     * told to `log` with its line, and changes nothing; one that is gone takes its type
+     * along. */
     const char *types_dir;
 };
 
 /* Opens by URL (see above). options: NULL = all defaults. *out is to be closed with
- * errand_close. Blocks: unix: at most connect_ms; sqlite: as long as it takes to read what
- * was going on. A store that is refused is left as it was found; one that is made is
+ * errand_close. Blocks: unix: at most connect_ms; sqlite: as long as it takes to read
+ * what was going on. A store that is refused is left as it was found; one that is made is
  * readable by its user only (so are PATH.lock, PATH.logs/ and PATH.workers/ beside it).
  * error.field is "url", or the option that was wrong.
  * ERRAND_EINVALID (not such a URL, no file, a bad option), ERRAND_ENODAEMON, ERRAND_EBUSY
@@ -213,27 +221,27 @@ struct errand_options {
 ERRAND_API int errand_open(const char *url, const struct errand_options *options,
                            errand **out, errand_error *error);
 
-/* Closes; NULL is fine. No callback is running or comes when it returns. Subscriptions end:
- * those with a function are gone with the handle and are not to be used any more; those that
- * pull end as said at errand_pull, and each is still to be given to errand_unsubscribe.
- * Handlers that run are asked to stop (errand_should_stop: ERRAND_STOP_SHUTDOWN) and waited
- * for; their tasks, and commands of an embedded store, go back to the queue at their
- * checkpoints. Tasks of a daemon go on. Calls that wait on other threads return
- * ERRAND_ECLOSED; no other function may be called with the handle from then on. From inside a
- * handler or callback of the handle's it does nothing but say so to the log function: the
- * handle stays open, and is still to be closed. It waits for handlers, however long they take
- * to listen, for commands at most 7 s (then they are killed), and not for a daemon that is being
- * started: that one goes on. */
+/* Closes; NULL is fine. No callback is running or comes when it returns. Subscriptions
+ * end: those with a function are gone with the handle and are not to be used any more;
+ * those that pull end as said at errand_pull, and each is still to be given to
+ * errand_unsubscribe. Handlers that run are asked to stop (errand_should_stop:
+ * ERRAND_STOP_SHUTDOWN) and waited for; their tasks, and commands of an embedded store,
+ * go back to the queue at their checkpoints. Tasks of a daemon go on. Calls that wait on
+ * other threads return ERRAND_ECLOSED; no other function may be called with the handle
+ * from then on. From inside a handler or callback of the handle's it does nothing but say
+ * so to the log function: the handle stays open, and is still to be closed. It waits for
+ * handlers, however long they take to listen, for commands at most 7 s (then they are
+ * killed), and not for a daemon that is being started: that one goes on. */
 ERRAND_API void errand_close(errand *e);
 
-/* With ERRAND_TURN: a descriptor to be polled for reading; it stays the library's. -1 with
- * ERRAND_THREAD. */
+/* With ERRAND_TURN: a descriptor to be polled for reading; it stays the library's. -1
+ * with ERRAND_THREAD. */
 ERRAND_API int errand_fd(const errand *e);
 /* Does what there is to do, without waiting, and calls callbacks. Always from the same
  * thread. While nobody turns nothing happens: blocking functions on other threads wait.
- * ERRAND_EINVALID with ERRAND_THREAD; ERRAND_EBUSY, at once and with nothing done: from inside
- * a callback or handler of the handle's, or while another thread turns it (or blocks in a
- * function that does). */
+ * ERRAND_EINVALID with ERRAND_THREAD; ERRAND_EBUSY, at once and with nothing done: from
+ * inside a callback or handler of the handle's, or while another thread turns it (or
+ * blocks in a function that does). */
 ERRAND_API int errand_turn(errand *e);
 
 /* ---- submitting -------------------------------------------------------------------- */
@@ -266,24 +274,25 @@ struct errand_submit_options {
     const char *on_lost;     /* "run", "fail" or "hold" */
 };
 
-/* Submits a task of that type and returns when it is on disk (memory: when it is taken in);
- * *out_id is its id. args: a JSON object, NULL = {}. Arguments are checked against the
- * type's parameters. Blocks for at most 30 s; a submit whose answer was lost is asked for
- * again under a key of its own, so that it is stored once.
- * ERRAND_ENOTFOUND (no such type; a similar one is named), ERRAND_EINVALID (field names the
- * argument), ERRAND_EEXISTS (key), ERRAND_EFULL, ERRAND_EIO, ERRAND_ENODAEMON. */
+/* Submits a task of that type and returns when it is on disk (memory: when it is taken
+ * in); *out_id is its id. args: a JSON object, NULL = {}. Arguments are checked against
+ * the type's parameters. Blocks for at most 30 s; a submit whose answer was lost is asked
+ * for again under a key of its own, so that it is stored once.
+ * ERRAND_ENOTFOUND (no such type; a similar one is named), ERRAND_EINVALID (field names
+ * the argument), ERRAND_EEXISTS (key), ERRAND_EFULL, ERRAND_EIO, ERRAND_ENODAEMON. */
 ERRAND_API int errand_submit(errand *e, const char *type, const char *args,
                              const struct errand_submit_options *options, int64_t *out_id,
                              errand_error *error);
-/* The same for a command: argv ends with NULL. cwd NULL = the current folder. It gets this
- * process's environment (without what looks like a secret) when it has a daemon to go to;
- * embedded commands as well. */
+/* The same for a command: argv ends with NULL. cwd NULL = the current folder. It gets
+ * this process's environment (without what looks like a secret) when it has a daemon to
+ * go to; embedded commands as well. */
 ERRAND_API int errand_submit_command(errand *e, const char *const *argv, const char *cwd,
                                      const struct errand_submit_options *options,
                                      int64_t *out_id, errand_error *error);
-/* n tasks in one commit; documents: JSON objects as of POST /v1/tasks. With `atomic` all or
- * none. ids and codes: arrays of n, codes may be NULL only when atomic. Returns 0 when all were
- * stored, or the code of the first that was not (error says which: "task 3: ..."). */
+/* n tasks in one commit; documents: JSON objects as of POST /v1/tasks. With `atomic` all
+ * or none. ids and codes: arrays of n, codes may be NULL only when atomic. Returns 0 when
+ * all were stored, or the code of the first that was not (error says which: "task 3:
+ * ..."). */
 ERRAND_API int errand_submit_many(errand *e, const char *const *documents, size_t n,
                                   int atomic, int64_t *ids, int *codes,
                                   errand_error *error);
@@ -291,19 +300,26 @@ ERRAND_API int errand_submit_many(errand *e, const char *const *documents, size_
 /* Arguments as JSON from pairs of name and text, ended by NULL:
  *     char *args = errand_args("path", path, "depth", "3", NULL);
  * Texts become what the type's parameter is when it is submitted with them ("3" a number,
- * "yes" a truth, "1h30m" a duration, "a,b" two strings, an object as JSON). What comes back is
+ * "yes" a truth, "1h30m" a duration, "a,b" two strings, an object as JSON). What comes
+ * back is
  *     {"$text": {"path": "...", "depth": "3"}}
- * to be given as `args` to errand_submit, errand_call and their like; a program may write the
- * same itself: the one member "$text", an object of texts, and no blank before its colon.
- * NULL: no memory, or a text that is NULL or not UTF-8. Yours to free. */
+ * to be given as `args` to errand_submit, errand_call and their like; a program may write
+ * the same itself: the one member "$text", an object of texts, and no blank before its
+ * colon. NULL: no memory, or a text that is NULL or not UTF-8. Yours to free. */
 ERRAND_API char *errand_args(const char *name, ...);
 
-/* How a submit, or another request, ended; error is borrowed, NULL when code is 0. On the
- * library's thread, or in errand_turn. */
+/* The forms that end with _async return at once, 0 or a code as the form without would
+ * (arguments that are wrong, no memory). After 0 `done` is called exactly once: on the
+ * library's thread or in errand_turn, never from inside the call that was given it; when
+ * the handle is closed meanwhile with ERRAND_ECLOSED, before errand_close returns. After
+ * a code it is never called. It must not block (ERRAND_EBUSY), but may use the _async
+ * forms. */
+
+/* How a submit ended: code 0 and the id, or what errand_submit would return. error:
+ * borrowed, NULL when code is 0. */
 typedef void errand_submitted_fn(void *ctx, int code, int64_t id,
                                  const errand_error *error);
-/* errand_submit without waiting. done is called exactly once, not from inside this call,
- * when it returns 0; never, when it returns a code. */
+/* errand_submit without waiting; see above for `done`. */
 ERRAND_API int errand_submit_async(errand *e, const char *type, const char *args,
                                    const struct errand_submit_options *options,
                                    errand_submitted_fn *done, void *ctx,
@@ -325,11 +341,13 @@ enum errand_state {
 /* "queued" ... "cancelled"; NULL for another number. */
 ERRAND_API const char *errand_state_word(int state);
 
-/* All of these block for at most 30 s. ERRAND_ENOTFOUND: no such task. */
+/* All of these block for at most 30 s (errand_wait: as it is told), may be called from
+ * any thread, and return 0 or a code; `error` says more. ERRAND_ENOTFOUND: no such task.
+ * Texts that they give are yours to free. */
 
 /* The task as JSON (docs/PROTOCOL.md, "GET /v1/tasks/{id}"). */
 ERRAND_API int errand_get(errand *e, int64_t id, char **out_json, errand_error *error);
-/* Its state, a positive number or 0, of enum errand_state. */
+/* Its state (0 or more: enum errand_state), or a negative code. */
 ERRAND_API int errand_state(errand *e, int64_t id, errand_error *error);
 /* The result's own bytes; *out ends with a NUL that *out_len (or NULL) does not count.
  * ERRAND_ENOTFOUND: no such task, or it has no result. */
@@ -347,37 +365,48 @@ ERRAND_API int errand_wait(errand *e, int64_t id, int64_t timeout_ms,
 /* Cancels: what waits is cancelled when this returns, what runs is being ended.
  * ERRAND_ESTATE: it is final. */
 ERRAND_API int errand_cancel(errand *e, int64_t id, errand_error *error);
-/* Pauses what waits or runs (a handler is asked to stop at its checkpoint, a command is
- * stopped where it is); resume undoes it. */
+/* Pauses what waits (it is held when this returns) or runs: a handler is asked to stop
+ * and goes back to its checkpoint, a command is stopped where it is; for both this
+ * returns when the request was taken, and errand_state tells when it has happened. What
+ * is paused already stays so (0). ERRAND_ESTATE: it is final, or is being cancelled or
+ * ended. */
 ERRAND_API int errand_pause(errand *e, int64_t id, errand_error *error);
+/* Undoes a pause, and ends the pause of a rate limit before its time; 0 also when there
+ * was none. ERRAND_ESTATE: it is final, or ends just now. */
 ERRAND_API int errand_resume(errand *e, int64_t id, errand_error *error);
-/* Runs a finished task again. ERRAND_ESTATE: it is not final. */
+/* Runs a finished task again: a new run with a fresh budget of retries, under the same
+ * id. ERRAND_ESTATE: it is not final. */
 ERRAND_API int errand_retry(errand *e, int64_t id, errand_error *error);
 /* Forgets a finished task with its output. ERRAND_ESTATE: it is not final. */
 ERRAND_API int errand_remove(errand *e, int64_t id, errand_error *error);
 
-/* Any request of docs/PROTOCOL.md: lists, queues, limits, statistics ... The answer's status
- * (200 ...) is returned, or a negative code when there was none; the body is in *out (also
- * that of a refusal, which is JSON with `code`, `field` and `detail`). body NULL = none.
- * ERRAND_EINVALID: one that is answered by a stream (/v1/events without format=ndjson, a log
- * with `follow`, /v1/work/claim), or a target that is none. Blocks for at most 30 s
- * beyond what the request itself waits for. */
+/* Any request of docs/PROTOCOL.md: lists, queues, limits, statistics ... The answer's
+ * status (200 ...) is returned, or a negative code when there was none; the body is in
+ * *out (also that of a refusal, which is JSON with `code`, `field` and `detail`). body
+ * NULL = none. ERRAND_EINVALID: one that is answered by a stream (/v1/events without
+ * format=ndjson, a log with `follow`, /v1/work/claim), or a target that is none. Blocks
+ * for at most 30 s beyond what the request itself waits for. Also ERRAND_ETIMEOUT then,
+ * and what stands under RETURN VALUES. out, out_len: NULL where they do not matter; what
+ * comes is yours to free, and ends with a NUL that *out_len does not count. body is
+ * copied, at most 300 MiB; an answer has at most 64 MiB (ERRAND_ETOOBIG). */
 ERRAND_API int errand_request(errand *e, const char *method, const char *target,
                               const char *body, size_t len, char **out, size_t *out_len,
                               errand_error *error);
-/* status: as returned above; body: borrowed. */
+/* status: as errand_request returns it; body ends with a NUL, and is borrowed as error
+ * is. */
 typedef void errand_answer_fn(void *ctx, int status, const char *body, size_t len,
                               const errand_error *error);
+/* errand_request without waiting: `done` exactly once, as said at errand_submit_async. */
 ERRAND_API int errand_request_async(errand *e, const char *method, const char *target,
                                     const char *body, size_t len, errand_answer_fn *done,
                                     void *ctx, errand_error *error);
 
 /* ---- calls ------------------------------------------------------------------------- */
 
-/* A call is a task with a deadline for the answer. Within the budget (2 s, the wait in the
- * queue included) it is answered like any function call; past it the same running attempt
- * goes on in the background, once, and the caller has its id. When it is known that the type
- * takes longer than the budget, the caller does not wait for nothing. */
+/* A call is a task with a deadline for the answer. Within the budget (2 s, the wait in
+ * the queue included) it is answered like any function call; past it the same running
+ * attempt goes on in the background, once, and the caller has its id. When it is known
+ * that the type takes longer than the budget, the caller does not wait for nothing. */
 
 #define ERRAND_BACKGROUND 1 /* it goes on: see task */
 
@@ -386,9 +415,9 @@ struct errand_call_options {
     int64_t budget_ms; /* 0 = 2 s; at most 1 h */
     int immediate;     /* to the background at once */
     int always_wait;   /* use the whole budget even if it is known not to suffice */
-    /* NULL = defaults. All of a submit's but what puts the start off on purpose: delay_ms,
-     * held, and run_at or ref in `more` are refused by name. What it waits for (after) is
-     * part of the budget. */
+    /* NULL = defaults. All of a submit's but what puts the start off on purpose:
+     * delay_ms, held, and run_at or ref in `more` are refused by name. What it waits for
+     * (after) is part of the budget. */
     const struct errand_submit_options *submit;
 };
 struct errand_reply {
@@ -400,16 +429,20 @@ struct errand_reply {
     double expected_s; /* how long the type is known to take; negative = unknown */
 };
 /* Returns reply->state, or a negative code when nothing was submitted (as errand_submit).
- * The reply is to be given to errand_reply_free. Blocks for the budget; a caller that goes
- * away loses nothing. unix: for at most 5 s more when the daemon does not answer
+ * The reply is to be given to errand_reply_free. Blocks for the budget; a caller that
+ * goes away loses nothing. unix: for at most 5 s more when the daemon does not answer
  * (ERRAND_ETIMEOUT: it is not known whether the task was submitted). */
 ERRAND_API int errand_call(errand *e, const char *type, const char *args,
                            const struct errand_call_options *options,
                            struct errand_reply *reply, errand_error *error);
+/* Frees what a reply holds and empties it; not the struct, which is yours. NULL, an empty
+ * one, or one that errand_call has refused with a code are fine. */
 ERRAND_API void errand_reply_free(struct errand_reply *reply);
-/* The same without blocking; reply is borrowed, NULL when code is negative. */
+/* code: as errand_call returns it. reply is borrowed, NULL when code is negative. */
 typedef void errand_reply_fn(void *ctx, int code, const struct errand_reply *reply,
                              const errand_error *error);
+/* errand_call without blocking: `done` exactly once, as said at errand_submit_async, when
+ * the answer is there or the budget is over. */
 ERRAND_API int errand_call_async(errand *e, const char *type, const char *args,
                                  const struct errand_call_options *options,
                                  errand_reply_fn *done, void *ctx, errand_error *error);
@@ -437,7 +470,8 @@ struct errand_param {
         def; /* default as JSON ("3", "\"a\"", "true"), which must be a value that could be
                * given; NULL = none ("null" is refused). Not with required or secret */
     int has_min, has_max;
-    /* Of numbers and durations (seconds); of the length of strings (characters) and arrays. */
+    /* Of numbers and durations (seconds); of the length of strings (characters) and
+     * arrays. */
     double min, max;
     const char
         *pattern; /* a regular expression (PCRE2) that must match somewhere: ^...$ for
@@ -453,12 +487,13 @@ struct errand_param {
  * functions may be called from any thread of the handler's. */
 typedef struct errand_attempt errand_attempt;
 
-/* Does the work of one attempt. Returns 0 (it is completed), ERRAND_STOPPED (it has stopped
- * as errand_should_stop asked), or what errand_fail or errand_rate_limited returned. Any other
- * value is a failure that may be retried. On a thread of the library's, several at a time.
- * Nobody can kill a thread: a handler in this process that goes on after it was asked to stop
- * keeps its thread, and its task stays running; after the grace the task's warnings say so.
- * What might not listen belongs into a process of its own (errand_worker_main). */
+/* Does the work of one attempt. Returns 0 (it is completed), ERRAND_STOPPED (it has
+ * stopped as errand_should_stop asked), or what errand_fail or errand_rate_limited
+ * returned. Any other value is a failure that may be retried. On a thread of the
+ * library's, several at a time. Nobody can kill a thread: a handler in this process that
+ * goes on after it was asked to stop keeps its thread, and its task stays running; after
+ * the grace the task's warnings say so. What might not listen belongs into a process of
+ * its own (errand_worker_main). */
 typedef int errand_handler_fn(errand_attempt *a, void *ctx);
 
 #define ERRAND_STOPPED 1000
@@ -481,45 +516,52 @@ struct errand_type {
     int idempotent;      /* running it twice does no harm: a lost attempt is run again.
                           * Otherwise too, unless on_lost says so */
     const char *on_lost; /* "run" (default), "fail" or "hold" */
-    const char *more;    /* a JSON object with other members (src/wire/type_json.h) */
+    const char *more;    /* a JSON object with other members (docs/PROTOCOL.md,
+                          * "Types") */
 };
 
 /* Registers a type: its definition is kept in the store (so that submits after a restart
- * need no worker), and when it has a handler, tasks of it run in this process from now on.
- * The same again is fine, from several processes too. A different definition under a name
- * replaces the one before when this handle's handler is the only one there is, or nobody has
- * one, and is refused with ERRAND_EEXISTS, error.field the member that differs, while others
- * serve it (another handle of this process, too).
- * ERRAND_EINVALID: error.field names what is missing or contradictory ("params.depth.def").
- * ERRAND_EEXISTS, too: a handler for a name that is built in (shell, sleep ...).
- * Blocks for at most 30 s. */
+ * need no worker), and when it has a handler, tasks of it run in this process from now
+ * on. The same again is fine, from several processes too. A different definition under a
+ * name replaces the one before when this handle's handler is the only one there is, or
+ * nobody has one, and is refused with ERRAND_EEXISTS, error.field the member that
+ * differs, while others serve it (another handle of this process, too).
+ * ERRAND_EINVALID: error.field names what is missing or contradictory
+ * ("params.depth.def"). ERRAND_EEXISTS, too: a handler for a name that is built in
+ * (shell, sleep ...). Blocks for at most 30 s. */
 ERRAND_API int errand_register(errand *e, const struct errand_type *type,
                                errand_error *error);
-/* Registers a function that exists already: it gets the arguments as JSON and gives back a
- * reply from malloc, which becomes the result; a return value other than 0 fails the task
- * for good, with the reply as its message. It cannot be asked to stop. type->handler and
- * type->ctx are not used. */
+/* Registers a function that exists already: it gets the arguments as JSON and gives back
+ * a reply from malloc, which becomes the result; a return value other than 0 fails the
+ * task for good, with the reply as its message. It cannot be asked to stop. type->handler
+ * and type->ctx are not used. */
 typedef int errand_blocking_fn(const char *request, char **reply);
 ERRAND_API int errand_register_blocking(errand *e, const struct errand_type *type,
                                         errand_blocking_fn *fn, errand_error *error);
-/* This process takes no more tasks of that type; those that run go on. The definition stays.
- * ERRAND_ENOTFOUND. */
+/* This process takes no more tasks of that type; those that run go on. The definition
+ * stays. Blocks for at most 30 s. ERRAND_ENOTFOUND: this handle has no handler of that
+ * name. */
 ERRAND_API int errand_unregister(errand *e, const char *name, errand_error *error);
-/* A type's definition as JSON, its parameters as JSON Schema inside; name NULL: all. */
+/* A type's definition as JSON, its parameters as JSON Schema inside (docs/PROTOCOL.md,
+ * "Types"); name NULL: all. Yours to free. Blocks for at most 30 s. ERRAND_ENOTFOUND. */
 ERRAND_API int errand_types(errand *e, const char *name, char **out_json,
                             errand_error *error);
 
 /* ---- inside a handler -------------------------------------------------------------- */
 
+/* Of any thread of the handler's, until it returns. None of them fails; texts are
+ * borrowed for the attempt. */
 ERRAND_API int64_t errand_attempt_task(const errand_attempt *a);
 ERRAND_API int errand_attempt_number(const errand_attempt *a); /* 1 = the first */
 ERRAND_API const char *errand_attempt_type(const errand_attempt *a);
 ERRAND_API const char *errand_attempt_correlation(const errand_attempt *a);
 /* The handle to submit further tasks with (options.parent = errand_attempt_task(a)). In a
- * worker process it is a client of the daemon, opened at the first call; NULL: it cannot be. */
+ * worker process it is a client of the daemon, opened at the first call; NULL: it cannot
+ * be. */
 ERRAND_API errand *errand_attempt_handle(errand_attempt *a);
 
-/* Arguments, checked and with defaults filled in. Borrowed for the attempt. */
+/* Arguments, checked and with defaults filled in. Borrowed for the attempt. A name that
+ * is absent, or has a value of another kind, gives `absent` (texts: NULL). */
 ERRAND_API const char *errand_attempt_args(const errand_attempt *a); /* all, as JSON */
 ERRAND_API const char *errand_arg_text(const errand_attempt *a,
                                        const char *name); /* NULL = absent */
@@ -544,7 +586,8 @@ ERRAND_API int errand_should_stop(const errand_attempt *a);
 /* A descriptor that becomes readable when it is to stop, and stays so; the library's. -1
  * when there is none to be had. */
 ERRAND_API int errand_stop_fd(errand_attempt *a);
-/* Sleeps; returns what errand_should_stop says, at once when it is to stop. */
+/* Sleeps for ms milliseconds (0 or less: not at all); returns what errand_should_stop
+ * says, at once when it is to stop. */
 ERRAND_API int errand_sleep(errand_attempt *a, int64_t ms);
 
 /* Where it is: `current` of `total` (0 = unknown), and at which item (NULL = none). Rate,
@@ -562,15 +605,18 @@ struct errand_progress {
 ERRAND_API void errand_progress_report(errand_attempt *a,
                                        const struct errand_progress *p);
 
-/* An item has ended; kept one by one, so that a later attempt need not repeat it. Blocks
- * while more than 32 MiB of them are on their way. ERRAND_EINVALID, ERRAND_ENOMEM. */
+/* An item has ended; kept one by one, so that a later attempt need not repeat it. name: 1
+ * to 1,000 bytes of UTF-8. Blocks while more than 32 MiB of them are on their way.
+ * ERRAND_EINVALID (the name), ERRAND_ENOMEM, ERRAND_EIO (a process of its own: its worker
+ * is gone). */
 ERRAND_API int errand_item(errand_attempt *a, const char *name, int failed);
-/* Whether an earlier attempt has completed that item. */
+/* 1 when an earlier attempt has completed that item, else 0 (also without memory: it is
+ * then done again). */
 ERRAND_API int errand_item_is_done(errand_attempt *a, const char *name);
-/* Where to go on: a JSON text that the next attempt gets; the latest counts. ERRAND_EINVALID:
- * no JSON; ERRAND_ETOOBIG: more than 64 KiB without blanks and with all digits (0.1 is written as
- * 0.10000000000000001): then the one before stays. ERRAND_ENOMEM, ERRAND_EIO (a process of
- * its own). */
+/* Where to go on: a JSON text that the next attempt gets; the latest counts.
+ * ERRAND_EINVALID: no JSON; ERRAND_ETOOBIG: more than 64 KiB without blanks and with all
+ * digits (0.1 is written as 0.10000000000000001): then the one before stays.
+ * ERRAND_ENOMEM, ERRAND_EIO (a process of its own). */
 ERRAND_API int errand_checkpoint(errand_attempt *a, const char *json);
 /* What an earlier attempt has left; NULL = begin at the beginning. Borrowed. */
 ERRAND_API const char *errand_checkpoint_get(const errand_attempt *a);
@@ -581,14 +627,19 @@ ERRAND_API const char *errand_checkpoint_get(const errand_attempt *a);
  * errand_result(errand_attempt_handle(a), 41, ...) reads them. Borrowed for the attempt.
  * NULL: no memory, or (in a process of its own) it could not be read. */
 ERRAND_API const char *errand_after_results(errand_attempt *a);
-/* Adds to the task's output (errand log). */
+/* Adds to the task's output (errand log), whatever bytes; outputf formats as printf does,
+ * of any length. The first 8 MiB and the last 8 MiB of an attempt's are kept
+ * (docs/SEMANTICS.md, "Bounds"). May block for the disk. ERRAND_EINVALID (NULL, a format
+ * that is none), ERRAND_ENOMEM, ERRAND_EIO or ERRAND_EDISKFULL: it cannot be written, and
+ * is lost; the attempt may go on. */
 ERRAND_API int errand_output(errand_attempt *a, const void *bytes, size_t len);
 ERRAND_API int errand_outputf(errand_attempt *a, const char *fmt, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 2, 3)))
 #endif
     ;
-/* The result, at most 16 MiB; the last call counts. ERRAND_ETOOBIG. */
+/* The result, whatever bytes, at most 16 MiB; the last call counts. ERRAND_EINVALID
+ * (NULL), ERRAND_ETOOBIG, ERRAND_ENOMEM: the one before stays. */
 ERRAND_API int errand_result_set(errand_attempt *a, const void *bytes, size_t len);
 
 /* Classes of errors. */
@@ -597,21 +648,22 @@ enum errand_class {
     ERRAND_FATAL = 2,           /* will never */
     ERRAND_USER_ACTIONABLE = 3, /* a person must do something first: action says what */
 };
-/* Says why it failed; to be returned by the handler: return errand_fail(...). code: a word
- * for programs ("no-route"), message and action for people; action NULL = none. Another class
- * than these is a mistake: it fails for good, with the code "bad-class". */
+/* Says why it failed; to be returned by the handler: return errand_fail(...). code: a
+ * word for programs ("no-route"), message and action for people; action NULL = none.
+ * Cut at 100 bytes (code) and 2,000 (the others). Another class than these is a mistake:
+ * it fails for good, with the code "bad-class". */
 ERRAND_API int errand_fail(errand_attempt *a, enum errand_class cls, const char *code,
                            const char *message, const char *action);
-/* The other side has asked to come back later: the task is paused and goes on by itself after
- * that long (negative: 60 s). Spends no failure. To be returned by the handler. */
+/* The other side has asked to come back later: the task is paused and goes on by itself
+ * after that long (negative: 60 s). Spends no failure. To be returned by the handler. */
 ERRAND_API int errand_rate_limited(errand_attempt *a, int64_t retry_after_ms);
 
 /* ---- workers: handlers in processes of their own ----------------------------------- */
 
-/* The whole main of a program that serves types to a daemon; its own threads and signals are
- * the library's. The daemon's worker starts it for each attempt, so that a crash, a leak or
- * kill -9 is that attempt's alone.
- *     PROGRAM register [--socket PATH]   tells the daemon of the types, and how to start it
+/* The whole main of a program that serves types to a daemon; its own threads and signals
+ * are the library's. The daemon's worker starts it for each attempt, so that a crash, a
+ * leak or kill -9 is that attempt's alone.
+ *     PROGRAM register [--socket PATH]   tells the daemon of the types, and of itself
  *     PROGRAM types                      prints their definitions, one JSON object a line
  *     PROGRAM run TYPE                   started by errand-worker
  *     PROGRAM try TYPE [KEY=VALUE...]    runs a handler here and now, without a daemon
@@ -621,9 +673,10 @@ ERRAND_API int errand_worker_main(int argc, char **argv, const struct errand_typ
 
 /* ---- the event bus ----------------------------------------------------------------- */
 
-/* Facts are numbered and durable; samples (progress, output grew, a program's passing topics)
- * are not. Names of tasks' events and what their data are: docs/PROTOCOL.md, "Events and their
- * data"; a program's own topics are any other name with a dot in it ("import.page"). */
+/* Facts are numbered and durable; samples (progress, output grew, a program's passing
+ * topics) are not. Names of tasks' events and what their data are: docs/PROTOCOL.md,
+ * "Events and their data"; a program's own topics are any other name with a dot in it
+ * ("import.page"). */
 enum errand_event_kind {
     ERRAND_FACT = 1,
     ERRAND_SAMPLE = 2,
@@ -642,11 +695,11 @@ typedef struct errand_event {
     int64_t from, to;
 } errand_event;
 
-/* Publishes an event of a topic. A sample is delivered to subscribers of this process at once
- * (unix: and through the daemon to all); a fact (ERRAND_FACT) is first made durable, and gets
- * its number then: blocks for at most 30 s. task, correlation, name, data and len count; data
- * of facts is UTF-8, at most 1 MiB (as JSON, so quotes count when it is a text). Any
- * thread, callbacks included (samples). ERRAND_EINVALID (no topic's name),
+/* Publishes an event of a topic. A sample is delivered to subscribers of this process at
+ * once (unix: and through the daemon to all); a fact (ERRAND_FACT) is first made durable,
+ * and gets its number then: blocks for at most 30 s. task, correlation, name, data and
+ * len count; data of facts is UTF-8, at most 1 MiB (as JSON, so quotes count when it is a
+ * text). Any thread, callbacks included (samples). ERRAND_EINVALID (no topic's name),
  * ERRAND_ETOOBIG, ERRAND_EIO. */
 ERRAND_API int errand_publish(errand *e, const errand_event *event, errand_error *error);
 
@@ -679,21 +732,21 @@ struct errand_subscribe_options {
                          * one subscriber at a time */
     void (*ended)(void *ctx); /* fn will never be called again; NULL = not told */
 };
-/* ERRAND_EINVALID, ERRAND_EBUSY (the cursor is in use), ERRAND_ENOTFOUND never: a new cursor
- * begins with the next fact (resume: behind `since`). */
+/* ERRAND_EINVALID, ERRAND_EBUSY (the cursor is in use), ERRAND_ENOTFOUND never: a new
+ * cursor begins with the next fact (resume: behind `since`). */
 ERRAND_API int errand_subscribe(errand *e, const struct errand_subscribe_options *options,
                                 errand_event_fn *fn, void *ctx, errand_subscription **out,
                                 errand_error *error);
-/* When it returns, fn is not running (unless called from inside it) and never called again,
- * and sub is gone. NULL is fine. Before errand_close; ERRAND_PULL: also after it, and not
- * while another thread is inside errand_pull with it. */
+/* When it returns, fn is not running (unless called from inside it) and never called
+ * again, and sub is gone. NULL is fine. Before errand_close; ERRAND_PULL: also after it,
+ * and not while another thread is inside errand_pull with it. */
 ERRAND_API void errand_unsubscribe(errand_subscription *sub);
-/* ERRAND_PULL: a descriptor that is readable while there is something to pull, and the next
- * event: 1 and *out, borrowed until the next pull or errand_unsubscribe; 0 = none now; or a
- * code. Once the handle is being closed (by whichever thread, who need not wait for the one
- * that pulls) the descriptor is readable for good and errand_pull returns ERRAND_ECLOSED;
- * what was pulled last stays, and so does the subscription until errand_unsubscribe frees it,
- * before errand_close or after. */
+/* ERRAND_PULL: a descriptor that is readable while there is something to pull, and the
+ * next event: 1 and *out, borrowed until the next pull or errand_unsubscribe; 0 = none
+ * now; or a code. Once the handle is being closed (by whichever thread, who need not wait
+ * for the one that pulls) the descriptor is readable for good and errand_pull returns
+ * ERRAND_ECLOSED; what was pulled last stays, and so does the subscription until
+ * errand_unsubscribe frees it, before errand_close or after. */
 ERRAND_API int errand_subscription_fd(const errand_subscription *sub);
 ERRAND_API int errand_pull(errand_subscription *sub, const errand_event **out);
 
@@ -702,7 +755,8 @@ struct errand_bus_stats {
     int64_t published, delivered, coalesced, reread, gaps, missed;
     int64_t lag; /* waiting to be delivered now */
 };
-/* Of one subscription, or (NULL) of all. */
+/* Fills in *out, of one subscription, or (NULL) of all of the handle. Any thread; cannot
+ * fail. */
 ERRAND_API void errand_bus_metrics(errand *e, const errand_subscription *sub,
                                    struct errand_bus_stats *out);
 
@@ -713,20 +767,22 @@ enum errand_test_mode {
     /* Time stands still, and moves by errand_test_advance only: delays, backoffs, rates,
      * timeouts, errand_sleep. Backoffs are not spread at random. */
     ERRAND_TEST_CLOCK = 1,
-    /* A submit runs its handler at once, on the caller's thread, and returns when the task is
-     * final or waits for something. errand_sleep then moves the clock (with
+    /* A submit runs its handler at once, on the caller's thread, and returns when the
+     * task is final or waits for something. errand_sleep then moves the clock (with
      * ERRAND_TEST_CLOCK) by itself, handlers being one after the other. */
     ERRAND_TEST_INLINE = 2,
     /* Nothing is run: for tests of what was submitted. Not with ERRAND_TEST_INLINE. */
     ERRAND_TEST_HOLD = 4,
 };
-/* Moves the clock; what becomes due has run when it returns, in the order of time. */
+/* Moves the clock; what becomes due has run when it returns, in the order of time. 0;
+ * ERRAND_EINVALID (no such handle, ms below 0); ERRAND_EBUSY (from inside a callback). */
 ERRAND_API int errand_test_advance(errand *e, int64_t ms, errand_error *error);
-/* Waits until nothing runs and nothing could run now. Returns how many tasks are not final. */
+/* Waits until nothing runs and nothing could run now. Returns how many tasks are not
+ * final. */
 ERRAND_API int64_t errand_test_settle(errand *e, errand_error *error);
-/* How many tasks of that type (NULL = any) were submitted whose arguments contain the members
- * of `args` (a JSON object, whose objects are looked into likewise; NULL = whatever); the id
- * of the latest in *out_id. */
+/* How many tasks of that type (NULL = any) were submitted whose arguments contain the
+ * members of `args` (a JSON object, whose objects are looked into likewise; NULL =
+ * whatever); the id of the latest in *out_id. */
 ERRAND_API int64_t errand_test_submitted(errand *e, const char *type, const char *args,
                                          int64_t *out_id, errand_error *error);
 

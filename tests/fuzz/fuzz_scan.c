@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Output of any kind, in pieces whose sizes come from its own bytes: the scanner must
  * find what it finds in one piece, and the progress made of it must stay within its
- * bounds.
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Isrc \
- *     tests/fuzz/fuzz_scan.c src/model/[a-z]*.c src/base/[a-z]*.c -o fuzz_scan */
+ * bounds. `./dev fuzz scan`; replay.c feeds seeds without a fuzzer. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

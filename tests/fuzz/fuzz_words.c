@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Words that people give: durations, rates, times, ids and progress lines. What is read
- * and written again must read the same; what is refused must say why.
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Isrc \
- *     tests/fuzz/fuzz_words.c src/model/[a-z]*.c src/base/[a-z]*.c -o fuzz_words */
+ * and written again must read the same; what is refused must say why. `./dev fuzz words`;
+ * replay.c feeds seeds without a fuzzer. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The verdicts of fixtures/params.ndjson by another implementation of JSON Schema. test_params
-// checks that the same schemas come out and that our own verdicts are the same; this is run
-// when the fixture changes: npm install --prefix /tmp/ajv ajv, then
-// NODE_PATH=/tmp/ajv/node_modules node params_ajv.mjs fixtures/params.ndjson
+// checks that the same schemas come out and that our own verdicts are the same; this says that
+// they are right. `./dev deps schema` installs ajv; params_ajv.sh is the test.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
