@@ -31,6 +31,7 @@
 #include "serve/fresh.h"
 #include "serve/owner.h"
 #include "serve/server.h"
+#include "serve/signals.h"
 #include "serve/types_d.h"
 
 #define CONNECTIONS_MAX 4000
@@ -48,7 +49,7 @@ struct daemon {
     bool is_new_lock; /* the lock's file was made by this daemon */
     int claim_fd;     /* the store's inode is taken by this; -1 = none */
     int ready_fd;     /* -1 = nobody waits */
-    uv_signal_t term, intr, quit, usr2, hup, pipe;
+    struct er_signals signals;
     uv_timer_t drain; /* how long what runs may still go on */
     int inotify;      /* on the socket's folder: it may be taken from us */
     uv_poll_t folder;
@@ -315,9 +316,9 @@ end(struct er_api *api, enum er_end how)
 }
 
 static void
-on_signal(uv_signal_t *h, int signum)
+on_signal(void *ctx, int signum)
 {
-    struct daemon *d = h->data;
+    struct daemon *d = ctx;
     switch (signum) {
     case SIGTERM:
     case SIGINT:
@@ -333,27 +334,24 @@ on_signal(uv_signal_t *h, int signum)
         er_server_reload(&d->api, d->system);
         er_supervisor_set_slots(d->supervisor);
         break;
+    case SIGCHLD:
+        er_supervisor_reap(d->supervisor);
+        break;
     default: /* SIGPIPE: a write says so itself */
         break;
     }
 }
 
-static void
-watch_signals(struct daemon *d)
+static int
+watch_signals(struct daemon *d, struct er_err *err)
 {
-    const struct {
-        uv_signal_t *h;
-        int signum;
-    } all[] = {{&d->term, SIGTERM}, {&d->intr, SIGINT}, {&d->quit, SIGQUIT},
-               {&d->usr2, SIGUSR2}, {&d->hup, SIGHUP},  {&d->pipe, SIGPIPE}};
+    static const int all[] = {SIGTERM, SIGINT,  SIGQUIT, SIGUSR2,
+                              SIGHUP,  SIGCHLD, SIGPIPE};
     uv_loop_t *uv = er_loop_uv(d->api.loop);
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        (void)uv_signal_init(uv, all[i].h);
-        all[i].h->data = d;
-        (void)uv_signal_start(all[i].h, on_signal, all[i].signum);
-    }
     (void)uv_timer_init(uv, &d->drain);
     d->drain.data = d;
+    return er_signals_watch(&d->signals, uv, all, sizeof all / sizeof all[0], on_signal,
+                            d, err);
 }
 
 /* ---- the start ---- */
@@ -397,7 +395,9 @@ start(struct daemon *d, const struct options *o, struct er_err *err)
         rc = er_loop_new(&api->loop, err);
     }
     if (rc == 0) {
-        watch_signals(d);
+        rc = watch_signals(d, err); /* before there are other threads */
+    }
+    if (rc == 0) {
         rc = open_engine(d, err);
     }
     if (rc == 0) {
@@ -461,6 +461,7 @@ finish(struct daemon *d)
     struct er_api *api = &d->api;
     (void)signal(SIGALRM, on_stuck);
     (void)alarm(FINISH_S);
+    er_signals_end(&d->signals);
     (void)unlink(d->places.socket);
     er_http_stop(d->http);
     for (size_t i = 0; i < d->n_old; i++) {

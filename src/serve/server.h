@@ -24,6 +24,9 @@ char *er_server_default_env(void);
 /* supervise.c: the local worker. */
 int er_supervisor_start(struct er_api *api, struct er_supervisor **out,
                         struct er_err *err) ER_MUSTCHECK;
+/* Reaps every child that has ended: workers, and the orphans of dead ones. To be called after
+ * SIGCHLD; never inside somebody else's program, whose children are its own. */
+void er_supervisor_reap(struct er_supervisor *v);
 /* For the engine inside somebody else's program: it is no subreaper and handles no signal;
  * the worker (`program`; NULL = to be looked for) is started when er_supervisor_want has said
  * that there is something to do, and is nobody's child. ends_with_us: of a store that nobody

@@ -78,7 +78,6 @@ struct er_supervisor {
     int64_t restarts;
     uv_timer_t again; /* the pause before a restart */
     bool waiting;
-    uv_signal_t sigchld;
     bool hidden, wanted;
     bool ends_with_us;   /* hidden: workers do not outlive this process */
     char *program;       /* hidden: the worker's path; NULL = to be looked for */
@@ -550,12 +549,9 @@ end_words(int status, char *out, size_t size)
     return out;
 }
 
-/* Reaps every child: workers, and the orphans of dead ones. */
-static void
-on_sigchld(uv_signal_t *h, int signum)
+void
+er_supervisor_reap(struct er_supervisor *v)
 {
-    (void)signum;
-    struct er_supervisor *v = h->data;
     int pid, status;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == v->child && !v->child_hello) {
@@ -799,11 +795,10 @@ make(struct er_api *api)
     api->keeper = &v->keeper;
     (void)uv_timer_init(loop, &v->again);
     (void)uv_timer_init(loop, &v->stop_timer);
-    (void)uv_signal_init(loop, &v->sigchld);
     (void)uv_timer_init(loop, &v->later);
     (void)uv_timer_init(loop, &v->look);
     v->look.data = v;
-    v->again.data = v->stop_timer.data = v->sigchld.data = v->later.data = v;
+    v->again.data = v->stop_timer.data = v->later.data = v;
     return v;
 }
 
@@ -815,7 +810,6 @@ er_supervisor_start(struct er_api *api, struct er_supervisor **out, struct er_er
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
         return er_fail(err, ER_EIO, "cannot become a subreaper: %s", strerror(errno));
     }
-    (void)uv_signal_start(&v->sigchld, on_sigchld, SIGCHLD);
     er_engine_sessions(api->engine, adopt, v);
     consider(v);
     return 0;
@@ -930,8 +924,7 @@ er_supervisor_free(struct er_supervisor *v)
         er_engine_unsubscribe(v->sub);
     }
     uv_handle_t *const all[] = {(uv_handle_t *)&v->again, (uv_handle_t *)&v->stop_timer,
-                                (uv_handle_t *)&v->sigchld, (uv_handle_t *)&v->later,
-                                (uv_handle_t *)&v->look};
+                                (uv_handle_t *)&v->later, (uv_handle_t *)&v->look};
     v->open_handles = (int)(sizeof all / sizeof all[0]);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         uv_close(all[i], on_closed);

@@ -199,4 +199,14 @@ def test_an_old_worker_drains_beside_a_new_one(h):
     same(h.task(task)["attempt"], 1)
 
 
+def test_signals_come_by_a_descriptor(h):
+    """A handler may run while its own thread holds libuv's lock for signals, and waits there."""
+    h.start()
+    with open(f"/proc/{h.daemon.pid}/status", encoding="ascii") as text:
+        masks = {line[:6]: int(line.split()[1], 16) for line in text if line[:6] in ("SigBlk", "SigCgt")}
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR2, signal.SIGHUP, signal.SIGCHLD):
+        bit = 1 << (signum - 1)
+        assert masks["SigBlk"] & bit and not masks["SigCgt"] & bit, signum
+
+
 main(globals())
