@@ -556,8 +556,11 @@ ERRAND_API int errand_attempt_number(const errand_attempt *a); /* 1 = the first 
 ERRAND_API const char *errand_attempt_type(const errand_attempt *a);
 ERRAND_API const char *errand_attempt_correlation(const errand_attempt *a);
 /* The handle to submit further tasks with (options.parent = errand_attempt_task(a)). In a
- * worker process it is a client of the daemon, opened at the first call; NULL: it cannot
- * be. */
+ * worker process it is a client of the daemon, opened at the first call; NULL: it cannot be.
+ * A handler that waits with it (errand_wait, errand_call) keeps its thread: where this process
+ * also runs what it waits for, a thread must be left for that (options.handler_threads), or it
+ * waits until the handle is closed (ERRAND_ECLOSED). While it waits it does not see that it is
+ * to stop: wait in steps. */
 ERRAND_API errand *errand_attempt_handle(errand_attempt *a);
 
 /* Arguments, checked and with defaults filled in. Borrowed for the attempt. A name that
