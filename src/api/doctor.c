@@ -237,14 +237,24 @@ check_workers(const struct doctor *d, struct er_buf *b)
         er_buf_addf(&vs.text, "%s%s",
                     vs.text.len ? "; " : "none is connected: ", trouble);
     }
+    bool silent = false;
+    struct er_buf silence;
+    er_buf_init(&silence, 0);
+    if (er_engine_silent(s->engine, 0, &silence)) {
+        silent = true;
+        er_buf_addf(&vs.text, "; %s", silence.data);
+    }
+    er_buf_fini(&silence);
     bool young =
         er_api_now(s) - s->started_at < WORKER_FOR && !s->keeper->trouble(s->keeper);
-    add_check(b, "worker", st.has_worker || s->stopping || young,
+    add_check(b, "worker", !silent && (st.has_worker || s->stopping || young),
               vs.text.len   ? vs.text.data
               : s->stopping ? "the daemon is ending"
               : young       ? "it is being started"
                             : "none is connected",
-              "look into the daemon's log for why the worker does not start");
+              silent ? "let it go on with kill -CONT, or have another one take over with "
+                       "kill -KILL"
+                     : "look into the daemon's log for why the worker does not start");
     er_buf_fini(&vs.text);
 }
 

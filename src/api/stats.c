@@ -171,6 +171,7 @@ er_api_ready(struct er_call *call)
 {
     struct er_engine_stats st;
     struct er_buf b;
+    er_buf_init(&b, 0);
     er_engine_stats(call->api->engine, &st);
     if (call->api->stopping) {
         er_call_problem(call, ER_ECLOSED, NULL, "the daemon is draining");
@@ -179,12 +180,15 @@ er_api_ready(struct er_call *call)
                         er_error_meaning(st.sick_code));
     } else if (!st.has_worker) {
         er_call_problem(call, ER_EBUSY, NULL, "no worker is connected");
+    } else if (er_engine_silent(call->api->engine, 0, &b)) {
+        er_call_problem(call, ER_EBUSY, NULL, "%s", b.data);
     } else if (er_engine_all_paused(call->api->engine)) {
         er_call_problem(call, ER_EBUSY, NULL,
                         "everything is paused (POST /v1/resume lets it go on)");
     } else {
-        er_buf_init(&b, 0);
         er_buf_add_str(&b, "{\"status\":\"ready\"}");
         er_call_json(call, 200, &b);
+        return;
     }
+    er_buf_fini(&b);
 }

@@ -255,6 +255,20 @@ add_final(const struct er_task *t, const struct er_show *show, struct er_buf *b)
     er_buf_addf(b, "; 'errand retry %lld' runs it again", (long long)t->id);
 }
 
+/* A worker that does not answer: the one that has the task, or any when one waits for it. */
+static void
+add_silence(struct er_engine *e, const struct er_task *t, struct er_buf *b)
+{
+    struct er_buf text;
+    bool waits = t->state == ER_TASK_QUEUED && !t->held;
+    bool has = t->state == ER_TASK_RUNNING || t->state == ER_TASK_PAUSED;
+    er_buf_init(&text, 0);
+    if ((waits || has) && er_engine_silent(e, has ? t->id : 0, &text)) {
+        er_buf_addf(b, "; %s", text.data);
+    }
+    er_buf_fini(&text);
+}
+
 void
 er_why(const struct er_api *api, const struct er_task *t, const struct er_show *show,
        struct er_buf *b)
@@ -276,4 +290,5 @@ er_why(const struct er_api *api, const struct er_task *t, const struct er_show *
     } else {
         add_queued(api, t, b);
     }
+    add_silence(e, t, b);
 }

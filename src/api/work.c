@@ -164,6 +164,7 @@ read_hello(struct claim *c, const json_t *o)
         er_arena_strdup(&c->arena, json_string_value(json_object_get(o, "token")));
     c->hello.pid = pid ? pid : (int)json_integer_value(json_object_get(o, "pid"));
     c->hello.slots = call->api->keeper->slots(call->api->keeper);
+    c->hello.pings = json_is_true(json_object_get(o, "pings"));
     c->version =
         er_arena_strdup(&c->arena, json_string_value(json_object_get(o, "version")));
     c->hello.held = read_held(c, json_object_get(o, "held"), &c->hello.n_held);

@@ -162,6 +162,8 @@ er_dispatch_add(struct er_engine *e, const struct er_session *from)
     memcpy(s->token, from->token, strnlen(from->token, sizeof s->token - 1));
     s->handlers = from->worker[0] == HANDLERS_NAME; /* what its hello says counts more */
     s->pid = from->pid;
+    s->engine = e;
+    er_silence_forget(s);
     TAILQ_INIT(&s->runs);
     TAILQ_INIT(&s->orders);
     HASH_ADD(hh, e->sessions, id, sizeof s->id, s);
@@ -320,6 +322,7 @@ er_dispatch_send_stop(struct er_run *run)
                 (double)run->grace_for / 1e6, s->handlers && pause ? "pause" : why,
                 !s->handlers && pause ? ",\"stop\":\"pause\"" : "");
     wake(s);
+    er_silence_asked(s);
 }
 
 /* ---- attach and detach ---- */
@@ -393,6 +396,8 @@ er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
     s->link = link;
     s->pid = hello->pid;
     s->slots = hello->slots;
+    s->pings = hello->pings;
+    er_silence_forget(s);
     er_pools_set_types(e, s, hello->types, hello->n_types);
     er_pools_update(e);
     er_orders_forget_envs(s);
@@ -406,6 +411,7 @@ er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
         }
     }
     wake(s);
+    er_silence_asked(s);
     return 0;
 }
 
@@ -417,6 +423,7 @@ er_engine_session_detach(struct er_engine *e, struct er_link *link)
     HASH_ITER (hh, e->sessions, s, next) {
         if (s->link == link) {
             s->link = NULL;
+            er_silence_forget(s);
             er_orders_drop(s);
             was_its = true;
         }

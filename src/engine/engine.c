@@ -99,6 +99,7 @@ er_engine_open(const struct er_engine_options *options, struct er_engine **out,
     er_lanes_init(e);
     TAILQ_INIT(&e->autopsies);
     e->autopsies_at = ER_NEVER;
+    e->silence_at = ER_NEVER;
     TAILQ_INIT(&e->batches);
     int rc = er_store_open(options->store_path, &e->store, err);
     if (rc == 0) {

@@ -219,6 +219,10 @@ struct er_session_view {
 void er_engine_sessions(struct er_engine *e,
                         void (*fn)(void *ctx, const struct er_session_view *view),
                         void *ctx);
+/* Adds a sentence, without a full stop, about a worker that has not answered for ten seconds
+ * or more to what it was ordered to do, and returns true: the one that has the task (0 = any).
+ * It is told, not killed. */
+bool er_engine_silent(const struct er_engine *e, er_task_id id, struct er_buf *b);
 /* One true sentence, without a full stop, on why a task that is queued and not held does not
  * run: what stands before it (store, pause, limit, rate, slots, workers, order), and until
  * when if known. For t's queue, type, limit key and cost. */
@@ -249,6 +253,7 @@ struct er_hello {
      * `program` in their definition. Not NULL with n_types 0: none for now. Copied. */
     const char *const *types;
     size_t n_types;
+    bool pings; /* it answers {"ping":{}} */
 };
 /* How lines reach the worker: the engine adds them to `out` and calls wake; who has the link
  * takes them off with er_engine_link_take. A session whose lines are not taken is given no

@@ -13,6 +13,7 @@
  *   orders.c    what goes out before a run line, and the line
  *   pause.c     stopping in place and going on
  *   recover.c   what a dead worker left
+ *   silence.c   workers that do not answer
  *   ballast.c   a full disk
  *   observe.c   the ring of facts, subscribers, watches
  */
@@ -179,6 +180,7 @@ struct er_session_live {
     int64_t id;
     char *worker;
     char token[33];
+    struct er_engine *engine;
     int pid, slots;
     struct er_link *link; /* NULL = not connected */
     bool draining;
@@ -193,6 +195,11 @@ struct er_session_live {
     size_t env_bytes;
     TAILQ_HEAD(er_order_list, er_order) orders; /* that wait to be read */
     int n_reading;                              /* orders that are being read */
+    bool pings;                                 /* it answers pings */
+    int n_waits; /* reports of it that wait for the store */
+    bool silent; /* it has not: see silence.c */
+    /* mono: since when an order may be unread, the last one, a ping; ER_NEVER = none is */
+    er_usec asked_at, ordered_at, pinged_at;
     TAILQ_HEAD(er_run_list, er_run) runs;
     UT_hash_handle hh;
 };
@@ -260,7 +267,8 @@ struct er_engine {
     er_usec sick_until;                 /* wall: when to try again */
     TAILQ_HEAD(, er_autopsy) autopsies; /* of dead workers: that look again later */
     er_usec autopsies_at;               /* wall: when; ER_NEVER = there are none */
-    struct er_op *later, **later_end;   /* operations to post again when it is well */
+    er_usec silence_at; /* wall: when workers are looked at that may hang; ER_NEVER */
+    struct er_op *later, **later_end; /* operations to post again when it is well */
     bool tight;    /* the disk was full: only ends and cancels, see ballast.c */
     char *ballast; /* path; NULL = none */
     uint64_t rand;
@@ -462,6 +470,16 @@ void er_pause_held(struct er_engine *e, struct er_run *run, bool paused);
 void er_pause_done(struct er_run *run, bool paused);
 /* A run that a worker has had since before the start of this engine. */
 void er_pause_load(struct er_engine *e, struct er_run *run, const struct er_task *task);
+
+/* silence.c */
+/* Something went out that the worker has to act upon. */
+void er_silence_asked(struct er_session_live *s);
+void er_silence_heard(struct er_session_live *s); /* a report comes from it */
+/* A report of it waits for the store, and so does whatever it has to say; or not any more. */
+void er_silence_waits(struct er_engine *e, int64_t session, bool waits);
+void er_silence_answered(struct er_engine *e, int64_t session);
+void er_silence_forget(struct er_session_live *s); /* its link has come or gone */
+void er_silence_tick(struct er_engine *e);
 
 /* outcome.c */
 #define ER_WARN_CHECKPOINT 1u /* one was too large to be kept */

@@ -389,6 +389,7 @@ told(struct er_run *run)
 {
     run->told = true;
     run->session->link->wake(run->session->link);
+    er_silence_asked(run->session);
     if (run->cancel || run->requeue) {
         er_dispatch_send_stop(run);
     } else {

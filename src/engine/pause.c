@@ -28,6 +28,7 @@ send(struct er_run *run, bool pause)
     er_buf_addf(&s->link->out, "{\"%s\":{\"task\":%lld,\"attempt\":%d}}\n",
                 pause ? "pause" : "resume", (long long)run->id, run->attempt);
     s->link->wake(s->link);
+    er_silence_asked(s);
 }
 
 bool

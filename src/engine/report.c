@@ -64,6 +64,7 @@ er_engine_report_new(struct er_engine *e, int64_t session, const char *token)
     struct er_report_batch *b = er_xzalloc(sizeof *b);
     b->engine = e;
     b->session = session;
+    er_silence_heard(s);
     TAILQ_INSERT_TAIL(&e->batches, b, in_engine);
     return b;
 }
@@ -336,6 +337,10 @@ line_of_ending(struct er_report_batch *b, const char *kind, struct er_run *run,
 static int
 one_line(struct er_report_batch *b, const char *kind, const json_t *o, struct er_err *err)
 {
+    if (strcmp(kind, "pong") == 0) {
+        er_silence_answered(b->engine, b->session);
+        return 0;
+    }
     er_task_id task = json_integer_value(json_object_get(o, "task"));
     int attempt = (int)json_integer_value(json_object_get(o, "attempt"));
     struct er_run *run = er_run_find(b->engine, task);
@@ -471,6 +476,7 @@ done_batch(struct er_op *op, int rc)
         suspends_done(b);
     }
     ends_done(b, rc);
+    er_silence_waits(b->engine, b->session, false);
     b->done(b->ctx, rc, b->lost, b->n_lost);
     batch_free(b);
 }
@@ -507,6 +513,7 @@ er_engine_report_send(struct er_report_batch *b, er_report_done_fn *done, void *
     }
     b->op.run = run_batch;
     b->op.done = done_batch;
+    er_silence_waits(b->engine, b->session, true);
     er_ferry_post(b->engine->ferry, &b->op);
     for (size_t i = 0; i < b->n_ends; i++) {
         er_offers_expect_after(b->engine,

@@ -207,6 +207,7 @@ set_alarm(struct er_engine *e)
     er_usec at = e->due_under_way ? ER_NEVER : e->next_due, gates_at = er_gates_due_at(e);
     at = gates_at < at ? gates_at : at;
     at = e->autopsies_at < at ? e->autopsies_at : at;
+    at = e->silence_at < at ? e->silence_at : at;
     if (e->sick || (e->tight && at > e->sick_until)) {
         at = e->sick_until;
     }
@@ -276,6 +277,7 @@ look_at_clock(struct er_engine *e)
     e->shift += by;
     e->sick_until += by;
     e->autopsies_at += e->autopsies_at == ER_NEVER ? 0 : by;
+    e->silence_at += e->silence_at == ER_NEVER ? 0 : by;
     e->next_due = 0;
     look_at_due(e);
 }
@@ -309,6 +311,7 @@ er_schedule_alarm(void *engine)
     }
     er_gates_tick(e);
     er_recover_tick(e);
+    er_silence_tick(e);
     look_at_due(e);
     set_alarm(e);
 }

@@ -108,8 +108,10 @@ say_hello(struct er_link *l)
     struct er_buf body, request;
     er_buf_init(&body, 0);
     er_buf_init(&request, 0);
-    er_buf_addf(&body, "{\"protocol\":%d,\"version\":\"%s\",\"pid\":%d,\"slots\":%d,",
-                PROTOCOL, ER_VERSION, (int)getpid(), w->slots);
+    er_buf_addf(
+        &body,
+        "{\"protocol\":%d,\"version\":\"%s\",\"pid\":%d,\"slots\":%d,\"pings\":true,",
+        PROTOCOL, ER_VERSION, (int)getpid(), w->slots);
     if (w->session > 0) {
         er_buf_addf(&body, "\"session\":%lld,\"token\":\"%s\"", (long long)w->session,
                     w->token);

@@ -160,6 +160,14 @@ take_given(struct er_worker *w, json_t *v)
     }
 }
 
+/* What came before it has been read. */
+static void
+take_ping(struct er_worker *w, json_t *v)
+{
+    (void)v;
+    er_report_add_pong(&w->report);
+}
+
 static const struct {
     const char *name;
     order_fn *take;
@@ -171,6 +179,7 @@ static const struct {
     {"stop", take_stop},     {"tell", take_tell},
     {"pause", take_pause},   {"resume", take_resume},
     {"given", take_given},   {"forget_env", take_forget_env},
+    {"ping", take_ping},
 };
 
 void

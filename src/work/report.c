@@ -217,6 +217,13 @@ er_report_forget_sample(struct er_report *r, struct er_sample *s)
     }
 }
 
+void
+er_report_add_pong(struct er_report *r)
+{
+    r->pong = true;
+    r->urgent = true;
+}
+
 bool
 er_report_is_empty(const struct er_report *r)
 {
@@ -273,7 +280,9 @@ take_back(struct er_report *r)
     STAILQ_CONCAT(&r->sent, &r->waiting);
     STAILQ_CONCAT(&r->waiting, &r->sent);
     r->under_way = false;
-    r->urgent = !STAILQ_EMPTY(&r->waiting);
+    r->pong = r->pong || r->pong_sent;
+    r->pong_sent = false;
+    r->urgent = r->pong || !STAILQ_EMPTY(&r->waiting);
 }
 
 static void
@@ -360,6 +369,7 @@ refuse(struct er_report *r)
         go_on_reading(r);
     }
     r->one_by_one = true;
+    r->pong_sent = false;
     take_back(r);
 }
 
@@ -380,6 +390,7 @@ on_answer(struct er_conn *c)
         json_t *answer =
             json_loadb(r->answer.data ? r->answer.data : "", r->answer.len, 0, NULL);
         r->under_way = false;
+        r->pong_sent = false;
         r->retry_for = 0;
         free_facts(r, &r->sent);
         go_on_reading(r);
@@ -404,6 +415,11 @@ on_answer(struct er_conn *c)
 static void
 build_body(struct er_report *r, struct er_buf *body)
 {
+    r->pong_sent = r->pong && (!r->one_by_one || STAILQ_EMPTY(&r->waiting));
+    if (r->pong_sent) {
+        r->pong = false;
+        er_buf_add_str(body, "{\"pong\":{}}\n");
+    }
     while (!STAILQ_EMPTY(&r->waiting)) {
         struct er_report_fact *f = STAILQ_FIRST(&r->waiting);
         bool full =
@@ -457,7 +473,7 @@ er_report_flush(struct er_report *r)
 {
     struct er_worker *w = r->worker;
     bool can = !r->under_way && !er_timer_is_on(&r->retry) && er_link_is_up(&w->link);
-    bool any = !STAILQ_EMPTY(&r->waiting) || !TAILQ_EMPTY(&r->samples);
+    bool any = r->pong || !STAILQ_EMPTY(&r->waiting) || !TAILQ_EMPTY(&r->samples);
     if (!r->urgent || !any || !can) {
         return;
     }
@@ -479,6 +495,7 @@ er_report_disconnect(struct er_report *r)
     er_timer_stop(&r->worker->timers, &r->retry);
     r->retry_for = 0;
     take_back(r);
+    r->pong = false; /* the next link has pings of its own */
 }
 
 void

@@ -48,6 +48,7 @@ struct er_report {
     struct er_report_facts waiting, sent; /* sent: in the report that is under way */
     struct er_samples samples;            /* attempts with news */
     bool under_way;
+    bool pong, pong_sent;  /* a ping is to be answered; was, by what is under way */
     bool urgent;           /* something waits that should not wait longer */
     bool one_by_one;       /* a report was refused: find the line that is at fault */
     size_t notes_bytes;    /* of all notes */
@@ -81,6 +82,9 @@ void er_report_add_finished(struct er_report *r, er_task_id task, int attempt,
 /* An attempt has news: its sample goes with the next report. */
 void er_report_add_sample(struct er_report *r, struct er_sample *s);
 void er_report_forget_sample(struct er_report *r, struct er_sample *s);
+
+/* A ping is to be answered. */
+void er_report_add_pong(struct er_report *r);
 
 /* Sends what is due, if nothing is under way and there is a session. */
 void er_report_flush(struct er_report *r);

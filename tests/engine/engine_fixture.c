@@ -909,7 +909,8 @@ w_attach(struct worker *w, const struct er_held *held, size_t n_held,
                              .n_held = n_held,
                              .owed = owed,
                              .n_owed = n_owed,
-                             .types = w->types};
+                             .types = w->types,
+                             .pings = w->pings};
     while (w->types && w->types[hello.n_types]) {
         hello.n_types++;
     }

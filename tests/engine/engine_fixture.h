@@ -143,6 +143,7 @@ struct worker {
     int slots;
     const char *const
         *types; /* of handlers, ended by NULL; NULL = it executes processes */
+    bool pings; /* it says that it answers them, with its next attach */
     bool attached, woken;
     json_t *lines; /* what came over the link and was not taken */
     int rc;        /* of its last report or attach */

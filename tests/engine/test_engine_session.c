@@ -429,6 +429,128 @@ dead_workers_name__is_given_again(void **state)
     assert_string_equal(s ? s->worker : "none", "w2");
 }
 
+/* ---- workers that do not answer ---- */
+
+static bool
+is_silent(struct fixture *f, er_task_id id, const char *words)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    bool silent = er_engine_silent(f->e, id, &b);
+    if (silent) {
+        assert_non_null(strstr(b.data, words));
+    } else {
+        assert_int_equal(b.len, 0);
+    }
+    er_buf_fini(&b);
+    return silent;
+}
+
+static struct worker *
+new_pinged(struct fixture *f)
+{
+    struct worker *w = w_new(f, 1);
+    w_detach(w);
+    w->pings = true;
+    assert_int_equal(w_attach(w, NULL, 0, NULL, 0), 0);
+    return w;
+}
+
+static void
+worker_that_does_nothing__is_told_of_until_it_answers(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = new_pinged(f);
+    er_task_id id = f_add(f, f_new());
+    (void)w_run(w);
+    f_pass(f, 4 * SEC);
+    assert_null(w_peek(w, "ping"));
+    f_pass(f, 1 * SEC);
+    assert_non_null(w_take(w, "ping"));
+    f_pass(f, 4 * SEC);
+    assert_false(is_silent(f, id, ""));
+    f_pass(f, 1 * SEC);
+    assert_true(is_silent(f, id, "worker w1 (pid 1) has not answered for 10"));
+    f_pass(f, 15 * SEC);
+    assert_true(is_silent(f, 0, "for 25"));
+    assert_false(is_silent(f, id + 1, ""));
+    assert_null(w_peek(w, "ping")); /* one is enough */
+    assert_int_equal(f->e->silence_at, ER_NEVER);
+    assert_int_equal(w_report(w, "{\"pong\":{}}"), 0);
+    assert_false(is_silent(f, 0, ""));
+    f_pass(f, 60 * SEC); /* it has the order, and may take its time */
+    assert_null(w_peek(w, "ping"));
+    assert_false(is_silent(f, 0, ""));
+}
+
+static void
+worker_that_does_not_cancel__is_told_of(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = new_pinged(f);
+    er_task_id id = f_add(f, f_new());
+    struct er_held h = w_run(w);
+    assert_int_equal(w_start(w, h), 0);
+    f_pass(f, 60 * SEC);
+    assert_null(w_peek(w, "ping")); /* it runs: nothing is waited for */
+    assert_int_equal(f->e->silence_at, ER_NEVER);
+    assert_int_equal(f_change(f, ER_CHANGE_CANCEL, id), 0);
+    (void)w_take(w, "cancel");
+    f_pass(f, 5 * SEC);
+    assert_non_null(w_take(w, "ping"));
+    f_pass(f, 5 * SEC);
+    assert_true(is_silent(f, id, "for 10"));
+    w_die(w);
+    f_until(f, f_get(f, id).state == ER_TASK_CANCELLED);
+    assert_false(is_silent(f, 0, ""));
+}
+
+static void
+worker_that_does_what_it_is_told__is_never_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = new_pinged(f);
+    for (int i = 0; i < 5; i++) {
+        (void)f_add(f, f_new());
+        struct er_held h = w_run(w);
+        f_pass(f, 3 * SEC);
+        assert_int_equal(w_end(w, h, 0), 0);
+        f_pass(f, 3 * SEC);
+    }
+    assert_null(w_peek(w, "ping"));
+    assert_int_equal(f->e->silence_at, ER_NEVER);
+    assert_false(is_silent(f, 0, ""));
+}
+
+/* We were stopped, or slept: its answer may be there, unread. */
+static void
+worker_whose_answer_was_not_read_yet__has_another_second(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = new_pinged(f);
+    er_task_id id = f_add(f, f_new());
+    (void)w_run(w);
+    f_pass(f, 5 * SEC);
+    assert_non_null(w_take(w, "ping"));
+    f_pass(f, 600 * SEC);
+    assert_false(is_silent(f, id, ""));
+    f_pass(f, 1 * SEC);
+    assert_true(is_silent(f, id, ""));
+}
+
+static void
+worker_that_knows_no_pings__is_not_judged(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 1);
+    (void)f_add(f, f_new());
+    (void)w_run(w);
+    f_pass(f, 60 * SEC);
+    f_pass(f, 60 * SEC);
+    assert_null(w_peek(w, "ping"));
+    assert_false(is_silent(f, 0, ""));
+}
+
 int
 main(void)
 {
@@ -449,6 +571,11 @@ main(void)
         TEST(tree_that_is_left__keeps_its_task),
         TEST(tree_that_cannot_be_looked_for__keeps_its_task),
         TEST(tree_that_is_left__is_forgotten_at_the_end),
+        TEST(worker_that_does_nothing__is_told_of_until_it_answers),
+        TEST(worker_that_does_not_cancel__is_told_of),
+        TEST(worker_that_does_what_it_is_told__is_never_asked),
+        TEST(worker_whose_answer_was_not_read_yet__has_another_second),
+        TEST(worker_that_knows_no_pings__is_not_judged),
     };
     return RUN(tests, NULL, NULL);
 }

@@ -114,6 +114,27 @@ def test_a_worker_that_hangs_is_killed_within_the_bound(h):
     put_back(h, task, pid)
 
 
+def test_a_worker_that_hangs_is_told_of(h):
+    h.start("grace: 500ms\n")
+    worker = h.workers()[0]["pid"]
+    same(h.expect(200, "GET", "/readyz").json, {"status": "ready"})
+    os.kill(worker, signal.SIGSTOP)
+    task = h.sh("exit 0")
+    h.until(lambda: h.call("GET", "/readyz").status == 503, "readyz to be 503")
+    words = f"worker w1 (pid {worker}) has not answered for "
+    has(h.expect(503, "GET", "/readyz").json["detail"], words)
+    has(h.why(task), "; " + words)
+    check = [c for c in h.get("/v1/doctor")["checks"] if c["name"] == "worker"][0]
+    same(check["ok"], False)
+    has(check["detail"], words)
+    has(check["advice"], "kill -CONT")
+    same(h.log().count(words), 1)
+    os.kill(worker, signal.SIGCONT)
+    h.wait(task, state="completed")
+    h.until(lambda: h.call("GET", "/readyz").status == 200, "readyz to be 200")
+    has(h.log(), f"worker w1 (pid {worker}) answers again")
+
+
 def test_a_worker_that_never_says_hello_does_not_keep_the_daemon(h):
     silent = h.path("silent")
     with open(silent, "w", encoding="utf-8") as f:

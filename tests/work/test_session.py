@@ -90,6 +90,18 @@ def test_a_refused_line_does_not_hold_up_the_others(c):
     c.daemon.finished(9)
 
 
+def test_a_ping_is_answered_when_what_came_before_is_read(c):
+    c.start()
+    c.daemon.send({"ping": {}})
+    c.daemon.wait(lambda: {"pong": {}} in c.daemon.lines, "the pong")
+    c.daemon.statuses = [503]  # it is said again
+    c.daemon.send({"ping": {}})
+    c.daemon.wait(lambda: c.daemon.lines.count({"pong": {}}) == 2, "the second pong")
+    check(c.daemon.reports[-2][1] == c.daemon.reports[-1][1] == [{"pong": {}}], c.daemon.reports)
+    c.sh(1, "exit 0")
+    c.daemon.finished(1)
+
+
 def test_lost_attempts_are_killed_and_forgotten(c):
     c.start()
     c.sh(1, "echo $$ > pid; sleep 1000")
