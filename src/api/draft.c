@@ -23,6 +23,7 @@
 #include "model/name.h"
 #include "model/suggest.h"
 #include "wire/json.h"
+#include "wire/json_dump.h"
 
 #define SPAN_MAX 1e9  /* seconds: 31 years */
 #define UNSAID   (-1) /* of numbers that are never negative: the defaults come later */
@@ -110,7 +111,7 @@ get_bool(struct er_draft *d, const char *name, const json_t *v, bool *out)
 static int
 dump(struct er_draft *d, const char *name, const json_t *v, size_t max, const char **out)
 {
-    char *text = json_dumps(v, JSON_COMPACT);
+    char *text = er_json_dumps(v, JSON_COMPACT);
     if (!text) {
         return ER_ENOMEM;
     }
@@ -275,8 +276,11 @@ build_env(struct er_draft *d)
         }
     }
     er_buf_add_str(&b, b.len ? "}" : "{}");
-    int rc =
-        b.failed ? er_draft_bad(d, "env", "env is longer than %d bytes", ER_MAX_ENV) : 0;
+    int rc = b.failed ? er_draft_bad(d, "env",
+                                     "env is longer than %d bytes (the setting env_deny "
+                                     "keeps large variables out)",
+                                     ER_MAX_ENV)
+                      : 0;
     if (rc == 0) {
         d->row->env_json = er_arena_memdup(d->arena, b.data, b.len);
         rc = d->row->env_json ? 0 : ER_ENOMEM;

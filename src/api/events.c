@@ -138,7 +138,8 @@ want(struct events *ev, const char *word)
         er_call_problem(ev->call, ER_EINVALID, "event", "event '%.100s' %s", word, why);
         return false;
     } else {
-        int rc = er_suggest_fail(&err, ER_EINVALID, "event", word, our_names, N_OURS);
+        int rc =
+            er_suggest_fail_list(&err, ER_EINVALID, "event", word, our_names, N_OURS);
         er_call_problem(ev->call, rc, "event", "%s", err.text);
         return false;
     }

@@ -119,8 +119,8 @@ er_call_states(struct er_call *call, const char *text, unsigned *out)
         int st = er_task_state_find(word);
         if (st < 0) {
             struct er_err err;
-            int rc =
-                er_suggest_fail(&err, ER_EINVALID, "state", word, names, ER_TASK_STATES);
+            int rc = er_suggest_fail_list(&err, ER_EINVALID, "state", word, names,
+                                          ER_TASK_STATES);
             er_call_problem(call, rc, "state", "%s", err.text);
             return false;
         }

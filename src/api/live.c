@@ -7,6 +7,7 @@
 #include "api/tasks.h"
 #include "base/base64.h"
 #include "base/mem.h"
+#include "wire/json_dump.h"
 
 /* The bytes of an input request wait here while the task is looked at. */
 struct input {
@@ -110,7 +111,7 @@ er_api_progress(struct er_call *call)
     if (!o) {
         return;
     }
-    char *text = json_dumps(o, JSON_COMPACT);
+    char *text = er_json_dumps(o, JSON_COMPACT);
     int rc = er_engine_tell(call->api->engine, call->id, text ? text : "{}");
     free(text);
     json_decref(o);

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "model/topic.h"
 #include "wire/json.h"
+#include "wire/json_dump.h"
 #include "wire/problem.h"
 
 #define LINES_MAX ((size_t)100000)
@@ -125,8 +126,8 @@ take(struct publish *p, struct line *line, const struct event *ev)
 {
     struct er_topic topic = {
         .name = ev->name, .task = ev->task, .correlation = ev->correlation};
-    char *data =
-        ev->data ? json_dumps(ev->data, JSON_COMPACT | JSON_ENCODE_ANY) : strdup("null");
+    char *data = ev->data ? er_json_dumps(ev->data, JSON_COMPACT | JSON_ENCODE_ANY)
+                          : strdup("null");
     int rc = data ? 0 : ER_ENOMEM;
     topic.data_json = data;
     if (data && strlen(data) > ER_MAX_TOPIC_DATA) {

@@ -110,10 +110,11 @@ er_submit_refusal(const struct er_api *api, const struct er_new_task *row, char 
     switch (row->status) {
     case ER_EEXISTS:
         field = "key";
-        (void)snprintf(words, size,
-                       "key '%.100s' was used for task %lld with another "
-                       "body",
-                       row->key, (long long)row->id);
+        (void)snprintf(
+            words, size,
+            "key '%.100s' was used for task %lld with another body "
+            "(another key queues this one; errand show %lld tells what that was)",
+            row->key, (long long)row->id, (long long)row->id);
         break;
     case ER_ENOTFOUND:
         field = row->bad_after < 0 ? "parent" : "after";

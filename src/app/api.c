@@ -22,6 +22,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "wire/autostart.h"
+#include "wire/json_dump.h"
 
 #define REQUEST_TRIES   5
 #define PAUSE_NS        10000000L
@@ -463,7 +464,7 @@ er_api_json(struct er_app *app, const char *method, const char *target, json_t *
             json_t **out, struct er_err *err)
 {
     struct er_buf b;
-    char *text = json_dumps(body, JSON_COMPACT);
+    char *text = er_json_dumps(body, JSON_COMPACT);
     json_decref(body);
     if (!text) {
         return er_fail(err, ER_ENOMEM, "out of memory");

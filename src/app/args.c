@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "model/task.h"
+#include "wire/json_dump.h"
 
 struct args {
     struct er_app *app;
@@ -250,7 +251,7 @@ make_texts(struct args *a)
         if (json_is_null(v)) {
             (void)json_object_del(a->values, key);
         } else if (!json_is_string(v)) {
-            char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+            char *text = er_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
             (void)json_object_set_new(a->values, key, json_string(text));
             free(text);
         }
@@ -260,7 +261,7 @@ make_texts(struct args *a)
 static void
 add_member(struct er_buf *b, bool texts, const json_t *values)
 {
-    char *text = json_dumps(values, JSON_COMPACT);
+    char *text = er_json_dumps(values, JSON_COMPACT);
     er_buf_add_str(b, texts ? "\"args_text\":" : "\"args\":");
     er_buf_add_str(b, text ? text : "{}");
     free(text);

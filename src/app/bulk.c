@@ -16,6 +16,7 @@
 #include "app/api.h"
 #include "app/cmd.h"
 #include "base/mem.h"
+#include "wire/json_dump.h"
 
 #define PIECE_SIZE  ((size_t)4 << 20)
 #define PIECE_LINES 10000
@@ -132,7 +133,7 @@ add_missing(struct bulk *b, const json_t *o, json_t *defaults)
         bool two = strcmp(name, "delay_s") == 0 && !lacks(o, "run_at");
         if (lacks(o, name) && !two) {
             char *text =
-                json_dumps(json_object_iter_value(it), JSON_COMPACT | JSON_ENCODE_ANY);
+                er_json_dumps(json_object_iter_value(it), JSON_COMPACT | JSON_ENCODE_ANY);
             er_buf_add_char(&b->body, ',');
             er_buf_add_json_str(&b->body, name);
             er_buf_add_char(&b->body, ':');

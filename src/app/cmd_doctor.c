@@ -60,37 +60,50 @@ er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *advic
     }
 }
 
+/* Runs a program, and reads what it writes on `fd`, up to size - 1 bytes. Its wait status; -1
+ * when it does not run. */
+static int
+run_program(char *const *argv, int fd, char *out, size_t size)
+{
+    posix_spawn_file_actions_t files;
+    pid_t pid;
+    int ends[2], status = -1;
+    size_t n = 0;
+    ssize_t got;
+    char rest[512];
+    out[0] = '\0';
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return -1;
+    }
+    bool started = false;
+    if (posix_spawn_file_actions_init(&files) == 0) {
+        int other = fd == STDOUT_FILENO ? STDERR_FILENO : STDOUT_FILENO;
+        started = posix_spawn_file_actions_adddup2(&files, ends[1], fd) == 0 &&
+                  posix_spawn_file_actions_addopen(&files, other, "/dev/null", O_WRONLY,
+                                                   0) == 0 &&
+                  posix_spawn(&pid, argv[0], &files, NULL, argv, environ) == 0;
+        (void)posix_spawn_file_actions_destroy(&files);
+    }
+    er_close(&ends[1]);
+    while (started && ((got = read(ends[0], n + 1 < size ? out + n : rest,
+                                   n + 1 < size ? size - 1 - n : sizeof rest)) > 0 ||
+                       (got < 0 && errno == EINTR))) {
+        n += got > 0 && n + 1 < size ? (size_t)got : 0;
+    }
+    er_close(&ends[0]);
+    while (started && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    out[n] = '\0';
+    return status;
+}
+
 /* What a program says with --version, without its line end; "" when it does not. */
 static void
 ask_version(char *path, char *out, size_t size)
 {
     char option[] = "--version";
     char *argv[] = {path, option, NULL};
-    posix_spawn_file_actions_t files;
-    pid_t pid;
-    int ends[2], status;
-    size_t n = 0;
-    ssize_t got;
-    out[0] = '\0';
-    if (pipe2(ends, O_CLOEXEC) != 0) {
-        return;
-    }
-    bool started = false;
-    if (posix_spawn_file_actions_init(&files) == 0) {
-        started = posix_spawn_file_actions_adddup2(&files, ends[1], STDOUT_FILENO) == 0 &&
-                  posix_spawn(&pid, path, &files, NULL, argv, environ) == 0;
-        (void)posix_spawn_file_actions_destroy(&files);
-    }
-    er_close(&ends[1]);
-    while (started && n + 1 < size &&
-           ((got = read(ends[0], out + n, size - 1 - n)) > 0 ||
-            (got < 0 && errno == EINTR))) {
-        n += got > 0 ? (size_t)got : 0;
-    }
-    er_close(&ends[0]);
-    while (started && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    out[n] = '\0';
+    (void)run_program(argv, STDOUT_FILENO, out, size);
     out[strcspn(out, "\n")] = '\0';
 }
 
@@ -121,8 +134,6 @@ static void
 check_config(struct er_doctor *d, const char *file)
 {
     char *path;
-    pid_t pid;
-    int status = -1;
     if (access(file, F_OK) != 0) {
         er_doctor_note(d, "configuration", true, NULL,
                        "no file %.300s; all settings have their defaults", file);
@@ -131,20 +142,15 @@ check_config(struct er_doctor *d, const char *file)
     if (er_autostart_find("errandd", NULL, &path, NULL)) {
         return;
     }
-    char print[] = "--print-config", check[] = "--check";
+    char print[] = "--print-config", check[] = "--check", words[600];
     char *copy = er_xstrdup(file);
     char *argv[] = {path, print, check, copy, NULL};
-    posix_spawn_file_actions_t files;
-    if (posix_spawn_file_actions_init(&files) == 0) {
-        (void)posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, STDOUT_FILENO);
-        if (posix_spawn(&pid, path, &files, NULL, argv, environ) == 0) {
-            while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-            }
-        }
-        (void)posix_spawn_file_actions_destroy(&files);
-    }
-    er_doctor_note(d, "configuration", WIFEXITED(status) && WEXITSTATUS(status) == 0,
-                   "errand config --check FILE says what is wrong with it", "%s", file);
+    int status = run_program(argv, STDERR_FILENO, words, sizeof words);
+    bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    words[strcspn(words, "\n")] = '\0';
+    const char *text = strncmp(words, "errandd: ", 9) == 0 ? words + 9 : words;
+    er_doctor_note(d, "configuration", good, "mend it: until then no daemon starts", "%s",
+                   good || !text[0] ? file : text);
     er_free(copy);
     er_free(path);
 }

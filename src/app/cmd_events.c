@@ -17,6 +17,7 @@
 #include "app/targets.h"
 #include "base/mem.h"
 #include "model/suggest.h"
+#include "wire/json_dump.h"
 
 #define EVENTS_MAX 32
 
@@ -57,8 +58,8 @@ check_names(const char *list, struct er_err *err)
         size_t n = strcspn(list, ",");
         (void)snprintf(word, sizeof word, "%.*s", (int)(n < 63 ? n : 63), list);
         if (er_event_find(word) < 0) {
-            return er_suggest_fail(err, ER_EINVALID, "event", word, names,
-                                   sizeof names / sizeof names[0]);
+            return er_suggest_fail_list(err, ER_EINVALID, "event", word, names,
+                                        sizeof names / sizeof names[0]);
         }
         list = list[n] ? list + n + 1 : NULL;
     }
@@ -98,7 +99,7 @@ add_words(struct stream *s, const json_t *event)
         er_buf_addf(b, "  %" PRId64, task);
     }
     if (json_object_size(data) > 0) {
-        char *text = json_dumps(data, JSON_COMPACT);
+        char *text = er_json_dumps(data, JSON_COMPACT);
         er_buf_add_str(b, "  ");
         (void)er_term_text(t, b, text ? text : "", text ? strlen(text) : 0, 0);
         free(text);

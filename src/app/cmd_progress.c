@@ -24,6 +24,7 @@
 #include "base/utf8.h"
 #include "model/task.h"
 #include "model/text.h"
+#include "wire/json_dump.h"
 
 #define LINE_MAX_BYTES     4096 /* what a pipe takes in one piece */
 #define PART_BYTES         2976 /* of a result in one line; base64 makes 3968 of them */
@@ -168,15 +169,14 @@ add_checkpoint(const char *given, struct er_buf *b, struct er_buf *parts,
 {
     json_error_t why;
     json_t *v = json_loads(given, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
-    char *text = v ? json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    char *text = v ? er_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     size_t n = text ? strlen(text) : 0;
     int rc = 0;
     if (!text) {
         rc = er_fail(err, ER_EINVALID, "the checkpoint is not JSON: %s", why.text);
     } else if (n > ER_MAX_CHECKPOINT) {
-        rc = er_fail(err, ER_ETOOBIG,
-                     "the checkpoint is too long: %zu bytes with all digits (max: %d)", n,
-                     ER_MAX_CHECKPOINT);
+        rc = er_fail(err, ER_ETOOBIG, "the checkpoint is too long: %zu bytes (max: %d)",
+                     n, ER_MAX_CHECKPOINT);
     } else if (parts && n > CHECKPOINT_IN_LINE) {
         er_buf_add(parts, text, n);
     } else {

@@ -360,6 +360,23 @@ static const struct er_opt log_opts[] = {
 };
 #undef AT
 
+/* One of several: its output with a heading, as tail has it. */
+static int
+log_target(struct er_app *app, er_task_id id, const void *ctx)
+{
+    struct er_err err;
+    struct er_buf b;
+    er_buf_init(&b, 64);
+    er_buf_addf(&b, "==> %" PRId64 " <==\n", id);
+    int rc = er_app_out(&b);
+    er_buf_fini(&b);
+    if (rc) {
+        return rc;
+    }
+    rc = er_output_run(app, id, ctx, &err);
+    return rc ? er_app_fail(rc, &err) : 0;
+}
+
 static int
 log_exec(struct er_app *app, void *data, int n, char **args)
 {
@@ -367,7 +384,6 @@ log_exec(struct er_app *app, void *data, int n, char **args)
     struct er_err err;
     struct er_term t;
     er_task_id id;
-    (void)n;
     er_term_init(&t, STDOUT_FILENO);
     struct er_output_options o = {
         .follow = l->follow,
@@ -379,6 +395,14 @@ log_exec(struct er_app *app, void *data, int n, char **args)
         .timestamps = l->timestamps,
         .colour = t.colour && !l->timestamps && l->out == l->err,
     };
+    if (n > 1) {
+        return l->follow
+                   ? er_app_failf(ER_EINVALID,
+                                  "-f follows one task: errand log -f %s, and another "
+                                  "errand log -f %s beside it",
+                                  args[0], args[1])
+                   : er_targets_each(app, n, (const char *const *)args, log_target, &o);
+    }
     int rc = er_targets_one(app, args[0], &id, &err);
     rc = rc ? rc : er_output_run(app, id, &o, &err);
     return rc ? er_app_fail(rc, &err) : 0;
@@ -386,12 +410,13 @@ log_exec(struct er_app *app, void *data, int n, char **args)
 
 const struct er_cmd er_cmd_log = {
     .name = "log",
-    .operands = "ID",
+    .operands = "ID...",
     .summary = "what a task wrote",
+    .text = "Several are shown one after the other, each with a heading; -f follows one.",
     .opts = {log_opts},
     .data_size = sizeof(struct log),
     .min = 1,
-    .max = 1,
+    .max = -1,
     .exec = log_exec,
 };
 

@@ -80,8 +80,8 @@ check_states(const char *list, struct er_err *err)
         size_t n = strcspn(list, ",");
         (void)snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), list);
         if (er_task_state_find(word) < 0) {
-            return er_suggest_fail(err, ER_EINVALID, "state", word, names,
-                                   ER_TASK_STATES);
+            return er_suggest_fail_list(err, ER_EINVALID, "state", word, names,
+                                        ER_TASK_STATES);
         }
         list = list[n] ? list + n + 1 : NULL;
     }

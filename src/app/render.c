@@ -243,7 +243,9 @@ er_term_bar(const struct er_term *t, struct er_buf *b, double percent, int cells
 
 #define COLUMNS_MAX 12
 #define GAP         2
-#define FLEX_MIN    8
+#define FLEX_MIN    8 /* before others go */
+#define FEW_COLUMNS 4 /* the first ones say the most */
+#define FLEX_LEAST  4 /* before it goes itself */
 
 struct cell {
     char *text; /* clean */
@@ -331,13 +333,44 @@ last_spare(const struct er_table *table, const size_t *widths)
     return table->columns;
 }
 
+/* What gives way when there is no more to spare: the last column where there are many, then
+ * flexible ones become narrow, then the last one goes. 0 = there is only the first. */
+static size_t
+last_wide(const struct er_table *table, const size_t *widths)
+{
+    size_t last = 0, flex = 0;
+    for (size_t i = 1; i < table->columns; i++) {
+        last = widths[i] > 0 ? i : last;
+        flex = table->align[i] == ER_ALIGN_FLEX && widths[i] > FLEX_LEAST &&
+                       (flex == 0 || widths[i] >= widths[flex])
+                   ? i
+                   : flex;
+    }
+    bool many = last > FEW_COLUMNS && table->align[last] != ER_ALIGN_FLEX;
+    return flex > 0 && !many ? flex : last;
+}
+
+/* Gives columns that are left over to flexible ones that have too few, the last first. */
+static void
+give_back(const struct er_table *table, size_t left, const size_t *wanted, size_t *widths)
+{
+    for (size_t i = table->columns; i-- > 0 && left > 0;) {
+        if (table->align[i] == ER_ALIGN_FLEX && widths[i] > 0) {
+            size_t more = wanted[i] - widths[i];
+            more = more < left ? more : left;
+            widths[i] += more;
+            left -= more;
+        }
+    }
+}
+
 /* How wide each column is to be: its widest cell, less what the terminal has no room for.
  */
 static void
 measure(const struct er_table *table, const struct er_term *t, size_t first,
         size_t *widths)
 {
-    size_t total = 0;
+    size_t total = 0, wanted[COLUMNS_MAX];
     memset(widths, 0, COLUMNS_MAX * sizeof *widths);
     for (size_t i = first * table->columns; i < table->n; i++) {
         size_t *w = &widths[i % table->columns];
@@ -347,6 +380,7 @@ measure(const struct er_table *table, const struct er_term *t, size_t first,
         total += widths[i] > 0 ? widths[i] + GAP : 0;
     }
     total -= total > 0 ? GAP : 0;
+    memcpy(wanted, widths, sizeof wanted);
     while (t->width > 0 && total > (size_t)t->width) {
         size_t i = widest_flex(table, widths);
         if (i < table->columns) {
@@ -355,11 +389,20 @@ measure(const struct er_table *table, const struct er_term *t, size_t first,
             continue;
         }
         i = last_spare(table, widths);
-        if (i == table->columns) {
+        i = i < table->columns ? i : last_wide(table, widths);
+        if (i == 0) {
             break;
+        }
+        if (table->align[i] == ER_ALIGN_FLEX && widths[i] > FLEX_LEAST) {
+            widths[i]--;
+            total--;
+            continue;
         }
         total -= widths[i] + GAP;
         widths[i] = 0;
+    }
+    if (t->width > 0 && total < (size_t)t->width) {
+        give_back(table, (size_t)t->width - total, wanted, widths);
     }
 }
 

@@ -13,12 +13,13 @@
 #include "app/api.h"
 #include "app/show_priv.h"
 #include "model/duration.h"
+#include "wire/json_dump.h"
 
 int
 er_show_json(const json_t *value)
 {
     struct er_buf b;
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = er_json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     if (!text) {
         return er_app_failf(ER_ENOMEM, "out of memory");
     }
@@ -44,6 +45,8 @@ er_show_table_end(struct er_table *table)
     er_table_free(table);
     return rc;
 }
+
+#define NARROW 60 /* columns; what has fewer shows less */
 
 /* ---- pieces ---- */
 
@@ -344,8 +347,8 @@ add_running(struct er_table *table, const struct er_term *t, const json_t *task,
 
 /* The cells of one that waits or is final: no bar, what there is to say, the duration. */
 static void
-add_resting(struct er_table *table, const json_t *task, enum er_task_state state,
-            er_usec now)
+add_resting(struct er_table *table, const struct er_term *t, const json_t *task,
+            enum er_task_state state, er_usec now)
 {
     struct er_buf b;
     er_buf_init(&b, 0);
@@ -370,6 +373,9 @@ add_resting(struct er_table *table, const json_t *task, enum er_task_state state
         break;
     case ER_TASK_FAILED:
         if (er_show_add_cause(task, &b)) {
+            if (t->width > 0 && t->width < NARROW) { /* the cause is worth more */
+                break;
+            }
             er_buf_add_str(&b, ", ");
         }
         er_show_add_age(&b, "", er_json_time(task, "finished_at"), now);
@@ -407,7 +413,7 @@ er_show_row(struct er_table *table, const struct er_term *t, const json_t *task,
     if (state == ER_TASK_RUNNING) {
         add_running(table, t, task, now);
     } else {
-        add_resting(table, task, state, now);
+        add_resting(table, t, task, state, now);
     }
 }
 
@@ -423,16 +429,21 @@ er_show_footer(const struct er_term *t, const json_t *counts, struct er_buf *b)
         {"paused", "Paused", false},       {"completed", "Completed", true},
         {"failed", "Failed", true},        {"cancelled", "Cancelled", false},
     };
-    bool first = true;
+    size_t column = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         int64_t n = er_json_int(counts, parts[i].word, 0);
+        char text[64];
         if (parts[i].always || n > 0) {
-            er_buf_addf(b, "%s%s %" PRId64,
-                        first     ? ""
-                        : t->utf8 ? " · "
-                                  : " | ",
-                        parts[i].label, n);
-            first = false;
+            int len = snprintf(text, sizeof text, "%s %" PRId64, parts[i].label, n);
+            bool wraps =
+                column > 0 && t->width > 0 && column + 3 + (size_t)len > (size_t)t->width;
+            er_buf_addf(b, "%s%s",
+                        column == 0 ? ""
+                        : wraps     ? "\n"
+                        : t->utf8   ? " · "
+                                    : " | ",
+                        text);
+            column = (size_t)len + (column == 0 || wraps ? 0 : column + 3);
         }
     }
     er_buf_add_char(b, '\n');

@@ -10,6 +10,7 @@
 #include "app/show_priv.h"
 #include "model/shell_words.h"
 #include "model/text.h"
+#include "wire/json_dump.h"
 
 #define OUTPUT_LINE_MAX  ((size_t)600) /* bytes of a line of output */
 #define AFTER_SHOWN      10            /* dependencies that are named */
@@ -85,7 +86,7 @@ add_command(const struct er_term *t, const json_t *task, struct er_buf *b)
     } else if (command) {
         add_line(t, b, "Command:", command);
     } else if (json_object_size(args) > 0) {
-        char *text = json_dumps(args, JSON_COMPACT);
+        char *text = er_json_dumps(args, JSON_COMPACT);
         add_line(t, b, "Arguments:", text);
         free(text);
     }
@@ -196,7 +197,7 @@ add_items(const struct er_term *t, const json_t *task, struct er_buf *b)
                     bad);
     }
     if (checkpoint && !json_is_null(checkpoint)) {
-        char *text = json_dumps(checkpoint, JSON_COMPACT | JSON_ENCODE_ANY);
+        char *text = er_json_dumps(checkpoint, JSON_COMPACT | JSON_ENCODE_ANY);
         size_t n = text ? er_text_fit(text, strlen(text), CHECKPOINT_SHOWN) : 0;
         er_buf_addf(b, "%-13s", "Checkpoint:");
         (void)er_term_text(t, b, text ? text : "", n, 0);

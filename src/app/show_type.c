@@ -15,6 +15,7 @@
 #include "model/duration.h"
 #include "model/param.h"
 #include "model/shell_words.h"
+#include "wire/json_dump.h"
 
 static const char *
 name_of(const json_t *type)
@@ -254,7 +255,7 @@ add_need(const json_t *p, struct er_buf *b)
         er_buf_add_str(b, "default ");
         add_bound(v, ER_PARAM_DURATION, b);
     } else if (v && !json_is_null(v)) {
-        char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+        char *text = er_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
         er_buf_addf(b, "default %s", text ? text : "?");
         free(text);
     }
@@ -351,7 +352,7 @@ add_argument(const char *key, const json_t *v, bool typed, struct er_buf *b)
         er_buf_add_str(&word, text[0] == '@' ? "@" : "");
         er_buf_add_str(&word, text);
     } else if (!typed || !json_is_array(v) || !add_joined(v, &word)) {
-        char *json = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+        char *json = er_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
         er_buf_clear(&word);
         er_buf_addf(&word, "%s%s=%s", key, plain ? "" : ":", json ? json : "");
         free(json);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/api.h"
@@ -479,11 +480,22 @@ add_meta(struct er_buf *b, const struct er_opt_list *meta, struct er_err *err)
 }
 
 static int
-add_cwd(struct er_buf *b, const char *given, struct er_err *err)
+add_cwd(struct er_buf *b, const struct er_submit *s, struct er_err *err)
 {
-    char *cwd = absolute(given ? given : ".", err);
+    struct stat st;
+    char *cwd = absolute(s->cwd ? s->cwd : ".", err);
     if (!cwd) {
         return ER_EIO;
+    }
+    /* what it waits for may make it */
+    if (s->cwd && s->after.n == 0 && (stat(cwd, &st) != 0 || !S_ISDIR(st.st_mode))) {
+        int code = errno;
+        bool there = stat(cwd, &st) == 0;
+        int rc = er_fail(err, there ? ER_EINVALID : er_error_from_errno(code),
+                         "--cwd '%.300s': %s", s->cwd,
+                         there ? "that is not a folder" : strerror(code));
+        er_free(cwd);
+        return rc;
     }
     add_key(b, "cwd");
     int rc = add_text(b, cwd, "the name of the working folder", err);
@@ -564,7 +576,7 @@ er_submit_members(struct er_app *app, const struct er_submit *s, struct er_buf *
     rc = rc ? rc : add_family(b, s, err);
     rc = rc ? rc : add_tags(b, &s->tags, err);
     rc = rc ? rc : add_meta(b, &s->meta, err);
-    rc = rc ? rc : add_cwd(b, s->cwd, err);
+    rc = rc ? rc : add_cwd(b, s, err);
     return rc ? rc : add_env(b, &s->env, err);
 }
 

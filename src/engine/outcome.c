@@ -19,6 +19,7 @@
 #include "base/base64.h"
 #include "base/rand.h"
 #include "model/retry.h"
+#include "wire/json_dump.h"
 #include "wire/task_json.h"
 
 #define SMALL_RESULT ((size_t)4096) /* results up to this stand in the final event */
@@ -68,7 +69,7 @@ read_json(struct reader *r, const json_t *o, const char *name)
     if (!v || json_is_null(v)) {
         return NULL;
     }
-    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = er_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
     const char *copy = keep(r, text);
     r->failed = r->failed || !text;
     free(text);

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/mutant.h"
+#include "wire/json_dump.h"
 #include "wire/task_json.h"
 
 #define SAVE_EVERY ER_USEC_PER_SEC /* progress into the task's row at most this often */
@@ -187,7 +188,7 @@ replace_text(char **text, const json_t *value)
     if (!value || json_is_null(value)) {
         return false;
     }
-    char *dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *dump = er_json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     char *copy = er_strdup(dump);
     free(dump);
     if (copy) {

@@ -5,6 +5,7 @@
 #include "model/suggest.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -105,4 +106,21 @@ er_suggest_fail(struct er_err *err, int code, const char *kind, const char *word
                        near);
     }
     return er_fail(err, code, "unknown %s '%.100s'", kind, word);
+}
+
+int
+er_suggest_fail_list(struct er_err *err, int code, const char *kind, const char *word,
+                     const char *const *names, size_t n)
+{
+    char list[400] = "";
+    size_t len = 0;
+    if (er_suggest_find(word, names, n)) {
+        return er_suggest_fail(err, code, kind, word, names, n);
+    }
+    for (size_t i = 0; i < n && len < sizeof list; i++) {
+        int more =
+            snprintf(list + len, sizeof list - len, "%s%s", i > 0 ? ", " : "", names[i]);
+        len += more > 0 ? (size_t)more : 0;
+    }
+    return er_fail(err, code, "unknown %s '%.100s' (there are %s)", kind, word, list);
 }

@@ -21,5 +21,8 @@ const char *er_suggest_find(const char *word, const char *const *names, size_t n
 /* Fails with `unknown KIND 'WORD'` and, if there is one, ` (did you mean NAME?)`. */
 int er_suggest_fail(struct er_err *err, int code, const char *kind, const char *word,
                     const char *const *names, size_t n);
+/* The same; where none is near, all of them are named. */
+int er_suggest_fail_list(struct er_err *err, int code, const char *kind, const char *word,
+                         const char *const *names, size_t n);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "base/base64.h"
 #include "model/task.h"
+#include "wire/json_dump.h"
 
 struct reading {
     struct er_progress_update u;
@@ -127,7 +128,7 @@ set_checkpoint(struct reading *r, const char *json, size_t n)
 static const char *
 read_checkpoint(struct reading *r, const json_t *v)
 {
-    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = er_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
     if (text) {
         set_checkpoint(r, text, strlen(text));
     }
@@ -157,7 +158,7 @@ read_error(struct reading *r, const json_t *v)
         strcmp(class, "user-actionable") != 0) {
         return "an object whose `class` is retryable, fatal or user-actionable";
     }
-    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = er_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
     if (text) {
         r->ear->error(r->ctx, text);
     }
@@ -178,7 +179,7 @@ set_result(struct reading *r, const char *p, size_t n)
 static const char *
 read_result(struct reading *r, const json_t *v)
 {
-    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = er_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
     if (text) {
         set_result(r, text, strlen(text));
     }

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "wire/json_dump.h"
 #include "work/outcome.h"
 #include "work/worker.h"
 
@@ -246,7 +247,7 @@ dump_checkpoint(struct er_attempt *a)
 {
     const json_t *v = json_object_get(a->order, "checkpoint");
     char *text =
-        v && !json_is_null(v) ? json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+        v && !json_is_null(v) ? er_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     if (text && strlen(text) > ER_MAX_CHECKPOINT) {
         er_attempt_warn(a, "ERRAND_CHECKPOINT was left out: it is larger than %d bytes",
                         ER_MAX_CHECKPOINT);

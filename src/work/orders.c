@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "wire/json_dump.h"
 #include "work/worker.h"
 
 typedef void order_fn(struct er_worker *w, json_t *v);
@@ -101,7 +102,7 @@ static void
 take_tell(struct er_worker *w, json_t *v)
 {
     struct er_attempt *a = find_named(w, v);
-    char *line = json_dumps(json_object_get(v, "line"), JSON_COMPACT);
+    char *line = er_json_dumps(json_object_get(v, "line"), JSON_COMPACT);
     if (a && line) {
         er_progress_fd_line(a, line, strlen(line));
     }

@@ -1065,7 +1065,7 @@ def progress__long_checkpoint_goes_in_parts_that_fit_a_pipe(c):
     same([p["n"] for p in parts], list(range(len(parts))))
     same([p["last"] for p in parts], [False] * (len(parts) - 1) + [True])
     same(json.loads(b"".join(base64.b64decode(p["base64"]) for p in parts)), value)
-    many = json.dumps([0.1] * 10000)  # 50 KB, and more when all digits are written
+    many = json.dumps([0.1] * 20000)  # 80 KB
     has(expect(c.run("progress", "--checkpoint", many), 2).stderr, "too long")
 
 

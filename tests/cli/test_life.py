@@ -191,6 +191,63 @@ def tasks__says_that_all_is_paused_and_what_is_cut(c):
     has(c.run("queue").stderr, "errand: everything is paused (errand resume --all)")
 
 
+@test
+def tasks__fit_a_narrow_terminal(c):
+    rows = [task(101, "running", name="a name that is long", attempt=1,
+                 started_at="2026-01-31T09:30:00.123Z",
+                 progress={"percent": 50.0, "current": 2, "total": 4, "unit": "repos",
+                           "item": "some-repository", "rate": 0.5, "eta_s": None}),
+            task(100, "failed", name="a name that is long", exit_code=127, attempt=1,
+                 started_at="2026-01-31T09:30:00.123Z", finished_at="2026-01-31T09:30:01.123Z",
+                 error={"class": "fatal", "code": "exit", "message": "exit code 127"})]
+    counts = {**NO_COUNTS, "running": 1, "queued": 20000, "failed": 1, "cancelled": 30000}
+    c.daemon(lambda request: (200, {"tasks": rows, "next": None, "counts": counts}))
+    for width in [20, 24, 30, 40, 60]:
+        for locale in ["C.UTF-8", "C"]:
+            lines = c.run("tasks", env={"COLUMNS": str(width), "LC_ALL": locale}).stdout.decode()
+            assert all(len(line) <= width for line in lines.splitlines()), lines
+            for part in ["100", "101", "Queued 20000", "Completed 0", "Cancelled 30000"]:
+                has(lines, part)
+    has(c.run("tasks", env={"COLUMNS": "40"}).stdout, "exit code 127")
+
+
+@test
+def tasks__names_the_states_and_events_that_there_are(c):
+    expect(c.run("tasks", "--state", "bogus"), 2, "", "errand: unknown state 'bogus' (there are "
+           "queued, scheduled, blocked, running, paused, completed, failed, cancelled)\n")
+    has(expect(c.run("events", "--event", "bogus"), 2, "").stderr, "task-queued, ")
+
+
+@test
+def add__refuses_a_folder_that_is_not_there(c):
+    d = c.daemon(accept_all)
+    has(expect(c.run("add", "--cwd", "/nonexistent", "x"), 3, "").stderr,
+        "errand: --cwd '/nonexistent': No such file or directory")
+    has(expect(c.run("add", "--cwd", "/dev/null", "x"), 2, "").stderr, "that is not a folder")
+    same(d.requests, [])
+    expect(c.run("add", "--cwd", "made-later", "--after", "3", "x"), 0)
+
+
+@test
+def log__of_several_has_headings(c):
+    c.daemon(lambda request: (200, f"of {request.path}\n"))
+    expect(c.run("log", "3", "4"), 0, "==> 3 <==\nof /v1/tasks/3/log\n==> 4 <==\n"
+                                      "of /v1/tasks/4/log\n", "")
+    expect(c.run("log", "-f", "3", "4"), 2, "", "errand: -f follows one task: errand log -f 3, and "
+                                                "another errand log -f 4 beside it\n")
+
+
+@test
+def doctor__shows_what_is_wrong_with_the_configuration(c):
+    with open(os.path.join(c.home, "config.yml"), "w") as f:
+        f.write("concurency: 2\n")
+    r = c.run("doctor")
+    has(r.stdout, "✗ configuration: ")
+    has(r.stdout, "config.yml:1")
+    has(r.stdout, "did you mean concurrency?")
+    same(r.stderr, b"")
+
+
 # ---- edit -----------------------------------------------------------------------------------
 
 

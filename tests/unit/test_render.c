@@ -138,8 +138,10 @@ table__fits_the_terminal(void **state)
     (void)state;
     check_table(0, " 1  a long name here  b    9\n12  short                100\n");
     check_table(25, " 1  a long name …  b    9\n12  short             100\n");
-    check_table(16, " 1  a long …  b\n12  short\n");
-    check_table(1, " 1  a long …  b\n12  short\n");
+    check_table(16, " 1  a long n…  b\n12  short\n");
+    check_table(11, " 1  a l…  b\n12  sho…\n");
+    check_table(5, " 1\n12\n");
+    check_table(1, " 1\n12\n");
 }
 
 static void
