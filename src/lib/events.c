@@ -311,7 +311,9 @@ on_event(void *ctx, struct er_bus_sub *sub, const struct er_bus_event *ev)
     struct errand_subscription *s = ctx;
     errand_event event = to_public(ev);
     struct er_frame frame;
-    set_bus_sub(s, sub);
+    if (bus_sub(s) != sub) { /* a locked instruction, which each event need not pay for */
+        set_bus_sub(s, sub);
+    }
     er_handle_push(&frame, s->e);
     s->fn(s->ctx, s, &event); /* it may have unsubscribed in there */
     er_handle_pop(&frame);

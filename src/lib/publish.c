@@ -260,11 +260,10 @@ check(const errand *e, const errand_event *event, errand_error *error)
                               "kind is ERRAND_FACT or ERRAND_SAMPLE, not %d",
                               event->kind);
     }
-    const char *correlation = event->correlation ? event->correlation : "";
-    if (!er_utf8_is_valid(event->name, strlen(event->name)) ||
-        !er_utf8_is_valid(correlation, strlen(correlation))) {
-        return er_handle_fail(error, ER_EINVALID, "name",
-                              "name and correlation of an event are UTF-8");
+    if (event->correlation &&
+        !er_utf8_is_valid(event->correlation, strlen(event->correlation))) {
+        return er_handle_fail(error, ER_EINVALID, "correlation",
+                              "the correlation of an event is UTF-8");
     }
     if (event->task < 0 || (event->len > 0 && !event->data)) {
         const char *what = event->task < 0 ? "task" : "data";
