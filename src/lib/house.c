@@ -208,7 +208,7 @@ check_socket(const struct er_house *h, struct er_err *err)
         return er_fail(err, ER_EBUSY, "cannot listen on '%.300s': it is no socket", path);
     }
     int fd = er_places_connect(path, &none);
-    if (fd < 0) {
+    if (fd < 0 && fd != ER_ETIMEOUT) { /* that is somebody, though frozen */
         return 0;
     }
     er_close(&fd);

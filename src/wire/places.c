@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -317,6 +318,11 @@ connect_error(const char *path, int code, struct er_err *err)
     case EPERM:
         return er_fail(err, ER_EAUTH, "not allowed to use the socket %.400s: %s", path,
                        strerror(code));
+    case EAGAIN:
+        return er_fail(err, ER_ETIMEOUT,
+                       "the daemon at %.300s takes no connection: too many wait already "
+                       "(has it been stopped by a signal?)",
+                       path);
     default:
         return er_fail(err, ER_EIO, "cannot connect to %.400s: %s", path, strerror(code));
     }
@@ -349,8 +355,26 @@ er_places_check_socket(const char *path, struct er_err *err)
     return 0;
 }
 
+/* A connect that waits for room in the listener's queue, at most so long; 0 = not at all. */
+static int
+connect_bounded(int fd, const struct sockaddr_un *addr, er_usec bound_for)
+{
+    er_usec until = er_clock_mono(er_clock_system()) + bound_for;
+    int got;
+    do {
+        er_usec left = until - er_clock_mono(er_clock_system());
+        left = left > 0 ? left : 1; /* 0 would be for ever */
+        struct timeval t = {.tv_sec = left / ER_USEC_PER_SEC,
+                            .tv_usec = left % ER_USEC_PER_SEC};
+        got = setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+        got = got ? got : connect(fd, (const struct sockaddr *)addr, sizeof *addr);
+    } while (got != 0 && errno == EINTR);
+    struct timeval none = {0};
+    return got ? got : setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
+}
+
 int
-er_places_connect(const char *path, struct er_err *err)
+er_places_connect_within(const char *path, er_usec bound_for, struct er_err *err)
 {
     struct sockaddr_un addr;
     int dir_fd;
@@ -359,12 +383,7 @@ er_places_connect(const char *path, struct er_err *err)
         return rc;
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int got = fd < 0 ? -1 : 0;
-    if (got == 0) {
-        do {
-            got = connect(fd, (const struct sockaddr *)&addr, sizeof addr);
-        } while (got != 0 && errno == EINTR);
-    }
+    int got = fd < 0 ? -1 : connect_bounded(fd, &addr, bound_for);
     int code = errno;
     er_close(&dir_fd);
     if (got != 0) {
@@ -372,6 +391,12 @@ er_places_connect(const char *path, struct er_err *err)
         return connect_error(path, code, err);
     }
     return fd;
+}
+
+int
+er_places_connect(const char *path, struct er_err *err)
+{
+    return er_places_connect_within(path, ER_PLACES_CONNECT_FOR, err);
 }
 
 /* Binds and listens at addr, then puts it in place of `path`. */

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 struct er_places {
@@ -35,7 +36,11 @@ int er_places_make(const struct er_places *p, struct er_err *err) ER_MUSTCHECK;
 int er_places_check_socket(const char *path, struct er_err *err) ER_MUSTCHECK;
 /* Connects to a unix socket; the path may be longer than sun_path (then through a
  * descriptor of its folder). Returns a blocking, close-on-exec descriptor, or
- * ER_ENODAEMON (nobody listens, or no such file), ER_EAUTH, ER_EIO. */
+ * ER_ENODAEMON (nobody listens, or no such file), ER_EAUTH, ER_EIO, or ER_ETIMEOUT: so many
+ * wait to be taken that there was no room in all that time (a daemon that is frozen). */
+#define ER_PLACES_CONNECT_FOR (5 * ER_USEC_PER_SEC)
+int er_places_connect_within(const char *path, er_usec bound_for,
+                             struct er_err *err) ER_MUSTCHECK;
 int er_places_connect(const char *path, struct er_err *err) ER_MUSTCHECK;
 /* Listens on a unix socket with that mode: binds beside it and renames, so that a stale
  * file is replaced at once and no half-made socket is ever seen. Only for the owner of

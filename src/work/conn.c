@@ -143,7 +143,7 @@ int
 er_conn_open(struct er_conn *c, const char *socket_path, struct er_err *err)
 {
     ER_ASSERT(c->fd < 0);
-    int fd = er_places_connect(socket_path, err);
+    int fd = er_places_connect_within(socket_path, 0, err);
     if (fd < 0) {
         return fd;
     }

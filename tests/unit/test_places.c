@@ -279,6 +279,41 @@ programs__are_looked_for_beside_the_errand_in_path(void **state)
     er_free(to);
 }
 
+/* As of a daemon that somebody has stopped, and that many have asked since. */
+static void
+sockets__with_a_full_queue_are_not_waited_for(void **state)
+{
+    char path[100];
+    int waiting[8], n = 0, rc;
+    struct er_err err = {""};
+    struct timeval t = {.tv_sec = 1};
+    socklen_t size = sizeof t;
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/s", dir);
+    int fd = er_places_listen(path, 0600, NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(listen(fd, 1), 0);
+    while ((rc = er_places_connect_within(path, 0, &err)) >= 0) {
+        assert_true(n < 8);
+        waiting[n++] = rc;
+    }
+    assert_int_equal(rc, ER_ETIMEOUT);
+    assert_non_null(strstr(err.text, "too many wait"));
+    assert_int_equal(er_places_connect_within(path, 20 * ER_USEC_PER_MS, NULL),
+                     ER_ETIMEOUT);
+    int taken = accept(fd, NULL, NULL);
+    rc = er_places_connect(path, NULL);
+    assert_true(taken >= 0 && rc >= 0);
+    assert_int_equal(getsockopt(rc, SOL_SOCKET, SO_SNDTIMEO, &t, &size), 0);
+    assert_true(t.tv_sec == 0 && t.tv_usec == 0); /* the bound was the connect's alone */
+    er_close(&rc);
+    er_close(&taken);
+    while (n > 0) {
+        er_close(&waiting[--n]);
+    }
+    er_close(&fd);
+}
+
 int
 main(void)
 {
@@ -295,6 +330,8 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(sockets__have_paths_of_any_length, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(sockets__with_a_full_queue_are_not_waited_for,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(sockets__that_are_stale_are_replaced, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(
