@@ -336,6 +336,8 @@ add_running(struct er_table *table, const struct er_term *t, const json_t *task,
     er_buf_clear(&b);
     if (eta >= 0.0 && eta < 1e9) {
         er_show_add_seconds(&b, "", eta, " left");
+    } else if (percent >= 100.0) {
+        (void)er_show_add_span(&b, "", er_json_time(task, "started_at"), now, "");
     } else if (percent >= 0.0) {
         er_buf_add_str(&b, "calculating");
     } else {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Rates. Each value that moves has a pace: at every move the rate since the last move is
  * blended in with the weight dt / (dt + TAU), so that many small steps weigh as one large
- * one. Time is *active* time: since the start, without pauses. The first anchor is the
- * start with the value 0; a restart sets the anchor anew with no rate.
+ * one. Time is *active* time: since the start, without pauses. The first value is the first
+ * anchor: whether it tells of work that was done since the start, of an earlier attempt's, or
+ * of what is begun now is not known. Until another one tells, the rate is guessed from the
+ * start on; then the guess counts no more. A restart sets the anchor anew with no rate.
  *
  * Between two moves the time left counts down. Once a move is overdue (it takes longer
  * than they did on average) the rate decays as if by empty moves, and after ten times
@@ -48,25 +50,43 @@ er_progress_init(struct er_progress *p, er_usec now)
 static void
 restart_pace(struct er_progress_pace *pace, double value, er_usec at)
 {
-    *pace = (struct er_progress_pace){.anchor = value, .anchor_at = at};
+    *pace = (struct er_progress_pace){
+        .begun = true, .no_guess = true, .anchor = value, .anchor_at = at};
+}
+
+/* As if all of it was done since the start. */
+static void
+guess_pace(struct er_progress_pace *pace, double value, er_usec at)
+{
+    if (!pace->no_guess && value > 0.0 && at >= SETTLE) {
+        pace->rate = value / to_seconds(at);
+        pace->known = true;
+    }
 }
 
 static void
 move_pace(struct er_progress_pace *pace, double value, er_usec at)
 {
-    if (pace->unset) {
-        restart_pace(pace, value, at);
+    if (!pace->begun) {
+        pace->begun = true;
+        pace->anchor = value;
+        pace->anchor_at = at;
+        guess_pace(pace, value, at);
         return;
     }
     er_usec step_for = at - pace->anchor_at;
-    if (value <= pace->anchor || step_for <= 0 || (!pace->known && step_for < SETTLE)) {
+    if (value <= pace->anchor || step_for <= 0) {
+        return;
+    }
+    if (!pace->settled && step_for < SETTLE) {
+        guess_pace(pace, value, at);
         return; /* too short to tell: it counts with the next move */
     }
     double dt = to_seconds(step_for);
     double rate = (value - pace->anchor) / dt;
-    double weight = pace->known ? dt / (dt + to_seconds(TAU)) : 1.0;
+    double weight = pace->settled ? dt / (dt + to_seconds(TAU)) : 1.0;
     pace->rate += (rate - pace->rate) * weight;
-    pace->known = true;
+    pace->known = pace->settled = true;
     pace->anchor = value;
     pace->anchor_at = at;
 }
@@ -76,8 +96,10 @@ static void
 note_move(struct er_progress *p, er_usec at)
 {
     er_usec step_for = at - p->moved_at;
-    p->mean_step_for =
-        p->mean_step_for ? (3 * p->mean_step_for + step_for) / 4 : step_for;
+    bool blend =
+        p->n_moves >= 2; /* the first step is none: it may be a slow start, or 0 */
+    p->mean_step_for = blend ? (3 * p->mean_step_for + step_for) / 4 : step_for;
+    p->n_moves += p->n_moves < 2;
     p->moved_at = at;
 }
 
@@ -175,7 +197,7 @@ drop_stale_counts(struct er_progress *p, const struct position *at)
         return false;
     }
     p->has_current = p->has_total = false;
-    p->current_pace = (struct er_progress_pace){.unset = true};
+    p->current_pace = (struct er_progress_pace){.no_guess = true};
     return true;
 }
 
@@ -187,7 +209,7 @@ take_over(struct er_progress *p, enum er_progress_source source)
     if (p->source != ER_PROGRESS_NONE) {
         p->has_current = p->has_total = p->has_raw = false;
         p->unit[0] = '\0';
-        p->current_pace = p->percent_pace = (struct er_progress_pace){.unset = true};
+        p->current_pace = p->percent_pace = (struct er_progress_pace){.no_guess = true};
     }
     p->source = source;
 }

@@ -54,7 +54,9 @@ struct er_progress_update {
 /* How fast one value moves. */
 struct er_progress_pace {
     bool known;
-    bool unset;        /* there is no anchor yet: the next value becomes it */
+    bool begun;        /* there is an anchor: a value has come */
+    bool settled;      /* the rate is between values; else guessed, from the start on */
+    bool no_guess;     /* what the values are worth since the start is not known */
     er_usec anchor_at; /* active time of the last value */
     double anchor;     /* the last value */
     double rate;       /* a second, smoothed; valid when known */
@@ -77,6 +79,7 @@ struct er_progress {
     er_usec paused_at;     /* since when it is paused; ER_NEVER = it is not */
     er_usec paused_for;    /* pauses that are over */
     er_usec moved_at;      /* active time when the position last moved */
+    int n_moves;           /* of the position; two at most are counted */
     er_usec mean_step_for; /* smoothed active time between two moves */
 };
 

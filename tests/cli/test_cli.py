@@ -625,6 +625,17 @@ def tasks__table_is_newest_last_with_bars_and_footer(c):
 
 
 @test
+def tasks__nothing_is_left_at_a_hundred_percent(c):
+    progress = {**some_tasks()[1]["progress"], "eta_s": None}
+    full, half = ({**some_tasks()[1], "id": n, "progress": {**progress, "percent": p}}
+                  for n, p in ((3, 100.0), (2, 50.0)))
+    c.daemon(lambda request: (200, {"tasks": [full, half], "next": None, "counts": NO_COUNTS}))
+    lines = expect(c.run("tasks"), 0).stdout.decode().splitlines()
+    has(lines[0], "calculating")
+    assert "100%" in lines[1] and "calculating" not in lines[1] and "left" not in lines[1], lines
+
+
+@test
 def tasks__json_is_one_object_a_line(c):
     pages = {None: [task(3), task(2)], "2": [task(1)]}
 

@@ -346,9 +346,104 @@ progress_rate__is_unknown_in_the_first_moment(void **state)
     assert_int_equal(say_percent(&p, ER_PROGRESS_OUTPUT, 1, 0.01), 1);
     assert_false(er_progress_rate(&p, 100 * S + 10000, &v));
     assert_false(er_progress_eta(&p, 100 * S + 10000, &v));
-    assert_int_equal(say_percent(&p, ER_PROGRESS_OUTPUT, 2, 1), 1);
-    assert_true(er_progress_rate(&p, 101 * S, &v));
-    assert_near(v, 2.0, 1e-9);
+    assert_int_equal(say_percent(&p, ER_PROGRESS_OUTPUT, 2, 1.01), 1);
+    assert_true(er_progress_rate(&p, 101 * S + 10000, &v));
+    assert_near(v, 1.0, 1e-9); /* what was there at once is not what was done since */
+}
+
+/* ---- the usual shapes: each does one step a second ---- */
+
+static void
+assert_rate(const struct er_progress *p, double sec, double want, double off)
+{
+    double v = -1.0;
+    (void)er_progress_rate(p, 100 * S + (er_usec)(sec * 1e6), &v);
+    assert_near(v, want, off);
+}
+
+static void
+progress_rate__is_right_when_a_report_comes_before_its_work(void **state)
+{
+    (void)state;
+    struct er_progress p = begin();
+    double v;
+    for (int i = 1; i <= 10; i++) {
+        assert_int_equal(say_count(&p, i, 10, i - 1 + 0.005), 1);
+        if (i >= 2) {
+            assert_rate(&p, i - 1 + 0.005, 1.0, 1e-5);
+        }
+        if (i >= 2 && i < 10) {
+            assert_true(er_progress_eta(&p, 100 * S + (i - 1) * S + 5000, &v));
+            assert_near(v, 10 - i, 1e-4);
+        }
+    }
+    assert_false(er_progress_eta(&p, 109 * S + 5000, &v));
+    assert_false(er_progress_eta(&p, 110 * S, &v));
+}
+
+static void
+progress_rate__is_right_when_a_report_comes_after_its_work(void **state)
+{
+    (void)state;
+    struct er_progress p = begin();
+    double v;
+    for (int i = 1; i <= 10; i++) {
+        assert_int_equal(say_count(&p, i, 10, i), 1);
+        assert_rate(&p, i, 1.0, 1e-5);
+        if (i < 10) {
+            assert_true(er_progress_eta(&p, (100 + i) * S, &v));
+            assert_near(v, 10 - i, 1e-4);
+        }
+    }
+    assert_false(er_progress_eta(&p, 110 * S, &v));
+}
+
+static void
+progress_rate__forgets_what_an_earlier_attempt_has_done(void **state)
+{
+    (void)state;
+    struct er_progress p = begin(), late = begin();
+    for (int i = 0; i < 10; i++) {
+        (void)say_count(&p, 500 + i, 1000, 0.02 + i);
+        (void)say_count(&late, 500 + i, 1000, 3 + i);
+        if (i >= 1) {
+            assert_rate(&p, 0.02 + i, 1.0, 1e-5);
+            assert_rate(&late, 3 + i, 1.0, 1e-5);
+        }
+    }
+}
+
+static void
+progress_rate__does_not_count_a_slow_start(void **state)
+{
+    (void)state;
+    struct er_progress p = begin(), zero = begin();
+    for (int i = 1; i <= 10; i++) {
+        (void)say_count(&p, i, 100, 30 + i);
+        (void)say_count(&zero, i - 1, 100, 30 + i);
+        if (i >= 2) {
+            assert_rate(&p, 30 + i, 1.0, 1e-5);
+            assert_rate(&zero, 30 + i, 1.0, 1e-5);
+        }
+    }
+}
+
+static void
+progress_rate__is_the_mean_of_bursts(void **state)
+{
+    (void)state;
+    struct er_progress after = begin(), before = begin();
+    for (int burst = 1; burst <= 20; burst++) {
+        for (int i = 1; i <= 5; i++) {
+            double at = 5.0 * burst + 0.001 * i;
+            (void)say_count(&after, 5 * (burst - 1) + i, 1000, at);
+            (void)say_count(&before, 5 * (burst - 1) + i, 1000, at - 5.0);
+        }
+        assert_rate(&after, 5.0 * burst + 0.005, 1.0, 0.5);
+        if (burst >= 2) {
+            assert_rate(&before, 5.0 * (burst - 1) + 0.005, 1.0, 0.5);
+        }
+    }
 }
 
 static void
@@ -618,6 +713,11 @@ main(void)
         cmocka_unit_test(progress_rate__follows_the_counts),
         cmocka_unit_test(progress_rate__is_in_percent_without_counts),
         cmocka_unit_test(progress_rate__is_unknown_in_the_first_moment),
+        cmocka_unit_test(progress_rate__is_right_when_a_report_comes_before_its_work),
+        cmocka_unit_test(progress_rate__is_right_when_a_report_comes_after_its_work),
+        cmocka_unit_test(progress_rate__forgets_what_an_earlier_attempt_has_done),
+        cmocka_unit_test(progress_rate__does_not_count_a_slow_start),
+        cmocka_unit_test(progress_rate__is_the_mean_of_bursts),
         cmocka_unit_test(progress_rate__is_smoothed),
         cmocka_unit_test(progress_rate__does_not_depend_on_the_size_of_the_steps),
         cmocka_unit_test(progress_eta__leaves_pauses_out),
