@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/api.h"
 #include "app/cmd.h"
+#include "base/io.h"
 #include "base/mem.h"
 #include "wire/json_dump.h"
 
@@ -31,6 +33,8 @@ struct bulk {
     int64_t line;     /* number of the last line read */
     int64_t *numbers; /* of the lines in the body */
     size_t n, size;
+    int64_t first,
+        last; /* ids of those that the latest answer says are queued; 0 = none */
     int exit_code;
 };
 
@@ -49,6 +53,8 @@ take_answer(struct bulk *b, size_t at, const char *text, size_t n, struct er_buf
     int64_t line = at < b->n ? b->numbers[at] : 0;
     json_t *o = json_loadb(text, n, 0, NULL);
     int64_t id = er_json_int(o, "id", 0);
+    b->first = b->first ? b->first : id;
+    b->last = id > 0 ? id : b->last;
     if (er_json_text(o, "code")) {
         struct er_err err;
         int code = er_api_words(o, &err);
@@ -72,10 +78,18 @@ take_answers(struct bulk *b, const struct er_buf *body)
     const char *line;
     size_t at = 0, n, i = 0;
     er_buf_init(&out, 0);
+    b->first = b->last = 0;
     while (er_api_line(body, &at, &line, &n)) {
         take_answer(b, i++, line, n, &out);
     }
-    int rc = er_app_out(&out);
+    int rc = out.failed ? er_app_out(&out) : 0;
+    if (!rc && er_write_all(STDOUT_FILENO, out.data, out.len)) {
+        rc = er_app_failf(ER_EIO,
+                          "tasks %" PRId64 " to %" PRId64
+                          " are queued, but their ids could "
+                          "not be written: %s",
+                          b->first, b->last, strerror(errno));
+    }
     er_buf_fini(&out);
     if (i < b->n) {
         return er_app_failf(ER_EIO, "the daemon answered for %zu of %zu lines", i, b->n);

@@ -120,6 +120,16 @@ def add__wait_tells_of_an_end_that_the_command_does_not(c):
 
 
 @test
+def submit__of_many_does_not_lose_ids_that_cannot_be_written(c):
+    c.daemon(lambda request: (200, b'{"id": 7}\n{"id": 8}\n'))
+    with open("/dev/full", "wb") as full:
+        r = subprocess.run([ERRAND, "submit", "t", "-"], input=b"{}\n{}\n", env=c.env, cwd=c.home,
+                           stdout=full, stderr=subprocess.PIPE, timeout=300)
+    same(r.returncode, 1)
+    has(r.stderr, "errand: tasks 7 to 8 are queued, but their ids could not be written: ")
+
+
+@test
 def add__says_of_what_is_cancelled_at_once(c):
     def handle(request):
         if request.method == "POST":
@@ -189,6 +199,40 @@ def tasks__says_that_all_is_paused_and_what_is_cut(c):
     expect(c.run("tasks", "--limit", "1", "--json"), 0, err="")
     has(c.run("tasks", "--limit", "1", "--tag", "t").stderr, "there are more than these 1 (--limit 2)")
     has(c.run("queue").stderr, "errand: everything is paused (errand resume --all)")
+
+
+@test
+def tasks__live_keep_what_runs_on_the_screen(c):
+    import fcntl
+    import pty
+    import struct
+    import termios
+    rows = [task(i) for i in range(40, 1, -1)] + [task(1, "running", name="the one that runs")]
+    over = threading.Event()
+
+    def events():
+        over.wait()
+        yield "\n"
+    c.daemon(lambda request: (200, events()) if request.path == "/v1/events" else
+             (200, {"tasks": rows, "next": None, "counts": {**NO_COUNTS, "running": 1}}))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 80, 0, 0))
+    process = subprocess.Popen([ERRAND, "tasks", "-w"], env={**c.env, "TERM": "xterm"}, cwd=c.home,
+                               stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE)
+    got = b""
+    while b"Running 1" not in got:
+        got += os.read(ours, 65536)
+    screen = got.decode().split("\033[H")[1]  # the first one drawn
+    has(screen, "the one that runs")
+    has(screen, "task 40")
+    has(screen, "… 33 more")
+    same(screen.count("\r\n"), 8)
+    process.terminate()
+    process.wait()
+    process.stderr.close()
+    over.set()
+    os.close(ours)
+    os.close(theirs)
 
 
 @test
