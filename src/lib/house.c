@@ -407,7 +407,7 @@ open_api(struct er_house *h, struct er_err *err)
     }
     char folder[4096];
     er_supervisor_start_hidden(api, h->e->options.worker,
-                               er_handle_folder(folder, sizeof folder), h->folder != NULL,
+                               er_handle_folder(folder, sizeof folder), h->folder,
                                &h->supervisor);
     h->below = api->keeper;
     h->keeper = keeper;

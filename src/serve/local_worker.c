@@ -78,7 +78,7 @@ er_local_worker_start(const char *socket, struct er_err *err)
 
 int
 er_local_worker_start_hidden(const char *program, const char *beside, const char *socket,
-                             bool ends_with_us, int *out_pidfd, struct er_err *err)
+                             const char *folder, int *out_pidfd, struct er_err *err)
 {
     char *path = program ? er_xstrdup(program) : find_worker(beside, err);
     pid_t pid = 0;
@@ -87,9 +87,11 @@ er_local_worker_start_hidden(const char *program, const char *beside, const char
                     (char *)(uintptr_t)socket,
                     (char *)(uintptr_t) "--owner-fd",
                     (char *)(uintptr_t) "3",
+                    (char *)(uintptr_t) "--owner-folder",
+                    (char *)(uintptr_t)folder,
                     NULL};
     /* of this process: that it is gone can be read there, and no other can be taken for it */
-    int self = ends_with_us ? (int)syscall(SYS_pidfd_open, getpid(), 0) : -1;
+    int self = folder ? (int)syscall(SYS_pidfd_open, getpid(), 0) : -1;
     struct er_orphan o = {path, argv, NULL, {-1, -1, -1, self}};
     if (self < 0) {
         argv[3] = NULL;

@@ -12,10 +12,10 @@ struct er_supervisor;
  * well. */
 int er_local_worker_start(const char *socket, struct er_err *err);
 /* The same as nobody's child (base/orphan.h), without a log. program NULL = to be looked for,
- * also from the folder `beside` (wire/autostart.h). ends_with_us: when this process is gone it
- * ends what it runs, and itself. *out_pidfd is the caller's. */
+ * also from the folder `beside` (wire/autostart.h). folder (may be NULL): when this process
+ * is gone it ends what it runs, takes the folder away, and ends. *out_pidfd is the caller's. */
 int er_local_worker_start_hidden(const char *program, const char *beside,
-                                 const char *socket, bool ends_with_us, int *out_pidfd,
+                                 const char *socket, const char *folder, int *out_pidfd,
                                  struct er_err *err);
 
 /* default_env.c: the environment of tasks that bring none, as a JSON object; the caller's. */
@@ -29,10 +29,10 @@ int er_supervisor_start(struct er_api *api, struct er_supervisor **out,
 void er_supervisor_reap(struct er_supervisor *v);
 /* For the engine inside somebody else's program: it is no subreaper and handles no signal;
  * the worker (`program`; NULL = to be looked for) is started when er_supervisor_want has said
- * that there is something to do, and is nobody's child. ends_with_us: of a store that nobody
- * can open after this process. */
+ * that there is something to do, and is nobody's child. folder (may be NULL): of a store that
+ * nobody can open after this process: then the worker ends, and takes it away. */
 void er_supervisor_start_hidden(struct er_api *api, const char *program,
-                                const char *beside, bool ends_with_us,
+                                const char *beside, const char *folder,
                                 struct er_supervisor **out);
 void er_supervisor_want(struct er_supervisor *v);
 /* The setting `concurrency` has changed, or what runs under workers that drain has. */

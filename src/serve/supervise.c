@@ -79,7 +79,7 @@ struct er_supervisor {
     uv_timer_t again; /* the pause before a restart */
     bool waiting;
     bool hidden, wanted;
-    bool ends_with_us;   /* hidden: workers do not outlive this process */
+    char *folder;        /* hidden: of what workers do not outlive; NULL = they do */
     char *program;       /* hidden: the worker's path; NULL = to be looked for */
     char *beside;        /* hidden: where to look, too */
     struct birth *birth; /* hidden: of the child that was started last; NULL = none */
@@ -357,7 +357,7 @@ start_hidden(struct er_supervisor *v, struct er_err *err)
     struct birth *b = er_xzalloc(sizeof *b);
     end_birth(v);
     int pid = er_local_worker_start_hidden(v->program, v->beside, v->api->places->socket,
-                                           v->ends_with_us, &b->pidfd, err);
+                                           v->folder, &b->pidfd, err);
     if (pid == 0) {
         er_free(b);
         return 0;
@@ -817,12 +817,12 @@ er_supervisor_start(struct er_api *api, struct er_supervisor **out, struct er_er
 
 void
 er_supervisor_start_hidden(struct er_api *api, const char *program, const char *beside,
-                           bool ends_with_us, struct er_supervisor **out)
+                           const char *folder, struct er_supervisor **out)
 {
     struct er_supervisor *v = make(api);
     *out = v;
     v->hidden = true;
-    v->ends_with_us = ends_with_us;
+    v->folder = er_xstrdup(folder);
     v->program = er_xstrdup(program);
     v->beside = er_xstrdup(beside);
     er_engine_sessions(api->engine, adopt, v);
@@ -906,6 +906,7 @@ on_closed(uv_handle_t *h)
     if (--v->open_handles == 0) {
         er_free(v->program);
         er_free(v->beside);
+        er_free(v->folder);
         er_free(v);
     }
 }

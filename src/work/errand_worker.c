@@ -2,10 +2,13 @@
 /* errand-worker: executes attempts for a daemon. Started by the daemon, or by hand as
  * `errand worker`. Exit codes: 0 it ended as asked, 1 it can't work, 2 usage. */
 #include <fcntl.h>
+#include <ftw.h>
 #include <getopt.h>
 #include <malloc.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -35,6 +38,7 @@ static const char usage[] =
     "                  100ms)\n"
     "  --owner-fd N    a pidfd: when that process is gone it ends what it runs, and "
     "itself\n"
+    "  --owner-folder DIR  which it then takes away\n"
     "  --version, --help\n";
 
 enum {
@@ -44,6 +48,7 @@ enum {
     OPT_LINGER,
     OPT_GIVE_BACK,
     OPT_OWNER_FD,
+    OPT_OWNER_FOLDER,
     OPT_VERSION,
     OPT_HELP
 };
@@ -55,6 +60,7 @@ static const struct option long_options[] = {
     {"linger", required_argument, NULL, OPT_LINGER},
     {"give-back", required_argument, NULL, OPT_GIVE_BACK},
     {"owner-fd", required_argument, NULL, OPT_OWNER_FD},
+    {"owner-folder", required_argument, NULL, OPT_OWNER_FOLDER},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -62,7 +68,8 @@ static const struct option long_options[] = {
 
 struct arguments {
     struct er_worker_options options;
-    char *socket_path; /* of --socket; NULL = look for it */
+    char *socket_path;  /* of --socket; NULL = look for it */
+    char *owner_folder; /* NULL = none */
     bool system;
 };
 
@@ -104,6 +111,9 @@ parse_option(struct arguments *args, int option)
         if (args->options.owner_fd < 3) {
             refuse("--owner-fd must be a descriptor from 3, not", optarg);
         }
+        return;
+    case OPT_OWNER_FOLDER:
+        args->owner_folder = optarg;
         return;
     case OPT_VERSION:
         (void)puts("errand-worker " ER_VERSION);
@@ -167,6 +177,26 @@ guard_descriptors(void)
     (void)close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
+static int
+remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st;
+    (void)kind;
+    (void)at;
+    (void)remove(path);
+    return 0;
+}
+
+/* What a program that was killed could not take away: the folder of its store in memory. */
+static void
+clear_up(const char *folder, int owner_fd)
+{
+    struct pollfd p = {.fd = owner_fd, .events = POLLIN};
+    if (folder && owner_fd >= 0 && poll(&p, 1, 0) == 1) {
+        (void)nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -184,6 +214,7 @@ main(int argc, char **argv)
     }
     er_free(socket_path);
     int exit_code = er_worker_run(&worker);
+    clear_up(args.owner_folder, args.options.owner_fd);
     if (!er_worker_fini(&worker)) {
         _exit(exit_code);
     }

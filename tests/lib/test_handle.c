@@ -1028,22 +1028,40 @@ read_pid(const char *mark)
     return atoi(text);
 }
 
+/* Whether there is anything of errand's in that folder. */
+static bool
+has_folders(const char *path)
+{
+    bool found = false;
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (struct dirent *entry; (entry = readdir(d)) != NULL;) {
+        found = found || strncmp(entry->d_name, "errand-", 7) == 0;
+    }
+    (void)closedir(d);
+    return found;
+}
+
 static void
 handle__commands_of_a_store_in_memory_end_with_its_program(void **state)
 {
     struct home *h = *state;
-    char mark[128];
+    char mark[128], temp[128];
     (void)snprintf(mark, sizeof mark, "%s/mark", h->folder);
+    (void)snprintf(temp, sizeof temp, "%s/temp", h->folder);
+    assert_int_equal(mkdir(temp, 0700), 0);
     for (int which = 0; which < 2; which++) {
         pid_t pid = fork();
         assert_true(pid >= 0);
         if (pid == 0) {
+            (void)setenv("TMPDIR", temp, 1);
             (void)execl("/proc/self/exe", "test_handle", "--for-ever", url_of(h, which),
                         mark, (char *)NULL);
             _exit(99);
         }
         int command = read_pid(mark);
         assert_true(command > 1);
+        assert_int_equal(has_folders(temp), which == 0);
         assert_int_equal(kill(pid, SIGKILL), 0);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
         if (which == 1) { /* a file: it goes on, and the next one who opens it has it */
@@ -1056,6 +1074,10 @@ handle__commands_of_a_store_in_memory_end_with_its_program(void **state)
             errand_close(e);
         }
         for (int i = 0; kill(command, 0) == 0; i++) {
+            assert_true(i < 60000);
+            (void)usleep(1000);
+        }
+        for (int i = 0; has_folders(temp); i++) { /* nor does anything stay behind */
             assert_true(i < 60000);
             (void)usleep(1000);
         }
