@@ -15,6 +15,12 @@
  *   recover.c   what a dead worker left
  *   silence.c   workers that do not answer
  *   ballast.c   a full disk
+ *   change.c    submits and requests of users become operations
+ *   engine.c    opening, closing, reading; the inline turn
+ *   ferry.c     group commit on the store's thread (ferry.h)
+ *   loop.c      the loop, its alarm and its threads (loop.h)
+ *   samples.c   samples that wait for one subscriber (samples.h)
+ *   tune.c      options that change while it runs
  *   observe.c   the ring of facts, subscribers, watches
  */
 #ifndef ER_ENGINE_ENGINE_PRIV_H

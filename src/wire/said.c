@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* Each member of the object goes to its function in the table `members`, which hands what it
+ * has read to the listener, or adds it to the update of the progress that is told last.
+ * A member that is unknown or of a wrong kind, a result or checkpoint that is too large,
+ * parts out of order are dropped, each with a warning that says what would be right. */
 #include "wire/said.h"
 
 #include <math.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: the pipe is readable, at most 8 KiB are read, whole lines are taken: a
- * plain one becomes an update of the progress, of a JSON one each member goes to its
- * function in the table `members`. At the attempt's end what is in the pipe is read, two
- * MiB at most, and a last line needs no newline.
+ * plain one becomes an update of the progress, what a JSON one says is read by
+ * wire/said.c. At the attempt's end what is in the pipe is read, two MiB at most, and a
+ * last line needs no newline.
  *
  * Failure modes: a line that is too long is skipped up to its newline; a member that is
  * unknown or of a wrong kind, a result or checkpoint that is too large, parts out of
