@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Prints the sizes of functions and files, with the long tails by name: these fail nobody.
 Fails where a line of a comment is wider than WIDEST (docs/STYLE.md asks for 90, which
-clang-format does not see to in comments).
+clang-format does not see to in comments), and where a .c file under src has no head: a
+comment that begins on its second line.
 
 A function begins where a name stands at the start of a line with '(' behind it (the return
 type has its own line) and ends with '}' at the start of a line.
@@ -36,6 +37,14 @@ def wide_comments():
                         width = len(line.rstrip("\n"))
                         if width > WIDEST and COMMENT.match(line):
                             yield f"{os.path.join(folder, name)}:{number}: {width} columns"
+
+
+def headless():
+    for path in c_files():
+        if path.endswith(".c"):
+            with open(path, encoding="utf-8") as lines:
+                if not lines.read().split("\n", 1)[1].startswith("/*"):
+                    yield path
 
 
 def functions(path, lines):
@@ -73,10 +82,12 @@ def main():
     for size, name, where in sorted(funcs, reverse=True):
         if size > 60:
             print(f"  long function: {size} {name} {where}")
-    wide = sorted(wide_comments())
+    wide, bare = sorted(wide_comments()), sorted(headless())
     for where in wide:
         print(f"comment wider than {WIDEST}: {where}")
-    return 1 if wide else 0
+    for path in bare:
+        print(f"no head that says how it goes, and how it fails: {path}:2")
+    return 1 if wide or bare else 0
 
 
 if __name__ == "__main__":

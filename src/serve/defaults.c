@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One member a setting, nothing is decided here but what a word stands for (ageing: off). */
 #include "serve/defaults.h"
 
 void
