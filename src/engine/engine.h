@@ -48,6 +48,7 @@ int er_engine_open(const struct er_engine_options *options, struct er_engine **o
 /* Stops the threads; what was posted is written. Then run the loop until it is idle and
  * call er_engine_free. */
 void er_engine_stop(struct er_engine *e);
+/* After er_engine_stop, once the loop is idle. */
 void er_engine_free(struct er_engine *e);
 
 /* Takes retention, max_losses and backoff_cap of these options from now on. */
@@ -100,6 +101,8 @@ struct er_change_request {
     void (*done)(struct er_change_request *c, int rc); /* owns c */
     void *ctx;
 };
+/* Each row gets its status (0, ER_ENOTFOUND, ER_ESTATE ...); the code of `done` is that of
+ * the store as a whole. One commit for all rows. */
 void er_engine_change(struct er_engine *e, struct er_change_request *c);
 
 /* Pauses a queue, or everything, and lets it go on: what waits there is not claimed, also
@@ -117,6 +120,7 @@ struct er_pause_request {
     void *ctx;
 };
 void er_engine_pause(struct er_engine *e, struct er_pause_request *p);
+/* Whether the switch over everything is on. */
 bool er_engine_all_paused(const struct er_engine *e);
 
 /* Any other write: runs as an operation of the ferry. */
@@ -171,6 +175,7 @@ struct er_query {
 void er_engine_query(struct er_engine *e, struct er_query *q);
 /* The same on the thread for files (logs). */
 void er_engine_files(struct er_engine *e, struct er_job *job);
+/* The folder of the logs, from its options. Borrowed. */
 const char *er_engine_logs(const struct er_engine *e);
 
 /* What only memory knows of a running task; NULL when none runs. Borrowed for the turn. */
@@ -191,6 +196,7 @@ struct er_live {
 bool er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out);
 /* The clock of its options. */
 const struct er_clock *er_engine_clock(const struct er_engine *e);
+/* The number of the newest fact that was published; 0 = none yet. */
 int64_t er_engine_last_seq(const struct er_engine *e);
 
 struct er_engine_stats {
@@ -290,6 +296,7 @@ bool er_engine_session_detach(struct er_engine *e, struct er_link *link);
 void er_engine_session_dead(struct er_engine *e, int64_t session, bool lost);
 /* No further work for that session ("drain"), or put all back ("stop"). */
 void er_engine_session_drain(struct er_engine *e, int64_t session, bool stop);
+/* How many attempts that session may have at once from now on; what runs goes on. */
 void er_engine_set_slots(struct er_engine *e, int64_t session, int slots);
 /* A session of handlers serves these types from now on (what runs goes on). Does nothing to
  * a session that executes processes. */
@@ -352,6 +359,7 @@ void er_sub_pull(struct er_sub *s, struct er_buf *out, size_t room);
 /* Why what it wants could not be read (logged), or 0. It was woken for that: who can begin
  * anew by number ends here; who pulls on has it read again. */
 int er_sub_failed(const struct er_sub *s);
+/* Ends it; `wake` is not called any more. */
 void er_engine_unsubscribe(struct er_sub *s);
 
 /* Calls fn at each fact about one task, and when its output grew, until removed. */
@@ -361,6 +369,7 @@ struct er_watch *er_engine_watch(struct er_engine *e, er_task_id id, er_watch_fn
                                  void *ctx);
 /* From inside fn: the fact that it is called for, NULL for a sample. */
 const struct er_fact *er_engine_told(const struct er_engine *e);
+/* Also from inside fn. NULL is fine. */
 void er_engine_unwatch(struct er_watch *w);
 
 #endif

@@ -298,6 +298,7 @@ void er_lanes_fini(struct er_engine *e);
 struct er_queue_live *er_lanes_queue(struct er_engine *e,
                                      const char *name); /* made if new */
 struct er_lane_live *er_lanes_add(struct er_engine *e, const struct er_lane *lane);
+/* By id; by names. NULL: memory has no such lane. */
 struct er_lane_live *er_lanes_find(struct er_engine *e, int64_t id);
 struct er_lane_live *er_lanes_find_names(struct er_engine *e, const char *queue,
                                          const char *type, const char *limit_key);
@@ -325,12 +326,15 @@ void er_lanes_bay_update(struct er_engine *e, struct er_bay *bay);
 void er_lanes_move(struct er_engine *e, struct er_lane_live *lane);
 /* For gates.c: into its bay's heap and out of it; order by heads. */
 void er_lanes_enter(struct er_engine *e, struct er_lane_live *lane);
+/* The order of lanes in all heaps: by their heads. */
 bool er_lanes_less(const struct er_heap_node *a, const struct er_heap_node *b);
+/* The first of its window, which is not empty. */
 const struct er_ready *er_lanes_head(const struct er_lane_live *lane);
 
 /* gates.c */
 void er_gates_init(struct er_engine *e);
 void er_gates_fini(struct er_engine *e);
+/* A limit without settings, in place, and its end. */
 void er_gates_limit_init(struct er_limit_live *l, enum er_gate_kind kind,
                          const char *name);
 void er_gates_limit_fini(struct er_limit_live *l);
@@ -345,6 +349,7 @@ void er_gates_park(struct er_engine *e, struct er_lane_live *lane, struct er_gat
 void er_gates_head_changed(struct er_engine *e, struct er_lane_live *lane);
 /* The lane's head was taken with its permits and tokens; or only the permits. */
 void er_gates_take(struct er_engine *e, struct er_lane_live *lane, int64_t cost);
+/* As er_lanes_retake, _release, _refund. */
 void er_gates_retake(struct er_engine *e, struct er_lane_live *lane);
 void er_gates_release(struct er_engine *e, struct er_lane_live *lane);
 void er_gates_refund(struct er_engine *e, struct er_lane_live *lane, int64_t cost);
@@ -352,6 +357,7 @@ void er_gates_refund(struct er_engine *e, struct er_lane_live *lane, int64_t cos
 int er_gates_permits_left(const struct er_lane_live *lane);
 /* The lane is empty: it speaks for no gate any more. */
 void er_gates_dismiss(struct er_engine *e, struct er_lane_live *lane);
+/* A bay may give work again: what was set aside meanwhile comes back; or it may not. */
 void er_gates_bay_opened(struct er_engine *e, struct er_bay *bay);
 void er_gates_bay_closed(struct er_engine *e, struct er_bay *bay);
 /* The lane, which stands at a gate or speaks for one, does so no more; it is in no heap then. */
@@ -371,12 +377,14 @@ void er_pools_update(struct er_engine *e);
 struct er_bay *er_pools_bay(struct er_queue_live *q, struct er_pool *pool);
 /* Whether some session has room; if so, opens and closes bays by who has. */
 bool er_pools_look(struct er_engine *e);
+/* Whether the session is one of the pool's. */
 bool er_pools_has(const struct er_pool *pool, const struct er_session_live *s);
 /* What a session says that it serves; NULL = it executes processes. Then er_pools_update. */
 void er_pools_set_types(struct er_engine *e, struct er_session_live *s,
                         const char *const *types, size_t n);
 /* Somebody waits whom no session serves: on_unserved at the end of the turn. */
 void er_pools_want(struct er_engine *e, struct er_lane_live *lane);
+/* The same for all that wait in a bay; and: says so now (the end of the turn). */
 void er_pools_want_all(struct er_engine *e, struct er_bay *bay);
 void er_pools_ask(struct er_engine *e);
 /* New settings; a rate that was there already keeps what its bucket holds. */
@@ -389,6 +397,7 @@ er_usec er_gates_due_at(struct er_engine *e); /* wall: the next such time; ER_NE
 /* limits.c */
 /* Whether a type is executed by processes: `shell`, and what has a command or a program. */
 bool er_limits_is_process(const struct er_engine *e, const char *type);
+/* What the store has at the start; frees all of it. */
 void er_limits_load(struct er_engine *e, const struct er_store_state *st);
 void er_limits_fini(struct er_engine *e);
 /* The switch over everything, as it now is in the store. */
@@ -432,13 +441,16 @@ int er_dispatch_free_slots(const struct er_engine *e, const struct er_pool *pool
 bool er_dispatch_is_connected(const struct er_session_live *s); /* and takes work */
 /* Says that the run is to be ended, as was asked for: cancel, requeue, pause. */
 void er_dispatch_send_stop(struct er_run *run);
+/* By id and token; NULL: there is none, or the token is another's. */
 struct er_session_live *er_dispatch_find(struct er_engine *e, int64_t session,
                                          const char *token);
+/* Into memory, from its row; out of it. */
 struct er_session_live *er_dispatch_add(struct er_engine *e, const struct er_session *s);
 void er_dispatch_remove(struct er_engine *e, struct er_session_live *s);
 /* Runs: made, found and forgotten in one place. */
 struct er_run *er_run_new(struct er_engine *e, struct er_session_live *s,
                           struct er_lane_live *lane, er_task_id id);
+/* The run of that task; NULL: it does not run. From its row; and its end. */
 struct er_run *er_run_find(const struct er_engine *e, er_task_id id);
 void er_run_fill(struct er_run *run, const struct er_task *task);
 /* A seat's run gets its task. */
@@ -529,9 +541,11 @@ void er_report_worker_died(struct er_engine *e, int64_t session);
 /* Ends that the engine finds itself. When the store refuses them they wait until it is well,
  * and their runs stay as ending. Each row that _next gives must be filled. */
 struct er_ends *er_ends_new(struct er_engine *e, size_t room);
+/* The next row, empty. */
 struct er_outcome *er_ends_next(struct er_ends *ends);
 /* The row that was given last could not be filled: there is no such row. */
 void er_ends_undo(struct er_ends *ends);
+/* For the texts of the rows; then: hands them to the store, and owns `ends`. */
 struct er_arena *er_ends_arena(struct er_ends *ends);
 void er_ends_post(struct er_ends *ends);
 /* Marks a run as ending and gives its permits back; _undo when the write failed. */
@@ -561,6 +575,7 @@ void er_engine_delete_logs(struct er_engine *e, struct er_arena *arena,
 /* observe.c */
 void er_observe_init(struct er_engine *e);
 void er_observe_fini(struct er_engine *e);
+/* Facts of a commit, in order, after it; progress or output of a run. */
 void er_observe_publish(struct er_engine *e, const struct er_fact *facts, size_t n);
 void er_observe_sample(struct er_engine *e, struct er_run *run, enum er_event event);
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* jansson writes the document, and its numbers with a fraction, which have up to 17 digits,
+ * are then shortened in place: strings are passed over, and what has no shorter form that
+ * reads back as the same number stays. NULL when memory is out. */
 #include "wire/json_dump.h"
 
 #include <stdbool.h>
