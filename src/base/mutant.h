@@ -10,7 +10,8 @@
  *  5 a backoff is doubled once too often   12 a rate limit's pause never ends
  *  6 a paused queue gives work             13 what a dead worker left goes on running
  *  7 what is due is looked for on a clock that stands while the machine sleeps
- * 14 a handler that died has never begun  15 a seat that nobody takes stays taken */
+ * 14 a handler that died has never begun  15 a seat that nobody takes stays taken
+ * 16 a pause that was asked for is forgotten with the daemon */
 #ifndef ER_BASE_MUTANT_H
 #define ER_BASE_MUTANT_H
 

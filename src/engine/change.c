@@ -57,6 +57,18 @@ er_engine_flush(struct er_engine *e)
 /* ---- changes ---- */
 
 static int
+run_pause(struct er_change_request *c, struct er_store *s, er_usec now)
+{
+    int rc = er_store_hold(s, now, c->rows, c->n, true);
+    for (size_t i = 0; i < c->n && rc == 0 && c->free_slot; i++) {
+        if (c->rows[i].status == 0 && c->rows[i].session != 0) {
+            rc = er_store_ask(s, &c->rows[i], 1, 0, 0, ER_ASKED_REQUEUE);
+        }
+    }
+    return rc;
+}
+
+static int
 run_change(struct er_op *op, struct er_store *s, er_usec now)
 {
     struct er_change_request *c = (struct er_change_request *)(void *)op;
@@ -64,7 +76,7 @@ run_change(struct er_op *op, struct er_store *s, er_usec now)
     case ER_CHANGE_CANCEL:
         return er_store_cancel(s, now, c->rows, c->n, c->reason, c->by);
     case ER_CHANGE_PAUSE:
-        return er_store_hold(s, now, c->rows, c->n, true);
+        return run_pause(c, s, now);
     case ER_CHANGE_RESUME:
         return er_store_hold(s, now, c->rows, c->n, false);
     case ER_CHANGE_RETRY:
@@ -74,8 +86,9 @@ run_change(struct er_op *op, struct er_store *s, er_usec now)
     case ER_CHANGE_EDIT:
         return er_store_edit(s, now, &c->rows[0], &c->edit);
     case ER_CHANGE_REQUEUE:
-        return er_store_look(s, c->rows,
-                             c->n); /* the rest is memory's and the worker's */
+        return er_store_ask(s, c->rows, c->n, ER_ASKED_CANCEL,
+                            ER_ASKED_PAUSE | ER_ASKED_HOLD,
+                            ER_ASKED_REQUEUE | (c->hold ? ER_ASKED_HOLD : 0));
     }
     return ER_EINVALID;
 }
@@ -88,14 +101,25 @@ run_of(struct er_engine *e, const struct er_change *row)
     return run && run->attempt == row->attempt ? run : NULL;
 }
 
-/* An end may be written before the answer is back: the words of who asked go with it. */
+/* Whether it asks something of what runs. */
+static bool
+is_for_runs(enum er_change_kind kind)
+{
+    return kind == ER_CHANGE_CANCEL || kind == ER_CHANGE_PAUSE ||
+           kind == ER_CHANGE_RESUME || kind == ER_CHANGE_REQUEUE;
+}
+
+/* An end may be written before the answer is back: it looks into the store for what was
+ * asked, and the words of who has cancelled go with it. */
 static void
-note_cancel(struct er_engine *e, const struct er_change_request *c)
+note(struct er_engine *e, const struct er_change_request *c)
 {
     for (size_t i = 0; i < c->n; i++) {
         struct er_run *run = er_run_find(e, c->rows[i].id);
         if (run) {
-            run->cancel_asked = true;
+            run->change_asked = true;
+        }
+        if (run && c->kind == ER_CHANGE_CANCEL) {
             er_free(run->cancel_reason);
             er_free(run->cancel_by);
             run->cancel_reason = er_xstrdup(c->reason);
@@ -116,44 +140,7 @@ tell_cancel(struct er_engine *e, const struct er_change_request *c)
     }
 }
 
-/* ---- pause and resume of what runs ---- */
-
-struct hold_after {
-    struct er_op op;
-    struct er_engine *engine;
-    struct er_change row;
-    bool held;
-};
-
-static int
-run_hold_after(struct er_op *op, struct er_store *s, er_usec now)
-{
-    struct hold_after *h = (struct hold_after *)(void *)op;
-    return er_store_hold(s, now, &h->row, 1, h->held);
-}
-
-static void
-done_hold_after(struct er_op *op, int rc)
-{
-    struct hold_after *h = (struct hold_after *)(void *)op;
-    if (rc && !h->engine->stopping) {
-        er_schedule_later(h->engine, op, rc);
-        return;
-    }
-    er_free(h);
-}
-
-void
-er_change_hold_after(struct er_engine *e, er_task_id id, bool held)
-{
-    struct hold_after *h = er_xzalloc(sizeof *h);
-    h->op.run = run_hold_after;
-    h->op.done = done_hold_after;
-    h->engine = e;
-    h->row.id = id;
-    h->held = held;
-    er_ferry_post(e->ferry, &h->op);
-}
+/* ---- pause, resume and requeue of what runs ---- */
 
 static void
 put_back(struct er_run *run, bool hold)
@@ -163,14 +150,10 @@ put_back(struct er_run *run, bool hold)
     er_dispatch_send_stop(run);
 }
 
-/* True: the run is being paused. */
-static bool
+static void
 pause_run(const struct er_engine *e, struct er_run *run, bool free_slot)
 {
     bool in_place = er_pause_in_place(e, run);
-    if (run->cancel) {
-        return false;
-    }
     if (run->phase != ER_RUN_HELD || run->requeue) {
         run->hold = true; /* it ends, or is put back: what follows is held */
     } else if (free_slot || !in_place) {
@@ -179,33 +162,32 @@ pause_run(const struct er_engine *e, struct er_run *run, bool free_slot)
     } else {
         er_pause_ask(run, true, true);
     }
-    return true;
 }
 
-/* True: there was something to resume. */
-static bool
+static void
 resume_run(struct er_run *run)
 {
-    if (!run->hold && !run->want_pause && !run->paused) {
-        return false;
-    }
     run->hold = run->stop_pause = false;
     if (run->phase == ER_RUN_HELD && !run->requeue) {
         er_pause_ask(run, false, false);
     }
-    return true;
 }
 
-/* The store has refused what runs: that is the worker's to do. */
+/* What is asked of what runs is on disk: now its worker is told. */
 static void
-pause_runs(struct er_engine *e, struct er_change_request *c)
+tell_runs(struct er_engine *e, const struct er_change_request *c)
 {
     for (size_t i = 0; i < c->n; i++) {
-        struct er_change *row = &c->rows[i];
-        struct er_run *run = row->status == ER_ESTATE ? run_of(e, row) : NULL;
-        if (run && (c->kind == ER_CHANGE_PAUSE ? pause_run(e, run, c->free_slot)
-                                               : resume_run(run))) {
-            row->status = 0;
+        struct er_run *run = c->rows[i].status == 0 ? run_of(e, &c->rows[i]) : NULL;
+        if (!run) {
+            continue;
+        }
+        if (c->kind == ER_CHANGE_PAUSE) {
+            pause_run(e, run, c->free_slot);
+        } else if (c->kind == ER_CHANGE_RESUME) {
+            resume_run(run);
+        } else {
+            put_back(run, c->hold);
         }
     }
 }
@@ -231,38 +213,19 @@ forget_logs(struct er_engine *e, const struct er_change_request *c)
 }
 
 static void
-requeue(struct er_engine *e, struct er_change_request *c)
-{
-    for (size_t i = 0; i < c->n; i++) {
-        struct er_change *row = &c->rows[i];
-        struct er_run *run = er_run_find(e, row->id);
-        if (row->status) {
-            continue; /* there is no such task */
-        }
-        if (!run || run->phase != ER_RUN_HELD || run->cancel) {
-            row->status = ER_ESTATE;
-            continue;
-        }
-        put_back(run, c->hold);
-    }
-}
-
-static void
 done_change(struct er_op *op, int rc)
 {
     struct er_change_request *c = (struct er_change_request *)(void *)op;
     struct er_engine *e = c->engine;
-    e->n_cancels -= c->kind == ER_CHANGE_CANCEL;
+    e->n_changes -= is_for_runs(c->kind);
     if (rc) {
         er_schedule_sick(e, rc);
-    } else if (c->kind == ER_CHANGE_REQUEUE) {
-        requeue(e, c);
     } else if (c->kind == ER_CHANGE_REMOVE) {
         forget_logs(e, c);
     } else if (c->kind == ER_CHANGE_CANCEL) {
         tell_cancel(e, c);
-    } else if (c->kind == ER_CHANGE_PAUSE || c->kind == ER_CHANGE_RESUME) {
-        pause_runs(e, c);
+    } else if (is_for_runs(c->kind)) {
+        tell_runs(e, c);
     }
     c->done(c, rc);
 }
@@ -271,9 +234,9 @@ void
 er_engine_change(struct er_engine *e, struct er_change_request *c)
 {
     c->engine = e;
-    if (c->kind == ER_CHANGE_CANCEL) {
-        e->n_cancels++;
-        note_cancel(e, c);
+    if (is_for_runs(c->kind)) {
+        e->n_changes++;
+        note(e, c);
     }
     c->op.run = run_change;
     c->op.done = done_change;

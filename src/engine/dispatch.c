@@ -75,7 +75,7 @@ er_run_set_task(struct er_engine *e, struct er_run *run, const struct er_task *t
     run->ready = (struct er_ready){
         .id = task->id, .lane = task->lane, .rank = task->rank, .cost = task->cost};
     /* whoever knew of the task before us may have asked for it already */
-    run->cancel_asked = e->n_cancels > 0;
+    run->change_asked = e->n_changes > 0;
 }
 
 void
@@ -351,7 +351,7 @@ drop_strangers(struct er_engine *e, struct er_session_live *s,
             run->started_at = h->started_at;
             run->told = true;
             if (run->phase == ER_RUN_HELD) {
-                er_pause_held(e, run, h->paused);
+                er_pause_held(run, h->paused);
             }
             continue;
         }

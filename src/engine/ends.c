@@ -25,10 +25,6 @@ er_run_end_undo(struct er_engine *e, struct er_run *run)
 void
 er_run_end_done(struct er_engine *e, struct er_run *run, const struct er_outcome *o)
 {
-    if (run->hold != o->end.hold && o->row.status == 0 &&
-        !er_task_state_is_final(o->row.state)) {
-        er_change_hold_after(e, run->id, run->hold);
-    }
     if (o->row.refund && o->row.status == 0) {
         er_lanes_refund(e, run->lane, run->ready.cost);
     }

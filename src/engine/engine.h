@@ -108,11 +108,14 @@ void er_engine_change(struct er_engine *e, struct er_change_request *c);
 /* Pauses a queue, or everything, and lets it go on: what waits there is not claimed, also
  * what comes later; what runs there is stopped in place (or with free_slot put back: the
  * switch is what holds it). What a switch that stays on stops as well does not go on. `done`
- * comes when the switch is on disk and the workers are told. */
+ * comes when the switch, and what it asks of what runs, are on disk and the workers are told;
+ * when it fails, the switch alone may be there: ask again. */
 struct er_pause_request {
     struct er_op op;          /* private */
     struct er_engine *engine; /* private */
     struct er_queue settings; /* private */
+    struct er_change *rows;   /* private: what runs there, n_rows */
+    size_t n_rows;            /* private */
     const char *queue;        /* borrowed until done; NULL = everything */
     bool paused, free_slot;
     size_t n_told; /* out: running tasks that are being paused or go on */

@@ -155,13 +155,13 @@ struct er_run {
     er_usec backoff_for, grace_for;
     enum er_on_lost on_lost;
     bool cancel;       /* cancel was asked for, and that is on disk */
-    bool cancel_asked; /* ... and that may be on its way there */
+    bool change_asked; /* that, or something of the next five, may be on its way there */
     bool requeue;      /* requeue was asked for */
     bool stop_pause;   /* ... by a pause of what cannot be stopped where it is */
     bool hold;         /* what follows this attempt is to be held */
     bool paused;       /* its processes are stopped, and that is on disk */
     bool want_pause;   /* they are to be; when not: to go on */
-    bool want_unknown; /* since a start nobody has said which: its worker knows */
+    int n_switching;   /* switches whose asks about it are on their way to the store */
     bool has_items;    /* items are stored for the task, or on their way there */
     int64_t items_completed, items_failed; /* that are stored */
     unsigned warn;                         /* ER_WARN_*: for its warnings */
@@ -260,7 +260,7 @@ struct er_engine {
     int64_t heard;   /* how many have become able to run, as the store counts them */
     int64_t last_seat;
     int64_t n_dependents; /* submitted and not started; some never will be */
-    int n_cancels;        /* that are on their way to the store */
+    int n_changes;        /* of what may run, that are on their way to the store */
 
     struct er_run *runs;              /* by task */
     struct er_session_live *sessions; /* by id */
@@ -483,11 +483,15 @@ void er_pause_ask(struct er_run *run, bool pause, bool hold);
 /* Says again what the worker has not said to have done. */
 void er_pause_tell(struct er_run *run);
 /* A worker that is back says whether it was told last to stop a run, or to let it go on. */
-void er_pause_held(struct er_engine *e, struct er_run *run, bool paused);
+void er_pause_held(struct er_run *run, bool paused);
 /* It is on disk that a run was stopped, or goes on. */
 void er_pause_done(struct er_run *run, bool paused);
-/* A run that a worker has had since before the start of this engine. */
+/* A run that a worker has had since before the start of this engine: what the store says was
+ * asked of it is asked again when that worker is back. */
 void er_pause_load(struct er_engine *e, struct er_run *run, const struct er_task *task);
+/* A run that was just claimed: what a switch wants of it, turned while the claim was on its
+ * way, is stored. */
+void er_pause_claimed(struct er_engine *e, const struct er_run *run);
 
 /* silence.c */
 /* Something went out that the worker has to act upon. */
@@ -551,13 +555,8 @@ void er_ends_post(struct er_ends *ends);
 /* Marks a run as ending and gives its permits back; _undo when the write failed. */
 void er_run_end_begin(struct er_engine *e, struct er_run *run);
 void er_run_end_undo(struct er_engine *e, struct er_run *run);
-/* The end is on disk: the run is forgotten. Tokens of one that was never started go back;
- * a pause that was promised after the end had been decided is made good. */
+/* The end is on disk: the run is forgotten. Tokens of one that was never started go back. */
 void er_run_end_done(struct er_engine *e, struct er_run *run, const struct er_outcome *o);
-
-/* change.c */
-/* Holds the task of a run that ended before it could be stopped, or lets it go. */
-void er_change_hold_after(struct er_engine *e, er_task_id id, bool held);
 
 /* ballast.c */
 void er_ballast_start(struct er_engine *e);

@@ -186,7 +186,7 @@ er_outcome_ask(const struct er_run *run, struct er_arena *arena, struct er_outco
     o->end.cancel = run->cancel;
     o->end.requeue = run->requeue;
     o->end.hold = run->hold;
-    o->look = o->look || run->cancel_asked || run->has_items;
+    o->look = o->look || run->change_asked || run->has_items;
     o->cancel_reason = keep(&r, run->cancel_reason);
     o->cancel_by = keep(&r, run->cancel_by);
     return r.failed ? ER_ENOMEM : 0;
@@ -511,6 +511,8 @@ look(struct er_store *s, struct er_outcome *o)
     int rc = er_store_look(s, &c, 1);
     if (rc == 0 && c.status == 0 && c.attempt == o->row.attempt) {
         o->end.cancel = o->end.cancel || c.cancel_requested;
+        o->end.requeue = o->end.requeue || (c.asked & ER_ASKED_REQUEUE) != 0;
+        o->end.hold = (c.asked & ER_ASKED_HOLD) != 0;
         o->end.items_completed = c.items_completed;
         o->end.items_failed = c.items_failed;
     }

@@ -2,21 +2,24 @@
 /* Stopping what runs where it is, and letting it go on; the switches of queues and of
  * everything.
  *
- * Happy path: asked (the run says what is wanted) -> told to the worker -> it reports
- * `paused` or `resumed` -> that is written (report.c) -> the run says what is. The last
+ * Happy path: asked, which is stored (ER_ASKED_*) -> the run says what is wanted -> told to the
+ * worker -> it reports `paused` or `resumed` -> that is written (report.c) -> the run says
+ * what is. The last
  * request wins: what is wanted and what is may differ for a while, and the line that was
  * sent last makes them agree. While they differ the task shows as pausing or resuming.
  * A handler, or a program that speaks the handlers' protocol, is not stopped where it is: it
  * is asked to stop (er_dispatch_send_stop), and its task put back held, at its checkpoint.
+ * A switch is stored first, then what it asks of those that run; then it is answered.
  * Failure modes: no link, or the worker does not know the run yet: said when it does. The
- * attempt ends first: what follows it is held (ends.c). Its worker dies: a loss as ever. The
- * engine dies before the worker has heard of it: forgotten, since what was answered is that
- * it was asked for; but what the worker has heard is taken over from it when it is back. */
+ * attempt ends first: its end finds in its transaction what was asked, and what follows is
+ * held (outcome.c). Its worker dies: a loss as ever. The engine dies: the next one reads what
+ * was asked, and asks again. */
 #include "engine/engine_priv.h"
 
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 
 static void
 send(struct er_run *run, bool pause)
@@ -41,9 +44,8 @@ er_pause_in_place(const struct er_engine *e, const struct er_run *run)
 void
 er_pause_ask(struct er_run *run, bool pause, bool hold)
 {
-    bool changed = run->want_pause != pause || run->want_unknown;
+    bool changed = run->want_pause != pause;
     run->want_pause = pause;
-    run->want_unknown = false;
     run->hold = hold;
     if (changed) {
         send(run, pause);
@@ -74,23 +76,21 @@ is_switched_off(const struct er_engine *e, const struct er_run *run)
 void
 er_pause_load(struct er_engine *e, struct er_run *run, const struct er_task *task)
 {
+    unsigned asked = ER_MUTANT(16) ? 0 : task->asked;
+    bool pause = (asked & ER_ASKED_PAUSE) != 0, in_place = er_pause_in_place(e, run);
     run->paused = task->state == ER_TASK_PAUSED;
-    run->want_pause = run->paused;
-    run->want_unknown = true;
-    run->hold = run->paused && !is_switched_off(e, run);
+    run->stop_pause = pause && !in_place;
+    run->requeue = run->stop_pause || (asked & ER_ASKED_REQUEUE);
+    run->want_pause = pause && !run->requeue;
+    run->hold = (asked & ER_ASKED_HOLD) != 0;
 }
 
 /* `paused`: that is the last order that it has heard. Whether it has carried it out it
  * reports by itself, until it is answered. */
 void
-er_pause_held(struct er_engine *e, struct er_run *run, bool paused)
+er_pause_held(struct er_run *run, bool paused)
 {
-    if (run->want_unknown) { /* it may have heard of a request that we know nothing of */
-        run->want_unknown = false;
-        run->want_pause = paused;
-        run->hold = paused && !is_switched_off(e, run);
-    }
-    if (run->want_pause != paused) {
+    if (run->want_pause != paused && !run->cancel && !run->requeue) {
         send(run, run->want_pause);
     }
 }
@@ -104,6 +104,13 @@ put_queue(struct er_pause_request *p, struct er_store *s, er_usec now)
     return er_store_queue_put(s, now, &p->settings);
 }
 
+static unsigned
+asks(const struct er_pause_request *p)
+{
+    unsigned how = ER_ASKED_PAUSE | (p->free_slot ? ER_ASKED_REQUEUE : 0);
+    return p->paused ? how : 0;
+}
+
 static int
 run_pause(struct er_op *op, struct er_store *s, er_usec now)
 {
@@ -111,17 +118,27 @@ run_pause(struct er_op *op, struct er_store *s, er_usec now)
     return p->queue ? put_queue(p, s, now) : er_store_pause_all(s, now, p->paused);
 }
 
+static bool
+stops_anyway(const struct er_run *run)
+{
+    return run->phase == ER_RUN_ENDING || run->cancel || run->requeue;
+}
+
+/* Whether the switch changes anything for it. */
+static bool
+is_meant(const struct er_pause_request *p, const struct er_run *run)
+{
+    bool here = !p->queue || strcmp(run->lane->queue->limit.name, p->queue) == 0;
+    if (!here || is_switched_off(p->engine, run) != p->paused || stops_anyway(run)) {
+        return false; /* what stops, the switch keeps from starting */
+    }
+    return p->paused || run->want_pause || run->paused || run->n_switching > 0;
+}
+
 static void
-tell_run(struct er_pause_request *p, struct er_run *run)
+tell_run(const struct er_pause_request *p, struct er_run *run)
 {
     bool in_place = er_pause_in_place(p->engine, run);
-    if (run->phase == ER_RUN_ENDING || run->cancel || run->requeue) {
-        return; /* it stops anyway, and the switch keeps it from starting */
-    }
-    if (!p->paused && !run->want_pause && !run->paused) {
-        return;
-    }
-    p->n_told += run->id > 0; /* an empty seat is nobody, but whoever gets it is meant */
     if (p->paused && (p->free_slot || !in_place)) {
         run->requeue = true; /* not held: the switch holds it */
         run->stop_pause = !in_place;
@@ -129,6 +146,39 @@ tell_run(struct er_pause_request *p, struct er_run *run)
     } else {
         er_pause_ask(run, p->paused, p->paused && run->hold);
     }
+}
+
+static int
+run_asks(struct er_op *op, struct er_store *s, er_usec now)
+{
+    struct er_pause_request *p = (struct er_pause_request *)(void *)op;
+    (void)now;
+    return er_store_ask(s, p->rows, p->n_rows, ER_ASKED_CANCEL | ER_ASKED_REQUEUE,
+                        p->paused ? 0 : ER_ASKED_PAUSE | ER_ASKED_HOLD, asks(p));
+}
+
+static void
+done_asks(struct er_op *op, int rc)
+{
+    struct er_pause_request *p = (struct er_pause_request *)(void *)op;
+    struct er_engine *e = p->engine;
+    if (rc) {
+        er_schedule_sick(e, rc);
+    }
+    for (size_t i = 0; i < p->n_rows; i++) { /* in the store's order, as all changes */
+        const struct er_change *row = &p->rows[i];
+        struct er_run *run = er_run_find(e, row->id);
+        bool open = rc == 0 && row->status == 0 && run && run->attempt == row->attempt;
+        if (run && run->n_switching > 0) {
+            run->n_switching--;
+        }
+        if (open && !stops_anyway(run)) {
+            tell_run(p, run);
+            p->n_told++;
+        }
+    }
+    er_free(p->rows);
+    p->done(p, rc);
 }
 
 static void
@@ -146,14 +196,71 @@ done_pause(struct er_op *op, int rc)
     } else {
         er_limits_pause_all(e, p->paused);
     }
+    p->rows = er_xrealloc_array(NULL, HASH_COUNT(e->runs) + 1, sizeof *p->rows);
     struct er_run *run, *next;
     HASH_ITER (hh, e->runs, run, next) {
-        bool meant = !p->queue || strcmp(run->lane->queue->limit.name, p->queue) == 0;
-        if (meant && is_switched_off(e, run) == p->paused) {
-            tell_run(p, run);
+        if (!is_meant(p, run)) {
+            continue;
+        }
+        if (run->id > 0) {
+            run->n_switching++;
+            p->rows[p->n_rows++] = (struct er_change){.id = run->id};
+        } else {
+            tell_run(p, run); /* an empty seat is nobody, but whoever gets it is meant */
         }
     }
-    p->done(p, 0);
+    if (p->n_rows == 0) {
+        done_asks(&p->op, 0);
+        return;
+    }
+    p->op.run = run_asks;
+    p->op.done = done_asks;
+    er_ferry_post(e->ferry, &p->op);
+}
+
+/* ---- a switch that crosses a claim ---- */
+
+struct claimed {
+    struct er_op op;
+    struct er_engine *engine;
+    struct er_change row;
+    unsigned asks;
+};
+
+static int
+run_claimed(struct er_op *op, struct er_store *s, er_usec now)
+{
+    struct claimed *c = (struct claimed *)(void *)op;
+    (void)now;
+    return er_store_ask(s, &c->row, 1, ER_ASKED_CANCEL | ER_ASKED_REQUEUE, 0, c->asks);
+}
+
+static void
+done_claimed(struct er_op *op, int rc)
+{
+    struct claimed *c = (struct claimed *)(void *)op;
+    if (rc && !c->engine->stopping) {
+        er_schedule_later(c->engine, op, rc);
+        return;
+    }
+    er_free(c);
+}
+
+void
+er_pause_claimed(struct er_engine *e, const struct er_run *run)
+{
+    unsigned asked = (run->want_pause || run->stop_pause ? ER_ASKED_PAUSE : 0) |
+                     (run->requeue && !run->stop_pause ? ER_ASKED_REQUEUE : 0);
+    if (asked == 0 || !is_switched_off(e, run)) {
+        return; /* or it is its session that ends */
+    }
+    struct claimed *c = er_xzalloc(sizeof *c);
+    c->op.run = run_claimed;
+    c->op.done = done_claimed;
+    c->engine = e;
+    c->row.id = run->id;
+    c->asks = asked;
+    er_ferry_post(e->ferry, &c->op);
 }
 
 /* The settings that the switch of a queue stands among, as they are now. */
@@ -173,6 +280,8 @@ er_engine_pause(struct er_engine *e, struct er_pause_request *p)
 {
     p->engine = e;
     p->n_told = 0;
+    p->rows = NULL;
+    p->n_rows = 0;
     if (p->queue) {
         copy_settings(e, p);
     }

@@ -41,6 +41,7 @@ er_schedule_held(struct er_engine *e, struct er_run *run, const struct er_claim 
     e->stats.claims++;
     e->n_dependents -= row->task->has_after && e->n_dependents > 0;
     er_orders_send(e, run, row);
+    er_pause_claimed(e, run);
 }
 
 /* The claim of one task came back. */

@@ -82,14 +82,23 @@ bool er_after_is_met(enum er_after_when when, enum er_task_state state);
 #define ER_AGEING        (60 * ER_USEC_PER_SEC)
 #define ER_AGEING_STRICT (INT64_C(10) * 365 * 86400 * ER_USEC_PER_SEC)
 
+/* What has been asked of an open attempt: bits, stored with the task until it ends. */
+#define ER_ASKED_CANCEL  1u /* that it is ended for good: wins over all */
+#define ER_ASKED_REQUEUE 2u /* that it is put back */
+#define ER_ASKED_PAUSE                                                                   \
+    4u                   /* that it is stopped where it is; put back where it cannot be */
+#define ER_ASKED_HOLD 8u /* that what follows it is held */
+
 /* One task as the store gives it. Texts are borrowed from the arena they were read into;
  * NULL = unknown or not given. `*_json` holds JSON text. */
 struct er_task {
     er_task_id id;
     int run;
     enum er_task_state state;
-    bool held;             /* the hold flag; shown as paused while not running or final */
+    bool held;             /* the hold flag; shown as paused while not running or final;
+                              of what runs: what follows the attempt will be */
     bool cancel_requested; /* running, and on its way to cancelled */
+    unsigned asked;        /* ER_ASKED_* of what runs or is paused in place */
     int priority;
     int64_t cost; /* of its start, where a rate counts costs; from 1 */
     int64_t rank; /* order in its lane: lower first */

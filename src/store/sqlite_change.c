@@ -12,13 +12,15 @@ er_sqlite_look(struct er_store *s, struct er_change *row, struct er_brief *t)
     row->session = 0;
     row->dependents = 0;
     row->cancel_requested = false;
+    row->asked = 0;
     row->items_completed = row->items_failed = 0;
     if (rc == 1) {
         row->state = t->state;
         row->held = t->held;
         row->attempt = t->attempt;
         row->session = t->session;
-        row->cancel_requested = t->cancel_requested;
+        row->cancel_requested = (t->asked & ER_ASKED_CANCEL) != 0;
+        row->asked = t->asked;
         row->items_completed = t->items_completed;
         row->items_failed = t->items_failed;
     }
@@ -42,12 +44,17 @@ er_sqlite_waits(const struct er_brief *t)
     return !er_task_state_is_final(t->state) && t->session == 0;
 }
 
+/* Of an attempt that is open. */
 static int
-set_cancel_requested(struct er_store *s, er_task_id id)
+set_asked(struct er_store *s, er_task_id id, unsigned was, unsigned asked)
 {
     struct er_stmt q;
-    er_stmt_begin(&q, &s->c, ER_SQL_TASK_CANCEL_REQUEST);
+    if (asked == was) {
+        return 0;
+    }
+    er_stmt_begin(&q, &s->c, ER_SQL_TASK_ASK);
     er_stmt_i64(&q, id);
+    er_stmt_i64(&q, asked);
     return er_stmt_run_one(&q);
 }
 
@@ -65,7 +72,7 @@ cancel_row(struct er_store *s, er_usec now, struct er_change *row, const char *r
         return 0;
     }
     if (t.session != 0) {
-        return t.cancel_requested ? 0 : set_cancel_requested(s, row->id);
+        return set_asked(s, row->id, t.asked, t.asked | ER_ASKED_CANCEL);
     }
     rc = er_sqlite_end_waiting(s, now, &t, ER_TASK_CANCELLED, NULL);
     if (rc == 0) {
@@ -101,6 +108,22 @@ set_hold(struct er_store *s, const struct er_brief *t, bool held,
     return rc;
 }
 
+/* Of what runs, or is paused in place. */
+static int
+hold_open(struct er_store *s, struct er_change *row, const struct er_brief *t, bool held)
+{
+    const unsigned pause = ER_ASKED_PAUSE | ER_ASKED_HOLD;
+    if (held && !(t->asked & ER_ASKED_CANCEL)) {
+        unsigned set = t->asked & ER_ASKED_REQUEUE ? ER_ASKED_HOLD : pause;
+        return set_asked(s, row->id, t->asked, t->asked | set);
+    }
+    if (!held && (t->asked & pause || t->state == ER_TASK_PAUSED)) {
+        return set_asked(s, row->id, t->asked, t->asked & ~pause);
+    }
+    row->status = ER_ESTATE;
+    return 0;
+}
+
 static int
 hold_row(struct er_store *s, er_usec now, struct er_change *row, bool held)
 {
@@ -110,6 +133,9 @@ hold_row(struct er_store *s, er_usec now, struct er_change *row, bool held)
         return rc;
     }
     bool paused = t.state == ER_TASK_PAUSED;
+    if (t.session != 0) {
+        return hold_open(s, row, &t, held);
+    }
     if (!er_sqlite_waits(&t)) {
         row->status = ER_ESTATE;
         return 0;
@@ -136,6 +162,33 @@ er_store_hold(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
     int rc = er_sqlite_enter(s);
     for (size_t i = 0; i < n && rc == 0; i++) {
         rc = hold_row(s, now, &rows[i], held);
+    }
+    return er_sqlite_leave(s, rc);
+}
+
+static int
+ask_row(struct er_store *s, struct er_change *row, unsigned unless, unsigned clear,
+        unsigned set)
+{
+    struct er_brief t;
+    int rc = er_sqlite_look(s, row, &t);
+    if (rc <= 0) {
+        return rc;
+    }
+    if (t.session == 0 || t.asked & unless) {
+        row->status = ER_ESTATE;
+        return 0;
+    }
+    return set_asked(s, row->id, t.asked, (t.asked & ~clear) | set);
+}
+
+int
+er_store_ask(struct er_store *s, struct er_change *rows, size_t n, unsigned unless,
+             unsigned clear, unsigned set)
+{
+    int rc = er_sqlite_enter(s);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = ask_row(s, &rows[i], unless, clear, set);
     }
     return er_sqlite_leave(s, rc);
 }

@@ -172,7 +172,8 @@ struct er_brief {
     er_task_id id;
     int run;
     enum er_task_state state;
-    bool held, cancel_requested;
+    bool held;
+    unsigned asked; /* ER_ASKED_* */
     struct er_lane_entry *lane;
     int64_t rank;
     int priority, attempt, failures, waiting;

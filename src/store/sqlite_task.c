@@ -12,8 +12,9 @@ read_numbers(struct er_stmt *q, struct er_task *t, int64_t *out_signature)
     t->id = er_col_i64(q, 0);
     t->run = er_col_int(q, 1);
     t->state = (enum er_task_state)er_col_int(q, 2);
-    t->held = er_col_int(q, 3) != 0;
-    t->cancel_requested = er_col_int(q, 4) != 0;
+    t->asked = (unsigned)er_col_int(q, 4);
+    t->held = er_col_int(q, 3) != 0 || (t->asked & ER_ASKED_HOLD) != 0;
+    t->cancel_requested = (t->asked & ER_ASKED_CANCEL) != 0;
     t->lane = er_col_i64(q, 5);
     t->rank = er_col_i64(q, 6);
     t->priority = er_col_int(q, 7);
@@ -78,8 +79,8 @@ read_brief(struct er_store *s, struct er_stmt *q, struct er_brief *b)
     bool failed = false;
     b->run = er_col_int(q, 0);
     b->state = (enum er_task_state)er_col_int(q, 1);
-    b->held = er_col_int(q, 2) != 0;
-    b->cancel_requested = er_col_int(q, 3) != 0;
+    b->asked = (unsigned)er_col_int(q, 3);
+    b->held = er_col_int(q, 2) != 0 || (b->asked & ER_ASKED_HOLD) != 0;
     b->rank = er_col_i64(q, 5);
     b->priority = er_col_int(q, 6);
     b->attempt = er_col_int(q, 7);

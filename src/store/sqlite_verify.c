@@ -32,7 +32,7 @@ static const struct invariant invariants[] = {
      " OR (session IS NOT NULL AND state NOT IN (3, 4))"},
     {"a task runs, or is paused, without an attempt",
      "SELECT id FROM task WHERE state IN (3, 4) AND attempt < 1"},
-    {"a task was asked to cancel that has no open attempt",
+    {"something is asked of a task that has no open attempt",
      "SELECT id FROM task WHERE cancel_requested <> 0 AND session IS NULL"},
     {"a task resumes by itself that no rate limit has paused",
      "SELECT id FROM task WHERE resumes_at IS NOT NULL AND (state <> 4 OR session IS NOT NULL)"},

@@ -272,6 +272,7 @@ struct er_change {
     int64_t dependents;    /* out of er_store_retry: how many tasks were cancelled because
                                  of this one, and stay so */
     bool cancel_requested; /* out: running or paused in place, and to be cancelled */
+    unsigned asked;        /* out: ER_ASKED_* before the change, likewise */
     int64_t items_completed, items_failed; /* out of er_store_look: stored for it */
 };
 /* Changes nothing: fills the outputs of each row, as they are within the transaction. */
@@ -283,10 +284,17 @@ int er_store_cancel(struct er_store *s, er_usec now, struct er_change *rows, siz
                     const char *reason, const char *by) ER_MUSTCHECK;
 /* Sets or clears the hold flag of what waits (facts task-paused/-resumed with reason);
  * `paused` without a session (a rate limit) goes back to queued when cleared, before it is
- * due. ER_ESTATE: running, paused in place, or final. A flag that is already so is a
- * success without a fact. */
+ * due. A flag that is already so is a success without a fact. Of what runs or is paused in
+ * place only what is asked is kept (ER_ASKED_PAUSE and _HOLD, or _HOLD alone of what is to be
+ * put back), the worker must be told, and no fact tells it. ER_ESTATE: final; to be
+ * cancelled; and, when cleared: it runs, and nothing of the kind was asked. */
 int er_store_hold(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
                   bool held) ER_MUSTCHECK;
+/* Changes what is asked of attempts that run or are paused in place; their workers must be
+ * told. ER_ESTATE, and nothing is changed: there is no such attempt, or one of `unless` was
+ * asked of it. Bits: ER_ASKED_*. No facts. */
+int er_store_ask(struct er_store *s, struct er_change *rows, size_t n, unsigned unless,
+                 unsigned clear, unsigned set) ER_MUSTCHECK;
 /* final -> queued as a new run: run + 1, failures, losses, progress, result and error
  * cleared (checkpoint and items too if it had completed; else only failed items), no expiry;
  * attempts keep counting; its rank is that of a task made now. Dependencies are not waited

@@ -447,6 +447,189 @@ worker_that_dies_with_a_paused_task__is_a_loss_and_it_runs_again(void **state)
     assert_int_equal(w_count(next, "pause"), 0);
 }
 
+/* ---- what was asked outlives the engine ---- */
+
+static void
+begin_anew(struct fixture *f)
+{
+    f_close(f);
+    f_open(f);
+}
+
+static void
+requeue(struct fixture *f, er_task_id id, bool hold)
+{
+    int rc;
+    f_post_change(f, ER_CHANGE_REQUEUE, id, hold, &rc);
+    f_until(f, rc <= 0);
+    assert_int_equal(rc, 0);
+}
+
+static void
+pause_that_no_worker_has_heard__is_asked_again_by_a_new_engine(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 2);
+    er_task_id id = f_add(f, f_new()), other = f_add(f, f_new());
+    struct er_held h[] = {w_run(w), w_run(w)};
+    w_detach(w);
+    assert_int_equal(f_change(f, ER_CHANGE_PAUSE, id), 0);
+    begin_anew(f);
+    assert_true(live(f, id).pausing);
+    assert_true(f_get(f, id).held);
+    assert_false(live(f, other).pausing);
+    assert_int_equal(w_attach(w, h, 2, NULL, 0), 0);
+    const json_t *line = w_take(w, "pause");
+    assert_int_equal(json_integer_value(json_object_get(line, "task")), id);
+    f_settle(f);
+    assert_int_equal(w_count(w, "pause") + w_count(w, "resume") + w_count(w, "cancel"),
+                     0);
+    assert_int_equal(say(w, "paused", h[0]), 0);
+    assert_string_equal(f_facts(f, id), "task-queued, task-started/1, task-paused/1");
+}
+
+static void
+resume_that_no_worker_has_heard__is_asked_again_by_a_new_engine(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 1);
+    er_task_id id = f_add(f, f_new());
+    struct er_held h = paused(f, w, id);
+    w_detach(w);
+    assert_int_equal(f_change(f, ER_CHANGE_RESUME, id), 0);
+    begin_anew(f);
+    assert_true(live(f, id).resuming);
+    h.paused = true;
+    assert_int_equal(w_attach(w, &h, 1, NULL, 0), 0);
+    (void)w_take(w, "resume");
+    assert_int_equal(say(w, "resumed", h), 0);
+    assert_int_equal(f_get(f, id).state, ER_TASK_RUNNING);
+    assert_false(f_get(f, id).held);
+}
+
+static void
+requeue_that_no_worker_has_heard__is_asked_again_and_holds(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 2);
+    er_task_id id = f_add_many(f, f_new(), 2);
+    struct er_held h[] = {w_run(w), w_run(w)};
+    w_detach(w);
+    requeue(f, id, true);
+    requeue(f, id + 1, false);
+    begin_anew(f);
+    assert_int_equal(w_attach(w, h, 2, NULL, 0), 0);
+    for (int i = 0; i < 2; i++) {
+        const json_t *line = w_take(w, "cancel");
+        assert_string_equal(json_string_value(json_object_get(line, "why")), "requeue");
+        assert_int_equal(
+            w_report(w, "%s", w_finished(f, h[i], 143, ",\"why\":\"requeue\"")), 0);
+        assert_int_equal(f_get(f, id + i).failures, 0);
+    }
+    assert_true(f_get(f, id).held);
+    assert_int_equal(w_run(w).task, id + 1); /* the other one is not held */
+}
+
+static void
+end_that_a_new_engine_is_told__is_held_as_the_old_one_was_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 2);
+    struct er_new_task row = f_new();
+    row.retries = 1;
+    er_task_id id = f_add_many(f, row, 2);
+    struct er_held h[] = {w_run(w), w_run(w)};
+    requeue(f, id, true); /* heard */
+    assert_int_equal(f_change(f, ER_CHANGE_PAUSE, id + 1), 0);
+    begin_anew(f);
+    assert_int_equal(w_attach(w, NULL, 0, h, 2), 0); /* both have ended meanwhile */
+    assert_int_equal(w_report(w, "%s", w_finished(f, h[0], 143, ",\"why\":\"requeue\"")),
+                     0);
+    assert_int_equal(w_end(w, h[1], 1), 0);
+    assert_true(f_get(f, id).held && f_get(f, id).state == ER_TASK_QUEUED);
+    assert_true(f_get(f, id + 1).held && f_get(f, id + 1).state == ER_TASK_SCHEDULED);
+}
+
+static void
+requeue_whose_worker_dies_with_the_engine__is_no_loss(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 1);
+    er_task_id id = f_add(f, f_new());
+    struct er_outlog log;
+    (void)w_run(w);
+    assert_int_equal(er_outlog_create(&log, f->logs, id, 1, 1000, 1000, NULL), 0);
+    er_outlog_close(&log);
+    requeue(f, id, true);
+    begin_anew(f);
+    w_die(w);
+    f_until(f, !f->e->sessions);
+    struct er_task t = f_get(f, id);
+    assert_true(t.state == ER_TASK_QUEUED && t.held);
+    assert_int_equal(t.losses, 0);
+}
+
+static void
+what_was_asked_last__wins_over_a_new_engine(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 4);
+    er_task_id id = f_add_many(f, f_new(), 4);
+    struct er_held h[4];
+    for (int i = 0; i < 4; i++) {
+        h[i] = w_run(w);
+    }
+    w_detach(w);
+    assert_int_equal(f_change(f, ER_CHANGE_PAUSE, id), 0); /* undone */
+    assert_int_equal(f_change(f, ER_CHANGE_RESUME, id), 0);
+    assert_int_equal(f_change(f, ER_CHANGE_PAUSE, id + 1), 0); /* then put back, free */
+    requeue(f, id + 1, false);
+    requeue(f, id + 2, false); /* then held */
+    assert_int_equal(f_change(f, ER_CHANGE_PAUSE, id + 2), 0);
+    assert_int_equal(f_change(f, ER_CHANGE_PAUSE, id + 3), 0); /* then cancelled */
+    assert_int_equal(f_change(f, ER_CHANGE_CANCEL, id + 3), 0);
+    assert_int_equal(f_change(f, ER_CHANGE_PAUSE, id + 3), ER_ESTATE);
+    begin_anew(f);
+    assert_int_equal(w_attach(w, h, 4, NULL, 0), 0);
+    static const char *const why[] = {"requeue", "requeue", "cancel"};
+    for (int i = 1; i < 4; i++) {
+        const json_t *line = w_take(w, "cancel");
+        assert_string_equal(json_string_value(json_object_get(line, "why")), why[i - 1]);
+    }
+    f_settle(f);
+    assert_int_equal(w_count(w, "pause") + w_count(w, "resume"), 0);
+    er_engine_set_slots(f->e, w->session, 0);
+    for (int i = 1; i < 3; i++) {
+        assert_int_equal(
+            w_report(w, "%s", w_finished(f, h[i], 143, ",\"why\":\"requeue\"")), 0);
+    }
+    assert_int_equal(f_get(f, id).state, ER_TASK_RUNNING);
+    assert_false(f_get(f, id).held || f_get(f, id + 1).held);
+    assert_true(f_get(f, id + 2).held);
+}
+
+static void
+switch_that_no_worker_has_heard__is_asked_again(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 2);
+    er_task_id id = f_add_many(f, f_new(), 2);
+    struct er_held h[] = {w_run(w), paused(f, w, id + 1)};
+    w_detach(w);
+    assert_int_equal(turn(f, NULL, true, false), 2);
+    begin_anew(f);
+    h[1].paused = true;
+    assert_int_equal(w_attach(w, h, 2, NULL, 0), 0);
+    (void)w_take(w, "pause");
+    assert_int_equal(say(w, "paused", h[0]), 0);
+    w_detach(w);
+    assert_int_equal(turn(f, NULL, false, false), 2); /* what was paused alone, too */
+    begin_anew(f);
+    h[0].paused = true;
+    assert_int_equal(w_attach(w, h, 2, NULL, 0), 0);
+    assert_int_equal(w_count(w, "resume"), 2);
+}
+
 /* ---- switches ---- */
 
 static void
@@ -597,6 +780,13 @@ main(void)
         TEST(paused_task__stays_paused_over_a_new_engine),
         TEST(new_engine__takes_over_what_the_worker_was_told_last),
         TEST(worker_that_dies_with_a_paused_task__is_a_loss_and_it_runs_again),
+        TEST(pause_that_no_worker_has_heard__is_asked_again_by_a_new_engine),
+        TEST(resume_that_no_worker_has_heard__is_asked_again_by_a_new_engine),
+        TEST(requeue_that_no_worker_has_heard__is_asked_again_and_holds),
+        TEST(end_that_a_new_engine_is_told__is_held_as_the_old_one_was_asked),
+        TEST(requeue_whose_worker_dies_with_the_engine__is_no_loss),
+        TEST(what_was_asked_last__wins_over_a_new_engine),
+        TEST(switch_that_no_worker_has_heard__is_asked_again),
         TEST(queue_that_is_paused__stops_what_runs_there_and_starts_nothing),
         TEST(everything__is_paused_and_goes_on_but_for_queues_that_are),
         TEST(switch_with_free_slot__puts_back_what_runs_and_holds_it_itself),

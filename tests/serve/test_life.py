@@ -23,7 +23,7 @@ def test_pause_in_place_and_resume(h):
     task = h.sh(FOREVER)
     h.file("pid")
     t = h.act(task, "pause", wait=190)
-    same((t["state"], t["held"], t["pause_requested"], t["attempt"]), ("paused", False, False, 1))
+    same((t["state"], t["held"], t["pause_requested"], t["attempt"]), ("paused", True, False, 1))
     same(t["pid"], int(h.file("pid")))
     assert stopped(h)
     has(h.why(task), "processes stopped")

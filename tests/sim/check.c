@@ -166,6 +166,18 @@ forget_closed(void)
     }
 }
 
+/* An end holds what follows it in its own transaction. */
+static void
+check_promises(void)
+{
+    for (int i = 0; i < model.now.n; i++) {
+        if (model.tasks[i].to_hold) {
+            sim_fail("task %lld was to be held when its attempt ended, and is not",
+                     (long long)model.tasks[i].id);
+        }
+    }
+}
+
 int __real_er_store_commit(struct er_store *s, struct er_effects *out);
 int __wrap_er_store_commit(struct er_store *s, struct er_effects *out);
 int
@@ -181,6 +193,7 @@ __wrap_er_store_commit(struct er_store *s, struct er_effects *out)
         return rc;
     }
     check_facts(out);
+    check_promises();
     learn_lanes(out->lanes, out->n_lanes);
     m_commit();
     limits_committed();
@@ -505,7 +518,6 @@ finished(const struct er_finish *row, er_usec now)
     judge_end(t, row, now);
     m_touch(t);
     t->attempt -= row->refund;
-    t->was_stopped = false;
     if (row->refund) {
         limits_refunded(t->id);
     }
@@ -524,7 +536,8 @@ finished(const struct er_finish *row, er_usec now)
         return;
     }
     t->promised = t->promised || t->cancel;
-    t->cancel = false;
+    t->cancel = t->back = t->stop = false;
+    t->to_hold = t->held && row->add_losses == 0 && row->state != ER_TASK_QUEUED;
     t->state = row->state;
     t->held = row->held;
     if (row->state == ER_TASK_SCHEDULED) {
@@ -596,7 +609,6 @@ __wrap_er_store_suspend(struct er_store *s, er_usec now, struct er_suspend *rows
         want("suspend", rows[i].id, rows[i].status, t ? 0 : ER_ELOST);
         if (t && rows[i].paused != (t->state == ER_TASK_PAUSED)) {
             m_touch(t)->state = rows[i].paused ? ER_TASK_PAUSED : ER_TASK_RUNNING;
-            t->was_stopped = true;
             sim.n.stops += rows[i].paused;
             m_expect(rows[i].paused ? ER_EVENT_TASK_PAUSED : ER_EVENT_TASK_RESUMED,
                      t->id);
@@ -702,6 +714,24 @@ __wrap_er_store_hold(struct er_store *s, er_usec now, struct er_change *rows, si
     int rc = __real_er_store_hold(s, now, rows, n, held);
     if (rc == 0) {
         changed(held ? HOLD : RESUME, rows, n, now);
+    }
+    return rc;
+}
+
+int __real_er_store_ask(struct er_store *s, struct er_change *rows, size_t n,
+                        unsigned unless, unsigned clear, unsigned set);
+int __wrap_er_store_ask(struct er_store *s, struct er_change *rows, size_t n,
+                        unsigned unless, unsigned clear, unsigned set);
+int
+__wrap_er_store_ask(struct er_store *s, struct er_change *rows, size_t n, unsigned unless,
+                    unsigned clear, unsigned set)
+{
+    int rc = __real_er_store_ask(s, rows, n, unless, clear, set);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        const struct mtask *t = m_there(rows[i].id);
+        struct mtask was = t ? *t : (struct mtask){0};
+        want("asking", rows[i].id, rows[i].status, m_ask(rows[i].id, unless, clear, set));
+        check_before(&rows[i], &was, t != NULL);
     }
     return rc;
 }
@@ -908,6 +938,27 @@ __wrap_er_store_pause_all(struct er_store *s, er_usec now, bool paused)
         m_expect(ER_EVENT_QUEUE_CHANGED, 0);
     }
     return rc;
+}
+
+/* The engine follows the store: from now on it may start what it did not, or must not. */
+void __real_er_limits_pause_all(struct er_engine *e, bool paused);
+void __wrap_er_limits_pause_all(struct er_engine *e, bool paused);
+void
+__wrap_er_limits_pause_all(struct er_engine *e, bool paused)
+{
+    limits_told_all_paused(paused);
+    __real_er_limits_pause_all(e, paused);
+}
+
+void __real_er_engine_queue_changed(struct er_engine *e, const struct er_queue *q);
+void __wrap_er_engine_queue_changed(struct er_engine *e, const struct er_queue *q);
+void
+__wrap_er_engine_queue_changed(struct er_engine *e, const struct er_queue *q)
+{
+    int g = gate_queue(index_of(queue_name, N_QUEUES, q->name));
+    limits_told(g, q->concurrency, q->paused);
+    limits_told_rates(g, q->rates, q->n_rates);
+    __real_er_engine_queue_changed(e, q);
 }
 
 int __real_er_store_limit_put(struct er_store *s, er_usec now,

@@ -49,7 +49,6 @@ struct verdict {
     const struct try *a; /* NULL: no worker ever knew of it */
     const struct er_finish *row;
     bool asked_back; /* to put it back */
-    bool may_hold;   /* to hold what follows */
 };
 
 static bool
@@ -59,7 +58,7 @@ comes_to(const struct verdict *v, enum er_task_state state, int failures, int lo
     const struct er_finish *row = v->row;
     return row->state == state && row->add_failures == failures &&
            row->add_losses == losses && row->refund == refund &&
-           (!row->held || v->may_hold);
+           row->held == (state == ER_TASK_QUEUED && losses == 0 && v->t->held);
 }
 
 static bool
@@ -80,8 +79,8 @@ static bool
 is_loss(const struct verdict *v)
 {
     const struct mtask *t = v->t;
-    if (v->asked_back && is_put_back(v)) {
-        return true;
+    if (t->back || (v->asked_back && is_put_back(v))) {
+        return is_put_back(v); /* that it was asked for is stored */
     }
     if (t->losses + 1 >= ER_MAX_LOSSES || t->on_lost == ER_ON_LOST_FAIL) {
         return comes_to(v, ER_TASK_FAILED, 0, 1, false);
@@ -184,10 +183,9 @@ judge_end(const struct mtask *t, const struct er_finish *row, er_usec now)
     struct verdict v = {.t = t,
                         .a = try_find(row->id, row->attempt, row->session),
                         .row = row,
-                        .may_hold = t->was_stopped};
+                        .asked_back = t->stop && t->type == HANDLED};
     for (int i = 0; i < n_asked; i++) {
         if (asked[i].id == row->id && asked[i].attempt == row->attempt) {
-            v.may_hold = true;
             v.asked_back = v.asked_back || asked[i].requeue;
         }
     }

@@ -352,7 +352,7 @@ m_end(struct mtask *t, enum er_task_state state, er_usec now)
 {
     m_touch(t);
     t->state = state;
-    t->held = t->cancel = t->promised = false;
+    t->held = t->cancel = t->promised = t->back = t->stop = false;
     t->session = 0;
     t->resumes_at = ER_NEVER;
     t->finished_at = now;
@@ -442,12 +442,45 @@ m_cancel(er_task_id id, er_usec now)
     return 0;
 }
 
+/* Of what runs or is paused in place: what was acknowledged is not forgotten. */
+static int
+hold_open(struct mtask *t, bool held)
+{
+    if (held ? t->cancel : !t->held && !t->stop && t->state != ER_TASK_PAUSED) {
+        return ER_ESTATE;
+    }
+    m_touch(t)->held = held;
+    t->stop = held && (t->stop || !t->back);
+    return 0;
+}
+
+int
+m_ask(er_task_id id, unsigned unless, unsigned clear, unsigned set)
+{
+    struct mtask *t = m_there(id);
+    if (!t) {
+        return ER_ENOTFOUND;
+    }
+    if (t->session == 0 || (t->cancel && unless & ER_ASKED_CANCEL) ||
+        (t->back && unless & ER_ASKED_REQUEUE)) {
+        return ER_ESTATE;
+    }
+    m_touch(t);
+    t->back = t->back || set & ER_ASKED_REQUEUE;
+    t->stop = (t->stop && !(clear & ER_ASKED_PAUSE)) || set & ER_ASKED_PAUSE;
+    t->held = (t->held && !(clear & ER_ASKED_HOLD)) || set & ER_ASKED_HOLD;
+    return 0;
+}
+
 int
 m_hold(er_task_id id, bool held)
 {
     struct mtask *t = m_there(id);
     if (!t) {
         return ER_ENOTFOUND;
+    }
+    if (t->session != 0) {
+        return hold_open(t, held);
     }
     if (!m_waits(t)) {
         return ER_ESTATE;
@@ -456,6 +489,7 @@ m_hold(er_task_id id, bool held)
         return 0;
     }
     m_touch(t)->held = held;
+    t->to_hold = false;
     if (t->state == ER_TASK_PAUSED && !held) {
         t->state = ER_TASK_QUEUED;
         t->resumes_at = ER_NEVER;

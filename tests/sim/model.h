@@ -25,8 +25,10 @@ struct mtask {
     bool forgotten; /* ... was */
     er_usec removed_at;
     enum er_task_state state;
-    bool held, cancel;
-    bool promised; /* a cancel, and the attempt ended otherwise */
+    bool held, cancel; /* held while it runs: what follows will be */
+    bool back, stop;   /* asked of the open attempt: to put it back; to pause it */
+    bool to_hold;      /* it has ended in this transaction, which is to hold it */
+    bool promised;     /* a cancel, and the attempt ended otherwise */
     int run, attempt, failures, losses, retries, priority;
     enum er_on_lost on_lost;
     er_usec backoff_for, run_at, expires_at, resumes_at, created_at, finished_at;
@@ -34,7 +36,6 @@ struct mtask {
     int64_t rank, session, cost;
     er_usec
         due_boot; /* when its delay ends, on the clock that is never set; -1 = unknown */
-    bool was_stopped;                  /* this attempt was paused in place */
     unsigned items_done, items_failed; /* bits by number */
     int checkpoint;                    /* 0 = none */
     int queue, type, key;
@@ -158,6 +159,7 @@ int m_claim(er_task_id id, int64_t session, int64_t lane, int64_t rank);
 void m_end(struct mtask *t, enum er_task_state state, er_usec at); /* final; cascades */
 int m_cancel(er_task_id id, er_usec now);
 int m_hold(er_task_id id, bool held);
+int m_ask(er_task_id id, unsigned unless, unsigned clear, unsigned set);
 int m_retry(er_task_id id, er_usec now);
 int m_remove(er_task_id id, er_usec now);
 void m_due(er_usec now);

@@ -6,6 +6,15 @@
 
 #include "check.h"
 
+static unsigned
+asked_of(const struct mtask *t)
+{
+    return t->session == 0
+               ? 0
+               : (t->cancel ? ER_ASKED_CANCEL : 0) | (t->back ? ER_ASKED_REQUEUE : 0) |
+                     (t->stop ? ER_ASKED_PAUSE : 0) | (t->held ? ER_ASKED_HOLD : 0);
+}
+
 /* What a task in the store has other than the model's; NULL = nothing. */
 static const char *
 difference(const struct er_task *is, const struct mtask *t)
@@ -16,6 +25,7 @@ difference(const struct er_task *is, const struct mtask *t)
            : is->held != t->held                                    ? "hold"
            : is->session != t->session                              ? "session"
            : is->cancel_requested != (t->cancel && t->session != 0) ? "cancel"
+           : is->asked != asked_of(t)                               ? "what is asked"
            : is->attempt != t->attempt                              ? "attempt"
            : is->failures != t->failures                            ? "failures"
            : is->losses != t->losses                                ? "losses"
@@ -187,6 +197,27 @@ check_waiting(const struct mtask *t, bool slot, er_usec now)
     }
 }
 
+/* What was acknowledged has come to the worker, whatever daemon it was told to. */
+static void
+check_told(const struct mtask *t)
+{
+    const struct try *a = try_find(t->id, t->attempt, t->session);
+    const struct vworker *w = a && a->worker >= 0 ? &sim.workers[a->worker] : NULL;
+    if (!w || !w->attached || w->frozen || w->read_at != ER_NEVER ||
+        a->phase != TRY_RUNS || a->cancel_told || a->requeue_told) {
+        return;
+    }
+    bool back = t->back || (t->stop && t->type == HANDLED);
+    if (t->cancel || back) {
+        sim_fail("task %lld is to be %s, and its worker has not heard of it",
+                 (long long)t->id, t->cancel ? "cancelled" : "put back");
+    }
+    if (t->stop != a->stopped) {
+        sim_fail("task %lld is to %s, and its worker has not heard of it",
+                 (long long)t->id, t->stop ? "stop" : "go on");
+    }
+}
+
 void
 check_quiet(void)
 {
@@ -199,6 +230,9 @@ check_quiet(void)
     limits_survey();
     sim.n.checks++;
     for (int i = 0; i < model.now.n; i++) {
+        if (m_there(model.tasks[i].id) && model.tasks[i].session != 0) {
+            check_told(&model.tasks[i]);
+        }
         if (m_waits(&model.tasks[i])) {
             check_waiting(&model.tasks[i],
                           model.tasks[i].type == HANDLED ? handler : slot, wall());

@@ -184,6 +184,7 @@ static const char *const mutants[] = {
     "what a dead worker left goes on running",
     "a handler that died has never begun",
     "a seat that nobody takes stays taken",
+    "a pause that was asked for is forgotten with the daemon",
 };
 #define N_MUTANTS ((int)(sizeof mutants / sizeof mutants[0]))
 

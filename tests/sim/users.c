@@ -389,13 +389,6 @@ on_toggled(struct er_pause_request *p, int rc)
 {
     struct toggle *s = (struct toggle *)(void *)p;
     if (s->life == sim.life && !sim.tearing && rc == 0) {
-        if (s->queue < 0) {
-            limits_told_all_paused(p->paused);
-        } else {
-            limits_told(gate_queue(s->queue), p->settings.concurrency, p->paused);
-            limits_told_rates(gate_queue(s->queue), p->settings.rates,
-                              p->settings.n_rates);
-        }
         for (int i = 0; i < model.now.n && p->paused; i++) {
             const struct mtask *t = &model.tasks[i];
             if (t->session != 0 && (p->free_slot || t->type == HANDLED) &&

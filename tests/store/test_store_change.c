@@ -82,7 +82,7 @@ changes__are_refused_by_the_states_that_do_not_allow_them(void **state)
         change_fn *fn;
         int status[ER_TASK_STATES];
     } table[] = {
-        {hold, {0, 0, 0, ER_ESTATE, 0, ER_ESTATE, ER_ESTATE, ER_ESTATE}},
+        {hold, {0, 0, 0, 0, 0, ER_ESTATE, ER_ESTATE, ER_ESTATE}},
         {resume, {0, 0, 0, ER_ESTATE, 0, ER_ESTATE, ER_ESTATE, ER_ESTATE}},
         {cancel_by_ann, {0, 0, 0, 0, 0, ER_ESTATE, ER_ESTATE, ER_ESTATE}},
         {er_store_retry,

@@ -232,8 +232,6 @@ suspend__leaves_changes_to_the_worker(void **state)
     (void)suspend(f, id, 1, true);
     struct er_edit e = {.name = "n"};
     struct er_change row = f_change(id);
-    assert_int_equal(hold(f, id, true).status, ER_ESTATE);
-    assert_int_equal(hold(f, id, false).status, ER_ESTATE);
     f_begin(f);
     assert_int_equal(er_store_edit(f->s, f->now, &row, &e), 0);
     assert_int_equal(row.status, ER_ESTATE);
@@ -253,6 +251,73 @@ suspend__leaves_changes_to_the_worker(void **state)
     assert_true(row.cancel_requested && row.state == ER_TASK_PAUSED);
     f_finish(f, f_ends(f, id, ER_TASK_CANCELLED));
     assert_int_equal(f_get(f, id).state, ER_TASK_CANCELLED);
+}
+
+static unsigned
+asked(struct fixture *f, er_task_id id)
+{
+    return f_get(f, id).asked;
+}
+
+static int
+ask(struct fixture *f, er_task_id id, unsigned unless, unsigned clear, unsigned set)
+{
+    struct er_change row = f_change(id);
+    f_begin(f);
+    assert_int_equal(er_store_ask(f->s, &row, 1, unless, clear, set), 0);
+    f_commit(f);
+    return row.status;
+}
+
+static void
+what_is_asked__of_an_open_attempt_is_kept_until_it_ends(void **state)
+{
+    struct fixture *f = *state;
+    const unsigned pause = ER_ASKED_PAUSE | ER_ASKED_HOLD;
+    er_task_id id = f_add(f, f_new());
+    assert_int_equal(ask(f, id, 0, 0, ER_ASKED_REQUEUE), ER_ESTATE); /* it waits */
+    (void)f_claim(f, id);
+    assert_int_equal(hold(f, id, false).status, ER_ESTATE); /* nothing to undo */
+    for (int i = 0; i < 2; i++) {
+        struct er_change row = hold(f, id, true);
+        assert_true(row.status == 0 && row.session == f->session && row.attempt == 1);
+        assert_int_equal(f->fx.n_facts, 0);
+        assert_int_equal(asked(f, id), pause);
+    }
+    struct er_task t = f_get(f, id);
+    assert_true(t.state == ER_TASK_RUNNING && t.held && !t.cancel_requested);
+    (void)suspend(f, id, 1, true);
+    assert_int_equal(asked(f, id), pause);
+    assert_int_equal(hold(f, id, false).status, 0);
+    assert_int_equal(hold(f, id, false).status, 0); /* it is still on its way */
+    assert_int_equal(asked(f, id), 0);
+    assert_int_equal(ask(f, id, ER_ASKED_CANCEL, pause, ER_ASKED_REQUEUE), 0);
+    assert_int_equal(hold(f, id, true).status, 0); /* put back, held; not stopped */
+    assert_int_equal(asked(f, id), ER_ASKED_REQUEUE | ER_ASKED_HOLD);
+    assert_int_equal(ask(f, id, ER_ASKED_REQUEUE, 0, ER_ASKED_PAUSE), ER_ESTATE);
+    f_finish(f, f_ends(f, id, ER_TASK_QUEUED));
+    assert_int_equal(asked(f, id), 0);
+    assert_false(f_get(f, id).held);
+    assert_int_equal(ask(f, 9999, 0, 0, ER_ASKED_PAUSE), ER_ENOTFOUND);
+}
+
+static void
+what_is_asked__is_nothing_more_once_it_is_to_be_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    er_task_id id = f_add(f, f_new());
+    struct er_change row = f_change(id);
+    (void)f_claim(f, id);
+    assert_int_equal(hold(f, id, true).status, 0);
+    f_begin(f);
+    assert_int_equal(er_store_cancel(f->s, f->now, &row, 1, "user", NULL), 0);
+    f_commit(f);
+    assert_int_equal(asked(f, id), ER_ASKED_CANCEL | ER_ASKED_PAUSE | ER_ASKED_HOLD);
+    assert_int_equal(hold(f, id, true).status, ER_ESTATE);
+    assert_int_equal(ask(f, id, ER_ASKED_CANCEL, 0, ER_ASKED_REQUEUE), ER_ESTATE);
+    f_finish(f, f_ends(f, id, ER_TASK_CANCELLED));
+    assert_int_equal(asked(f, id), 0);
+    assert_false(f_get(f, id).held);
 }
 
 /* Stores items "a" to the given one, the later ones failed from `bad` on: the status. */
@@ -610,6 +675,8 @@ main(void)
         BOTH(suspend__of_another_attempt_is_refused),
         BOTH(suspend__lets_the_attempt_report_and_end),
         BOTH(suspend__leaves_changes_to_the_worker),
+        BOTH(what_is_asked__of_an_open_attempt_is_kept_until_it_ends),
+        BOTH(what_is_asked__is_nothing_more_once_it_is_to_be_cancelled),
         BOTH(items__are_kept_by_name),
         BOTH(items__several_tasks_in_one_call),
         BOTH(items__are_taken_while_paused_in_place_only),
