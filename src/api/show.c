@@ -126,7 +126,8 @@ run_show(struct er_query *q, struct er_store_reader *r)
     }
     if (q->rc == 0 && !show->brief && show->task.state == ER_TASK_CANCELLED) {
         find_cause(show, ER_EVENT_TASK_CANCELLED, r);
-    } else if (q->rc == 0 && !show->brief && show->task.held) {
+    } else if (q->rc == 0 && !show->brief && show->task.held &&
+               show->task.state != ER_TASK_RUNNING) {
         find_cause(show, ER_EVENT_TASK_PAUSED, r);
     }
 }
