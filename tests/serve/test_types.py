@@ -4,6 +4,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 from urllib.parse import quote, unquote
 
@@ -385,6 +386,32 @@ def test_check_takes_a_file_of_a_type(h):
     same(check("good.yml"), (0, f"{h.path('types.d/good.yml')}: ok\n", ""))
     same(check("bad.yml"), (2, "", f"{h.path('types.d/bad.yml')}:2: retries must be an integer, "
                                    "not a string\n"))
+
+
+def test_a_stored_definition_that_is_refused_now_is_named(h):
+    """As an older version may have left it: the daemon starts, says so, and takes a better one."""
+    h.start(worker=NOBODY)
+    for name in ("old", "damaged", "good"):
+        define(h, name, COPY)
+    waiting = submit(h, "old", {"from": "a", "to": "b"})
+    h.kill(signal.SIGTERM)
+    h.gone()
+    with sqlite3.connect(h.path("tasks.db")) as db:
+        old = db.execute("UPDATE type SET definition = replace(definition, ?, ?) WHERE name = 'old'",
+                         ('"choices":["fast","good"]', '"choices":["fast","good"],"min":50'))
+        same(old.rowcount, 1)
+        db.execute("UPDATE type SET definition = '{\"help' WHERE name = 'damaged'")
+    db.close()
+    h.start(worker=NOBODY)
+    logged(h, "the definition of type 'old' cannot be read: ")
+    logged(h, "the definition of type 'damaged' cannot be read: ")
+    names = [t["name"] for t in h.get("/v1/types")["types"]]
+    same([n for n in ("old", "damaged", "good") if n in names], ["good"])
+    same(h.state(waiting["id"]), "queued")
+    h.expect(404, "POST", "/v1/tasks", {"type": "old", "args": {"from": "a", "to": "b"}})
+    for name in ("old", "damaged"):
+        define(h, name, COPY)
+        submit(h, name, {"from": "a", "to": "b"})
 
 
 if __name__ == "__main__":
