@@ -642,7 +642,8 @@ ERRAND_API int errand_outputf(errand_attempt *a, const char *fmt, ...)
 #endif
     ;
 /* The result, whatever bytes, at most 16 MiB; the last call counts. ERRAND_EINVALID
- * (NULL), ERRAND_ETOOBIG, ERRAND_ENOMEM: the one before stays. */
+ * (NULL), ERRAND_ENOMEM: the one before stays; ERRAND_ETOOBIG: likewise, but a handler that
+ * then returns 0 (or that code) without having set another fails: fatal, code too-big. */
 ERRAND_API int errand_result_set(errand_attempt *a, const void *bytes, size_t len);
 
 /* Classes of errors. */

@@ -522,6 +522,9 @@ errand_result_set(errand_attempt *a, const void *bytes, size_t len)
         return ERRAND_EINVALID;
     }
     if (len > ER_MAX_RESULT) {
+        er_lock_take(&a->lock);
+        a->result_lost = true;
+        er_lock_give(&a->lock);
         return ERRAND_ETOOBIG;
     }
     void *copy = er_memdup(bytes ? bytes : "", len);
@@ -532,6 +535,7 @@ errand_result_set(errand_attempt *a, const void *bytes, size_t len)
     void *old = a->result;
     a->result = copy;
     a->result_len = len;
+    a->result_lost = false;
     er_lock_give(&a->lock);
     er_free(old);
     return 0;
@@ -629,6 +633,13 @@ enum er_attempt_end
 er_attempt_judge(const struct errand_attempt *a, int returned, struct er_buf *error)
 {
     const struct er_attempt_fault *f = &a->fault;
+    if (a->result_lost && (returned == 0 || returned == ERRAND_ETOOBIG)) {
+        if (error) {
+            add_error(error, "fatal", ER_RESULT_LOST_CODE, ER_RESULT_LOST_MESSAGE,
+                      ER_RESULT_LOST_ACTION);
+        }
+        return ER_ATTEMPT_FAILED;
+    }
     if (returned == 0) {
         return ER_ATTEMPT_COMPLETED;
     }
@@ -663,8 +674,7 @@ run_blocking(struct errand_attempt *a, errand_blocking_fn *fn)
     } else if (reply) {
         int kept = errand_result_set(a, reply, strlen(reply));
         if (kept == ERRAND_ETOOBIG) {
-            returned = errand_fail(a, ERRAND_FATAL, "too-big",
-                                   "the reply is longer than 16 MiB", NULL);
+            returned = kept; /* er_attempt_judge has words for it */
         } else if (kept) {
             returned = errand_fail(a, ERRAND_RETRYABLE, "out-of-memory",
                                    "no memory for the reply", NULL);

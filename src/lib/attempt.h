@@ -84,6 +84,7 @@ struct errand_attempt {
     struct er_attempt_news news;
     void *result; /* NULL = none */
     size_t result_len;
+    bool result_lost; /* the last one was too large */
     struct er_attempt_fault fault;
 };
 

@@ -43,6 +43,7 @@ enum er_hand_state { ER_HAND_QUEUED, ER_HAND_RUNNING, ER_HAND_ENDED };
 struct er_hands_told {
     struct er_said_parts parts;
     bool has_result, has_retry_after;
+    bool result_lost; /* the last one was too large */
     struct er_buf result;
     double retry_after_s;
     char *error;            /* as JSON; NULL = none */

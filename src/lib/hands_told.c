@@ -91,14 +91,23 @@ hear_result(void *ctx, const char *p, size_t n)
     er_buf_fini(&t->result);
     t->result = b;
     t->has_result = true;
+    t->result_lost = false;
+}
+
+static void
+hear_result_lost(void *ctx)
+{
+    struct er_hands_told *t = &((struct er_hand *)ctx)->told;
+    t->has_result = false;
+    t->result_lost = true;
 }
 
 void
 er_hands_told_take(struct er_hand *hand, const json_t *line)
 {
     static const struct er_said_ear ear = {
-        hear_item,  hear_checkpoint, hear_retry_after,
-        hear_error, hear_result,     hear_warning,
+        hear_item,   hear_checkpoint,  hear_retry_after, hear_error,
+        hear_result, hear_result_lost, hear_warning,
     };
     if (hand->is_over || hand->dropped) {
         return;
@@ -116,10 +125,19 @@ counts(const struct er_hand *hand)
     return hand->end == ER_ATTEMPT_COMPLETED || hand->end == ER_ATTEMPT_FAILED;
 }
 
+/* It would have completed, but for a result that is too large to be kept. */
+static bool
+loses_result(const struct er_hand *hand)
+{
+    return hand->told.result_lost && hand->end == ER_ATTEMPT_COMPLETED &&
+           !hand->base.result;
+}
+
 bool
 er_hands_told_fails(const struct er_hand *hand)
 {
-    return counts(hand) && (hand->told.error || hand->told.has_retry_after);
+    return (counts(hand) && (hand->told.error || hand->told.has_retry_after)) ||
+           loses_result(hand);
 }
 
 /* The handler's own words are those of errand_fail; what it returned is none. */
@@ -161,6 +179,11 @@ add_error(const struct er_hand *hand, struct er_buf *b)
     if (hand->told.error && counts(hand) && !has_words(hand)) {
         er_buf_add_str(b, ",\"error\":");
         er_buf_add_str(b, hand->told.error);
+    } else if (loses_result(hand)) {
+        er_buf_add_str(b,
+                       ",\"error\":{\"class\":\"fatal\",\"code\":\"" ER_RESULT_LOST_CODE
+                       "\",\"message\":\"" ER_RESULT_LOST_MESSAGE
+                       "\",\"suggested_action\":\"" ER_RESULT_LOST_ACTION "\"}");
     } else if (hand->end == ER_ATTEMPT_FAILED) {
         er_buf_add_str(b, ",\"error\":");
         er_buf_add_str(b, hand->error.len > 0 ? hand->error.data : "null");

@@ -74,8 +74,12 @@ bool er_after_is_met(enum er_after_when when, enum er_task_state state);
 #define ER_MAX_RATES      4 /* rates of one queue or limit key that hold at once */
 #define ER_MAX_CHECKPOINT (64 << 10) /* bytes of a checkpoint as JSON */
 #define ER_MAX_RESULT     (16 << 20) /* bytes of a result */
-#define ER_MAX_PARAMS     100        /* parameters of one type */
-#define ER_MAX_LOSSES     3          /* losses in a row after which a task fails */
+/* An attempt that has said a larger one and none after it has lost it: it fails, class fatal. */
+#define ER_RESULT_LOST_CODE    "too-big"
+#define ER_RESULT_LOST_MESSAGE "the result is larger than 16 MiB"
+#define ER_RESULT_LOST_ACTION  "write it to a file, and give the path as the result"
+#define ER_MAX_PARAMS          100 /* parameters of one type */
+#define ER_MAX_LOSSES          3   /* losses in a row after which a task fails */
 
 /* How much longer waiting one more of priority is worth, where nothing else is set; strict
  * order by priority is a step that nothing outwaits. */

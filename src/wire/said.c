@@ -175,6 +175,7 @@ set_result(struct reading *r, const char *p, size_t n)
 {
     if (n > ER_MAX_RESULT) {
         warn(r, "the result was dropped: it is larger than %d bytes", ER_MAX_RESULT);
+        r->ear->result_lost(r->ctx);
     } else {
         r->ear->result(r->ctx, p, n);
     }

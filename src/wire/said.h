@@ -22,6 +22,7 @@ struct er_said_ear {
     void (*retry_after)(void *ctx, double s);                  /* 0 to 1e9 */
     void (*error)(void *ctx, const char *json);                /* compact */
     void (*result)(void *ctx, const char *p, size_t n);        /* not too long */
+    void (*result_lost)(void *ctx);                            /* one was too long */
     void (*warn)(void *ctx, const char *text);
 };
 

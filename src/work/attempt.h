@@ -132,6 +132,7 @@ struct er_attempt {
     struct er_report_fact *notes; /* items and checkpoint that wait; NULL = none */
     struct er_buf result;         /* bytes; has_result tells whether there is one */
     bool has_result;
+    bool result_lost;                   /* the last one that was said is too large */
     char *error_json, *checkpoint_json; /* as it reported them; NULL = none */
     double retry_after_s;               /* < 0 = none */
     struct er_buf warnings;             /* JSON strings with commas between */

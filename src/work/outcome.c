@@ -55,6 +55,27 @@ add_timeout(const struct er_attempt *a, struct er_buf *b)
     er_buf_fini(&message);
 }
 
+/* Whether the command ended well by its own words. */
+static bool
+ends_well(const struct er_attempt *a)
+{
+    return a->leader_gone && WIFEXITED(a->status) && WEXITSTATUS(a->status) == 0 &&
+           a->why == ER_WHY_NONE && !a->error_json && !a->fault.code;
+}
+
+/* It would have completed, but for a result that is too large to be kept. */
+static bool
+loses_result(const struct er_attempt *a)
+{
+    return a->result_lost && ends_well(a);
+}
+
+static bool
+is_success(const struct er_attempt *a)
+{
+    return ends_well(a) && !a->result_lost;
+}
+
 /* What the worker found itself comes first, then what the command reported. */
 static void
 encode_error(const struct er_attempt *a, struct er_buf *b)
@@ -69,16 +90,12 @@ encode_error(const struct er_attempt *a, struct er_buf *b)
         er_buf_add_str(b, "null"); /* the daemon has words for it */
     } else if (a->pid > 0 && !a->leader_gone) {
         add_error(b, "fatal", "unkillable", "its processes could not be killed", NULL);
+    } else if (loses_result(a)) {
+        add_error(b, "fatal", ER_RESULT_LOST_CODE, ER_RESULT_LOST_MESSAGE,
+                  ER_RESULT_LOST_ACTION);
     } else {
         er_buf_add_str(b, a->error_json ? a->error_json : "null");
     }
-}
-
-static bool
-is_success(const struct er_attempt *a)
-{
-    return a->leader_gone && WIFEXITED(a->status) && WEXITSTATUS(a->status) == 0 &&
-           a->why == ER_WHY_NONE && !a->error_json && !a->fault.code;
 }
 
 static void

@@ -5,10 +5,11 @@
  * last line needs no newline.
  *
  * Failure modes: a line that is too long is skipped up to its newline; a member that is
- * unknown or of a wrong kind, a result or checkpoint that is too large, parts out of
- * order are dropped; each with a warning, and the attempt goes on. While the report's
- * notes are full nothing is read, and the command waits in its write. When memory is out
- * an item or checkpoint may be missing: it is then done again. */
+ * unknown or of a wrong kind, a checkpoint that is too large, parts out of order are
+ * dropped; each with a warning, and the attempt goes on. A result that is too large (as a
+ * line of its own: longer than a line may be) is lost, and the attempt does not complete.
+ * While the report's notes are full nothing is read, and the command waits in its write.
+ * When memory is out an item or checkpoint may be missing: it is then done again. */
 #include "work/progress_fd.h"
 
 #include <errno.h>
@@ -72,6 +73,17 @@ hear_result(void *ctx, const char *p, size_t n)
     er_buf_clear(&a->result);
     er_buf_add(&a->result, p, n);
     a->has_result = !a->result.failed;
+    a->result_lost = false;
+}
+
+static void
+hear_result_lost(void *ctx)
+{
+    struct er_attempt *a = ctx;
+    er_buf_fini(&a->result);
+    er_buf_init(&a->result, ER_MAX_RESULT);
+    a->has_result = false;
+    a->result_lost = true;
 }
 
 static void
@@ -81,7 +93,8 @@ hear_warning(void *ctx, const char *text)
 }
 
 static const struct er_said_ear ear = {
-    hear_item, hear_checkpoint, hear_retry_after, hear_error, hear_result, hear_warning,
+    hear_item,   hear_checkpoint,  hear_retry_after, hear_error,
+    hear_result, hear_result_lost, hear_warning,
 };
 
 static void
@@ -116,6 +129,19 @@ er_progress_fd_line(struct er_attempt *a, const char *line, size_t n)
 
 /* ---- lines ---- */
 
+/* A line that is too long: what it may have said is not read, but a result is missed. */
+static void
+warn_too_long(struct er_progress_fd *p)
+{
+    static const char result[] = "{\"result";
+    er_attempt_warn(p->attempt, "progress line: longer than %d bytes",
+                    ER_PROGRESS_LINE_MAX);
+    if (p->line.len >= sizeof result - 1 &&
+        memcmp(p->line.data, result, sizeof result - 1) == 0) {
+        hear_result_lost(p->attempt);
+    }
+}
+
 /* A whole line, or the last part of one whose start waits in p->line. */
 static void
 end_line(struct er_progress_fd *p, const char *s, size_t n)
@@ -126,7 +152,9 @@ end_line(struct er_progress_fd *p, const char *s, size_t n)
         er_progress_fd_line(p->attempt, s, n);
     } else {
         er_buf_add(&p->line, s, n);
-        if (!p->line.failed) {
+        if (p->line.failed) {
+            warn_too_long(p);
+        } else {
             er_progress_fd_line(p->attempt, p->line.data, p->line.len);
         }
     }
@@ -148,8 +176,7 @@ take_bytes(struct er_progress_fd *p, const char *s, size_t n)
             er_buf_add(&p->line, s, n);
         }
         if (p->line.failed) {
-            er_attempt_warn(p->attempt, "progress line: longer than %d bytes",
-                            ER_PROGRESS_LINE_MAX);
+            warn_too_long(p);
             er_buf_fini(&p->line);
             p->skipping = true;
         }

@@ -385,6 +385,33 @@ attempt__keeps_the_last_result(void **state)
     er_attempt_close(&a);
 }
 
+static void assert_error(struct errand_attempt *a, int returned, const char *want);
+
+static void
+attempt__fails_when_its_result_is_lost(void **state)
+{
+    static const char want[] = "{\"class\":\"fatal\",\"code\":\"too-big\",\"message\":"
+                               "\"the result is larger than 16 "
+                               "MiB\",\"suggested_action\":\"write it to a file, and "
+                               "give the path as the result\"}";
+    struct errand_attempt a;
+    struct er_buf b;
+    (void)state;
+    open_attempt(&a, order_json, NULL);
+    assert_int_equal(errand_result_set(&a, "", ER_MAX_RESULT + 1), ERRAND_ETOOBIG);
+    assert_error(&a, 0, want);
+    assert_error(&a, ERRAND_ETOOBIG, want);
+    er_buf_init(&b, 0);
+    assert_int_equal(
+        er_attempt_judge(&a, errand_fail(&a, ERRAND_FATAL, "own", "own", NULL), &b),
+        ER_ATTEMPT_FAILED); /* it has a reason of its own */
+    assert_non_null(strstr(b.data, "\"own\""));
+    er_buf_fini(&b);
+    assert_int_equal(errand_result_set(&a, "it is in a file", 15), 0);
+    assert_int_equal(er_attempt_judge(&a, 0, NULL), ER_ATTEMPT_COMPLETED);
+    er_attempt_close(&a);
+}
+
 static void
 assert_error(struct errand_attempt *a, int returned, const char *want)
 {
@@ -566,6 +593,7 @@ main(void)
         cmocka_unit_test(attempt__takes_checkpoints_that_are_json),
         cmocka_unit_test(attempt__formats_output),
         cmocka_unit_test(attempt__keeps_the_last_result),
+        cmocka_unit_test(attempt__fails_when_its_result_is_lost),
         cmocka_unit_test(attempt__judges_what_the_handler_returned),
         cmocka_unit_test(attempt__runs_blocking_functions),
         cmocka_unit_test(attempt__lives_without_memory),

@@ -110,6 +110,13 @@ def test_a_large_result_comes_in_parts():
         assert all(len(x) <= 4096 for x in r.lines)
 
 
+def test_a_result_that_is_too_large_fails_its_attempt():
+    code, _, _, lines = Run("test.large", {"n": (16 << 20) + 1}).end()
+    error = only(lines, "error")[0]
+    assert (code, error["class"], error["code"]) == (1, "fatal", "too-big"), (code, error)
+    assert error["message"] == "the result is larger than 16 MiB", error
+
+
 def test_it_has_the_results_of_what_it_waited_for():
     text = '{"9":{"state":"completed","result":"' + "x" * 100000 + '"}}'
     with tempfile.NamedTemporaryFile("w", suffix=".results") as f:

@@ -138,6 +138,25 @@ def test_a_result_in_parts(c):
     equal(f["warnings"], [])
 
 
+def test_a_result_that_is_too_large_fails_its_attempt(c):
+    c.start()
+    parts = "\n".join(in_parts("result_part", bytes((16 << 20) + 1), step=300000)) + "\n"
+    line = json.dumps({"result": "x" * (1 << 20)}) + "\n"
+    small = json.dumps({"result": 1}) + "\n"
+    for n, (said, code) in enumerate([(parts, 0), (line, 0), (small + line, 0), (line + small, 0), (line, 3)], 1):
+        with open(c.path(f"lines{n}"), "w", encoding="utf-8") as f:
+            f.write(said)
+        c.sh(n, f"cat lines{n} >&3; exit {code}")
+    for n in (1, 2, 3):
+        f = c.daemon.finished(n)
+        equal((f["exit_code"], f["result"], f["error"]["class"], f["error"]["code"]), (0, None, "fatal", "too-big"), n)
+        equal(f["error"]["message"], "the result is larger than 16 MiB")
+    f = c.daemon.finished(4)
+    equal((decoded(f["result"]), f["error"]), (b"1", None))
+    f = c.daemon.finished(5)  # it has a reason of its own
+    equal((f["exit_code"], f["error"]), (3, None))
+
+
 def in_parts(member, data, step=3000, mark="abc"):
     """A text in parts, as lines."""
     import base64
