@@ -156,6 +156,20 @@ target_of(const struct er_bus_read *req, char *out, size_t size)
                     req->since, req->until, limit);
 }
 
+/* The last line of a page: where the store begins now, and how far the page has looked. It is
+ * read before the facts, since the sink may end before all of them. */
+static void
+read_bounds(const struct er_buf *body, struct er_bus_read *req)
+{
+    const char *at = body->data ? body->data : "", *end = at + body->len;
+    const char *nl = body->len > 1 ? memrchr(at, '\n', body->len - 1) : NULL;
+    at = nl ? nl + 1 : at;
+    if (strncmp(at, "{\"first\":", 9) == 0) {
+        req->first = number_at(find(at, (size_t)(end - at), "{\"first\":"));
+        req->reached = number_at(find(at, (size_t)(end - at), "\"reached\":"));
+    }
+}
+
 /* Gives what a page holds to the sink. */
 static int
 hand_out(const struct er_buf *body, struct er_bus_read *req, er_bus_sink_fn *fn,
@@ -164,16 +178,13 @@ hand_out(const struct er_buf *body, struct er_bus_read *req, er_bus_sink_fn *fn,
     const char *at = body->data ? body->data : "", *end = at + body->len;
     struct er_buf scratch;
     int rc = 0;
+    read_bounds(body, req);
     er_buf_init(&scratch, 0);
     while (rc == 0 && at < end) {
         const char *nl = memchr(at, '\n', (size_t)(end - at));
         size_t len = (size_t)((nl ? nl : end) - at);
         struct er_bus_event fact;
-        if (strncmp(at, "{\"first\":", 9) == 0) {
-            req->first = number_at(find(at, len, "{\"first\":"));
-            req->reached = number_at(find(at, len, "\"reached\":"));
-        } else if (er_events_parse(at, len, &scratch, &fact) &&
-                   fact.kind == ER_BUS_FACT) {
+        if (er_events_parse(at, len, &scratch, &fact) && fact.kind == ER_BUS_FACT) {
             rc = fn(sink, &fact);
         }
         at += len + 1;

@@ -283,6 +283,103 @@ events__a_cursor_goes_on_where_it_was_left(void **state)
     }
 }
 
+/* ---- what is gone ---- */
+
+static int
+do_nothing(errand_attempt *a, void *ctx)
+{
+    (void)a;
+    (void)ctx;
+    return 0;
+}
+
+/* Finishes as many tasks as lead to a look at what is to be kept. Returns the first fact that
+ * is left. */
+static int64_t
+forget(errand *e)
+{
+    struct errand_type type = ERRAND_INIT(errand_type);
+    long long first = 0;
+    errand_error error;
+    type.name = "test.nothing";
+    type.description = "nothing";
+    type.handler = do_nothing;
+    OK(errand_register(e, &type, &error));
+    for (int i = 0; i < 250; i++) {
+        int64_t id;
+        OK(errand_submit(e, type.name, NULL, NULL, &id, &error));
+    }
+    for (int tries = 0; first < 2; tries++) {
+        char *page;
+        assert_int_equal(errand_request(e, "GET",
+                                        "/v1/events?format=ndjson&since=9000000", NULL, 0,
+                                        &page, NULL, &error),
+                         200);
+        assert_int_equal(sscanf(page, "{\"first\":%lld", &first), 1);
+        errand_free(page);
+        assert_true(tries < 60000);
+        (void)usleep(1000);
+    }
+    return first;
+}
+
+/* The first two events of a subscription that pulls. */
+static void
+expect_gap(errand *e, const struct errand_subscribe_options *o, int64_t first)
+{
+    errand_subscription *sub;
+    const errand_event *ev = NULL;
+    errand_error error;
+    struct errand_bus_stats stats = ERRAND_INIT(errand_bus_stats);
+    OK(errand_subscribe(e, o, NULL, NULL, &sub, &error));
+    AWAIT(e, errand_pull(sub, &ev) == 1);
+    assert_int_equal(ev->kind, ERRAND_GAP);
+    assert_string_equal(ev->name, "gap");
+    assert_int_equal(ev->from, 2);
+    assert_true(ev->to >= first - 1); /* more may go at any time */
+    int64_t to = ev->to;
+    AWAIT(e, errand_pull(sub, &ev) == 1);
+    assert_true(ev->kind == ERRAND_GAP || ev->seq == to + 1);
+    errand_bus_metrics(e, sub, &stats);
+    assert_true(stats.gaps >= 1);
+    errand_unsubscribe(sub);
+}
+
+static void
+events__what_is_gone_from_the_store_is_told_as_a_gap(void **state)
+{
+    struct home *home = *state;
+    assert_int_equal(setenv("ERRAND_FACTS_MAX", "1000", 1), 0);
+    for (int run = 0; run < 2; run++) {
+        errand *e = open_with(run ? home->daemon : "memory:", ERRAND_THREAD);
+        struct errand_subscribe_options o = ERRAND_INIT(errand_subscribe_options);
+        struct heard h;
+        errand_subscription *sub;
+        errand_error error;
+        init(&h);
+        publish_many(e, 0, run ? 1500 : 10500); /* a store in memory keeps 10,000 */
+        int64_t first = forget(e);
+        o.delivery = ERRAND_PULL;
+        o.kinds = ERRAND_FACT;
+        o.resume = 1;
+        o.since = 1;
+        expect_gap(e, &o, first);
+        o.cursor = "left"; /* what it begins behind is gone, too */
+        expect_gap(e, &o, first);
+        o.cursor = NULL;
+        for (int way = ERRAND_ON_THREAD; way <= ERRAND_ON_LOOP; way++) {
+            init(&h);
+            o.delivery = way;
+            OK(errand_subscribe(e, &o, on_event, &h, &sub, &error));
+            AWAIT(e, get(&h, &h.n) >= 1000);
+            assert_true(get(&h, &h.gaps) >= 1);
+            errand_unsubscribe(sub);
+        }
+        errand_close(e);
+    }
+    (void)unsetenv("ERRAND_FACTS_MAX");
+}
+
 /* ---- several at one daemon ---- */
 
 static void
@@ -378,6 +475,7 @@ main(void)
         TEST(events__one_may_leave_from_inside),
         TEST(events__a_slow_subscriber_loses_no_fact),
         TEST(events__a_cursor_goes_on_where_it_was_left),
+        TEST(events__what_is_gone_from_the_store_is_told_as_a_gap),
         TEST(events__others_hear_it_and_the_own_do_once),
         TEST(events__the_stream_is_opened_again_behind_the_last),
         TEST(events__what_is_wrong_is_refused),
