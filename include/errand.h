@@ -44,7 +44,8 @@
  *         errand_close(e);
  *     }
  *
- * cc app.c $(pkg-config --cflags --libs errand)
+ * cc app.c $(pkg-config --cflags --libs errand) \
+ *     -Wl,-rpath,$(pkg-config --variable=libdir errand)
  *
  * WHERE TASKS LIVE is said by the URL; all else is the same:
  *   unix:/path/errand.sock   a daemon (errandd), which is started when none answers
@@ -85,7 +86,8 @@
  * default".
  *
  * The words (task, type, queue, attempt, run, fact, sample ...) are those of
- * docs/SEMANTICS.md, which also has the guarantees. A tutorial: docs/LIBRARY.md. */
+ * docs/SEMANTICS.md, which also has the guarantees. A tutorial: docs/LIBRARY.md. (Where
+ * the library was installed these are in share/doc/errand.) */
 #ifndef ERRAND_H
 #define ERRAND_H
 

@@ -77,6 +77,32 @@ build() {
     [ "${lines[1]}" = 'submitted: 0' ]
 }
 
+@test "examples: a program is built and runs by the lines of the manual" {
+    local manual=$BATS_TEST_DIRNAME/../../docs/LIBRARY.md said
+    unset PKG_CONFIG_PATH LD_LIBRARY_PATH
+    export HOME=$WORK/home
+    mkdir -p "$HOME/.local" # as ./dev install does it
+    cp -R "$ERRAND_STAGE/." "$HOME/.local/"
+    cp "$EXAMPLES/embed.c" app.c
+    # shellcheck disable=SC2086
+    cc() { command cc $SANITIZE "$@"; }
+    said=$(sed -n '/^    cc app.c/,$!{s/^    //p}; /^    cc app.c/{s/^    //p;q}' "$manual")
+    [[ "$said" == *PKG_CONFIG_PATH*'cc app.c'* ]]
+    eval "$said"
+    run -0 ./a.out memory:
+    [ "${lines[6]}" = 'done' ]
+    run -0 pkg-config --cflags errand
+    [[ "$output" != *' '*-I* ]] # its own folder alone
+    [ -e "$HOME/.local/share/doc/errand/PROTOCOL.md" ]
+}
+
+@test "examples: ./dev install --help tells, and installs nothing" {
+    run -0 "$BATS_TEST_DIRNAME/../../dev" install --help
+    [[ "$output" == *'install [DIR]'* ]]
+    [ ! -e "$BATS_TEST_DIRNAME/../../--help" ]
+    run -1 "$BATS_TEST_DIRNAME/../../dev" install -x
+}
+
 @test "examples: three event loops turn a handle" {
     build poll_app
     run -0 ./poll_app
