@@ -8,7 +8,8 @@
  * grew or a fact came, and go on, with the next attempt when there is one, until the task
  * is final and its log is read to the end.
  * Failure modes: the first piece cannot be read, or the log is gone although the store knows
- * of output: a problem. A later one cannot: a line says so, and the stream ends. */
+ * of output: a problem. A later one cannot: a line says so, and the stream ends. The worker
+ * could not write it all: a line says how much is missing. */
 #include <stdio.h>
 #include <string.h>
 
@@ -122,6 +123,22 @@ note_gap(struct log_stream *ls, struct er_buf *b, const struct er_outlog_frame *
     ls->started = true;
 }
 
+/* Says how much is missing at the end: it could not be written (a full disk). `total` is what
+ * both streams came to. */
+static void
+note_lost(struct log_stream *ls, struct er_buf *b, uint64_t total)
+{
+    if (total <= ls->expected) {
+        return;
+    }
+    if (!ls->ndjson && ls->only == 0 && ls->skip_lines <= 0) {
+        er_buf_addf(b, "%s[... %llu bytes could not be written ...]\n",
+                    ls->mid_line ? "\n" : "", (unsigned long long)(total - ls->expected));
+        ls->mid_line = false;
+    }
+    ls->expected = total;
+}
+
 static bool
 is_wanted(const struct log_stream *ls, const struct er_outlog_frame *f)
 {
@@ -179,6 +196,10 @@ skip_lines(struct log_stream *ls, struct er_outlog_frame *f)
 static void
 take_frame(struct log_stream *ls, struct log_job *j, struct er_outlog_frame *f)
 {
+    if (f->kind == ER_OUTLOG_EXIT) {
+        note_lost(ls, &j->out, f->offset);
+        return;
+    }
     if (!is_wanted(ls, f)) {
         ls->expected =
             f->offset +
@@ -227,6 +248,9 @@ run_log(struct er_job *job, void *thread_ctx)
     }
     j->end = got != 1 && j->out.len < PIECE;
     j->rc = got < 0 ? got : 0;
+    if (j->end && !j->rc && ls->written > 0) { /* its end could not be written either */
+        note_lost(ls, &j->out, (uint64_t)ls->written);
+    }
 }
 
 /* Says why there is no more. */

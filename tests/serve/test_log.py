@@ -50,6 +50,35 @@ def test_a_log_that_is_damaged_says_so_where_it_is(h):
     h.refused(500, None, "cannot be read", "GET", f"/v1/tasks/{task}/log")
 
 
+def frames(h, task):
+    """The frames of its log as they are: kind, bytes."""
+    with open(log_of(h, task), "rb") as log:
+        data = log.read()
+    at, found = 0, []
+    while at < len(data):
+        size = 24 + int.from_bytes(data[at + 4 : at + 8], "little")
+        found.append((data[at], data[at : at + size]))
+        at += size
+    return found
+
+
+def test_output_that_could_not_be_written_is_missed(h):
+    # What a full disk leaves: frames up to some point, and an exit frame if it had room.
+    h.start()
+    for line, keep, want in (
+            ("echo one; exec 1>&2; printf two", (1, 3, 4), b"one\n[... 3 bytes could not be written ...]\n"),
+            ("echo one; exec 1>&2; printf two", (1, 3), b"one\n[... 3 bytes could not be written ...]\n"),
+            ("printf one; exec 1>&2; echo two", (1, 3, 4), b"one\n[... 4 bytes could not be written ...]\n"),
+            ("echo one", (3,), b"[... 4 bytes could not be written ...]\n"),
+            ("echo one", (1, 3), b"one\n")):
+        task = ended(h, line)
+        with open(log_of(h, task) + ".new", "wb") as log:
+            log.write(b"".join(data for kind, data in frames(h, task) if kind in keep))
+        os.rename(log_of(h, task) + ".new", log_of(h, task))
+        same(h.expect(200, "GET", f"/v1/tasks/{task}/log").body, want, line)
+        same(h.expect(200, "GET", f"/v1/tasks/{task}/log?follow=1").body, want, line)
+
+
 def test_output_that_was_removed_with_its_task_says_so(h):
     h.start()
     task = ended(h, "echo hello")
