@@ -89,7 +89,8 @@ struct er_route {
     bool lines;                   /* the body may be NDJSON */
     size_t max_body;              /* bytes; of one line with `lines` */
     er_route_fn *handle;          /* the request is complete */
-    /* with `lines`: one line; may answer the call (then nothing follows) */
+    /* with `lines`: one line; may answer the call (then nothing follows). NULL (submits
+     * only): a line of more than `len` bytes */
     void (*line)(struct er_call *call, const char *line, size_t len);
     const char *summary; /* one line for the index */
     const char *params;  /* names in the query that it knows, with blanks between them */

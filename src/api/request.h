@@ -27,11 +27,13 @@ enum er_body_kind {
 };
 struct er_request_ops {
     /* The head is there: choose how the body comes and how many bytes it may have (WHOLE:
-     * all of it, LINES: one line; a line or body that is longer is answered 413 by the
-     * door). Return 0, or answer the request with er_request_reply and return -1. */
+     * all of it, LINES: one line; a body that is longer is answered 413 by the door, a
+     * longer line is skipped). Return 0, or answer the request with er_request_reply and
+     * return -1. */
     int (*on_head)(void *ctx, struct er_request *req, enum er_body_kind *out_body,
                    size_t *out_max);
-    /* One line of a LINES body, without its end; empty lines are left out. May answer
+    /* One line of a LINES body, without its end; empty lines are left out. NULL: one that is
+     * longer than may be, which is `len` bytes; it is not read. May answer
      * (an error): then no more lines come and on_request is not called. */
     void (*on_line)(void *ctx, struct er_request *req, const char *line, size_t len);
     /* The request is complete. Must lead to exactly one reply or stream, now or later. */

@@ -398,6 +398,10 @@ on_line(void *ctx, struct er_request *req, const char *line, size_t len)
 {
     (void)ctx;
     struct er_call *call = req->user;
+    if (!line && call->route->line != er_api_submit_line) {
+        er_call_problem(call, ER_ETOOBIG, NULL, "a line is larger than %zu bytes", len);
+        return;
+    }
     call->route->line(call, line, len);
 }
 

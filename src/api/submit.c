@@ -293,6 +293,16 @@ refuse_beyond(struct er_submission *s)
     }
 }
 
+/* One of the others' may be stored already: it is refused by its number. */
+static void
+refuse_long(struct er_submission *s, size_t max)
+{
+    char words[80];
+    (void)snprintf(words, sizeof words, "the line is larger than %zu bytes", max);
+    er_submit_fail(add_result(s), ER_ETOOBIG, NULL, words);
+    s->failed = s->atomic ? ER_ETOOBIG : s->failed;
+}
+
 void
 er_api_submit_line(struct er_call *call, const char *line, size_t len)
 {
@@ -306,6 +316,10 @@ er_api_submit_line(struct er_call *call, const char *line, size_t len)
         er_call_problem(
             call, ER_EINVALID, "Idempotency-Key",
             "a request of many lines has no key of its own: give each line its key");
+        return;
+    }
+    if (!line) {
+        refuse_long(s, len);
         return;
     }
     add_document(s, line, len, NULL);

@@ -56,6 +56,7 @@ struct er_http_request {
     enum er_body_kind kind;
     size_t max;         /* of the body, or of one line */
     struct er_buf body; /* WHOLE: the body so far; LINES: a line so far */
+    bool skipping;      /* within a line that is too long */
     uint64_t discarded;
     struct er_http_stream stream;
 };

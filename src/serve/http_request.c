@@ -63,6 +63,15 @@ give_line(struct er_http_request *req, const char *line, size_t n)
     }
 }
 
+/* The line is longer than may be: it is named, and skipped up to its end. */
+static void
+give_long_line(struct er_http_request *req)
+{
+    er_buf_clear(&req->body);
+    req->skipping = true;
+    req->conn->h->ops->on_line(req->conn->h->ctx, &req->base, NULL, req->max);
+}
+
 /* Gives the line that was kept, whose end has come. */
 static void
 give_kept_line(struct er_http_request *req)
@@ -79,9 +88,14 @@ collect_lines(struct er_http_request *req, const char *data, size_t n)
     while (n > 0 && !req->answered) {
         const char *end = memchr(data, '\n', n);
         size_t len = end ? (size_t)(end - data) : n;
-        if (len > req->max || req->body.len > req->max - len) {
-            refuse_size(req, "a line");
-            return;
+        if (!req->skipping && (len > req->max || req->body.len > req->max - len)) {
+            give_long_line(req);
+        }
+        if (req->skipping) {
+            req->skipping = !end;
+            data += end ? len + 1 : n;
+            n -= end ? len + 1 : n;
+            continue;
         }
         if (!end || req->body.len > 0) {
             er_buf_add(&req->body, data, len);

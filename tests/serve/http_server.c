@@ -78,6 +78,10 @@ on_line(void *ctx, struct er_request *req, const char *line, size_t len)
 {
     (void)ctx;
     struct visit *v = req->user;
+    if (!line) {
+        reply_text(req, 413, "long line\n");
+        return;
+    }
     if (len == 3 && memcmp(line, "bad", 3) == 0) {
         reply_text(req, 400, "bad line\n");
         return;

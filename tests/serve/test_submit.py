@@ -172,6 +172,25 @@ def test_run_at_is_a_moment_and_delay_a_span(h):
     assert before + 98 < stamp < time.time() + 102, t["run_at"]
 
 
+def test_a_line_that_is_too_long_is_refused_and_the_others_told(h):
+    h.start(worker="/bin/false")
+    line = '{"args": {"argv": ["true"]}}\n'
+    long = '{"args": {"argv": ["' + "x" * (3 << 20) + '"]}}\n'
+    head = {"Content-Type": "application/x-ndjson"}
+    for end in (line, "", long.rstrip("\n")):
+        lines = h.expect(200, "POST", "/v1/tasks", line + long + long + end, head).lines
+        same([a.get("state", a.get("code")) for a in lines],
+             ["queued", "too-big", "too-big"] + ([] if not end else ["queued" if end == line else "too-big"]))
+        same([(a["status"], a["line"]) for a in lines[1:3]], [(413, 2), (413, 3)])
+        has(lines[1]["detail"], "larger than 2097152 bytes")
+    before = h.get("/v1/tasks?limit=1")["counts"]["queued"]
+    same(before, 4)
+    h.refused(413, None, "line 2: the line is larger than", "POST", "/v1/tasks?atomic=1", line + long + line, head)
+    same(h.get("/v1/tasks?limit=1")["counts"]["queued"], before)
+    topic = '{"topic": "a"}\n'
+    h.refused(413, None, "a line is larger than", "POST", "/v1/events", topic + long, head)
+
+
 def test_lines_beyond_the_bound_are_refused_and_the_others_told(h):
     h.start(worker="/bin/false")
     line = '{"args": {"argv": ["true"]}}\n'
