@@ -1037,6 +1037,33 @@ needed(er_task_id id)
     return false;
 }
 
+static int
+compare_tombstones(const void *a, const void *b)
+{
+    const struct mtask *x = *(struct mtask *const *)a, *y = *(struct mtask *const *)b;
+    er_usec dx = x->removed_at, dy = y->removed_at;
+    return dx != dy ? (dx > dy) - (dx < dy) : (x->id > y->id) - (x->id < y->id);
+}
+
+/* No more than `limit` tombstones go in one transaction: if the next one fails, the rest are
+ * there still, and hold their keys. */
+static void
+forget_oldest(er_usec before, size_t limit)
+{
+    static struct mtask *due[MAX_MODEL];
+    size_t n = 0;
+    for (int i = 0; i < model.now.n; i++) {
+        struct mtask *t = &model.tasks[i];
+        if (t->removed && !t->forgotten && t->removed_at <= before) {
+            due[n++] = t;
+        }
+    }
+    qsort(due, n, sizeof due[0], compare_tombstones);
+    for (size_t i = 0; i < n && i < limit; i++) {
+        m_touch(due[i])->forgotten = true;
+    }
+}
+
 int __real_er_store_prune(struct er_store *s, er_usec now,
                           const struct er_retention *keep, size_t limit,
                           struct er_arena *arena, struct er_removed **out, size_t *out_n,
@@ -1059,11 +1086,8 @@ __wrap_er_store_prune(struct er_store *s, er_usec now, const struct er_retention
         }
         (void)m_remove(t->id, now);
     }
-    for (int i = 0; i < model.now.n && rc == 0; i++) {
-        struct mtask *t = &model.tasks[i];
-        if (t->removed && !t->forgotten && t->removed_at < now - keep->tombstone_for) {
-            m_touch(t)->forgotten = true;
-        }
+    if (rc == 0) {
+        forget_oldest(now - keep->tombstone_for, limit);
     }
     return rc;
 }
