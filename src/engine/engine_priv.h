@@ -60,6 +60,7 @@ struct er_bay {
     TAILQ_HEAD(er_group_list, er_group) aside;
     struct er_group_list savers;                    /* at gates with several bays */
     TAILQ_HEAD(er_envoy_list, er_lane_live) envoys; /* of gates with several bays */
+    TAILQ_HEAD(er_gate_list, er_gate) holds; /* gates that hold tokens for its lanes */
     TAILQ_ENTRY(er_bay) in_queue, in_pool;
 };
 
@@ -72,6 +73,7 @@ struct er_gate {
     struct er_lane_live *envoy; /* came back from here, and stands in its bay's heap */
     struct er_lane_live
         *hold; /* tokens: had enough here, and waits at another such gate */
+    TAILQ_ENTRY(er_gate) in_holds; /* of the bay of that */
 };
 /* The lanes of one bay that wait at one gate. */
 struct er_group {
@@ -81,7 +83,6 @@ struct er_group {
     struct er_heap_node node; /* in gate.groups while there are lanes, unless set aside */
     bool aside;               /* in bay.aside: its turn came while the bay was closed */
     bool saves; /* in bay.savers: it waits for tokens that others could take */
-    bool holds; /* one of its lanes had tokens held at another gate, some time */
     TAILQ_ENTRY(er_group) in_bay, in_savers;
     UT_hash_handle hh;
 };
@@ -360,8 +361,9 @@ void er_gates_dismiss(struct er_engine *e, struct er_lane_live *lane);
 /* A bay may give work again: what was set aside meanwhile comes back; or it may not. */
 void er_gates_bay_opened(struct er_engine *e, struct er_bay *bay);
 void er_gates_bay_closed(struct er_engine *e, struct er_bay *bay);
-/* The lane, which stands at a gate or speaks for one, does so no more; it is in no heap then. */
-void er_gates_leave(struct er_engine *e, struct er_lane_live *lane);
+/* The lane, which stands at a gate or speaks for one, does so no more; it is in no heap then,
+ * and is that bay's from now on. */
+void er_gates_move(struct er_engine *e, struct er_lane_live *lane, struct er_bay *bay);
 /* Forgets the groups of a bay in which no lane is. */
 void er_gates_forget_bay(struct er_engine *e, struct er_bay *bay);
 

@@ -261,7 +261,7 @@ group_out(struct er_group *g)
 static void
 list_saver(struct er_group *g)
 {
-    bool saves = g->gate->tokens && (g->gate->n_groups > 1 || g->holds) && g->lanes.n > 0;
+    bool saves = g->gate->tokens && g->gate->n_groups > 1 && g->lanes.n > 0;
     if (saves && !g->saves) {
         TAILQ_INSERT_TAIL(&g->bay->savers, g, in_savers);
     } else if (!saves && g->saves) {
@@ -508,18 +508,28 @@ group_of(struct er_engine *e, struct er_gate *gate, struct er_bay *bay)
     return g;
 }
 
+static void
+set_hold(struct er_gate *g, struct er_lane_live *lane)
+{
+    if (g->hold) {
+        TAILQ_REMOVE(&g->hold->bay->holds, g, in_holds);
+    }
+    g->hold = lane;
+    if (lane) {
+        TAILQ_INSERT_TAIL(&lane->bay->holds, g, in_holds);
+    }
+}
+
 /* A lane that had enough tokens at one gate waits for those of another. */
 static void
 keep_hold(struct er_gate *from, struct er_gate *to, struct er_lane_live *lane)
 {
     if (to->hold == lane) {
-        to->hold = NULL;
+        set_hold(to, NULL);
     }
     if (from && from != to && from->tokens &&
         (!from->hold || er_lanes_less(&lane->node, &from->hold->node))) {
-        from->hold = lane;
-        lane->waits->holds = true;
-        list_saver(lane->waits);
+        set_hold(from, lane);
     }
 }
 
@@ -529,7 +539,7 @@ drop_holds(struct er_lane_live *lane)
     struct er_limit_live *limits[] = {&lane->queue->limit, lane->key};
     for (size_t i = 0; i < 2; i++) {
         if (limits[i] && limits[i]->tokens.hold == lane) {
-            limits[i]->tokens.hold = NULL;
+            set_hold(&limits[i]->tokens, NULL);
         }
     }
 }
@@ -579,48 +589,53 @@ er_gates_bay_opened(struct er_engine *e, struct er_bay *bay)
     }
 }
 
-/* What the bay's lanes save up for, here or at another gate, others may have now. A look may
- * take groups from the list. */
+struct gate_list {
+    struct er_gate **gates;
+    size_t n, size;
+};
+
 static void
-look_at_savers(struct er_engine *e, struct er_bay *bay)
+note_gate(struct gate_list *all, struct er_gate *g)
 {
-    struct er_group *g, **all = NULL;
-    size_t n = 0, size = 0;
-    TAILQ_FOREACH (g, &bay->savers, in_savers) {
-        if (n == size) {
-            size = size ? 2 * size : 16;
-            all = er_xrealloc_array(all, size, sizeof(struct er_group *));
-        }
-        all[n++] = g;
+    if (all->n == all->size) {
+        all->size = all->size ? 2 * all->size : 16;
+        all->gates = er_xrealloc_array(all->gates, all->size, sizeof(struct er_gate *));
     }
-    for (size_t i = 0; i < n; i++) {
-        g = all[i];
-        if (g->saves && er_heap_get(&g->gate->groups) == &g->node) {
-            if (g->holds) {
-                look_at_holds(e, group_first(g));
-            }
-            look(e, g->gate); /* first in line no more */
-        }
-    }
-    er_free(all);
+    all->gates[all->n++] = g;
 }
 
+/* Whom the bay's envoys kept back may go now, and others may have what its lanes saved up for,
+ * here or at another gate. All is gathered first: a look at one gate changes others. */
 void
 er_gates_bay_closed(struct er_engine *e, struct er_bay *bay)
 {
-    struct er_lane_live *lane, *next;
-    for (lane = TAILQ_FIRST(&bay->envoys); lane; lane = next) {
-        next = TAILQ_NEXT(lane, in_envoys); /* at most this one leaves the list */
-        look(e, lane->envoy_of);
+    struct gate_list all = {0};
+    struct er_lane_live *lane;
+    struct er_group *g;
+    struct er_gate *gate;
+    TAILQ_FOREACH (lane, &bay->envoys, in_envoys) {
+        note_gate(&all, lane->envoy_of);
     }
-    look_at_savers(e, bay);
+    TAILQ_FOREACH (g, &bay->savers, in_savers) {
+        if (er_heap_get(&g->gate->groups) == &g->node) {
+            note_gate(&all, g->gate); /* first in line no more */
+        }
+    }
+    TAILQ_FOREACH (gate, &bay->holds, in_holds) {
+        note_gate(&all, gate);
+    }
+    for (size_t i = 0; i < all.n; i++) {
+        look(e, all.gates[i]);
+    }
+    er_free(all.gates);
 }
 
 void
-er_gates_leave(struct er_engine *e, struct er_lane_live *lane)
+er_gates_move(struct er_engine *e, struct er_lane_live *lane, struct er_bay *bay)
 {
     struct er_gate *waited_at = lane->waits ? lane->waits->gate : NULL;
     struct er_gate *spoke_for = dismiss(lane);
+    struct er_limit_live *limits[] = {&lane->queue->limit, lane->key};
     if (waited_at) {
         unpark(e, lane);
         look(e, waited_at);
@@ -629,6 +644,14 @@ er_gates_leave(struct er_engine *e, struct er_lane_live *lane)
         look(e, spoke_for);
     }
     look_at_holds(e, lane);
+    for (size_t i = 0; i < 2; i++) {
+        struct er_gate *g = limits[i] ? &limits[i]->tokens : NULL;
+        if (g && g->hold == lane) {
+            TAILQ_REMOVE(&lane->bay->holds, g, in_holds);
+            TAILQ_INSERT_TAIL(&bay->holds, g, in_holds);
+        }
+    }
+    lane->bay = bay;
 }
 
 void

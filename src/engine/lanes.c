@@ -237,8 +237,7 @@ er_lanes_move(struct er_engine *e, struct er_lane_live *lane)
         er_heap_remove(&from->lanes, &lane->node);
         bay_place(e, from);
     }
-    er_gates_leave(e, lane);
-    lane->bay = er_pools_bay(lane->queue, lane->type->pool);
+    er_gates_move(e, lane, er_pools_bay(lane->queue, lane->type->pool));
     lane_place(e, lane); /* if a gate is in its way, `best` finds out */
 }
 

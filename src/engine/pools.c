@@ -87,6 +87,7 @@ er_pools_bay(struct er_queue_live *q, struct er_pool *pool)
     TAILQ_INIT(&bay->aside);
     TAILQ_INIT(&bay->savers);
     TAILQ_INIT(&bay->envoys);
+    TAILQ_INIT(&bay->holds);
     TAILQ_INSERT_TAIL(&q->bays, bay, in_queue);
     TAILQ_INSERT_TAIL(&pool->bays, bay, in_pool);
     return bay;

@@ -680,9 +680,23 @@ static void
 sessions__without_room_keep_nobody_else_from_tokens(void **state)
 {
     (void)state;
-    /* tokens were held for one that waits elsewhere, and whose session has no room */
-    first_seed = UINT64_C(14605926655006228497);
-    against_model(true, true, true, 1, 20000);
+    static const struct {
+        uint64_t seed;
+        int64_t most_cost;
+    } once[] = {
+        /* tokens were held for one that waits elsewhere, and whose session has no room */
+        {UINT64_C(14605926655006228497), 1},
+        /* ... and that had been set aside there, or was not the first in line there */
+        {UINT64_C(17849210641713185807), 1},
+        {UINT64_C(11158928815671599644), 1},
+        /* a look at the gate of one envoy of a bay took another one from the list of those */
+        {UINT64_C(670051831538552066), 7},
+        {UINT64_C(10520748926062250168), 7},
+    };
+    for (size_t i = 0; i < sizeof once / sizeof once[0]; i++) {
+        first_seed = once[i].seed;
+        against_model(true, true, true, once[i].most_cost, 20000);
+    }
     first_seed = 0;
     against_model(true, true, true, 1, 20000);
     against_model(true, true, true, 7, 20000);
