@@ -121,7 +121,7 @@ class Bench:
         """Takes both slots until the returned function is called."""
         gate = f"{env['BENCH_FOLDER']}/go"
         for _ in range(2):
-            subprocess.run(["tsp", "-n", "sh", "-c", f"until [ -e '{gate}' ]; do sleep 0.01; done"],
+            subprocess.run(["tsp", "-n", "sh", "-c", f"while [ -d '{env['BENCH_FOLDER']}' ] && ! [ -e '{gate}' ]; do sleep 0.01; done"],
                            env=env, check=True, stdout=subprocess.DEVNULL)
         return lambda: open(gate, "w").close()
 

@@ -50,7 +50,7 @@ er_api_shutdown(struct er_call *call)
     er_buf_init(&b, 0);
     er_buf_addf(&b, "{\"pid\":%d}", (int)getpid());
     er_call_json(call, 200, &b);
-    call->api->on_shutdown(call->api, now    ? ER_END_NOW
-                                      : keep ? ER_END_KEEP
-                                             : ER_END_DRAIN);
+    call->api->on_shutdown(call->api, now    ? ER_SHUTDOWN_NOW
+                                      : keep ? ER_SHUTDOWN_KEEP
+                                             : ER_SHUTDOWN_DRAIN);
 }

@@ -31,10 +31,10 @@ struct er_api_config {
 };
 
 /* How the daemon ends: docs/SEMANTICS.md, "Shutdown". In the order of their haste. */
-enum er_end {
-    ER_END_KEEP,  /* what runs goes on under its worker */
-    ER_END_DRAIN, /* it has some time to end by itself, and is then put back */
-    ER_END_NOW,   /* it is put back at once */
+enum er_shutdown {
+    ER_SHUTDOWN_KEEP,  /* what runs goes on under its worker */
+    ER_SHUTDOWN_DRAIN, /* it has some time to end by itself, and is then put back */
+    ER_SHUTDOWN_NOW,   /* it is put back at once */
 };
 
 /* Who looks after the workers that are on this machine. */
@@ -72,7 +72,7 @@ struct er_api {
     struct er_serial settings; /* changes of queues, limits, types, pauses */
     struct er_serial edits;    /* PATCH */
     /* a client asked for it; NULL: the engine ends with the program that has it inside */
-    void (*on_shutdown)(struct er_api *api, enum er_end how);
+    void (*on_shutdown)(struct er_api *api, enum er_shutdown how);
 };
 
 /* Whether the store's file, where it should be, is the one that is open. */

@@ -37,7 +37,7 @@ add_result(struct er_submission *s)
     return r;
 }
 
-static struct er_group *
+static struct er_submit_group *
 get_group(struct er_submission *s)
 {
     if (!s->group) {
@@ -45,7 +45,7 @@ get_group(struct er_submission *s)
         s->group->submit = er_xzalloc(sizeof *s->group->submit);
         s->group->submit->atomic = s->atomic;
     }
-    struct er_group *g = s->group;
+    struct er_submit_group *g = s->group;
     if (g->submit->n == g->size) {
         g->size = g->size ? g->size * 2 : s->many ? 64 : 1;
         g->submit->rows =
@@ -57,7 +57,7 @@ get_group(struct er_submission *s)
 }
 
 static void
-group_free(struct er_group *g)
+group_free(struct er_submit_group *g)
 {
     struct er_ref *ref, *next;
     HASH_ITER (hh, g->refs, ref, next) {
@@ -158,7 +158,7 @@ store_row_result(const struct er_api *api, struct er_result *r,
 
 struct group_done {
     struct er_submission *s;
-    struct er_group *g;
+    struct er_submit_group *g;
 };
 
 static void
@@ -166,7 +166,7 @@ on_stored(struct er_submit *submit, int rc)
 {
     struct group_done *gd = submit->ctx;
     struct er_submission *s = gd->s;
-    struct er_group *g = gd->g;
+    struct er_submit_group *g = gd->g;
     struct er_call *call = s->call;
     for (size_t i = 0; i < submit->n; i++) {
         struct er_result *r = &s->results[g->lines[i]];
@@ -189,7 +189,7 @@ on_stored(struct er_submit *submit, int rc)
 static void
 send_group(struct er_submission *s)
 {
-    struct er_group *g = s->group;
+    struct er_submit_group *g = s->group;
     s->group = NULL;
     if (!g) {
         return;
@@ -249,7 +249,7 @@ static void
 add_document(struct er_submission *s, const char *text, size_t len,
              const char *header_key)
 {
-    struct er_group *g = get_group(s);
+    struct er_submit_group *g = get_group(s);
     struct er_draft d = {.row = &g->submit->rows[g->submit->n],
                          .arena = &g->submit->arena,
                          .api = s->call->api,

@@ -24,7 +24,7 @@ struct er_ref {
     UT_hash_handle hh;
 };
 /* Rows that go to the store as one operation. */
-struct er_group {
+struct er_submit_group {
     struct er_submit *submit;
     size_t size;              /* allocated rows */
     size_t *lines;            /* result of each row */
@@ -37,12 +37,12 @@ struct er_submission {
     bool many, atomic, brief;
     struct er_result *results;
     size_t n, size;
-    size_t bytes;           /* of the lines so far */
-    size_t beyond;          /* lines behind those that a request may have */
-    struct er_group *group; /* being filled; NULL = none */
-    int under_way;          /* groups at the store */
-    bool complete;          /* the whole request is here */
-    int failed;             /* code of the store as a whole */
+    size_t bytes;                  /* of the lines so far */
+    size_t beyond;                 /* lines behind those that a request may have */
+    struct er_submit_group *group; /* being filled; NULL = none */
+    int under_way;                 /* groups at the store */
+    bool complete;                 /* the whole request is here */
+    int failed;                    /* code of the store as a whole */
     er_usec now;
 };
 
@@ -56,9 +56,9 @@ const char *er_submit_words(const struct er_api *api, int code, char *words, siz
 void er_submit_fail(struct er_result *r, int status, const char *field,
                     const char *words);
 /* The row to come has a name. ER_EINVALID: another one has it, too. */
-int er_submit_add_ref(struct er_group *g, struct er_draft *d) ER_MUSTCHECK;
+int er_submit_add_ref(struct er_submit_group *g, struct er_draft *d) ER_MUSTCHECK;
 /* Names become places. Rows that wait for each other in a circle stay out, and those that
  * name a task which is not there or stays out; of an atomic submission all. */
-void er_submit_resolve(struct er_submission *s, struct er_group *g);
+void er_submit_resolve(struct er_submission *s, struct er_submit_group *g);
 
 #endif

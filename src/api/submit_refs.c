@@ -19,7 +19,7 @@ er_submit_fail(struct er_result *r, int status, const char *field, const char *w
 /* ---- names ---- */
 
 int
-er_submit_add_ref(struct er_group *g, struct er_draft *d)
+er_submit_add_ref(struct er_submit_group *g, struct er_draft *d)
 {
     struct er_ref *ref;
     HASH_FIND_STR(g->refs, d->ref, ref);
@@ -37,7 +37,7 @@ er_submit_add_ref(struct er_group *g, struct er_draft *d)
 
 /* Turns the names in `after` into places; 0 or the row's failure. */
 static int
-resolve(struct er_group *g, size_t row, char *words, size_t size)
+resolve(struct er_submit_group *g, size_t row, char *words, size_t size)
 {
     const char **names = g->after_refs[row];
     struct er_new_after *after =
@@ -60,7 +60,7 @@ resolve(struct er_group *g, size_t row, char *words, size_t size)
 
 /* Leaves out the rows that have failed. */
 static void
-compact(struct er_submission *s, struct er_group *g)
+compact(struct er_submission *s, struct er_submit_group *g)
 {
     size_t kept = 0;
     int *moved = er_xrealloc_array(NULL, g->submit->n + 1, sizeof *moved);
@@ -85,7 +85,7 @@ compact(struct er_submission *s, struct er_group *g)
 
 /* The name of a task that a row waits for and that was refused, or NULL. */
 static const char *
-refused_name(const struct er_submission *s, const struct er_group *g, size_t row)
+refused_name(const struct er_submission *s, const struct er_submit_group *g, size_t row)
 {
     const struct er_new_task *t = &g->submit->rows[row];
     for (size_t i = 0; i < t->n_after; i++) {
@@ -106,7 +106,7 @@ struct step {
 
 /* The name by which the one before it on the way knows a row. */
 static const char *
-name_from(const struct er_group *g, const struct step *before)
+name_from(const struct er_submit_group *g, const struct step *before)
 {
     return g->after_refs[before->row][before->next - 1];
 }
@@ -114,7 +114,7 @@ name_from(const struct er_group *g, const struct step *before)
 /* Adds the names way[from .. n) and the first again, as JSON and as words; of a long circle
  * the first ones. */
 static void
-add_chain(const struct er_group *g, const struct step *way, size_t from, size_t n,
+add_chain(const struct er_submit_group *g, const struct step *way, size_t from, size_t n,
           struct er_buf *json, struct er_buf *words)
 {
     const char *first = name_from(g, &way[n - 1]);
@@ -136,7 +136,7 @@ add_chain(const struct er_group *g, const struct step *way, size_t from, size_t 
 
 /* The rows way[from .. n) wait for each other: all of them stay out. */
 static void
-refuse_circle(struct er_submission *s, struct er_group *g, const struct step *way,
+refuse_circle(struct er_submission *s, struct er_submit_group *g, const struct step *way,
               size_t from, size_t n)
 {
     struct er_buf json, words;
@@ -159,8 +159,8 @@ refuse_circle(struct er_submission *s, struct er_group *g, const struct step *wa
 /* Walks from one row along what it waits for, depth first, without recursion. Returns how
  * many rows were refused. */
 static size_t
-walk(struct er_submission *s, struct er_group *g, size_t start, unsigned char *marks,
-     size_t *places, struct step *way)
+walk(struct er_submission *s, struct er_submit_group *g, size_t start,
+     unsigned char *marks, size_t *places, struct step *way)
 {
     size_t n = 0, refused = 0;
     marks[start] = ON_WAY;
@@ -191,7 +191,7 @@ walk(struct er_submission *s, struct er_group *g, size_t start, unsigned char *m
 }
 
 static size_t
-refuse_circles(struct er_submission *s, struct er_group *g)
+refuse_circles(struct er_submission *s, struct er_submit_group *g)
 {
     size_t n = g->submit->n, refused = 0;
     unsigned char *marks = er_xzalloc(n + 1);
@@ -211,7 +211,7 @@ refuse_circles(struct er_submission *s, struct er_group *g)
 /* Rows that name a task which is not there stay out, and those that name them; the others
  * are stored. */
 void
-er_submit_resolve(struct er_submission *s, struct er_group *g)
+er_submit_resolve(struct er_submission *s, struct er_submit_group *g)
 {
     char words[256];
     size_t refused = 0;

@@ -16,7 +16,7 @@
 #include "wire/places.h"
 
 struct er_app {
-    struct er_places places; /* filled in by er_api_places */
+    struct er_places places; /* filled in by er_daemon_places */
     bool has_places;
     char *socket; /* where the daemon was found; NULL = places.socket */
     bool no_autostart;

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/api.h"
+#include "app/daemon.h"
 #include "base/io.h"
 #include "base/mem.h"
 #include "model/task.h"
@@ -34,8 +34,8 @@ er_args_type(struct er_app *app, const char *name, json_t **out, struct er_err *
     struct er_buf target;
     er_buf_init(&target, 0);
     er_buf_add_str(&target, "/v1/types/");
-    er_api_segment(&target, name);
-    int rc = er_api_get(app, target.data, out, err);
+    er_daemon_segment(&target, name);
+    int rc = er_daemon_get(app, target.data, out, err);
     er_buf_fini(&target);
     return rc;
 }

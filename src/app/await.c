@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/api.h"
+#include "app/daemon.h"
 #include "app/output.h"
 #include "app/show.h"
 
@@ -45,7 +45,7 @@ er_await_task(struct er_app *app, er_task_id id, const char *until, er_usec dead
         (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "?wait=%.3f&until=%s",
                        id, wait_s, until);
         json_t *task = NULL;
-        int rc = er_api_get(app, target, &task, err);
+        int rc = er_daemon_get(app, target, &task, err);
         if (rc == ER_ENOTFOUND && (task = tombstone(app)) != NULL) {
             rc = 0;
         }

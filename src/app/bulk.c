@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "base/io.h"
 #include "base/mem.h"
 #include "wire/json_dump.h"
@@ -57,7 +57,7 @@ take_answer(struct bulk *b, size_t at, const char *text, size_t n, struct er_buf
     b->last = id > 0 ? id : b->last;
     if (er_json_text(o, "code")) {
         struct er_err err;
-        int code = er_api_words(o, &err);
+        int code = er_daemon_words(o, &err);
         refuse(b, line, code, err.text);
     } else if (id > 0 && b->json) {
         er_buf_add(out, text, n);
@@ -79,7 +79,7 @@ take_answers(struct bulk *b, const struct er_buf *body)
     size_t at = 0, n, i = 0;
     er_buf_init(&out, 0);
     b->first = b->last = 0;
-    while (er_api_line(body, &at, &line, &n)) {
+    while (er_daemon_line(body, &at, &line, &n)) {
         take_answer(b, i++, line, n, &out);
     }
     int rc = out.failed ? er_app_out(&out) : 0;
@@ -103,7 +103,7 @@ flush(struct bulk *b)
 {
     struct er_err err;
     struct er_response r;
-    struct er_request request = {
+    struct er_daemon_request request = {
         .method = "POST",
         .target = b->atomic ? "/v1/tasks?atomic=1" : "/v1/tasks",
         .type = "application/x-ndjson",
@@ -114,7 +114,7 @@ flush(struct bulk *b)
     }
     int rc = b->body.failed
                  ? er_fail(&err, b->body.failed, "the lines are too large in all")
-                 : er_api_call(b->app, &request, &r, &err);
+                 : er_daemon_call(b->app, &request, &r, &err);
     if (rc) {
         int64_t line = er_json_int(b->app->problem, "line", 0);
         if (line > 0 && (size_t)line <= b->n) {
@@ -229,7 +229,7 @@ read_lines(struct bulk *b, json_t *defaults)
 }
 
 int
-er_bulk_submit(struct er_app *app, const struct er_submit *s, const char *type,
+er_bulk_submit(struct er_app *app, const struct er_submission *s, const char *type,
                bool atomic)
 {
     struct bulk b = {.app = app, .type = type, .atomic = atomic, .json = s->json};

@@ -15,7 +15,7 @@ extern const struct er_cmd er_cmd_add, er_cmd_submit, er_cmd_call, er_cmd_tasks,
     er_cmd_worker, er_cmd_shutdown, er_cmd_config, er_cmd_completions, er_cmd_help;
 
 /* Queues a task for each line of standard input: the exit code. */
-int er_bulk_submit(struct er_app *app, const struct er_submit *s, const char *type,
+int er_bulk_submit(struct er_app *app, const struct er_submission *s, const char *type,
                    bool atomic);
 /* Prints the usage of one command. */
 void er_help_print(const struct er_cmd *cmd);

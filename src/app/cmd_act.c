@@ -10,9 +10,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "app/api.h"
 #include "app/await.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/show.h"
 #include "app/targets.h"
 
@@ -155,8 +155,8 @@ post_one(struct er_app *app, const char *action, const struct act *o, er_task_id
     er_buf_add_char(&body, '{');
     add_body(o, "", &body);
     er_buf_add_char(&body, '}');
-    int rc = er_api_post(app, remove ? "DELETE" : "POST", target, remove ? NULL : &body,
-                         out, err);
+    int rc = er_daemon_post(app, remove ? "DELETE" : "POST", target,
+                            remove ? NULL : &body, out, err);
     er_buf_fini(&body);
     return rc;
 }
@@ -247,7 +247,7 @@ take_answer(struct er_app *app, const char *action, const struct act *o, const c
     if (!v) {
         code = er_app_failf(ER_EIO, "the daemon's answer is not JSON");
     } else if (er_json_text(v, "code")) {
-        int rc = er_api_words(v, &err);
+        int rc = er_daemon_words(v, &err);
         rc = rc ? rc : ER_EIO;
         code = tally->refused < FEW ? refuse(action, id, v, rc, &err) : er_error_exit(rc);
     } else {
@@ -269,11 +269,11 @@ take_answers(struct er_app *app, const char *action, const struct act *o,
     struct tally tally = {0};
     const char *line;
     size_t at = 0, n;
-    while (er_api_line(body, &at, &line, &n)) {
+    while (er_daemon_line(body, &at, &line, &n)) {
         tally.lines++;
     }
     at = 0;
-    while (er_api_line(body, &at, &line, &n)) {
+    while (er_daemon_line(body, &at, &line, &n)) {
         take_answer(app, action, o, line, n, &tally);
     }
     if (tally.lines == 0) {
@@ -309,8 +309,9 @@ act_on_many(struct er_app *app, const char *action, const struct act *o,
     }
     add_body(o, ",", &body);
     er_buf_add_char(&body, '}');
-    struct er_request request = {.method = "POST", .target = target, .body = &body};
-    int rc = er_api_call(app, &request, &r, &err);
+    struct er_daemon_request request = {
+        .method = "POST", .target = target, .body = &body};
+    int rc = er_daemon_call(app, &request, &r, &err);
     er_buf_fini(&body);
     if (rc) {
         return er_app_fail(rc, &err);
@@ -353,9 +354,9 @@ count_pausing(struct er_app *app, const char *queue, size_t *out, struct er_err 
     er_buf_init(&target, 0);
     er_buf_add_str(&target, "/v1/tasks?state=running&limit=1000");
     if (queue) {
-        er_api_param(&target, "queue", queue);
+        er_daemon_param(&target, "queue", queue);
     }
-    int rc = er_api_get(app, target.data, &page, err);
+    int rc = er_daemon_get(app, target.data, &page, err);
     er_buf_fini(&target);
     if (rc) {
         return rc;
@@ -398,8 +399,8 @@ act_on_switch(struct er_app *app, const char *action, const struct act *o)
         (void)json_object_set_new(body, "free_slot", json_true());
     }
     bool pause = strcmp(action, "pause") == 0;
-    int rc =
-        er_api_json(app, "POST", pause ? "/v1/pause" : "/v1/resume", body, &answer, &err);
+    int rc = er_daemon_json(app, "POST", pause ? "/v1/pause" : "/v1/resume", body,
+                            &answer, &err);
     if (!rc && pause && !o->no_wait && er_json_int(answer, "told", 0) > 0) {
         rc = await_paused(app, o->queue, &err);
     }

@@ -2,15 +2,15 @@
 /* errand add, errand submit: queue a command, or a task of any type. */
 #include <string.h>
 
-#include "app/api.h"
 #include "app/args.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/submit.h"
 
 static int
 add_exec(struct er_app *app, void *data, int n, char **args)
 {
-    struct er_submit *s = data;
+    struct er_submission *s = data;
     struct er_buf b;
     struct er_err err;
     int rc = er_submit_check(s, &err);
@@ -37,7 +37,7 @@ const struct er_cmd er_cmd_add = {
             "alone on standard output, once the task is on disk.",
     .group = "Queue work",
     .opts = {er_submit_change_opts, er_submit_opts},
-    .data_size = sizeof(struct er_submit),
+    .data_size = sizeof(struct er_submission),
     .min = 1,
     .max = -1,
     .stop_early = true,
@@ -47,7 +47,7 @@ const struct er_cmd er_cmd_add = {
 /* ---- submit ---- */
 
 struct submit {
-    struct er_submit task; /* first: the shared table fills it */
+    struct er_submission task; /* first: the shared table fills it */
     bool atomic;
 };
 

@@ -17,10 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/args.h"
 #include "app/await.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/output.h"
 #include "app/show.h"
 #include "model/duration.h"
@@ -30,7 +30,7 @@
 #define OUTPUT_KEPT_MIN 8192 /* of an output that is shorter nothing is ever left out */
 
 struct call {
-    struct er_submit task; /* first: the shared table fills it */
+    struct er_submission task; /* first: the shared table fills it */
     struct er_opt_span budget;
     bool background, wait_anyway;
 };
@@ -143,7 +143,7 @@ note_omitted(const struct calling *c, uint64_t written)
     struct er_err err;
     json_t *all = NULL;
     (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "/attempts", c->id);
-    if (written >= OUTPUT_KEPT_MIN && er_api_get(c->app, target, &all, &err) == 0) {
+    if (written >= OUTPUT_KEPT_MIN && er_daemon_get(c->app, target, &all, &err) == 0) {
         const json_t *attempts = json_object_get(all, "attempts");
         size_t n = json_array_size(attempts);
         const json_t *last = n > 0 ? json_array_get(attempts, n - 1) : NULL;
@@ -180,8 +180,8 @@ print_result(const struct calling *c, bool *found)
     struct er_err err;
     struct er_response r;
     (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "/result", c->id);
-    struct er_request request = {.target = target};
-    int rc = er_api_call(c->app, &request, &r, &err);
+    struct er_daemon_request request = {.target = target};
+    int rc = er_daemon_call(c->app, &request, &r, &err);
     *found = rc == 0;
     if (rc) {
         return rc == ER_ENOTFOUND ? 0 : er_app_fail(rc, &err);
@@ -295,7 +295,7 @@ wait_for_end(const struct calling *c, const struct er_response *submitted)
 static int
 go_on(const struct calling *c, const struct er_response *submitted)
 {
-    const struct er_submit *s = &c->o->task;
+    const struct er_submission *s = &c->o->task;
     bool too_long = is_too_long(c);
     set_farewell(c->id, s->json);
     if (c->o->background || too_long || s->follow) {

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/show.h"
 #include "app/targets.h"
 #include "base/io.h"
@@ -81,7 +81,7 @@ send_exec(struct er_app *app, void *data, int n, char **args)
     er_buf_add_char(&body, '}');
     if (!rc) {
         (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "/input", id);
-        rc = er_api_post(app, "POST", target, &body, NULL, &err);
+        rc = er_daemon_post(app, "POST", target, &body, NULL, &err);
     }
     er_buf_fini(&body);
     return rc ? er_app_fail(rc, &err) : 0;
@@ -147,7 +147,7 @@ clean_exec(struct er_app *app, void *data, int n, char **args)
         er_buf_addf(&body, "%s\"keep\":%" PRId64, comma, o->keep.value);
     }
     er_buf_add_char(&body, '}');
-    int rc = er_api_post(app, "POST", "/v1/clean", &body, &answer, &err);
+    int rc = er_daemon_post(app, "POST", "/v1/clean", &body, &answer, &err);
     er_buf_fini(&body);
     if (rc) {
         return er_app_fail(rc, &err);

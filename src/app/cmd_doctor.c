@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/doctor.h"
 #include "app/show.h"
 #include "base/io.h"
@@ -164,7 +164,7 @@ check_inside(struct er_app *app, struct er_doctor *d)
     size_t i;
     json_t *c;
     app->each = INSIDE_FOR;
-    int rc = er_api_get(app, "/v1/doctor", &answer, &err);
+    int rc = er_daemon_get(app, "/v1/doctor", &answer, &err);
     if (rc == ER_ENOTFOUND) {
         return; /* an older daemon */
     }
@@ -247,7 +247,7 @@ check_daemon(struct er_app *app, struct er_doctor *d, json_t **out_stats)
 {
     struct er_err err;
     app->each = DAEMON_FOR;
-    int rc = er_api_get(app, "/v1/stats", out_stats, &err);
+    int rc = er_daemon_get(app, "/v1/stats", out_stats, &err);
     if (rc == ER_ETIMEOUT) {
         d->hangs = true;
         er_doctor_note(d, "daemon", false, ER_DOCTOR_HANGS,
@@ -342,7 +342,7 @@ doctor_exec(struct er_app *app, void *data, int n, char **args)
     (void)n;
     (void)args;
     app->no_autostart = true; /* it looks only */
-    int rc = er_api_places(app, &err);
+    int rc = er_daemon_places(app, &err);
     if (rc) {
         json_decref(d.checks);
         return er_app_fail(rc, &err);

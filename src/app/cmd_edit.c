@@ -3,21 +3,21 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/show.h"
 #include "app/submit.h"
 #include "app/targets.h"
 
 static const struct er_opt edit_opts[] = {
-    {0, "json", NULL, ER_OPT_FLAG, offsetof(struct er_submit, json),
+    {0, "json", NULL, ER_OPT_FLAG, offsetof(struct er_submission, json),
      "print the task as JSON", 0, 0, NULL},
     ER_OPT_END,
 };
 
 /* The changes as a JSON object. */
 static int
-make_body(struct er_app *app, const struct er_submit *s, struct er_buf *b,
+make_body(struct er_app *app, const struct er_submission *s, struct er_buf *b,
           struct er_err *err)
 {
     int rc = er_submit_check(s, err);
@@ -58,7 +58,7 @@ refuse(const struct er_app *app, er_task_id id, int rc, const struct er_err *err
 static int
 edit_exec(struct er_app *app, void *data, int n, char **args)
 {
-    const struct er_submit *s = data;
+    const struct er_submission *s = data;
     struct er_err err;
     struct er_buf body;
     char target[64];
@@ -70,7 +70,7 @@ edit_exec(struct er_app *app, void *data, int n, char **args)
     rc = rc ? rc : er_targets_one(app, args[0], &id, &err);
     if (!rc) {
         (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64, id);
-        rc = er_api_post(app, "PATCH", target, &body, &task, &err);
+        rc = er_daemon_post(app, "PATCH", target, &body, &task, &err);
     }
     er_buf_fini(&body);
     if (rc) {
@@ -89,7 +89,7 @@ const struct er_cmd er_cmd_edit = {
             "for (none:\n"
             "of nothing any more).",
     .opts = {er_submit_change_opts, edit_opts},
-    .data_size = sizeof(struct er_submit),
+    .data_size = sizeof(struct er_submission),
     .min = 1,
     .max = 1,
     .exec = edit_exec,

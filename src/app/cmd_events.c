@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/render.h"
 #include "app/show.h"
 #include "app/sse.h"
@@ -163,19 +163,19 @@ make_target(const struct stream *s, struct er_buf *b)
 {
     er_buf_add_str(b, "/v1/events");
     if (s->last >= 0) {
-        er_api_param_int(b, "since", s->last);
+        er_daemon_param_int(b, "since", s->last);
     }
     if (s->until >= 0) {
         return; /* without filters, so that the last number is certain to come */
     }
     if (s->task > 0) {
-        er_api_param_int(b, "task", s->task);
+        er_daemon_param_int(b, "task", s->task);
     }
     if (s->o->correlation) {
-        er_api_param(b, "correlation", s->o->correlation);
+        er_daemon_param(b, "correlation", s->o->correlation);
     }
     if (s->o->event) {
-        er_api_param(b, "event", s->o->event);
+        er_daemon_param(b, "event", s->o->event);
     }
 }
 
@@ -189,7 +189,7 @@ read_stream(struct er_app *app, struct stream *s, struct er_err *err)
     er_buf_init(&in, 0);
     er_buf_init(&data, 0);
     make_target(s, &target);
-    int rc = er_api_stream(app, target.data, NULL, err);
+    int rc = er_daemon_stream(app, target.data, NULL, err);
     bool over = false;
     while (!rc && !over) {
         rc = er_client_stream_read(app->client, &in, 0, err);
@@ -203,7 +203,7 @@ read_stream(struct er_app *app, struct stream *s, struct er_err *err)
     er_buf_fini(&target);
     er_buf_fini(&in);
     er_buf_fini(&data);
-    er_api_close(app);
+    er_daemon_close(app);
     return rc;
 }
 
@@ -212,7 +212,7 @@ static int
 find_last(struct er_app *app, int64_t *out, struct er_err *err)
 {
     json_t *stats;
-    int rc = er_api_get(app, "/v1/stats", &stats, err);
+    int rc = er_daemon_get(app, "/v1/stats", &stats, err);
     if (!rc) {
         *out = er_json_int(json_object_get(stats, "events"), "last", 0);
         json_decref(stats);
@@ -241,7 +241,7 @@ events_exec(struct er_app *app, void *data, int n, char **args)
     er_buf_init(&s.out, 0);
     rc = rc ? rc : read_stream(app, &s, &err);
     while (rc == ER_ENODAEMON && app->connected_once) {
-        rc = er_api_again(app, er_clock_mono(er_clock_system()), &err);
+        rc = er_daemon_again(app, er_clock_mono(er_clock_system()), &err);
         rc = rc ? rc : read_stream(app, &s, &err);
     }
     er_buf_fini(&s.out);

@@ -197,8 +197,9 @@ add_bash(struct er_buf *b)
     for (size_t i = 0; er_commands[i]; i++) {
         er_buf_addf(b, "%s%s", i > 0 ? " " : "", er_commands[i]->name);
     }
-    er_buf_add_str(b,
-                   " --help --version --no-autostart --socket'\n    else\n        case $cmd in\n");
+    er_buf_add_str(
+        b,
+        " --help --version --no-autostart --socket'\n    else\n        case $cmd in\n");
     for (size_t i = 0; er_commands[i]; i++) {
         er_buf_addf(b, "        %s) flags='", er_commands[i]->name);
         for (int k = 0; k < ER_CMD_TABLES; k++) {

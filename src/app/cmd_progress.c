@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "base/base64.h"
 #include "base/io.h"
 #include "base/rand.h"
@@ -225,7 +225,7 @@ post(struct er_app *app, const struct er_buf *line, struct er_err *err)
             "errand progress works inside a task only: ERRAND_TASK_ID is not set");
     }
     (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "/progress", id);
-    return er_api_post(app, "POST", target, line, NULL, err);
+    return er_daemon_post(app, "POST", target, line, NULL, err);
 }
 
 /* One line to the worker, or when there is no pipe or it is too long, to the daemon. */

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/gate.h"
 #include "app/show.h"
 #include "model/rate.h"
@@ -55,7 +55,7 @@ list(struct er_app *app, const struct gate_kind *kind, bool json)
     json_t *all;
     size_t i;
     const json_t *gate;
-    int rc = er_api_get(app, kind->target, &all, &err);
+    int rc = er_daemon_get(app, kind->target, &all, &err);
     if (rc) {
         return er_app_fail(rc, &err);
     }
@@ -150,7 +150,7 @@ change(struct er_app *app, const char *target, const struct gate *g, json_t **ou
         json_decref(o);
         return rc;
     }
-    return er_api_json(app, NULL, target, o, out, err);
+    return er_daemon_json(app, NULL, target, o, out, err);
 }
 
 static int
@@ -175,10 +175,10 @@ gate_exec(struct er_app *app, const struct gate_kind *kind, const struct gate *g
     }
     er_buf_init(&target, 0);
     er_buf_addf(&target, "%s/", kind->target);
-    er_api_segment(&target, args[0]);
-    int rc = g->remove ? er_api_post(app, "DELETE", target.data, NULL, NULL, &err)
+    er_daemon_segment(&target, args[0]);
+    int rc = g->remove ? er_daemon_post(app, "DELETE", target.data, NULL, NULL, &err)
              : changes ? change(app, target.data, g, &gate, &err)
-                       : er_api_get(app, target.data, &gate, &err);
+                       : er_daemon_get(app, target.data, &gate, &err);
     er_buf_fini(&target);
     if (rc) {
         return er_app_fail(rc, &err);

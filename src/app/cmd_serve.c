@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "base/mem.h"
 #include "wire/autostart.h"
 
@@ -65,12 +65,12 @@ serve_exec(struct er_app *app, void *data, int n, char **args)
                             "options of errandd are for --foreground; the others "
                             "belong into the configuration");
     }
-    int rc = er_api_places(app, &err);
+    int rc = er_daemon_places(app, &err);
     if (rc) {
         return er_app_fail(rc, &err);
     }
     app->no_autostart = true;
-    if (er_api_open(app, NULL) == 0) {
+    if (er_daemon_open(app, NULL) == 0) {
         er_app_note("a daemon answers already at %s", app->socket);
         return 0;
     }

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/output.h"
 #include "app/show.h"
 #include "app/targets.h"
@@ -22,7 +22,7 @@ get_task(struct er_app *app, er_task_id id, const char *behind, json_t **out,
 {
     char target[128];
     (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "%s", id, behind);
-    return er_api_get(app, target, out, err);
+    return er_daemon_get(app, target, out, err);
 }
 
 /* ---- show ---- */
@@ -77,8 +77,8 @@ count_open(struct er_app *app, er_task_id id, const char *next, int64_t *out,
         struct er_buf behind;
         er_buf_init(&behind, 0);
         er_buf_add_str(&behind, "/after?open=1");
-        er_api_param_int(&behind, "limit", PAGE);
-        er_api_param(&behind, "cursor", cursor);
+        er_daemon_param_int(&behind, "limit", PAGE);
+        er_daemon_param(&behind, "cursor", cursor);
         rc = get_task(app, id, behind.data, &page, err);
         er_buf_fini(&behind);
         er_free(cursor);
@@ -209,9 +209,9 @@ show_items(struct er_app *app, er_task_id id, bool json)
         struct er_buf behind;
         er_buf_init(&behind, 0);
         er_buf_add_str(&behind, "/items");
-        er_api_param_int(&behind, "limit", PAGE);
+        er_daemon_param_int(&behind, "limit", PAGE);
         if (cursor) {
-            er_api_param(&behind, "cursor", cursor);
+            er_daemon_param(&behind, "cursor", cursor);
         }
         int rc = get_task(app, id, behind.data, &page, &err);
         er_buf_fini(&behind);
@@ -434,8 +434,8 @@ result_exec(struct er_app *app, void *data, int n, char **args)
     int rc = er_targets_one(app, args[0], &id, &err);
     if (!rc) {
         (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "/result", id);
-        struct er_request request = {.target = target};
-        rc = er_api_call(app, &request, &r, &err);
+        struct er_daemon_request request = {.target = target};
+        rc = er_daemon_call(app, &request, &r, &err);
     }
     if (rc) {
         return er_app_fail(rc, &err);

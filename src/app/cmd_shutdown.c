@@ -15,8 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "base/io.h"
 #include "base/mem.h"
 #include "model/duration.h"
@@ -106,14 +106,14 @@ ask(struct er_app *app, bool keep, int64_t *out_running, int *out_pid, struct er
 {
     json_t *stats;
     char *socket_path = NULL;
-    int rc = er_api_open(app, err);
+    int rc = er_daemon_open(app, err);
     if (rc) {
         return rc;
     }
     if (er_autostart_owner(&app->places, out_pid, &socket_path) == 0) {
         er_free(socket_path);
     }
-    rc = er_api_get(app, "/v1/stats", &stats, err);
+    rc = er_daemon_get(app, "/v1/stats", &stats, err);
     if (rc == 0) {
         *out_running = er_json_int(json_object_get(stats, "counts"), "running", 0);
         *out_pid = (int)er_json_int(json_object_get(stats, "daemon"), "pid", *out_pid);
@@ -137,15 +137,15 @@ tell(struct er_app *app, const struct shutdown *o, er_usec timeout, struct er_er
     const char *body = o->now            ? "{\"now\":true}"
                        : o->keep_running ? "{\"keep_running\":true}"
                                          : "{}";
-    int rc = er_api_open(app, err);
+    int rc = er_daemon_open(app, err);
     rc = rc ? rc
             : er_client_request(app->client, "POST", "/v1/shutdown", "application/json",
                                 body, strlen(body), NULL, timeout, &r, err);
     if (!rc) {
-        rc = r.status >= 400 ? er_api_problem(app, r.status, &r.body, err) : 0;
+        rc = r.status >= 400 ? er_daemon_problem(app, r.status, &r.body, err) : 0;
         er_response_fini(&r);
     }
-    er_api_close(app);
+    er_daemon_close(app);
     return rc;
 }
 
@@ -182,7 +182,7 @@ shutdown_exec(struct er_app *app, void *data, int n, char **args)
     if (!rc && pid > 1) {
         pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
     }
-    rc = rc ? rc : tell(app, o, timeout + ER_API_LATE, &err);
+    rc = rc ? rc : tell(app, o, timeout + ER_DAEMON_LATE, &err);
     if (rc == ER_ENODAEMON && pid_fd >= 0) {
         rc = 0; /* it went before it could answer */
     }

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/gate.h"
 #include "app/show.h"
 #include "model/duration.h"
@@ -100,11 +100,11 @@ stats_exec(struct er_app *app, void *data, int n, char **args)
     json_t *stats, *queues = NULL;
     (void)n;
     (void)args;
-    int rc = er_api_get(app, "/v1/stats", &stats, &err);
+    int rc = er_daemon_get(app, "/v1/stats", &stats, &err);
     if (rc) {
         return er_app_fail(rc, &err);
     }
-    rc = o->json ? 0 : er_api_get(app, "/v1/queues", &queues, &err);
+    rc = o->json ? 0 : er_daemon_get(app, "/v1/queues", &queues, &err);
     if (rc || o->json) {
         rc = rc ? er_app_fail(rc, &err) : er_show_json(stats);
         json_decref(stats);

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/show.h"
 #include "base/io.h"
 #include "base/mem.h"
@@ -94,9 +94,9 @@ make_target(const struct tasks *o, int64_t limit, const char *cursor, struct er_
     const char *states = states_of(o);
     er_buf_add_str(b, "/v1/tasks");
     if (!states) {
-        er_api_param(b, "view", "default");
+        er_daemon_param(b, "view", "default");
     } else if (states[0]) {
-        er_api_param(b, "state", states);
+        er_daemon_param(b, "state", states);
     }
     const char *const filters[][2] = {{"queue", o->queue},
                                       {"type", o->type},
@@ -105,10 +105,10 @@ make_target(const struct tasks *o, int64_t limit, const char *cursor, struct er_
                                       {"cursor", cursor}};
     for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
         if (filters[i][1]) {
-            er_api_param(b, filters[i][0], filters[i][1]);
+            er_daemon_param(b, filters[i][0], filters[i][1]);
         }
     }
-    er_api_param_int(b, "limit", limit < PAGE_MAX ? limit : PAGE_MAX);
+    er_daemon_param_int(b, "limit", limit < PAGE_MAX ? limit : PAGE_MAX);
 }
 
 /* What was asked for: the tasks (newest first), and what is below them. */
@@ -140,7 +140,7 @@ fetch(struct er_app *app, const struct tasks *o, struct listing *out, struct er_
         struct er_buf target;
         er_buf_init(&target, 0);
         make_target(o, left, cursor, &target);
-        rc = er_api_get(app, target.data, &page, err);
+        rc = er_daemon_get(app, target.data, &page, err);
         er_buf_fini(&target);
         er_free(cursor);
         cursor = NULL;
@@ -341,7 +341,7 @@ follow(struct er_app *app, const struct tasks *o, struct screen *s, struct er_er
 {
     struct er_client *events;
     struct er_buf seen;
-    int rc = er_api_side_stream(app, "/v1/events", &events, err);
+    int rc = er_daemon_side_stream(app, "/v1/events", &events, err);
     if (rc) {
         return rc;
     }
@@ -387,7 +387,7 @@ watch(struct er_app *app, const struct tasks *o)
     }
     int rc = follow(app, o, &s, &err);
     while (rc == ER_ENODAEMON && app->connected_once) {
-        rc = er_api_again(app, er_clock_mono(er_clock_system()), &err);
+        rc = er_daemon_again(app, er_clock_mono(er_clock_system()), &err);
         rc = rc ? rc : follow(app, o, &s, &err);
     }
     if (tty) {

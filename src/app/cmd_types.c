@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/show.h"
 #include "app/show_type.h"
 #include "base/io.h"
@@ -63,7 +63,7 @@ list_types(struct er_app *app, bool json)
     json_t *all;
     size_t i;
     const json_t *type;
-    int rc = er_api_get(app, "/v1/types", &all, &err);
+    int rc = er_daemon_get(app, "/v1/types", &all, &err);
     if (rc) {
         return er_app_fail(rc, &err);
     }
@@ -175,7 +175,7 @@ static int
 get_exits(struct er_app *app, const char *target, json_t **out, struct er_err *err)
 {
     json_t *now = NULL;
-    int rc = er_api_get(app, target, &now, err);
+    int rc = er_daemon_get(app, target, &now, err);
     *out = json_deep_copy(json_object_get(now, "exit_codes"));
     json_decref(now);
     return rc == ER_ENOTFOUND ? 0 : rc;
@@ -194,7 +194,7 @@ change_type(struct er_app *app, const char *target, const struct types *o, json_
         json_decref(d);
         return rc;
     }
-    return er_api_json(app, NULL, target, d, out, err);
+    return er_daemon_json(app, NULL, target, d, out, err);
 }
 
 /* Takes the whole definition from a file. */
@@ -219,7 +219,7 @@ define_type(struct er_app *app, const char *target, const char *path, json_t **o
     }
     er_buf_init(&whole, 0);
     er_buf_addf(&whole, "%s?merge=0", target);
-    rc = er_api_json(app, NULL, whole.data, d, out, err);
+    rc = er_daemon_json(app, NULL, whole.data, d, out, err);
     er_buf_fini(&whole);
     return rc;
 }
@@ -245,11 +245,11 @@ types_exec(struct er_app *app, void *data, int n, char **args)
     }
     er_buf_init(&target, 0);
     er_buf_add_str(&target, "/v1/types/");
-    er_api_segment(&target, args[0]);
-    int rc = o->remove   ? er_api_post(app, "DELETE", target.data, NULL, NULL, &err)
+    er_daemon_segment(&target, args[0]);
+    int rc = o->remove   ? er_daemon_post(app, "DELETE", target.data, NULL, NULL, &err)
              : o->define ? define_type(app, target.data, o->define, &type, &err)
              : change    ? change_type(app, target.data, o, &type, &err)
-                         : er_api_get(app, target.data, &type, &err);
+                         : er_daemon_get(app, target.data, &type, &err);
     er_buf_fini(&target);
     if (rc) {
         return er_app_fail(rc, &err);

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/api.h"
 #include "app/await.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "app/show.h"
 #include "app/sse.h"
 #include "app/targets.h"
@@ -51,11 +51,11 @@ find_open(struct er_app *app, struct er_idlist *ids, struct er_err *err)
         er_buf_init(&target, 0);
         er_buf_add_str(&target,
                        "/v1/tasks?state=queued,scheduled,blocked,running,paused");
-        er_api_param_int(&target, "limit", PAGE);
+        er_daemon_param_int(&target, "limit", PAGE);
         if (cursor) {
-            er_api_param(&target, "cursor", cursor);
+            er_daemon_param(&target, "cursor", cursor);
         }
-        rc = er_api_get(app, target.data, &page, err);
+        rc = er_daemon_get(app, target.data, &page, err);
         er_buf_fini(&target);
         er_free(cursor);
         cursor = NULL;
@@ -210,7 +210,7 @@ try_any(struct er_app *app, const struct er_idlist *ids, er_usec deadline, json_
         struct er_err *err)
 {
     struct er_client *events;
-    int rc = er_api_side_stream(
+    int rc = er_daemon_side_stream(
         app, "/v1/events?event=task-completed,task-failed,task-cancelled", &events, err);
     if (rc) {
         return rc;
@@ -232,7 +232,7 @@ wait_any(struct er_app *app, const struct wait *o, const struct er_idlist *ids,
     json_t *task = NULL;
     int rc = try_any(app, ids, deadline, &task, &err);
     while (rc == ER_ENODAEMON && app->connected_once) {
-        rc = er_api_again(app, er_clock_mono(er_clock_system()), &err);
+        rc = er_daemon_again(app, er_clock_mono(er_clock_system()), &err);
         rc = rc ? rc : try_any(app, ids, deadline, &task, &err);
     }
     if (rc) {

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/api.h"
+#include "app/daemon.h"
 #include "app/show.h"
 #include "model/rate.h"
 

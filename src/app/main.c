@@ -10,14 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/cmd.h"
+#include "app/daemon.h"
 #include "base/mem.h"
 
 static void
 app_fini(struct er_app *app)
 {
-    er_api_close(app);
+    er_daemon_close(app);
     json_decref(app->problem);
     er_free(app->socket);
     er_places_fini(&app->places);

@@ -17,8 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/await.h"
+#include "app/daemon.h"
 #include "base/base64.h"
 #include "base/io.h"
 
@@ -112,21 +112,21 @@ make_target(const struct output *out, er_task_id id, struct er_buf *b)
     const struct er_output_options *o = out->o;
     er_buf_addf(b, "/v1/tasks/%" PRId64 "/log", id);
     if (out->attempt > 0) {
-        er_api_param_int(b, "attempt", out->attempt);
+        er_daemon_param_int(b, "attempt", out->attempt);
     }
     if (o->follow) {
-        er_api_param(b, "follow", "1");
+        er_daemon_param(b, "follow", "1");
     }
     if (out->tail >= 0) {
-        er_api_param_int(b, "tail", out->tail);
+        er_daemon_param_int(b, "tail", out->tail);
     }
     if (o->stream) {
-        er_api_param(b, "stream", o->stream);
+        er_daemon_param(b, "stream", o->stream);
     }
     if (out->pieces) {
-        er_api_param(b, "format", "ndjson");
+        er_daemon_param(b, "format", "ndjson");
     } else if (o->timestamps) {
-        er_api_param(b, "timestamps", "1");
+        er_daemon_param(b, "timestamps", "1");
     }
 }
 
@@ -149,7 +149,7 @@ read_stream(struct er_app *app, struct output *out, er_usec *broke_at, struct er
     }
     er_buf_fini(&in);
     if (rc) {
-        er_api_close(app);
+        er_daemon_close(app);
     }
     if (rc == 0 && out->unreadable.len > 0) {
         rc = er_fail(err, ER_ECORRUPT, "the rest of the output cannot be read: %s",
@@ -181,7 +181,7 @@ run_attempt(struct er_app *app, er_task_id id, struct output *out, struct er_err
         struct er_buf target;
         er_buf_init(&target, 0);
         make_target(out, id, &target);
-        int rc = er_api_stream(app, target.data, NULL, err);
+        int rc = er_daemon_stream(app, target.data, NULL, err);
         er_buf_fini(&target);
         rc = rc ? rc : read_stream(app, out, &broke_at, err);
         if (rc != ER_ENODAEMON || !app->connected_once) {
@@ -189,7 +189,7 @@ run_attempt(struct er_app *app, er_task_id id, struct output *out, struct er_err
         }
         broke_at = broke_at ? broke_at : er_clock_mono(er_clock_system());
         rewind_to_start(out);
-        rc = er_api_again(app, broke_at, err);
+        rc = er_daemon_again(app, broke_at, err);
         if (rc) {
             return rc;
         }
@@ -219,7 +219,7 @@ follow(struct er_app *app, er_task_id id, struct output *out, struct er_err *err
             return 0;
         } else if (out->ended) {
             rewind_to_start(out);
-            rc = er_api_again(app, er_clock_mono(er_clock_system()), err);
+            rc = er_daemon_again(app, er_clock_mono(er_clock_system()), err);
             if (rc) {
                 return rc;
             }
@@ -260,8 +260,8 @@ er_output_tail(struct er_app *app, er_task_id id, int lines, struct er_buf *b,
     struct er_buf target;
     er_buf_init(&target, 0);
     er_buf_addf(&target, "/v1/tasks/%" PRId64 "/log?tail=%d", id, lines);
-    struct er_request request = {.target = target.data};
-    int rc = er_api_call(app, &request, &r, err);
+    struct er_daemon_request request = {.target = target.data};
+    int rc = er_daemon_call(app, &request, &r, err);
     er_buf_fini(&target);
     if (!rc) {
         er_buf_add(b, r.body.data, r.body.len);

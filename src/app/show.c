@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/api.h"
+#include "app/daemon.h"
 #include "app/show_priv.h"
 #include "model/duration.h"
 #include "wire/json_dump.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/api.h"
+#include "app/daemon.h"
 #include "app/show.h"
 #include "app/show_priv.h"
 #include "model/shell_words.h"

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/args.h"
+#include "app/daemon.h"
 #include "app/show.h"
 #include "model/duration.h"
 #include "model/param.h"
@@ -284,7 +284,7 @@ add_indented(const struct er_table *table, const struct er_term *t, struct er_bu
     narrow.width = t->width > 2 ? t->width - 2 : t->width;
     er_buf_init(&rows, 0);
     er_table_render(table, &narrow, 0, &rows);
-    while (er_api_line(&rows, &at, &line, &n)) {
+    while (er_daemon_line(&rows, &at, &line, &n)) {
         er_buf_add_str(b, "  ");
         er_buf_add(b, line, n);
         er_buf_add_char(b, '\n');

@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/api.h"
 #include "app/await.h"
+#include "app/daemon.h"
 #include "app/show.h"
 #include "app/targets.h"
 #include "base/base64.h"
@@ -25,7 +25,7 @@
 #include "base/utf8.h"
 #include "model/when.h"
 
-#define AT(field) offsetof(struct er_submit, field)
+#define AT(field) offsetof(struct er_submission, field)
 const struct er_opt er_submit_change_opts[] = {
     {'n', "name", "TEXT", ER_OPT_TEXT, AT(name), "a name (default: the command)", 0,
      ER_MAX_NAME, NULL},
@@ -90,7 +90,7 @@ const struct er_opt er_submit_opts[] = {
 #undef AT
 
 int
-er_submit_check(const struct er_submit *s, struct er_err *err)
+er_submit_check(const struct er_submission *s, struct er_err *err)
 {
     if (s->delay.set && s->at) {
         return er_fail(err, ER_EINVALID,
@@ -172,7 +172,7 @@ add_piped(struct er_buf *b, struct er_err *err)
 }
 
 static int
-add_input(const struct er_submit *s, struct er_buf *b, struct er_err *err)
+add_input(const struct er_submission *s, struct er_buf *b, struct er_err *err)
 {
     if (s->input) {
         er_buf_add_str(b, ",\"input\":true");
@@ -200,8 +200,8 @@ add_input(const struct er_submit *s, struct er_buf *b, struct er_err *err)
 }
 
 int
-er_submit_command_args(const struct er_submit *s, int n, char **argv, struct er_buf *b,
-                       struct er_err *err)
+er_submit_command_args(const struct er_submission *s, int n, char **argv,
+                       struct er_buf *b, struct er_err *err)
 {
     char what[40];
     er_buf_add_str(b, n == 1 ? "\"args\":{\"command\":" : "\"args\":{\"argv\":[");
@@ -480,7 +480,7 @@ add_meta(struct er_buf *b, const struct er_opt_list *meta, struct er_err *err)
 }
 
 static int
-add_cwd(struct er_buf *b, const struct er_submit *s, struct er_err *err)
+add_cwd(struct er_buf *b, const struct er_submission *s, struct er_err *err)
 {
     struct stat st;
     char *cwd = absolute(s->cwd ? s->cwd : ".", err);
@@ -517,7 +517,7 @@ own_task(void)
 /* A task that is added from inside a task is its child, unless it is given another parent,
  * or none; the parent's correlation id becomes its own. */
 static int
-add_family(struct er_buf *b, const struct er_submit *s, struct er_err *err)
+add_family(struct er_buf *b, const struct er_submission *s, struct er_err *err)
 {
     int64_t parent = s->parent ? 0 : own_task();
     const char *correlation = s->correlation;
@@ -540,7 +540,7 @@ add_family(struct er_buf *b, const struct er_submit *s, struct er_err *err)
 }
 
 int
-er_submit_changes(struct er_app *app, const struct er_submit *s, struct er_buf *b,
+er_submit_changes(struct er_app *app, const struct er_submission *s, struct er_buf *b,
                   struct er_err *err)
 {
     const char *const texts[][2] = {
@@ -567,7 +567,7 @@ er_submit_changes(struct er_app *app, const struct er_submit *s, struct er_buf *
 }
 
 int
-er_submit_members(struct er_app *app, const struct er_submit *s, struct er_buf *b,
+er_submit_members(struct er_app *app, const struct er_submission *s, struct er_buf *b,
                   struct er_err *err)
 {
     int rc = er_submit_changes(app, s, b, err);
@@ -642,7 +642,7 @@ note_cancelled(struct er_app *app, er_task_id id, const struct er_buf *body)
     json_t *task = NULL;
     (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64, id);
     if (er_json_state(answer) == ER_TASK_CANCELLED &&
-        er_api_get(app, target, &task, &err) == 0) {
+        er_daemon_get(app, target, &task, &err) == 0) {
         er_buf_init(&b, 0);
         (void)er_show_add_unmet(task, ": it waits for ", ", which ", false, &b);
         er_app_note("task %" PRId64 " is cancelled already%s", id, b.data ? b.data : "");
@@ -654,7 +654,7 @@ note_cancelled(struct er_app *app, er_task_id id, const struct er_buf *body)
 
 /* Prints the id, or the task; with --follow standard output is the command's. */
 static int
-print_task(const struct er_submit *s, er_task_id id, const struct er_buf *body)
+print_task(const struct er_submission *s, er_task_id id, const struct er_buf *body)
 {
     if (s->json && (s->wait || s->follow)) {
         return 0; /* it is printed as it is in the end */
@@ -667,8 +667,9 @@ print_task(const struct er_submit *s, er_task_id id, const struct er_buf *body)
 }
 
 int
-er_submit_store(struct er_app *app, const struct er_submit *s, const struct er_buf *body,
-                er_task_id *out, struct er_response *answer, struct er_err *err)
+er_submit_store(struct er_app *app, const struct er_submission *s,
+                const struct er_buf *body, er_task_id *out, struct er_response *answer,
+                struct er_err *err)
 {
     char uuid[ER_UUID_SIZE], header[64 + ER_UUID_SIZE] = "";
     if (!s->key) {
@@ -679,13 +680,13 @@ er_submit_store(struct er_app *app, const struct er_submit *s, const struct er_b
         return er_fail(err, body->failed, "the task is too large: %s",
                        er_error_meaning(body->failed));
     }
-    struct er_request request = {
+    struct er_daemon_request request = {
         .method = "POST",
         .target = s->json ? "/v1/tasks" : "/v1/tasks?brief=1",
         .body = body,
         .headers = header,
     };
-    int rc = er_api_call(app, &request, answer, err);
+    int rc = er_daemon_call(app, &request, answer, err);
     if (rc) {
         return rc;
     }
@@ -698,7 +699,8 @@ er_submit_store(struct er_app *app, const struct er_submit *s, const struct er_b
 }
 
 int
-er_submit_send(struct er_app *app, const struct er_submit *s, const struct er_buf *body)
+er_submit_send(struct er_app *app, const struct er_submission *s,
+               const struct er_buf *body)
 {
     struct er_err err;
     struct er_response r;

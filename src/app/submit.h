@@ -8,7 +8,7 @@
 #include "base/rand.h"
 #include "model/task.h"
 
-struct er_submit {
+struct er_submission {
     const char *name, *queue, *on_lost, *key, *limit_key, *correlation, *cwd,
         *standard_input;
     const char *at, *parent;
@@ -21,22 +21,22 @@ struct er_submit {
 extern const struct er_opt er_submit_change_opts[], er_submit_opts[];
 
 /* Checks what the options say together: 0, or ER_EINVALID with words. */
-int er_submit_check(const struct er_submit *s, struct er_err *err) ER_MUSTCHECK;
+int er_submit_check(const struct er_submission *s, struct er_err *err) ER_MUSTCHECK;
 /* Adds `"args":{...}` of a command: one argument is a shell line, several are run as they
  * are; with standard input as the options say. ER_EINVALID: not UTF-8; ER_ETOOBIG. */
-int er_submit_command_args(const struct er_submit *s, int n, char **argv,
+int er_submit_command_args(const struct er_submission *s, int n, char **argv,
                            struct er_buf *b, struct er_err *err) ER_MUSTCHECK;
 /* Adds the members of er_submit_change_opts that were given, each with a comma before it.
  * Asks the daemon what `@last` is when it is named. */
-int er_submit_changes(struct er_app *app, const struct er_submit *s, struct er_buf *b,
+int er_submit_changes(struct er_app *app, const struct er_submission *s, struct er_buf *b,
                       struct er_err *err) ER_MUSTCHECK;
 /* Adds all other members, each with a comma before it: what the options give, the working
  * folder and the environment. Asks the daemon what `@last` is when it is named. */
-int er_submit_members(struct er_app *app, const struct er_submit *s, struct er_buf *b,
+int er_submit_members(struct er_app *app, const struct er_submission *s, struct er_buf *b,
                       struct er_err *err) ER_MUSTCHECK;
 /* Sends one task: its id, and in *answer (which the caller ends) the daemon's answer, short
  * or, with --json, the whole task. */
-int er_submit_store(struct er_app *app, const struct er_submit *s,
+int er_submit_store(struct er_app *app, const struct er_submission *s,
                     const struct er_buf *body, er_task_id *out,
                     struct er_response *answer, struct er_err *err) ER_MUSTCHECK;
 /* Prints an id on a line of its own: 0 or the exit code. */
@@ -45,7 +45,7 @@ int er_submit_print_id(er_task_id id);
 int er_submit_print_answer(er_task_id id, const struct er_buf *body);
 /* Sends one task and prints its id, or with --json all of it; then waits or follows when
  * the options say so. The exit code. */
-int er_submit_send(struct er_app *app, const struct er_submit *s,
+int er_submit_send(struct er_app *app, const struct er_submission *s,
                    const struct er_buf *body);
 
 #endif

@@ -3,7 +3,7 @@
  * whole command. `@last` costs one request, and is an error where no task was added yet. */
 #include "app/targets.h"
 
-#include "app/api.h"
+#include "app/daemon.h"
 
 int
 er_targets_resolve(struct er_app *app, struct er_idlist *ids, struct er_err *err)
@@ -12,7 +12,7 @@ er_targets_resolve(struct er_app *app, struct er_idlist *ids, struct er_err *err
     if (!er_idlist_has_last(ids)) {
         return 0;
     }
-    int rc = er_api_get(app, "/v1/tasks?limit=1", &page, err);
+    int rc = er_daemon_get(app, "/v1/tasks?limit=1", &page, err);
     if (rc) {
         return rc;
     }

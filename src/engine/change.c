@@ -94,10 +94,10 @@ run_change(struct er_op *op, struct er_store *s, er_usec now)
 }
 
 /* The run of a task that is running or paused in place, as the row says. */
-static struct er_run *
+static struct er_live_attempt *
 run_of(struct er_engine *e, const struct er_change *row)
 {
-    struct er_run *run = row->session ? er_run_find(e, row->id) : NULL;
+    struct er_live_attempt *run = row->session ? er_live_attempt_find(e, row->id) : NULL;
     return run && run->attempt == row->attempt ? run : NULL;
 }
 
@@ -115,7 +115,7 @@ static void
 note(struct er_engine *e, const struct er_change_request *c)
 {
     for (size_t i = 0; i < c->n; i++) {
-        struct er_run *run = er_run_find(e, c->rows[i].id);
+        struct er_live_attempt *run = er_live_attempt_find(e, c->rows[i].id);
         if (run) {
             run->change_asked = true;
         }
@@ -132,7 +132,8 @@ static void
 tell_cancel(struct er_engine *e, const struct er_change_request *c)
 {
     for (size_t i = 0; i < c->n; i++) {
-        struct er_run *run = c->rows[i].status == 0 ? run_of(e, &c->rows[i]) : NULL;
+        struct er_live_attempt *run =
+            c->rows[i].status == 0 ? run_of(e, &c->rows[i]) : NULL;
         if (run) {
             run->cancel = true;
             er_dispatch_send_stop(run);
@@ -143,7 +144,7 @@ tell_cancel(struct er_engine *e, const struct er_change_request *c)
 /* ---- pause, resume and requeue of what runs ---- */
 
 static void
-put_back(struct er_run *run, bool hold)
+put_back(struct er_live_attempt *run, bool hold)
 {
     run->requeue = true;
     run->hold = hold;
@@ -151,10 +152,10 @@ put_back(struct er_run *run, bool hold)
 }
 
 static void
-pause_run(const struct er_engine *e, struct er_run *run, bool free_slot)
+pause_run(const struct er_engine *e, struct er_live_attempt *run, bool free_slot)
 {
     bool in_place = er_pause_in_place(e, run);
-    if (run->phase != ER_RUN_HELD || run->requeue) {
+    if (run->phase != ER_LIVE_HELD || run->requeue) {
         run->hold = true; /* it ends, or is put back: what follows is held */
     } else if (free_slot || !in_place) {
         run->stop_pause = !in_place;
@@ -165,10 +166,10 @@ pause_run(const struct er_engine *e, struct er_run *run, bool free_slot)
 }
 
 static void
-resume_run(struct er_run *run)
+resume_run(struct er_live_attempt *run)
 {
     run->hold = run->stop_pause = false;
-    if (run->phase == ER_RUN_HELD && !run->requeue) {
+    if (run->phase == ER_LIVE_HELD && !run->requeue) {
         er_pause_ask(run, false, false);
     }
 }
@@ -178,7 +179,8 @@ static void
 tell_runs(struct er_engine *e, const struct er_change_request *c)
 {
     for (size_t i = 0; i < c->n; i++) {
-        struct er_run *run = c->rows[i].status == 0 ? run_of(e, &c->rows[i]) : NULL;
+        struct er_live_attempt *run =
+            c->rows[i].status == 0 ? run_of(e, &c->rows[i]) : NULL;
         if (!run) {
             continue;
         }

@@ -24,19 +24,19 @@
 /* Sessions of handlers are called h1, h2 ...: so they are known as such after a start. */
 #define HANDLERS_NAME 'h'
 
-struct er_run *
-er_run_find(const struct er_engine *e, er_task_id id)
+struct er_live_attempt *
+er_live_attempt_find(const struct er_engine *e, er_task_id id)
 {
-    struct er_run *run;
+    struct er_live_attempt *run;
     HASH_FIND(hh, e->runs, &id, sizeof id, run);
     return run;
 }
 
-struct er_run *
-er_run_new(struct er_engine *e, struct er_session_live *s, struct er_lane_live *lane,
-           er_task_id id)
+struct er_live_attempt *
+er_live_attempt_new(struct er_engine *e, struct er_session_live *s,
+                    struct er_lane_live *lane, er_task_id id)
 {
-    struct er_run *run = er_xzalloc(sizeof *run);
+    struct er_live_attempt *run = er_xzalloc(sizeof *run);
     run->id = id;
     run->session = s;
     run->lane = lane;
@@ -49,7 +49,7 @@ er_run_new(struct er_engine *e, struct er_session_live *s, struct er_lane_live *
 }
 
 void
-er_run_fill(struct er_run *run, const struct er_task *task)
+er_live_attempt_fill(struct er_live_attempt *run, const struct er_task *task)
 {
     run->attempt = task->attempt;
     run->run = task->run;
@@ -67,7 +67,8 @@ er_run_fill(struct er_run *run, const struct er_task *task)
 }
 
 void
-er_run_set_task(struct er_engine *e, struct er_run *run, const struct er_task *task)
+er_live_attempt_set_task(struct er_engine *e, struct er_live_attempt *run,
+                         const struct er_task *task)
 {
     HASH_DEL(e->runs, run);
     run->id = task->id;
@@ -79,11 +80,11 @@ er_run_set_task(struct er_engine *e, struct er_run *run, const struct er_task *t
 }
 
 void
-er_run_free(struct er_engine *e, struct er_run *run)
+er_live_attempt_free(struct er_engine *e, struct er_live_attempt *run)
 {
     HASH_DEL(e->runs, run);
     TAILQ_REMOVE(&run->session->runs, run, in_session);
-    if (run->phase != ER_RUN_ENDING) {
+    if (run->phase != ER_LIVE_ENDING) {
         run->session->load--;
     }
     er_free(run->cancel_reason);
@@ -278,10 +279,10 @@ er_engine_sessions(struct er_engine *e,
                                     .handlers = s->handlers,
                                     .connected = s->link != NULL};
         er_task_id *ids = er_xrealloc_array(NULL, (size_t)s->load + 1, sizeof *ids);
-        struct er_run *run;
+        struct er_live_attempt *run;
         TAILQ_FOREACH (run, &s->runs, in_session) {
             v.n_runs++;
-            if (run->phase == ER_RUN_HELD && run->started_at != ER_NEVER) {
+            if (run->phase == ER_LIVE_HELD && run->started_at != ER_NEVER) {
                 ids[v.n_running++] = run->id;
             }
         }
@@ -300,7 +301,7 @@ wake(struct er_session_live *s)
 }
 
 static void
-add_task_attempt(struct er_buf *b, const struct er_run *run)
+add_task_attempt(struct er_buf *b, const struct er_live_attempt *run)
 {
     er_buf_addf(b, "{\"task\":%lld,\"attempt\":%d", (long long)run->id, run->attempt);
 }
@@ -308,12 +309,12 @@ add_task_attempt(struct er_buf *b, const struct er_run *run)
 /* A handler is asked to stop. What a process runs is ended; a program with a protocol is told
  * first, and when that is for a pause it wants to know. */
 void
-er_dispatch_send_stop(struct er_run *run)
+er_dispatch_send_stop(struct er_live_attempt *run)
 {
     struct er_session_live *s = run->session;
     bool pause = !run->cancel && run->stop_pause;
     const char *why = run->cancel ? "cancel" : "requeue";
-    if (!s->link || run->phase != ER_RUN_HELD || !run->told) {
+    if (!s->link || run->phase != ER_LIVE_HELD || !run->told) {
         return; /* said again when it is attached, or told of the run */
     }
     er_buf_add_str(&s->link->out, s->handlers ? "{\"stop_task\":" : "{\"cancel\":");
@@ -328,7 +329,7 @@ er_dispatch_send_stop(struct er_run *run)
 /* ---- attach and detach ---- */
 
 static bool
-is_in(const struct er_held *list, size_t n, const struct er_run *run)
+is_in(const struct er_held *list, size_t n, const struct er_live_attempt *run)
 {
     for (size_t i = 0; i < n; i++) {
         if (list[i].task == run->id && list[i].attempt == run->attempt) {
@@ -345,12 +346,12 @@ drop_strangers(struct er_engine *e, struct er_session_live *s,
 {
     for (size_t i = 0; i < hello->n_held; i++) {
         const struct er_held *h = &hello->held[i];
-        struct er_run *run = er_run_find(e, h->task);
+        struct er_live_attempt *run = er_live_attempt_find(e, h->task);
         if (run && run->session == s && run->attempt == h->attempt) {
             run->pid = h->pid;
             run->started_at = h->started_at;
             run->told = true;
-            if (run->phase == ER_RUN_HELD) {
+            if (run->phase == ER_LIVE_HELD) {
                 er_pause_held(run, h->paused);
             }
             continue;
@@ -365,10 +366,10 @@ static void
 refund_unknown(struct er_engine *e, struct er_session_live *s,
                const struct er_hello *hello)
 {
-    struct er_run *run;
+    struct er_live_attempt *run;
     struct er_ends *ends = er_ends_new(e, (size_t)s->load);
     TAILQ_FOREACH (run, &s->runs, in_session) {
-        if (run->phase == ER_RUN_HELD && !is_in(hello->held, hello->n_held, run) &&
+        if (run->phase == ER_LIVE_HELD && !is_in(hello->held, hello->n_held, run) &&
             !is_in(hello->owed, hello->n_owed, run)) {
             struct er_outcome *o = er_ends_next(ends);
             if (er_outcome_unspawned(e, run, er_ends_arena(ends), o)) {
@@ -376,7 +377,7 @@ refund_unknown(struct er_engine *e, struct er_session_live *s,
                 er_orders_break(s);
                 break;
             }
-            er_run_end_begin(e, run);
+            er_live_attempt_end_begin(e, run);
         }
     }
     er_ends_post(ends);
@@ -404,7 +405,7 @@ er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
     er_buf_add_str(&link->out, welcome);
     drop_strangers(e, s, hello);
     refund_unknown(e, s, hello);
-    struct er_run *run;
+    struct er_live_attempt *run;
     TAILQ_FOREACH (run, &s->runs, in_session) {
         if (run->cancel || run->requeue) {
             er_dispatch_send_stop(run);
@@ -468,7 +469,7 @@ er_engine_session_drain(struct er_engine *e, int64_t session, bool stop)
     struct er_session_live *s;
     HASH_FIND(hh, e->sessions, &session, sizeof session, s);
     if (s) {
-        struct er_run *run;
+        struct er_live_attempt *run;
         s->draining = true;
         TAILQ_FOREACH (run, &s->runs, in_session) {
             /* also when the worker is killed because it does not: no loss */
@@ -501,12 +502,12 @@ er_engine_set_slots(struct er_engine *e, int64_t session, int slots)
 int
 er_engine_input(struct er_engine *e, er_task_id id, const void *p, size_t n, bool eof)
 {
-    struct er_run *run = er_run_find(e, id);
-    if (!run || run->phase == ER_RUN_ENDING || !run->session->link ||
+    struct er_live_attempt *run = er_live_attempt_find(e, id);
+    if (!run || run->phase == ER_LIVE_ENDING || !run->session->link ||
         run->session->handlers) {
         return ER_ESTATE;
     }
-    if (run->phase == ER_RUN_CLAIMING || !run->told || er_orders_is_full(run->session)) {
+    if (run->phase == ER_LIVE_CLAIMING || !run->told || er_orders_is_full(run->session)) {
         return ER_EBUSY;
     }
     struct er_buf *out = &run->session->link->out;
@@ -522,8 +523,8 @@ er_engine_input(struct er_engine *e, er_task_id id, const void *p, size_t n, boo
 int
 er_engine_tell(struct er_engine *e, er_task_id id, const char *json)
 {
-    struct er_run *run = er_run_find(e, id);
-    if (!run || run->phase != ER_RUN_HELD || !run->told || !run->session->link) {
+    struct er_live_attempt *run = er_live_attempt_find(e, id);
+    if (!run || run->phase != ER_LIVE_HELD || !run->told || !run->session->link) {
         return ER_ESTATE;
     }
     struct er_buf *out = &run->session->link->out;

@@ -7,28 +7,29 @@
 #include "base/mem.h"
 
 void
-er_run_end_begin(struct er_engine *e, struct er_run *run)
+er_live_attempt_end_begin(struct er_engine *e, struct er_live_attempt *run)
 {
-    run->phase = ER_RUN_ENDING;
+    run->phase = ER_LIVE_ENDING;
     run->session->load--;
     er_lanes_release(e, run->lane);
 }
 
 void
-er_run_end_undo(struct er_engine *e, struct er_run *run)
+er_live_attempt_end_undo(struct er_engine *e, struct er_live_attempt *run)
 {
-    run->phase = ER_RUN_HELD;
+    run->phase = ER_LIVE_HELD;
     run->session->load++;
     er_lanes_retake(e, run->lane);
 }
 
 void
-er_run_end_done(struct er_engine *e, struct er_run *run, const struct er_outcome *o)
+er_live_attempt_end_done(struct er_engine *e, struct er_live_attempt *run,
+                         const struct er_outcome *o)
 {
     if (o->row.refund && o->row.status == 0) {
         er_lanes_refund(e, run->lane, run->ready.cost);
     }
-    er_run_free(e, run);
+    er_live_attempt_free(e, run);
 }
 
 /* ---- ends that nobody else asks for ---- */
@@ -86,7 +87,8 @@ done_ends(struct er_op *op, int rc)
         return;
     }
     for (size_t i = 0; i < ends->n && rc == 0; i++) {
-        er_run_end_done(e, er_run_find(e, ends->rows[i].row.id), &ends->rows[i]);
+        er_live_attempt_end_done(e, er_live_attempt_find(e, ends->rows[i].row.id),
+                                 &ends->rows[i]);
     }
     er_arena_free(&ends->arena);
     er_free(ends);

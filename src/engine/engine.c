@@ -40,12 +40,12 @@ load_sessions(struct er_engine *e, const struct er_store_state *st)
         struct er_lane_live *lane = er_lanes_find(e, t->lane);
         HASH_FIND(hh, e->sessions, &t->session, sizeof t->session, s);
         ER_ASSERT(s && lane);
-        struct er_run *run = er_run_new(e, s, lane, t->id);
+        struct er_live_attempt *run = er_live_attempt_new(e, s, lane, t->id);
         run->ready = (struct er_ready){
             .id = t->id, .lane = t->lane, .rank = t->rank, .cost = t->cost};
-        run->phase = ER_RUN_HELD;
+        run->phase = ER_LIVE_HELD;
         run->loaded = true;
-        er_run_fill(run, t);
+        er_live_attempt_fill(run, t);
         er_pause_load(e, run, t);
         run->progress = er_xstrdup(t->progress_json);
         run->checkpoint = er_xstrdup(t->checkpoint_json);
@@ -210,9 +210,9 @@ er_engine_stop(struct er_engine *e)
 static void
 free_sessions(struct er_engine *e)
 {
-    struct er_run *run, *run_next;
+    struct er_live_attempt *run, *run_next;
     HASH_ITER (hh, e->runs, run, run_next) {
-        er_run_free(e, run);
+        er_live_attempt_free(e, run);
     }
     struct er_session_live *s, *next;
     HASH_ITER (hh, e->sessions, s, next) {
@@ -329,8 +329,8 @@ er_engine_delete_logs(struct er_engine *e, struct er_arena *arena,
 bool
 er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out)
 {
-    struct er_run *run = er_run_find(e, id);
-    if (!run || run->phase == ER_RUN_CLAIMING) {
+    struct er_live_attempt *run = er_live_attempt_find(e, id);
+    if (!run || run->phase == ER_LIVE_CLAIMING) {
         return false;
     }
     bool asked = run->requeue && run->stop_pause && !run->cancel;
@@ -344,7 +344,7 @@ er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out)
                             .resuming = !run->want_pause && run->paused,
                             .asked = asked,
                             .handler = run->session->handlers,
-                            .ending = run->phase == ER_RUN_ENDING,
+                            .ending = run->phase == ER_LIVE_ENDING,
                             .worker = run->session->worker};
     return true;
 }

@@ -57,7 +57,7 @@ struct er_bay {
     bool unasked;         /* some types were not asked for, since the queue was closed */
     struct er_heap lanes; /* lanes that wait at no gate, best head first */
     struct er_heap_node node; /* in engine.open while it may give work */
-    TAILQ_HEAD(er_group_list, er_group) aside;
+    TAILQ_HEAD(er_group_list, er_gate_group) aside;
     struct er_group_list savers;                    /* at gates with several bays */
     TAILQ_HEAD(er_envoy_list, er_lane_live) envoys; /* of gates with several bays */
     TAILQ_HEAD(er_gate_list, er_gate) holds; /* gates that hold tokens for its lanes */
@@ -76,14 +76,14 @@ struct er_gate {
     TAILQ_ENTRY(er_gate) in_holds; /* of the bay of that */
 };
 /* The lanes of one bay that wait at one gate. */
-struct er_group {
+struct er_gate_group {
     struct er_gate *gate; /* with bay: the key */
     struct er_bay *bay;
     struct er_heap lanes;     /* best head first */
     struct er_heap_node node; /* in gate.groups while there are lanes, unless set aside */
     bool aside;               /* in bay.aside: its turn came while the bay was closed */
     bool saves; /* in bay.savers: it waits for tokens that others could take */
-    TAILQ_ENTRY(er_group) in_bay, in_savers;
+    TAILQ_ENTRY(er_gate_group) in_bay, in_savers;
     UT_hash_handle hh;
 };
 /* What is counted of a queue, a type or a limit key. */
@@ -128,7 +128,7 @@ struct er_lane_live {
     bool checking, check_again;   /* its head is looked up, and is to be once more */
     bool confirmed;               /* ... but has come anew meanwhile */
     struct er_heap_node node;     /* while n > 0: in waits->lanes, or else in bay.lanes */
-    struct er_group *waits;       /* NULL = at no gate */
+    struct er_gate_group *waits;  /* NULL = at no gate */
     struct er_gate *envoy_of;     /* NULL = of none */
     bool listed;                  /* in bay.envoys */
     TAILQ_ENTRY(er_lane_live) in_envoys;
@@ -138,18 +138,18 @@ struct er_lane_live {
     UT_hash_handle hh;
 };
 
-enum er_run_phase {
-    ER_RUN_CLAIMING, /* the claim is on its way to the store */
-    ER_RUN_HELD,     /* a session has it, or will get it with its next link */
-    ER_RUN_ENDING,   /* its end is on its way to the store */
+enum er_live_attempt_phase {
+    ER_LIVE_CLAIMING, /* the claim is on its way to the store */
+    ER_LIVE_HELD,     /* a session has it, or will get it with its next link */
+    ER_LIVE_ENDING,   /* its end is on its way to the store */
 };
-struct er_run {
+struct er_live_attempt {
     er_task_id id;          /* < 0: a seat, see offers.c */
     struct er_ready ready;  /* as it stood in its lane */
     struct er_ready *twins; /* claiming: other places at which it stood meanwhile */
     size_t n_twins;
     int attempt, run;
-    enum er_run_phase phase;
+    enum er_live_attempt_phase phase;
     struct er_session_live *session;
     struct er_lane_live *lane;
     int failures, losses, retries;
@@ -174,7 +174,7 @@ struct er_run {
     bool told;                    /* its line went out: the worker knows it */
     bool loaded;                  /* claimed before this start: it may know it */
     uint64_t output_bytes;
-    TAILQ_ENTRY(er_run) in_session;
+    TAILQ_ENTRY(er_live_attempt) in_session;
     UT_hash_handle hh;
 };
 
@@ -207,7 +207,7 @@ struct er_session_live {
     bool silent; /* it has not: see silence.c */
     /* mono: since when an order may be unread, the last one, a ping; ER_NEVER = none is */
     er_usec asked_at, ordered_at, pinged_at;
-    TAILQ_HEAD(er_run_list, er_run) runs;
+    TAILQ_HEAD(er_live_attempt_list, er_live_attempt) runs;
     UT_hash_handle hh;
 };
 
@@ -239,7 +239,7 @@ struct er_engine {
 
     struct er_queue_live *queues;       /* by name */
     struct er_limit_live *types, *keys; /* by name; types of tasks, limit keys */
-    struct er_group *groups;            /* by gate and queue */
+    struct er_gate_group *groups;       /* by gate and queue */
     struct er_lane_live *lanes;         /* by id */
     struct er_lane_live *lanes_by_names;
     int n_peeks;                  /* under way */
@@ -263,7 +263,7 @@ struct er_engine {
     int64_t n_dependents; /* submitted and not started; some never will be */
     int n_changes;        /* of what may run, that are on their way to the store */
 
-    struct er_run *runs;              /* by task */
+    struct er_live_attempt *runs;     /* by task */
     struct er_session_live *sessions; /* by id */
     er_usec next_due;                 /* wall */
     bool due_under_way;
@@ -420,7 +420,7 @@ void er_schedule_well(struct er_engine *e);       /* a commit worked */
 void er_schedule_rearm(struct er_engine *e); /* what the alarm depends on has changed */
 void er_schedule_prune(struct er_engine *e);
 /* The store has given the run's task to its session. */
-void er_schedule_held(struct er_engine *e, struct er_run *run,
+void er_schedule_held(struct er_engine *e, struct er_live_attempt *run,
                       const struct er_claim *row);
 
 /* recover.c */
@@ -442,7 +442,7 @@ struct er_session_live *er_dispatch_pick(struct er_engine *e, const struct er_po
 int er_dispatch_free_slots(const struct er_engine *e, const struct er_pool *pool);
 bool er_dispatch_is_connected(const struct er_session_live *s); /* and takes work */
 /* Says that the run is to be ended, as was asked for: cancel, requeue, pause. */
-void er_dispatch_send_stop(struct er_run *run);
+void er_dispatch_send_stop(struct er_live_attempt *run);
 /* By id and token; NULL: there is none, or the token is another's. */
 struct er_session_live *er_dispatch_find(struct er_engine *e, int64_t session,
                                          const char *token);
@@ -450,19 +450,22 @@ struct er_session_live *er_dispatch_find(struct er_engine *e, int64_t session,
 struct er_session_live *er_dispatch_add(struct er_engine *e, const struct er_session *s);
 void er_dispatch_remove(struct er_engine *e, struct er_session_live *s);
 /* Runs: made, found and forgotten in one place. */
-struct er_run *er_run_new(struct er_engine *e, struct er_session_live *s,
-                          struct er_lane_live *lane, er_task_id id);
+struct er_live_attempt *er_live_attempt_new(struct er_engine *e,
+                                            struct er_session_live *s,
+                                            struct er_lane_live *lane, er_task_id id);
 /* The run of that task; NULL: it does not run. From its row; and its end. */
-struct er_run *er_run_find(const struct er_engine *e, er_task_id id);
-void er_run_fill(struct er_run *run, const struct er_task *task);
+struct er_live_attempt *er_live_attempt_find(const struct er_engine *e, er_task_id id);
+void er_live_attempt_fill(struct er_live_attempt *run, const struct er_task *task);
 /* A seat's run gets its task. */
-void er_run_set_task(struct er_engine *e, struct er_run *run, const struct er_task *task);
-void er_run_free(struct er_engine *e, struct er_run *run);
+void er_live_attempt_set_task(struct er_engine *e, struct er_live_attempt *run,
+                              const struct er_task *task);
+void er_live_attempt_free(struct er_engine *e, struct er_live_attempt *run);
 
 /* orders.c */
 /* The run line, with what has to go before it, to the run's session: at once, or when it
  * has been read. */
-void er_orders_send(struct er_engine *e, struct er_run *run, const struct er_claim *row);
+void er_orders_send(struct er_engine *e, struct er_live_attempt *run,
+                    const struct er_claim *row);
 /* Environments are known to a worker for as long as its link, the latest of them. */
 void er_orders_forget_envs(struct er_session_live *s);
 /* Orders that were not read yet are not wanted any more: the link is gone. */
@@ -478,22 +481,23 @@ bool er_orders_is_full(const struct er_session_live *s);
 /* pause.c */
 /* Whether a run can be stopped where it is: a handler cannot, it is asked to stop and put
  * back. */
-bool er_pause_in_place(const struct er_engine *e, const struct er_run *run);
+bool er_pause_in_place(const struct er_engine *e, const struct er_live_attempt *run);
 /* The processes of a run are to be stopped where they are, or to go on. `hold`: so is the
  * task held if its attempt ends first, or is put back. */
-void er_pause_ask(struct er_run *run, bool pause, bool hold);
+void er_pause_ask(struct er_live_attempt *run, bool pause, bool hold);
 /* Says again what the worker has not said to have done. */
-void er_pause_tell(struct er_run *run);
+void er_pause_tell(struct er_live_attempt *run);
 /* A worker that is back says whether it was told last to stop a run, or to let it go on. */
-void er_pause_held(struct er_run *run, bool paused);
+void er_pause_held(struct er_live_attempt *run, bool paused);
 /* It is on disk that a run was stopped, or goes on. */
-void er_pause_done(struct er_run *run, bool paused);
+void er_pause_done(struct er_live_attempt *run, bool paused);
 /* A run that a worker has had since before the start of this engine: what the store says was
  * asked of it is asked again when that worker is back. */
-void er_pause_load(struct er_engine *e, struct er_run *run, const struct er_task *task);
+void er_pause_load(struct er_engine *e, struct er_live_attempt *run,
+                   const struct er_task *task);
 /* A run that was just claimed: what a switch wants of it, turned while the claim was on its
  * way, is stored. */
-void er_pause_claimed(struct er_engine *e, const struct er_run *run);
+void er_pause_claimed(struct er_engine *e, const struct er_live_attempt *run);
 
 /* silence.c */
 /* Something went out that the worker has to act upon. */
@@ -520,18 +524,18 @@ struct er_outcome {
 };
 /* Reads the report of an end; the same from text; an attempt that was lost with its worker;
  * one that was never spawned. ER_ENOMEM; reports: ER_EINVALID, ER_ETOOBIG with words. */
-int er_outcome_report(struct er_engine *e, struct er_run *run, struct er_arena *arena,
-                      const struct json_t *o, struct er_outcome *out,
-                      struct er_err *err) ER_MUSTCHECK;
-int er_outcome_parse(struct er_engine *e, struct er_run *run, struct er_arena *arena,
-                     const char *json, size_t len, struct er_outcome *out,
-                     struct er_err *err) ER_MUSTCHECK;
-int er_outcome_lost(struct er_engine *e, struct er_run *run, struct er_arena *arena,
-                    struct er_outcome *out) ER_MUSTCHECK;
-int er_outcome_unspawned(struct er_engine *e, struct er_run *run, struct er_arena *arena,
-                         struct er_outcome *out) ER_MUSTCHECK;
+int er_outcome_report(struct er_engine *e, struct er_live_attempt *run,
+                      struct er_arena *arena, const struct json_t *o,
+                      struct er_outcome *out, struct er_err *err) ER_MUSTCHECK;
+int er_outcome_parse(struct er_engine *e, struct er_live_attempt *run,
+                     struct er_arena *arena, const char *json, size_t len,
+                     struct er_outcome *out, struct er_err *err) ER_MUSTCHECK;
+int er_outcome_lost(struct er_engine *e, struct er_live_attempt *run,
+                    struct er_arena *arena, struct er_outcome *out) ER_MUSTCHECK;
+int er_outcome_unspawned(struct er_engine *e, struct er_live_attempt *run,
+                         struct er_arena *arena, struct er_outcome *out) ER_MUSTCHECK;
 /* Takes in what has been asked for about the run: right before it is posted. */
-int er_outcome_ask(const struct er_run *run, struct er_arena *arena,
+int er_outcome_ask(const struct er_live_attempt *run, struct er_arena *arena,
                    struct er_outcome *out) ER_MUSTCHECK;
 /* On the store's thread: what each comes to is written. Sets the rows' status. */
 int er_outcome_write(struct er_store *s, er_usec now, struct er_arena *arena,
@@ -555,10 +559,11 @@ void er_ends_undo(struct er_ends *ends);
 struct er_arena *er_ends_arena(struct er_ends *ends);
 void er_ends_post(struct er_ends *ends);
 /* Marks a run as ending and gives its permits back; _undo when the write failed. */
-void er_run_end_begin(struct er_engine *e, struct er_run *run);
-void er_run_end_undo(struct er_engine *e, struct er_run *run);
+void er_live_attempt_end_begin(struct er_engine *e, struct er_live_attempt *run);
+void er_live_attempt_end_undo(struct er_engine *e, struct er_live_attempt *run);
 /* The end is on disk: the run is forgotten. Tokens of one that was never started go back. */
-void er_run_end_done(struct er_engine *e, struct er_run *run, const struct er_outcome *o);
+void er_live_attempt_end_done(struct er_engine *e, struct er_live_attempt *run,
+                              const struct er_outcome *o);
 
 /* ballast.c */
 void er_ballast_start(struct er_engine *e);
@@ -578,6 +583,7 @@ void er_observe_init(struct er_engine *e);
 void er_observe_fini(struct er_engine *e);
 /* Facts of a commit, in order, after it; progress or output of a run. */
 void er_observe_publish(struct er_engine *e, const struct er_fact *facts, size_t n);
-void er_observe_sample(struct er_engine *e, struct er_run *run, enum er_event event);
+void er_observe_sample(struct er_engine *e, struct er_live_attempt *run,
+                       enum er_event event);
 
 #endif

@@ -45,7 +45,7 @@ must_push(struct er_heap *h, struct er_heap_node *node)
 }
 
 static struct er_lane_live *
-group_first(const struct er_group *g)
+group_first(const struct er_gate_group *g)
 {
     return ER_CONTAINER(er_heap_get(&g->lanes), struct er_lane_live, node);
 }
@@ -53,8 +53,9 @@ group_first(const struct er_group *g)
 static bool
 group_less(const struct er_heap_node *a, const struct er_heap_node *b)
 {
-    return er_lanes_less(er_heap_get(&ER_CONTAINER(a, struct er_group, node)->lanes),
-                         er_heap_get(&ER_CONTAINER(b, struct er_group, node)->lanes));
+    return er_lanes_less(
+        er_heap_get(&ER_CONTAINER(a, struct er_gate_group, node)->lanes),
+        er_heap_get(&ER_CONTAINER(b, struct er_gate_group, node)->lanes));
 }
 
 static bool
@@ -122,7 +123,7 @@ free_all(struct er_limit_live **all)
 void
 er_gates_fini(struct er_engine *e)
 {
-    struct er_group *g, *next;
+    struct er_gate_group *g, *next;
     HASH_ITER (hh, e->groups, g, next) {
         HASH_DEL(e->groups, g);
         er_heap_fini(&g->lanes);
@@ -171,7 +172,7 @@ first_in_line(struct er_gate *g)
 {
     struct er_heap_node *node;
     while ((node = er_heap_get(&g->groups)) != NULL) {
-        struct er_group *group = ER_CONTAINER(node, struct er_group, node);
+        struct er_gate_group *group = ER_CONTAINER(node, struct er_gate_group, node);
         if (group->bay->open || g->n_groups == 1) {
             return group_first(group);
         }
@@ -251,7 +252,7 @@ er_gates_refuse(struct er_engine *e, struct er_lane_live *lane)
 /* A group is out of its gate's heap while its lanes change, since its place there depends
  * on them. */
 static void
-group_out(struct er_group *g)
+group_out(struct er_gate_group *g)
 {
     if (!g->aside) {
         er_heap_remove(&g->gate->groups, &g->node);
@@ -259,7 +260,7 @@ group_out(struct er_group *g)
 }
 
 static void
-list_saver(struct er_group *g)
+list_saver(struct er_gate_group *g)
 {
     bool saves = g->gate->tokens && g->gate->n_groups > 1 && g->lanes.n > 0;
     if (saves && !g->saves) {
@@ -271,7 +272,7 @@ list_saver(struct er_group *g)
 }
 
 static void
-group_in(struct er_group *g)
+group_in(struct er_gate_group *g)
 {
     list_saver(g);
     if (!g->aside && g->lanes.n > 0) {
@@ -307,7 +308,7 @@ unwatch(struct er_engine *e, struct er_lane_live *lane)
 static void
 unpark(struct er_engine *e, struct er_lane_live *lane)
 {
-    struct er_group *g = lane->waits;
+    struct er_gate_group *g = lane->waits;
     group_out(g);
     er_heap_remove(&g->lanes, &lane->node);
     group_in(g);
@@ -484,14 +485,14 @@ look(struct er_engine *e, struct er_gate *g)
 
 /* ---- waiting ---- */
 
-static struct er_group *
+static struct er_gate_group *
 group_of(struct er_engine *e, struct er_gate *gate, struct er_bay *bay)
 {
     struct {
         struct er_gate *gate;
         struct er_bay *bay;
     } key = {gate, bay};
-    struct er_group *g;
+    struct er_gate_group *g;
     HASH_FIND(hh, e->groups, &key, sizeof key, g);
     if (!g) {
         g = er_xzalloc(sizeof *g);
@@ -502,7 +503,7 @@ group_of(struct er_engine *e, struct er_gate *gate, struct er_bay *bay)
         gate->n_groups++;
         list_envoy(gate);
         for (size_t i = 0; gate->n_groups == 2 && i < gate->groups.n; i++) {
-            list_saver(ER_CONTAINER(gate->groups.nodes[i], struct er_group, node));
+            list_saver(ER_CONTAINER(gate->groups.nodes[i], struct er_gate_group, node));
         }
     }
     return g;
@@ -547,7 +548,7 @@ drop_holds(struct er_lane_live *lane)
 void
 er_gates_park(struct er_engine *e, struct er_lane_live *lane, struct er_gate *gate)
 {
-    struct er_group *g = group_of(e, gate, lane->bay);
+    struct er_gate_group *g = group_of(e, gate, lane->bay);
     struct er_gate *spoke_for = dismiss(lane);
     group_out(g);
     must_push(&g->lanes, &lane->node);
@@ -579,7 +580,7 @@ er_gates_head_changed(struct er_engine *e, struct er_lane_live *lane)
 void
 er_gates_bay_opened(struct er_engine *e, struct er_bay *bay)
 {
-    struct er_group *g;
+    struct er_gate_group *g;
     while ((g = TAILQ_FIRST(&bay->aside)) != NULL) {
         TAILQ_REMOVE(&bay->aside, g, in_bay);
         g->aside = false;
@@ -611,7 +612,7 @@ er_gates_bay_closed(struct er_engine *e, struct er_bay *bay)
 {
     struct gate_list all = {0};
     struct er_lane_live *lane;
-    struct er_group *g;
+    struct er_gate_group *g;
     struct er_gate *gate;
     TAILQ_FOREACH (lane, &bay->envoys, in_envoys) {
         note_gate(&all, lane->envoy_of);
@@ -657,7 +658,7 @@ er_gates_move(struct er_engine *e, struct er_lane_live *lane, struct er_bay *bay
 void
 er_gates_forget_bay(struct er_engine *e, struct er_bay *bay)
 {
-    struct er_group *g, *next;
+    struct er_gate_group *g, *next;
     HASH_ITER (hh, e->groups, g, next) {
         if (g->bay == bay) {
             ER_ASSERT(g->lanes.n == 0 && !g->aside);

@@ -459,7 +459,8 @@ hand_out(struct er_engine *e, const struct er_fact *fact)
 
 /* The sample as far as the run knows it. */
 static struct er_fact
-fact_of_run(const struct er_engine *e, const struct er_run *run, enum er_event event)
+fact_of_run(const struct er_engine *e, const struct er_live_attempt *run,
+            enum er_event event)
 {
     return (struct er_fact){
         .event = event,
@@ -474,7 +475,7 @@ fact_of_run(const struct er_engine *e, const struct er_run *run, enum er_event e
 }
 
 void
-er_observe_sample(struct er_engine *e, struct er_run *run, enum er_event event)
+er_observe_sample(struct er_engine *e, struct er_live_attempt *run, enum er_event event)
 {
     char bytes[40];
     if (e->n_subs > 0) {
@@ -492,7 +493,8 @@ er_observe_sample(struct er_engine *e, struct er_run *run, enum er_event event)
 void
 er_engine_topic(struct er_engine *e, const struct er_topic *topic)
 {
-    const struct er_run *run = topic->task != 0 ? er_run_find(e, topic->task) : NULL;
+    const struct er_live_attempt *run =
+        topic->task != 0 ? er_live_attempt_find(e, topic->task) : NULL;
     struct er_fact f = {.event = ER_EVENT_TOPIC,
                         .at = er_clock_wall(e->options.clock),
                         .task = topic->task};

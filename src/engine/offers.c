@@ -31,10 +31,10 @@ struct offer {
     struct er_op op;
     struct er_engine *engine;
     struct er_arena arena;
-    int64_t heard;        /* of so many who became able to run */
-    int spare;            /* left beside the seats, where it is least */
-    size_t n, n_taken;    /* seats; those with somebody are the first */
-    struct er_run **runs; /* of the loop; behind the rows */
+    int64_t heard;                 /* of so many who became able to run */
+    int spare;                     /* left beside the seats, where it is least */
+    size_t n, n_taken;             /* seats; those with somebody are the first */
+    struct er_live_attempt **runs; /* of the loop; behind the rows */
     struct er_claim rows[];
 };
 
@@ -78,7 +78,7 @@ static void
 swap_seats(struct offer *o, size_t i, size_t k)
 {
     struct er_claim row = o->rows[i];
-    struct er_run *run = o->runs[i];
+    struct er_live_attempt *run = o->runs[i];
     o->rows[i] = o->rows[k];
     o->runs[i] = o->runs[k];
     o->rows[k] = row;
@@ -123,12 +123,12 @@ run_offer(struct er_op *op, struct er_store *s, er_usec now)
 /* ---- on the loop's ---- */
 
 static void
-give_back(struct er_engine *e, struct er_run *run)
+give_back(struct er_engine *e, struct er_live_attempt *run)
 {
     if (!ER_MUTANT(15)) {
         er_lanes_release(e, run->lane);
     }
-    er_run_free(e, run);
+    er_live_attempt_free(e, run);
 }
 
 static void
@@ -139,7 +139,7 @@ done_offer(struct er_op *op, int rc)
     for (size_t i = 0; i < o->n; i++) {
         const struct er_claim *row = &o->rows[i];
         if (rc == 0 && i < o->n_taken && row->status == 0) {
-            er_run_set_task(e, o->runs[i], row->task);
+            er_live_attempt_set_task(e, o->runs[i], row->task);
             er_schedule_held(e, o->runs[i], row);
         } else {
             give_back(e, o->runs[i]);
@@ -173,7 +173,7 @@ add_seat(struct offer *o, struct er_lane_live *lane)
 {
     struct er_engine *e = o->engine;
     struct er_session_live *s = er_dispatch_pick(e, e->mixed ? lane->type->pool : NULL);
-    o->runs[o->n] = er_run_new(e, s, lane, --e->last_seat);
+    o->runs[o->n] = er_live_attempt_new(e, s, lane, --e->last_seat);
     o->rows[o->n].session = s->id;
     o->rows[o->n].lane = lane->id;
     o->rows[o->n].fresh = true;
@@ -191,7 +191,7 @@ make_offer(struct er_engine *e)
     o->op.done = done_offer;
     o->engine = e;
     o->heard = e->heard;
-    o->runs = (struct er_run **)(void *)&o->rows[e->n_coming];
+    o->runs = (struct er_live_attempt **)(void *)&o->rows[e->n_coming];
     for (size_t i = 0; i < e->n_coming; i++) {
         if (may_offer(e, e->coming[i])) {
             add_seat(o, e->coming[i]);

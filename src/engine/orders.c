@@ -385,7 +385,7 @@ send_env(struct er_session_live *s, const struct er_order *o)
 
 /* The line is out. What was asked for before the worker knew the run is said now. */
 static void
-told(struct er_run *run)
+told(struct er_live_attempt *run)
 {
     run->told = true;
     run->session->link->wake(run->session->link);
@@ -410,7 +410,7 @@ er_orders_break(struct er_session_live *s)
 
 /* The end of one run that never reached its worker. */
 static void
-fail_unread(struct er_engine *e, struct er_run *run, int code)
+fail_unread(struct er_engine *e, struct er_live_attempt *run, int code)
 {
     char json[300];
     int n = snprintf(json, sizeof json,
@@ -423,7 +423,7 @@ fail_unread(struct er_engine *e, struct er_run *run, int code)
     struct er_ends *ends = er_ends_new(e, 1);
     struct er_outcome *o = er_ends_next(ends);
     if (er_outcome_parse(e, run, er_ends_arena(ends), json, (size_t)n, o, NULL) == 0) {
-        er_run_end_begin(e, run);
+        er_live_attempt_end_begin(e, run);
     } else {
         er_ends_undo(ends);
         er_orders_break(run->session);
@@ -456,8 +456,8 @@ done_order(struct er_query *q)
 {
     struct er_order *o = (struct er_order *)(void *)q;
     struct er_engine *e = o->engine;
-    struct er_run *run = er_run_find(e, o->task);
-    bool there = run && run->attempt == o->attempt && run->phase == ER_RUN_HELD &&
+    struct er_live_attempt *run = er_live_attempt_find(e, o->task);
+    bool there = run && run->attempt == o->attempt && run->phase == ER_LIVE_HELD &&
                  run->session->id == o->session && run->session->link;
     if (there && q->rc) {
         fail_unread(e, run, q->rc);
@@ -512,7 +512,7 @@ er_orders_drop(struct er_session_live *s)
 
 /* Whether the claim has brought what the dependencies came to, which is then said. */
 static bool
-give_results(struct er_session_live *s, const struct er_run *run,
+give_results(struct er_session_live *s, const struct er_live_attempt *run,
              const struct er_claim *row)
 {
     return row->after && add_results(&s->link->out, run->id, run->attempt, row->after,
@@ -520,7 +520,8 @@ give_results(struct er_session_live *s, const struct er_run *run,
 }
 
 void
-er_orders_send(struct er_engine *e, struct er_run *run, const struct er_claim *row)
+er_orders_send(struct er_engine *e, struct er_live_attempt *run,
+               const struct er_claim *row)
 {
     struct er_session_live *s = run->session;
     const struct er_task *task = row->task;

@@ -151,7 +151,8 @@ read_report(struct reader *r, const json_t *o, struct er_outcome *out)
 
 /* What the run knows, for any end of it. */
 static void
-begin(struct er_engine *e, struct er_run *run, struct reader *r, struct er_outcome *out)
+begin(struct er_engine *e, struct er_live_attempt *run, struct reader *r,
+      struct er_outcome *out)
 {
     struct er_type *type = er_arena_memdup(
         r->arena, er_engine_type(e, run->lane->type->name), sizeof(struct er_type));
@@ -180,7 +181,8 @@ begin(struct er_engine *e, struct er_run *run, struct reader *r, struct er_outco
 }
 
 int
-er_outcome_ask(const struct er_run *run, struct er_arena *arena, struct er_outcome *o)
+er_outcome_ask(const struct er_live_attempt *run, struct er_arena *arena,
+               struct er_outcome *o)
 {
     struct reader r = {.arena = arena};
     o->end.cancel = run->cancel;
@@ -193,8 +195,9 @@ er_outcome_ask(const struct er_run *run, struct er_arena *arena, struct er_outco
 }
 
 int
-er_outcome_report(struct er_engine *e, struct er_run *run, struct er_arena *arena,
-                  const json_t *o, struct er_outcome *out, struct er_err *err)
+er_outcome_report(struct er_engine *e, struct er_live_attempt *run,
+                  struct er_arena *arena, const json_t *o, struct er_outcome *out,
+                  struct er_err *err)
 {
     struct reader r = {.arena = arena};
     begin(e, run, &r, out);
@@ -208,7 +211,7 @@ er_outcome_report(struct er_engine *e, struct er_run *run, struct er_arena *aren
 }
 
 int
-er_outcome_parse(struct er_engine *e, struct er_run *run, struct er_arena *arena,
+er_outcome_parse(struct er_engine *e, struct er_live_attempt *run, struct er_arena *arena,
                  const char *json, size_t len, struct er_outcome *out, struct er_err *err)
 {
     json_error_t je;
@@ -221,7 +224,7 @@ er_outcome_parse(struct er_engine *e, struct er_run *run, struct er_arena *arena
 }
 
 int
-er_outcome_lost(struct er_engine *e, struct er_run *run, struct er_arena *arena,
+er_outcome_lost(struct er_engine *e, struct er_live_attempt *run, struct er_arena *arena,
                 struct er_outcome *out)
 {
     struct reader r = {.arena = arena};
@@ -235,8 +238,8 @@ er_outcome_lost(struct er_engine *e, struct er_run *run, struct er_arena *arena,
 }
 
 int
-er_outcome_unspawned(struct er_engine *e, struct er_run *run, struct er_arena *arena,
-                     struct er_outcome *out)
+er_outcome_unspawned(struct er_engine *e, struct er_live_attempt *run,
+                     struct er_arena *arena, struct er_outcome *out)
 {
     struct reader r = {.arena = arena};
     begin(e, run, &r, out);

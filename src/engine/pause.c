@@ -22,10 +22,10 @@
 #include "base/mutant.h"
 
 static void
-send(struct er_run *run, bool pause)
+send(struct er_live_attempt *run, bool pause)
 {
     struct er_session_live *s = run->session;
-    if (!s->link || run->phase != ER_RUN_HELD || !run->told) {
+    if (!s->link || run->phase != ER_LIVE_HELD || !run->told) {
         return; /* said when it is attached, or told of the run */
     }
     er_buf_addf(&s->link->out, "{\"%s\":{\"task\":%lld,\"attempt\":%d}}\n",
@@ -35,14 +35,14 @@ send(struct er_run *run, bool pause)
 }
 
 bool
-er_pause_in_place(const struct er_engine *e, const struct er_run *run)
+er_pause_in_place(const struct er_engine *e, const struct er_live_attempt *run)
 {
     return !run->session->handlers &&
            er_engine_type(e, run->lane->type->name)->n_program == 0;
 }
 
 void
-er_pause_ask(struct er_run *run, bool pause, bool hold)
+er_pause_ask(struct er_live_attempt *run, bool pause, bool hold)
 {
     bool changed = run->want_pause != pause;
     run->want_pause = pause;
@@ -53,7 +53,7 @@ er_pause_ask(struct er_run *run, bool pause, bool hold)
 }
 
 void
-er_pause_tell(struct er_run *run)
+er_pause_tell(struct er_live_attempt *run)
 {
     if (run->want_pause != run->paused) {
         send(run, run->want_pause);
@@ -61,20 +61,21 @@ er_pause_tell(struct er_run *run)
 }
 
 void
-er_pause_done(struct er_run *run, bool paused)
+er_pause_done(struct er_live_attempt *run, bool paused)
 {
     run->paused = paused;
 }
 
 /* Whether the switch of everything, or of its queue, stops it. */
 static bool
-is_switched_off(const struct er_engine *e, const struct er_run *run)
+is_switched_off(const struct er_engine *e, const struct er_live_attempt *run)
 {
     return e->all_paused || run->lane->queue->paused;
 }
 
 void
-er_pause_load(struct er_engine *e, struct er_run *run, const struct er_task *task)
+er_pause_load(struct er_engine *e, struct er_live_attempt *run,
+              const struct er_task *task)
 {
     unsigned asked = ER_MUTANT(16) ? 0 : task->asked;
     bool pause = (asked & ER_ASKED_PAUSE) != 0, in_place = er_pause_in_place(e, run);
@@ -88,7 +89,7 @@ er_pause_load(struct er_engine *e, struct er_run *run, const struct er_task *tas
 /* `paused`: that is the last order that it has heard. Whether it has carried it out it
  * reports by itself, until it is answered. */
 void
-er_pause_held(struct er_run *run, bool paused)
+er_pause_held(struct er_live_attempt *run, bool paused)
 {
     if (run->want_pause != paused && !run->cancel && !run->requeue) {
         send(run, run->want_pause);
@@ -119,14 +120,14 @@ run_pause(struct er_op *op, struct er_store *s, er_usec now)
 }
 
 static bool
-stops_anyway(const struct er_run *run)
+stops_anyway(const struct er_live_attempt *run)
 {
-    return run->phase == ER_RUN_ENDING || run->cancel || run->requeue;
+    return run->phase == ER_LIVE_ENDING || run->cancel || run->requeue;
 }
 
 /* Whether the switch changes anything for it. */
 static bool
-is_meant(const struct er_pause_request *p, const struct er_run *run)
+is_meant(const struct er_pause_request *p, const struct er_live_attempt *run)
 {
     bool here = !p->queue || strcmp(run->lane->queue->limit.name, p->queue) == 0;
     if (!here || is_switched_off(p->engine, run) != p->paused || stops_anyway(run)) {
@@ -136,7 +137,7 @@ is_meant(const struct er_pause_request *p, const struct er_run *run)
 }
 
 static void
-tell_run(const struct er_pause_request *p, struct er_run *run)
+tell_run(const struct er_pause_request *p, struct er_live_attempt *run)
 {
     bool in_place = er_pause_in_place(p->engine, run);
     if (p->paused && (p->free_slot || !in_place)) {
@@ -167,7 +168,7 @@ done_asks(struct er_op *op, int rc)
     }
     for (size_t i = 0; i < p->n_rows; i++) { /* in the store's order, as all changes */
         const struct er_change *row = &p->rows[i];
-        struct er_run *run = er_run_find(e, row->id);
+        struct er_live_attempt *run = er_live_attempt_find(e, row->id);
         bool open = rc == 0 && row->status == 0 && run && run->attempt == row->attempt;
         if (run && run->n_switching > 0) {
             run->n_switching--;
@@ -197,7 +198,7 @@ done_pause(struct er_op *op, int rc)
         er_limits_pause_all(e, p->paused);
     }
     p->rows = er_xrealloc_array(NULL, HASH_COUNT(e->runs) + 1, sizeof *p->rows);
-    struct er_run *run, *next;
+    struct er_live_attempt *run, *next;
     HASH_ITER (hh, e->runs, run, next) {
         if (!is_meant(p, run)) {
             continue;
@@ -247,7 +248,7 @@ done_claimed(struct er_op *op, int rc)
 }
 
 void
-er_pause_claimed(struct er_engine *e, const struct er_run *run)
+er_pause_claimed(struct er_engine *e, const struct er_live_attempt *run)
 {
     unsigned asked = (run->want_pause || run->stop_pause ? ER_ASKED_PAUSE : 0) |
                      (run->requeue && !run->stop_pause ? ER_ASKED_REQUEUE : 0);

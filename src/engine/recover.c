@@ -116,9 +116,9 @@ done_end(struct er_op *op, int rc)
         return;
     }
     for (size_t i = 0; i < a->n; i++) {
-        struct er_run *run = er_run_find(e, a->rows[i].row.id);
+        struct er_live_attempt *run = er_live_attempt_find(e, a->rows[i].row.id);
         if (run) {
-            er_run_end_done(e, run, &a->rows[i]);
+            er_live_attempt_end_done(e, run, &a->rows[i]);
         }
     }
     struct er_session_live *s = er_dispatch_find(e, a->session, a->token);
@@ -129,7 +129,7 @@ done_end(struct er_op *op, int rc)
 
 /* Of an attempt without a log. */
 static bool
-never_began(const struct er_autopsy *a, const struct er_run *run)
+never_began(const struct er_autopsy *a, const struct er_live_attempt *run)
 {
     bool handler =
         run->session->handlers || !er_limits_is_process(a->engine, run->lane->type->name);
@@ -139,7 +139,7 @@ never_began(const struct er_autopsy *a, const struct er_run *run)
 
 /* Turns what was found about one attempt into what ends it: 0 or ER_ENOMEM. */
 static int
-conclude(struct er_autopsy *a, const struct body *b, struct er_run *run,
+conclude(struct er_autopsy *a, const struct body *b, struct er_live_attempt *run,
          struct er_outcome *row)
 {
     struct er_engine *e = a->engine;
@@ -256,9 +256,9 @@ done_autopsy(struct er_job *job)
     size_t n = 0;
     int rc = 0;
     for (size_t i = 0; i < a->n; i++) {
-        struct er_run *run = er_run_find(e, a->bodies[i].task);
+        struct er_live_attempt *run = er_live_attempt_find(e, a->bodies[i].task);
         if (!run || run->session->id != a->session ||
-            run->attempt != a->bodies[i].attempt || run->phase != ER_RUN_HELD) {
+            run->attempt != a->bodies[i].attempt || run->phase != ER_LIVE_HELD) {
             er_buf_fini(&a->bodies[i].exit);
             continue;
         }
@@ -272,7 +272,7 @@ done_autopsy(struct er_job *job)
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        er_run_end_begin(e, er_run_find(e, a->bodies[i].task));
+        er_live_attempt_end_begin(e, er_live_attempt_find(e, a->bodies[i].task));
     }
     a->op.run = run_end;
     a->op.done = done_end;
@@ -301,12 +301,12 @@ begin_autopsy(struct er_op *op, int rc)
         return;
     }
     struct er_session_live *s = er_dispatch_find(e, a->session, a->token);
-    struct er_run *run;
+    struct er_live_attempt *run;
     size_t n = 0;
     bool ending = false;
     TAILQ_FOREACH (run, &s->runs, in_session) {
         n++;
-        ending = ending || run->phase == ER_RUN_ENDING;
+        ending = ending || run->phase == ER_LIVE_ENDING;
     }
     if (ending && e->sick) { /* a refund that waits until the store is well */
         er_schedule_later(e, op, e->sick_code);

@@ -74,7 +74,8 @@ static void
 batch_undo(struct er_report_batch *b)
 {
     for (size_t i = 0; i < b->n_ends; i++) {
-        er_run_end_undo(b->engine, er_run_find(b->engine, b->ends[i].row.id));
+        er_live_attempt_end_undo(b->engine,
+                                 er_live_attempt_find(b->engine, b->ends[i].row.id));
     }
     b->n_ends = 0;
 }
@@ -131,7 +132,7 @@ learn_length(struct er_session_live *s, const struct er_outcome *o)
 }
 
 static int
-line_finished(struct er_report_batch *b, struct er_run *run, const json_t *o,
+line_finished(struct er_report_batch *b, struct er_live_attempt *run, const json_t *o,
               struct er_err *err)
 {
     if (b->n_ends == REPORT_MAX) {
@@ -143,13 +144,13 @@ line_finished(struct er_report_batch *b, struct er_run *run, const json_t *o,
     if (rc == 0) {
         learn_length(run->session, end);
         b->n_ends++;
-        er_run_end_begin(b->engine, run);
+        er_live_attempt_end_begin(b->engine, run);
     }
     return rc;
 }
 
 static int
-line_item(struct er_report_batch *b, struct er_run *run, const json_t *o,
+line_item(struct er_report_batch *b, struct er_live_attempt *run, const json_t *o,
           struct er_err *err)
 {
     const json_t *name = json_object_get(o, "name");
@@ -174,7 +175,7 @@ line_item(struct er_report_batch *b, struct er_run *run, const json_t *o,
 }
 
 static void
-line_suspended(struct er_report_batch *b, const struct er_run *run, bool paused)
+line_suspended(struct er_report_batch *b, const struct er_live_attempt *run, bool paused)
 {
     b->suspends =
         grow(b->suspends, b->n_suspends, &b->suspends_size, sizeof *b->suspends);
@@ -221,7 +222,7 @@ done_save(struct er_op *op, int rc)
 }
 
 static void
-save_progress(struct er_engine *e, struct er_run *run)
+save_progress(struct er_engine *e, struct er_live_attempt *run)
 {
     er_usec now = er_clock_mono(e->options.clock);
     if (e->sick || (run->saved_at && now - run->saved_at < SAVE_EVERY)) {
@@ -241,7 +242,8 @@ save_progress(struct er_engine *e, struct er_run *run)
 
 /* A checkpoint is kept with the batch, and the batch answered when it is. */
 static int
-save_checkpoint(struct er_report_batch *b, struct er_run *run, struct er_err *err)
+save_checkpoint(struct er_report_batch *b, struct er_live_attempt *run,
+                struct er_err *err)
 {
     char *progress = er_arena_strdup(&b->arena, run->progress);
     char *checkpoint = er_arena_strdup(&b->arena, run->checkpoint);
@@ -259,7 +261,7 @@ save_checkpoint(struct er_report_batch *b, struct er_run *run, struct er_err *er
 }
 
 static int
-line_progress(struct er_report_batch *b, struct er_run *run, const json_t *o,
+line_progress(struct er_report_batch *b, struct er_live_attempt *run, const json_t *o,
               struct er_err *err)
 {
     struct er_engine *e = b->engine;
@@ -287,8 +289,8 @@ line_progress(struct er_report_batch *b, struct er_run *run, const json_t *o,
 
 /* A line about a run that is this session's, and has not ended. */
 static int
-own_line(struct er_report_batch *b, const char *kind, struct er_run *run, const json_t *o,
-         struct er_err *err)
+own_line(struct er_report_batch *b, const char *kind, struct er_live_attempt *run,
+         const json_t *o, struct er_err *err)
 {
     if (strcmp(kind, "finished") == 0) {
         return line_finished(b, run, o, err);
@@ -318,7 +320,7 @@ own_line(struct er_report_batch *b, const char *kind, struct er_run *run, const 
 
 /* The end of this run is on its way. */
 static int
-line_of_ending(struct er_report_batch *b, const char *kind, struct er_run *run,
+line_of_ending(struct er_report_batch *b, const char *kind, struct er_live_attempt *run,
                const json_t *o, struct er_err *err)
 {
     bool here = batch_has(b, run->id);
@@ -344,14 +346,14 @@ one_line(struct er_report_batch *b, const char *kind, const json_t *o, struct er
     }
     er_task_id task = json_integer_value(json_object_get(o, "task"));
     int attempt = (int)json_integer_value(json_object_get(o, "attempt"));
-    struct er_run *run = er_run_find(b->engine, task);
+    struct er_live_attempt *run = er_live_attempt_find(b->engine, task);
     bool own =
         run && run->session->id == b->session && run->attempt == attempt && !b->over;
     own = own || (ER_MUTANT(4) && run && run->attempt == attempt);
-    if (own && run->phase == ER_RUN_ENDING) {
+    if (own && run->phase == ER_LIVE_ENDING) {
         return line_of_ending(b, kind, run, o, err);
     }
-    if (own && run->phase == ER_RUN_HELD) {
+    if (own && run->phase == ER_LIVE_HELD) {
         return own_line(b, kind, run, o, err);
     }
     if (strcmp(kind, "finished") == 0) {
@@ -425,7 +427,7 @@ static void
 items_done(struct er_report_batch *b)
 {
     for (size_t i = 0; i < b->n_counts; i++) {
-        struct er_run *run = er_run_find(b->engine, b->counts[i].id);
+        struct er_live_attempt *run = er_live_attempt_find(b->engine, b->counts[i].id);
         if (run && b->counts[i].status == 0) {
             run->items_completed = b->counts[i].items_completed;
             run->items_failed = b->counts[i].items_failed;
@@ -438,7 +440,7 @@ suspends_done(struct er_report_batch *b)
 {
     for (size_t i = 0; i < b->n_suspends; i++) {
         const struct er_suspend *row = &b->suspends[i];
-        struct er_run *run = er_run_find(b->engine, row->id);
+        struct er_live_attempt *run = er_live_attempt_find(b->engine, row->id);
         if (run && run->attempt == row->attempt && row->status == 0) {
             er_pause_done(run, row->paused);
         }
@@ -451,16 +453,16 @@ ends_done(struct er_report_batch *b, int rc)
     struct er_engine *e = b->engine;
     for (size_t i = 0; i < b->n_ends; i++) {
         const struct er_outcome *o = &b->ends[i];
-        struct er_run *run = er_run_find(e, o->row.id);
-        ER_ASSERT(run && run->phase == ER_RUN_ENDING);
+        struct er_live_attempt *run = er_live_attempt_find(e, o->row.id);
+        ER_ASSERT(run && run->phase == ER_LIVE_ENDING);
         if (rc) {
-            er_run_end_undo(e, run);
+            er_live_attempt_end_undo(e, run);
             continue;
         }
         if (o->row.status) {
             batch_lost(b, run->id, run->attempt);
         }
-        er_run_end_done(e, run, o);
+        er_live_attempt_end_done(e, run, o);
         e->stats.finished++;
         er_schedule_prune(e);
     }
@@ -488,7 +490,7 @@ ask_again(struct er_report_batch *b)
 {
     int rc = 0;
     for (size_t i = 0; i < b->n_ends && rc == 0; i++) {
-        struct er_run *run = er_run_find(b->engine, b->ends[i].row.id);
+        struct er_live_attempt *run = er_live_attempt_find(b->engine, b->ends[i].row.id);
         rc = er_outcome_ask(run, &b->arena, &b->ends[i]);
     }
     return rc;
@@ -518,7 +520,7 @@ er_engine_report_send(struct er_report_batch *b, er_report_done_fn *done, void *
     er_ferry_post(b->engine->ferry, &b->op);
     for (size_t i = 0; i < b->n_ends; i++) {
         er_offers_expect_after(b->engine,
-                               er_run_find(b->engine, b->ends[i].row.id)->lane);
+                               er_live_attempt_find(b->engine, b->ends[i].row.id)->lane);
     }
 }
 

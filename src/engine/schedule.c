@@ -34,10 +34,11 @@ run_claim(struct er_op *op, struct er_store *s, er_usec now)
 }
 
 void
-er_schedule_held(struct er_engine *e, struct er_run *run, const struct er_claim *row)
+er_schedule_held(struct er_engine *e, struct er_live_attempt *run,
+                 const struct er_claim *row)
 {
-    run->phase = ER_RUN_HELD;
-    er_run_fill(run, row->task);
+    run->phase = ER_LIVE_HELD;
+    er_live_attempt_fill(run, row->task);
     e->stats.claims++;
     e->n_dependents -= row->task->has_after && e->n_dependents > 0;
     er_orders_send(e, run, row);
@@ -48,8 +49,8 @@ er_schedule_held(struct er_engine *e, struct er_run *run, const struct er_claim 
 static void
 claimed(struct er_engine *e, struct er_claim *row, int rc)
 {
-    struct er_run *run = er_run_find(e, row->id);
-    ER_ASSERT(run && run->phase == ER_RUN_CLAIMING);
+    struct er_live_attempt *run = er_live_attempt_find(e, row->id);
+    ER_ASSERT(run && run->phase == ER_LIVE_CLAIMING);
     if (rc == 0 && row->status == 0) {
         er_schedule_held(e, run, row);
         return;
@@ -64,7 +65,7 @@ claimed(struct er_engine *e, struct er_claim *row, int rc)
     for (size_t i = 0; i < run->n_twins; i++) {
         er_lanes_ready(e, &run->twins[i]);
     }
-    er_run_free(e, run);
+    er_live_attempt_free(e, run);
 }
 
 static void
@@ -84,9 +85,9 @@ done_claim(struct er_op *op, int rc)
 /* A task that was edited stands in the windows at several places, of which one is right; the
  * claim that is under way may be of a wrong one. */
 static void
-keep_twin(struct er_run *run, const struct er_ready *ready)
+keep_twin(struct er_live_attempt *run, const struct er_ready *ready)
 {
-    if (run->phase == ER_RUN_CLAIMING && !ER_MUTANT(9)) {
+    if (run->phase == ER_LIVE_CLAIMING && !ER_MUTANT(9)) {
         run->twins =
             er_xrealloc_array(run->twins, run->n_twins + 1, sizeof run->twins[0]);
         run->twins[run->n_twins++] = *ready;
@@ -108,7 +109,7 @@ claim_some(struct er_engine *e)
             c->op.done = done_claim;
             c->engine = e;
         }
-        struct er_run *twin = er_run_find(e, ready.id);
+        struct er_live_attempt *twin = er_live_attempt_find(e, ready.id);
         if (twin) {
             er_lanes_release(e, lane);
             er_lanes_refund(e, lane, ready.cost);
@@ -116,7 +117,7 @@ claim_some(struct er_engine *e)
             continue;
         }
         s = er_dispatch_pick(e, e->mixed ? lane->type->pool : NULL);
-        struct er_run *run = er_run_new(e, s, lane, ready.id);
+        struct er_live_attempt *run = er_live_attempt_new(e, s, lane, ready.id);
         run->ready = ready;
         c->rows[c->n].id = ready.id;
         c->rows[c->n].session = s->id;

@@ -91,9 +91,9 @@ er_silence_answered(struct er_engine *e, int64_t session)
 static bool
 owes(const struct er_session_live *s)
 {
-    const struct er_run *run;
+    const struct er_live_attempt *run;
     TAILQ_FOREACH (run, &s->runs, in_session) {
-        if (run->phase == ER_RUN_HELD && run->told &&
+        if (run->phase == ER_LIVE_HELD && run->told &&
             (run->started_at == ER_NEVER || run->cancel || run->requeue ||
              run->want_pause != run->paused)) {
             return true;
@@ -184,7 +184,7 @@ bool
 er_engine_silent(const struct er_engine *e, er_task_id id, struct er_buf *b)
 {
     struct er_session_live *s, *next;
-    const struct er_run *run = id ? er_run_find(e, id) : NULL;
+    const struct er_live_attempt *run = id ? er_live_attempt_find(e, id) : NULL;
     HASH_ITER (hh, e->sessions, s, next) {
         if (s->silent && (id == 0 || (run && run->session == s))) {
             add_words(s, b);

@@ -74,7 +74,7 @@ er_ask_send(struct er_ask *ask)
     }
     ask->is_sent = true;
     TAILQ_INSERT_TAIL(&e->asks, ask, in_all);
-    if (e->house) {
+    if (e->embedded) {
         er_inside_send(ask);
     } else {
         er_wire_send(e->wire, ask);
@@ -90,7 +90,7 @@ detach(struct er_ask *ask)
     }
     ask->is_sent = false;
     TAILQ_REMOVE(&ask->e->asks, ask, in_all);
-    if (ask->e->house) {
+    if (ask->e->embedded) {
         er_inside_drop(ask);
     } else {
         er_wire_drop(ask->e->wire, ask);
@@ -140,7 +140,7 @@ er_ask_fail(struct er_ask *ask, int code, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    if (ask->e->house) {
+    if (ask->e->embedded) {
         er_inside_drop(ask);
     } else {
         er_wire_drop(ask->e->wire, ask);
@@ -153,8 +153,8 @@ er_ask_fail(struct er_ask *ask, int code, const char *fmt, ...)
 bool
 er_ask_got(const struct er_ask *ask, const char *name, char *out, size_t size)
 {
-    return ask->e->house ? er_inside_got(ask, name, out, size)
-                         : er_wire_got(ask, name, out, size);
+    return ask->e->embedded ? er_inside_got(ask, name, out, size)
+                            : er_wire_got(ask, name, out, size);
 }
 
 void

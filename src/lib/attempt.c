@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: made from an order, asked by the handler, judged by what it returned, closed.
  *
- * The lock is held for moments, never over a call of the mouth: an item that has to wait
+ * The lock is held for moments, never over a call of an operation: an item that has to wait
  * there holds up only the thread that reports it. */
 #include "lib/attempt.h"
 
@@ -32,10 +32,10 @@
 
 int
 er_attempt_open(struct errand_attempt *a, json_t *order, char *done,
-                const struct er_mouth *mouth, const struct er_clock *clock)
+                const struct er_attempt_ops *ops, const struct er_clock *clock)
 {
     const json_t *left = json_object_get(order, "checkpoint");
-    *a = (struct errand_attempt){.mouth = mouth, .clock = clock, .stop_fd = -1};
+    *a = (struct errand_attempt){.ops = ops, .clock = clock, .stop_fd = -1};
     a->task = json_integer_value(json_object_get(order, "task"));
     a->number = (int)json_integer_value(json_object_get(order, "attempt"));
     a->type = json_string_value(json_object_get(order, "type"));
@@ -104,7 +104,7 @@ errand_attempt_correlation(const errand_attempt *a)
 errand *
 errand_attempt_handle(errand_attempt *a)
 {
-    return a->mouth->handle ? a->mouth->handle(a) : NULL;
+    return a->ops->handle ? a->ops->handle(a) : NULL;
 }
 
 /* ---- arguments ---- */
@@ -154,7 +154,7 @@ er_attempt_after_trim(char *text)
 const char *
 errand_after_results(errand_attempt *a)
 {
-    return a->mouth->after ? a->mouth->after(a) : "{}";
+    return a->ops->after ? a->ops->after(a) : "{}";
 }
 
 static const json_t *
@@ -264,7 +264,7 @@ int
 errand_sleep(errand_attempt *a, int64_t ms)
 {
     if (ms > 0 && !errand_should_stop(a)) {
-        (a->mouth->sleep ? a->mouth->sleep : sleep_here)(a, ms);
+        (a->ops->sleep ? a->ops->sleep : sleep_here)(a, ms);
     }
     return errand_should_stop(a);
 }
@@ -306,7 +306,7 @@ news_end(errand_attempt *a, bool was_any)
     er_lock_give(&a->lock);
     alive(a);
     if (!was_any) {
-        a->mouth->news(a);
+        a->ops->news(a);
     }
 }
 
@@ -393,7 +393,7 @@ errand_item(errand_attempt *a, const char *name, int failed)
         return ERRAND_EINVALID;
     }
     alive(a);
-    return a->mouth->item(a, name, failed != 0);
+    return a->ops->item(a, name, failed != 0);
 }
 
 static int
@@ -471,7 +471,7 @@ errand_checkpoint(errand_attempt *a, const char *json)
         rc = check_numbers(&b);
     }
     if (rc == 0) {
-        rc = a->mouth->checkpoint(a, b.data);
+        rc = a->ops->checkpoint(a, b.data);
     }
     er_buf_fini(&b);
     return rc;
@@ -484,7 +484,7 @@ errand_output(errand_attempt *a, const void *bytes, size_t len)
         return ERRAND_EINVALID;
     }
     alive(a);
-    return len > 0 ? a->mouth->output(a, bytes, len) : 0;
+    return len > 0 ? a->ops->output(a, bytes, len) : 0;
 }
 
 int

@@ -2,10 +2,10 @@
 /* What a handler sees of its attempt: the functions of errand.h, "inside a handler".
  *
  * The attempt keeps what the handler says about the end (result, error) until it returns.
- * What cannot wait goes through a mouth: to the session of this process (hands.c), or to the
- * progress descriptor of a process of its own (main.c). What is said of progress is merged
- * here until the mouth takes it (er_attempt_take_news): a handler may say it a million times
- * a second.
+ * What cannot wait goes through operations (struct er_attempt_ops): to the session of this
+ * process (handlers.c), or to the progress descriptor of a process of its own (main.c). What
+ * is said of progress is merged here until they take it (er_attempt_take_news): a handler may
+ * say it a million times a second.
  *
  * Functions of errand.h may be called from any of the handler's threads; the er_attempt_*
  * ones say who calls them. Failure modes: no memory (ERRAND_ENOMEM; what was said is as if
@@ -25,7 +25,7 @@
 #include "model/task.h"
 
 /* All but `sleep` are called on threads of the handler's, without the attempt's lock. */
-struct er_mouth {
+struct er_attempt_ops {
     /* An item has ended, a checkpoint was given (compact JSON), output was written. */
     int (*item)(struct errand_attempt *a, const char *name, bool failed);
     int (*checkpoint)(struct errand_attempt *a, const char *json);
@@ -36,7 +36,7 @@ struct er_mouth {
     /* What it waited for (errand_after_results), borrowed for the attempt; NULL = not to be
      * had. No function: it waited for nothing. */
     const char *(*after)(struct errand_attempt *a);
-    /* Sleeps by the mouth's own clock, or until it is to stop; NULL = by the system's. */
+    /* Sleeps by the owner's own clock, or until it is to stop; NULL = by the system's. */
     void (*sleep)(struct errand_attempt *a, int64_t ms);
 };
 
@@ -61,7 +61,7 @@ struct er_attempt_fault {
 };
 
 struct errand_attempt {
-    const struct er_mouth *mouth;
+    const struct er_attempt_ops *ops;
     const struct er_clock *clock;
     /* from its order; texts are borrowed from it */
     json_t *order;
@@ -92,7 +92,7 @@ struct errand_attempt {
  * kept). done: names of the items that earlier attempts have completed, a line each, taken
  * over, or NULL. ER_EINVALID: the order has no task, attempt or type. */
 int er_attempt_open(struct errand_attempt *a, json_t *order, char *done,
-                    const struct er_mouth *mouth,
+                    const struct er_attempt_ops *ops,
                     const struct er_clock *clock) ER_MUSTCHECK;
 /* Frees what is in it. The handler has returned, and so have its threads. */
 void er_attempt_close(struct errand_attempt *a);

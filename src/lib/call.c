@@ -69,7 +69,7 @@ prepare(errand *e, const char *type, const char *args,
     c->spec.target = "/v1/call";
     c->spec.prefer = c->prefer;
     c->spec.alone = true;
-    c->spec.bound = budget * ER_USEC_PER_MS + (e->house ? ER_SYNC_BOUND : BEYOND);
+    c->spec.bound = budget * ER_USEC_PER_MS + (e->embedded ? ER_SYNC_BOUND : BEYOND);
     er_submit_bear_key(e, o.submit, &c->spec, c->key);
     return 0;
 }

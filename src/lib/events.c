@@ -310,7 +310,7 @@ on_event(void *ctx, struct er_bus_sub *sub, const struct er_bus_event *ev)
 {
     struct errand_subscription *s = ctx;
     errand_event event = to_public(ev);
-    struct er_frame frame;
+    struct er_turn_frame frame;
     if (bus_sub(s) != sub) { /* a locked instruction, which each event need not pay for */
         set_bus_sub(s, sub);
     }
@@ -345,7 +345,7 @@ on_ended(void *ctx)
 {
     struct errand_subscription *s = ctx;
     if (s->ended && begin_end(s)) {
-        struct er_frame frame;
+        struct er_turn_frame frame;
         er_handle_push(&frame, s->e);
         s->ended(s->ctx);
         er_handle_pop(&frame);

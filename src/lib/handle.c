@@ -31,8 +31,8 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "lib/embedded.h"
 #include "lib/events.h"
-#include "lib/house.h"
 #include "lib/inside.h"
 #include "lib/standard.h"
 #include "lib/testing.h"
@@ -125,17 +125,17 @@ er_handle_is_loop(const struct errand *e)
 }
 
 /* The innermost function of an application that we have called on this thread. */
-static _Thread_local struct er_frame *frames;
+static _Thread_local struct er_turn_frame *frames;
 
 void
-er_handle_push(struct er_frame *f, const struct errand *e)
+er_handle_push(struct er_turn_frame *f, const struct errand *e)
 {
-    *f = (struct er_frame){e, frames};
+    *f = (struct er_turn_frame){e, frames};
     frames = f;
 }
 
 void
-er_handle_pop(const struct er_frame *f)
+er_handle_pop(const struct er_turn_frame *f)
 {
     frames = f->outer;
 }
@@ -143,7 +143,7 @@ er_handle_pop(const struct er_frame *f)
 static bool
 is_called_by(const struct errand *e)
 {
-    const struct er_frame *f = frames;
+    const struct er_turn_frame *f = frames;
     while (f && f->e != e) {
         f = f->outer;
     }
@@ -285,7 +285,7 @@ static void
 on_prepare(uv_prepare_t *h)
 {
     struct er_wheels *w = h->data;
-    struct er_inside *in = w->e->house ? er_house_inside(w->e->house) : NULL;
+    struct er_inside *in = w->e->embedded ? er_embedded_inside(w->e->embedded) : NULL;
     if (!in || !er_inside_turn(in)) {
         (void)uv_idle_stop(&w->idle);
     }
@@ -549,8 +549,8 @@ stop_house(struct errand *e)
 {
     e->wheels->step = HOUSE;
     er_ask_end_all(e, false);
-    if (e->house) {
-        er_house_stop(e->house, leave_loop, e);
+    if (e->embedded) {
+        er_embedded_stop(e->embedded, leave_loop, e);
         return;
     }
     if (e->wire) {
@@ -571,7 +571,7 @@ begin_close(struct errand *e)
     e->wheels->step = CALLERS;
     er_ask_end_all(e, true);
     e->wheels->step = HANDLERS;
-    if (e->hands) {
+    if (e->handlers) {
         e->hands_stop(e, stop_events);
     } else {
         stop_events(e);
@@ -583,11 +583,11 @@ static void
 finish(struct errand *e)
 {
     er_log_sink(to_log, e);
-    if (e->hands) {
+    if (e->handlers) {
         e->hands_free(e);
     }
-    if (e->house) {
-        er_house_free(e->house);
+    if (e->embedded) {
+        er_embedded_free(e->embedded);
     }
     er_loop_free(e->loop);
     e->loop = NULL;
@@ -795,7 +795,7 @@ open_here(struct er_wait *wait)
         }
     } else {
         const char *path = strcmp(o->url, "memory:") == 0 ? NULL : o->url + 7;
-        rc = er_house_open(e, path, &e->house, &field, &err);
+        rc = er_embedded_open(e, path, &e->embedded, &field, &err);
         rc = rc || !e->testing ? rc : er_testing_start(e->testing);
     }
     if (rc) {

@@ -2,11 +2,11 @@
 /* A handle's inside, for the files of this room:
  *   handle.c    opening and closing, the thread or the turns, errors
  *   ask.c       requests, whichever way; wire.c over a socket, inside.c to the engine inside
- *   house.c     the engine inside: store, engine, API, the worker for commands
+ *   embedded.c     the engine inside: store, engine, API, the worker for commands
  *   tasks.c     submit, get, wait, act
  *   call.c      calls
  *   types.c     registry
- *   hands.c     handlers: the session, its threads, the attempts
+ *   handlers.c     handlers: the session, its threads, the attempts
  *   attempt.c   what a handler sees of its attempt
  *   events.c    the bus of a handle: fed by the API's stream of events
  *   main.c      errand_worker_main
@@ -26,9 +26,9 @@
 /* Bytes kept for when memory is out (base/mem.h). */
 #define ER_HANDLE_RESERVE ((size_t)1 << 20)
 
-struct er_house; /* the engine inside; house.h */
-struct er_wire;  /* a daemon; wire.h */
-struct er_hands; /* hands.h */
+struct er_embedded; /* the engine inside; embedded.h */
+struct er_wire;     /* a daemon; wire.h */
+struct er_handlers; /* handlers.h */
 struct er_events;
 struct er_testing;
 struct er_wheels; /* handle.c: what keeps the loop going */
@@ -42,13 +42,13 @@ struct errand {
         owner; /* the mark of the thread that the loop lives on (er_handle_is_loop) */
     bool in_callback; /* loop thread: an application's function is on the stack */
     struct er_count closing;
-    char *socket;               /* of the daemon; NULL = the engine is inside */
-    struct er_house *house;     /* NULL = a daemon */
-    struct er_wire *wire;       /* NULL = inside */
-    struct er_hands *hands;     /* made by the first type with a handler */
-    struct er_events *events;   /* made by the first subscription or publication */
-    struct er_testing *testing; /* testing.c; NULL = options.test is 0 */
-    /* Set by hands.c together with `hands`. stop: no new attempts, those that run are asked
+    char *socket;                 /* of the daemon; NULL = the engine is inside */
+    struct er_embedded *embedded; /* NULL = a daemon */
+    struct er_wire *wire;         /* NULL = inside */
+    struct er_handlers *handlers; /* made by the first type with a handler */
+    struct er_events *events;     /* made by the first subscription or publication */
+    struct er_testing *testing;   /* testing.c; NULL = options.test is 0 */
+    /* Set by handlers.c together with `handlers`. stop: no new attempts, those that run are asked
      * to stop; `done` is called (never from inside) when no handler runs and the session is
      * over. Asks still work until then. free: after the loop has ended; nothing runs. */
     void (*hands_stop)(struct errand *e, void (*done)(struct errand *e));
@@ -100,12 +100,12 @@ er_handle_leave(struct errand *e, bool was)
 
 /* Any thread: around a call of an application's function (a handler, a callback) on whatever
  * thread, in which the handle cannot be closed: who closes waits for it. */
-struct er_frame {
+struct er_turn_frame {
     const struct errand *e;
-    struct er_frame *outer;
+    struct er_turn_frame *outer;
 };
-void er_handle_push(struct er_frame *f, const struct errand *e);
-void er_handle_pop(const struct er_frame *f);
+void er_handle_push(struct er_turn_frame *f, const struct errand *e);
+void er_handle_pop(const struct er_turn_frame *f);
 
 /* The clock that the handle goes by: the system's, or a test's. Any thread. */
 const struct er_clock *er_handle_clock(const struct errand *e);

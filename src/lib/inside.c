@@ -18,8 +18,8 @@
 #include "api/target.h"
 #include "base/heap.h"
 #include "base/mem.h"
+#include "lib/embedded.h"
 #include "lib/handle.h"
-#include "lib/house.h"
 #include "wire/problem.h"
 
 #define ROOM   ((size_t)64 << 10) /* bytes asked of a stream at a time */
@@ -210,7 +210,7 @@ static void
 give(struct inside_request *req)
 {
     const struct er_request_ops *ops = er_routes_ops();
-    struct er_api *api = er_house_api(req->in->e->house);
+    struct er_api *api = er_embedded_api(req->in->e->embedded);
     enum er_body_kind kind = ER_BODY_WHOLE;
     size_t max = 0;
     req->known = true;
@@ -231,7 +231,7 @@ give(struct inside_request *req)
 void
 er_inside_send(struct er_ask *ask)
 {
-    struct er_inside *in = er_house_inside(ask->e->house);
+    struct er_inside *in = er_embedded_inside(ask->e->embedded);
     er_mem_reserve(ER_HANDLE_RESERVE);
     struct inside_request *req = er_xzalloc(sizeof *req);
     req->in = in;
@@ -307,7 +307,7 @@ end(struct inside_request *req)
     }
     req->is_ready = true; /* it comes into no list any more */
     if (req->known) {
-        er_routes_ops()->on_end(er_house_api(req->in->e->house), &req->base);
+        er_routes_ops()->on_end(er_embedded_api(req->in->e->embedded), &req->base);
     }
     if (ask) {
         ask->status = req->status;

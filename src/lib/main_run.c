@@ -2,8 +2,8 @@
 /* One order of errand-worker (docs/PROTOCOL.md, "What a handler's process sees").
  *
  * Happy path: the first line of standard input is the order; the handler runs on the main
- * thread, while the ear waits for the word to stop; what it reports are lines on the progress
- * descriptor, in the order said. Progress is told by a thread of its own (the voice), which
+ * thread, while a listener waits for the word to stop; what it reports are lines on the progress
+ * descriptor, in the order said. Progress is told by a thread of its own (the sender), which
  * begins with the first word of it: at once, then every 100 ms while there is news. At the end
  * come the last news, the error, the result, and the exit code.
  *
@@ -32,7 +32,7 @@ struct run {
     struct errand_attempt attempt; /* first: mouths get it */
     int fd;                        /* of progress */
     struct er_lock writing;        /* one line after the other */
-    struct er_main_voice voice;
+    struct er_main_sender sender;
     struct er_lock lock; /* of all below */
     errand *handle;
     bool handle_tried;
@@ -146,7 +146,7 @@ add_text(struct er_buf *b, const char *name, size_t max, const char *text)
 }
 
 static void
-say_news(struct er_main_voice *v, const struct er_attempt_news *n)
+say_news(struct er_main_sender *v, const struct er_attempt_news *n)
 {
     struct er_buf b;
     er_buf_init(&b, 0);
@@ -177,7 +177,7 @@ say_news(struct er_main_voice *v, const struct er_attempt_news *n)
 static void
 say_there_is_news(struct errand_attempt *a)
 {
-    er_main_voice_wake(&run_of(a)->voice);
+    er_main_sender_wake(&run_of(a)->sender);
 }
 
 /* ---- the handle ---- */
@@ -331,21 +331,21 @@ static int
 execute(struct run *r, const struct errand_type *type, struct er_buf *rest)
 {
     struct er_handler handler = {.fn = type->handler, .ctx = type->ctx};
-    struct er_main_ear ear = {.attempt = &r->attempt,
-                              .fd = STDIN_FILENO,
-                              .line = *rest,
-                              .on_signal = ERRAND_STOP_SHUTDOWN};
+    struct er_main_listener listener = {.attempt = &r->attempt,
+                                        .fd = STDIN_FILENO,
+                                        .line = *rest,
+                                        .on_signal = ERRAND_STOP_SHUTDOWN};
     *rest = (struct er_buf){0};
-    int rc = er_main_ear_open(&ear);
+    int rc = er_main_listener_open(&listener);
     if (rc == 0) {
-        er_main_voice_open(&r->voice);
+        er_main_sender_open(&r->sender);
         int returned = er_attempt_run(&r->attempt, &handler);
-        er_main_voice_close(&r->voice);
+        er_main_sender_close(&r->sender);
         rc = report(r, returned);
     } else {
         rc = ER_MAIN_FAILED;
     }
-    er_main_ear_close(&ear);
+    er_main_listener_close(&listener);
     errand_close(r->handle);
     return rc;
 }
@@ -353,14 +353,14 @@ execute(struct run *r, const struct errand_type *type, struct er_buf *rest)
 int
 er_main_run(const char *program, const struct errand_type *type)
 {
-    static const struct er_mouth mouth = {.item = say_item,
-                                          .checkpoint = say_checkpoint,
-                                          .output = say_output,
-                                          .news = say_there_is_news,
-                                          .handle = get_handle,
-                                          .after = get_after};
-    struct run r = {.voice = {.tell = say_news}};
-    r.voice.attempt = &r.attempt;
+    static const struct er_attempt_ops ops = {.item = say_item,
+                                              .checkpoint = say_checkpoint,
+                                              .output = say_output,
+                                              .news = say_there_is_news,
+                                              .handle = get_handle,
+                                              .after = get_after};
+    struct run r = {.sender = {.tell = say_news}};
+    r.sender.attempt = &r.attempt;
     struct er_buf rest;
     if (!find_progress_fd(&r.fd)) {
         (void)fprintf(stderr,
@@ -373,7 +373,7 @@ er_main_run(const char *program, const struct errand_type *type)
     json_t *order = er_main_catch_signals() ? read_order(&rest) : NULL;
     char *done = read_given("ERRAND_ITEMS_DONE", DONE_MAX);
     int rc = ER_MAIN_USAGE;
-    if (er_attempt_open(&r.attempt, order, done, &mouth, er_clock_system()) == 0) {
+    if (er_attempt_open(&r.attempt, order, done, &ops, er_clock_system()) == 0) {
         er_lock_init(&r.writing);
         er_lock_init(&r.lock);
         rc = execute(&r, type, &rest);

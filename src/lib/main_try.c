@@ -24,8 +24,8 @@
 struct trial {
     struct errand_attempt attempt; /* first: mouths get it */
     const char *program;
-    struct er_main_voice voice;
-    struct er_progress progress; /* the voice's */
+    struct er_main_sender sender;
+    struct er_progress progress; /* the sender's */
 };
 
 static struct trial *
@@ -110,7 +110,7 @@ show(const struct er_progress *p, er_usec now)
 }
 
 static void
-say_news(struct er_main_voice *v, const struct er_attempt_news *n)
+say_news(struct er_main_sender *v, const struct er_attempt_news *n)
 {
     struct trial *t = trial_of(v->attempt);
     er_usec now = er_clock_mono(t->attempt.clock);
@@ -123,7 +123,7 @@ say_news(struct er_main_voice *v, const struct er_attempt_news *n)
 static void
 say_there_is_news(struct errand_attempt *a)
 {
-    er_main_voice_wake(&trial_of(a)->voice);
+    er_main_sender_wake(&trial_of(a)->sender);
 }
 
 /* ---- arguments ---- */
@@ -274,16 +274,16 @@ static int
 execute(struct trial *t, const struct errand_type *type)
 {
     struct er_handler handler = {.fn = type->handler, .ctx = type->ctx};
-    struct er_main_ear ear = {
+    struct er_main_listener listener = {
         .attempt = &t->attempt, .fd = -1, .on_signal = ERRAND_STOP_CANCEL};
     int exit_code = ER_MAIN_FAILED;
     er_progress_init(&t->progress, er_clock_mono(t->attempt.clock));
-    if (er_main_catch_signals() && er_main_ear_open(&ear) == 0) {
-        er_main_voice_open(&t->voice);
+    if (er_main_catch_signals() && er_main_listener_open(&listener) == 0) {
+        er_main_sender_open(&t->sender);
         int returned = er_attempt_run(&t->attempt, &handler);
-        er_main_voice_close(&t->voice);
+        er_main_sender_close(&t->sender);
         exit_code = conclude(t, returned);
-        er_main_ear_close(&ear);
+        er_main_listener_close(&listener);
     }
     return exit_code;
 }
@@ -292,12 +292,12 @@ int
 er_main_try(const char *program, const struct errand_type *type, int n_words,
             char **words)
 {
-    static const struct er_mouth mouth = {.item = say_item,
-                                          .checkpoint = say_checkpoint,
-                                          .output = say_output,
-                                          .news = say_there_is_news};
-    struct trial t = {.program = program, .voice = {.tell = say_news}};
-    t.voice.attempt = &t.attempt;
+    static const struct er_attempt_ops ops = {.item = say_item,
+                                              .checkpoint = say_checkpoint,
+                                              .output = say_output,
+                                              .news = say_there_is_news};
+    struct trial t = {.program = program, .sender = {.tell = say_news}};
+    t.sender.attempt = &t.attempt;
     errand_error error = {0};
     json_t *args = read_args(type, n_words, words, &error);
     if (!args) {
@@ -306,7 +306,7 @@ er_main_try(const char *program, const struct errand_type *type, int n_words,
     }
     json_t *order = make_order(type, args);
     int exit_code = ER_MAIN_FAILED;
-    if (er_attempt_open(&t.attempt, order, NULL, &mouth, er_clock_system()) == 0) {
+    if (er_attempt_open(&t.attempt, order, NULL, &ops, er_clock_system()) == 0) {
         exit_code = execute(&t, type);
         er_attempt_close(&t.attempt);
     }

@@ -226,7 +226,7 @@ publish_sample(struct er_events *ev, const errand_event *event)
                                    .correlation = event->correlation,
                                    .data = event->len ? event->data : "",
                                    .len = event->len};
-    if (!ev->e->house || ev->e->options.socket) {
+    if (!ev->e->embedded || ev->e->options.socket) {
         struct er_buf line;
         er_buf_init(&line, 0);
         add_event(&line, event);

@@ -251,7 +251,7 @@ add_more(struct er_buf *b, const char *more, errand_error *error)
 const char *
 er_submit_key(const struct errand *e, char out[ER_SUBMIT_KEY])
 {
-    if (e->house) {
+    if (e->embedded) {
         return NULL; /* an answer cannot be lost inside */
     }
     er_uuid7(er_clock_wall(er_clock_system()), out);

@@ -16,9 +16,9 @@
 #include "base/count.h"
 #include "base/heap.h"
 #include "base/mem.h"
+#include "lib/embedded.h"
 #include "lib/handle.h"
-#include "lib/hands.h"
-#include "lib/house.h"
+#include "lib/handlers.h"
 #include "lib/inside.h"
 #include "lib/sync.h"
 #include "wire/json.h"
@@ -34,7 +34,7 @@ struct er_testing {
     struct er_clock clock;
     struct er_count now; /* wall */
     er_usec mono_offset;
-    struct er_hands *hands;
+    struct er_handlers *handlers;
 };
 
 /* ---- the clock ---- */
@@ -95,11 +95,13 @@ is_at_rest(const struct er_testing *t)
 {
     struct er_engine_stats stats;
     struct errand *e = t->e;
-    er_engine_stats(er_house_api(e->house)->engine, &stats);
-    size_t asleep = er_hands_asleep(t->hands);
+    er_engine_stats(er_embedded_api(e->embedded)->engine, &stats);
+    size_t asleep = er_handlers_asleep(t->handlers);
     bool is_inline = (e->options.test & ERRAND_TEST_INLINE) != 0;
-    return er_inside_is_quiet(er_house_inside(e->house)) && er_house_is_quiet(e->house) &&
-           (is_inline || (stats.running <= asleep && er_hands_busy(t->hands) <= asleep));
+    return er_inside_is_quiet(er_embedded_inside(e->embedded)) &&
+           er_embedded_is_quiet(e->embedded) &&
+           (is_inline ||
+            (stats.running <= asleep && er_handlers_busy(t->handlers) <= asleep));
 }
 
 static void
@@ -169,7 +171,7 @@ rest(struct er_testing *t)
     int rc;
     do {
         rc = calm(t);
-    } while (rc == 0 && is_inline && er_hands_work(t->hands));
+    } while (rc == 0 && is_inline && er_handlers_work(t->handlers));
     return rc;
 }
 
@@ -199,7 +201,7 @@ move_here(struct er_wait *wait)
     struct er_testing *t = m->t;
     er_usec now = er_count_get(&t->now);
     er_usec next = er_loop_alarm_at(t->e->loop);
-    er_usec due = er_hands_due(t->hands);
+    er_usec due = er_handlers_due(t->handlers);
     if (due != ER_NEVER && due + t->mono_offset < next) {
         next = due + t->mono_offset;
     }
@@ -209,7 +211,7 @@ move_here(struct er_wait *wait)
     (void)er_count_swap(&t->now,
                         next > now ? next : now); /* a sleeper may have moved it */
     (void)er_loop_ring_if_due(t->e->loop);
-    er_hands_clock_moved(t->hands);
+    er_handlers_clock_moved(t->handlers);
     er_handle_done(wait, 0);
 }
 
@@ -232,16 +234,16 @@ int
 er_testing_start(struct er_testing *t)
 {
     int test = t->e->options.test;
-    t->hands = er_hands_get(t->e);
-    if (!t->hands) {
+    t->handlers = er_handlers_get(t->e);
+    if (!t->handlers) {
         return ER_ENOMEM;
     }
     if (test & ERRAND_TEST_CLOCK) {
-        er_hands_set_clock(t->hands, &t->clock);
+        er_handlers_set_clock(t->handlers, &t->clock);
     }
     if (test & ERRAND_TEST_INLINE) {
-        er_hands_set_inline(t->hands);
-        er_hands_set_mover(t->hands, test & ERRAND_TEST_CLOCK ? sleep_on : NULL, t);
+        er_handlers_set_inline(t->handlers);
+        er_handlers_set_mover(t->handlers, test & ERRAND_TEST_CLOCK ? sleep_on : NULL, t);
     }
     return 0;
 }

@@ -15,7 +15,7 @@
 #include "api/builtin.h"
 #include "base/mem.h"
 #include "lib/handle.h"
-#include "lib/hands.h"
+#include "lib/handlers.h"
 #include "lib/sync.h"
 #include "model/param.h"
 
@@ -33,16 +33,16 @@ static void
 serve_on_loop(struct er_wait *wait)
 {
     struct serve *s = (struct serve *)(void *)wait;
-    struct er_hands *h = er_hands_get(wait->e);
-    er_handle_done(wait, h ? er_hands_serve(h, s->name, s->handler) : ER_ENOMEM);
+    struct er_handlers *h = er_handlers_get(wait->e);
+    er_handle_done(wait, h ? er_handlers_serve(h, s->name, s->handler) : ER_ENOMEM);
 }
 
 static void
 withdraw_on_loop(struct er_wait *wait)
 {
     struct serve *s = (struct serve *)(void *)wait;
-    struct er_hands *h = wait->e->hands;
-    er_handle_done(wait, h ? er_hands_withdraw(h, s->name) : ER_ENOTFOUND);
+    struct er_handlers *h = wait->e->handlers;
+    er_handle_done(wait, h ? er_handlers_withdraw(h, s->name) : ER_ENOTFOUND);
 }
 
 /* Its own session, 0 = none. */
@@ -50,9 +50,9 @@ static void
 ask_on_loop(struct er_wait *wait)
 {
     struct serve *s = (struct serve *)(void *)wait;
-    const struct er_hands *h = wait->e->hands;
-    s->session = h ? er_hands_session(h) : 0;
-    s->is_pending = h && s->session == 0 && er_hands_serves(h, s->name);
+    const struct er_handlers *h = wait->e->handlers;
+    s->session = h ? er_handlers_session(h) : 0;
+    s->is_pending = h && s->session == 0 && er_handlers_serves(h, s->name);
     er_handle_done(wait, 0);
 }
 

@@ -58,7 +58,7 @@ struct daemon {
     size_t n_old;
     bool ending, system;
     bool over; /* the loop is being left */
-    enum er_end how;
+    enum er_shutdown how;
 };
 
 struct options {
@@ -127,7 +127,7 @@ socket_is_there(const struct daemon *d)
 }
 
 static void watch_folder(struct daemon *d, const char *path);
-static void end(struct er_api *api, enum er_end how);
+static void end(struct er_api *api, enum er_shutdown how);
 
 /* The socket or its folder was removed: make them again. Connections that are open stay. */
 static void
@@ -171,7 +171,7 @@ on_folder(uv_poll_t *h, int status, int events)
         /* what is written from now on nobody would ever find */
         er_log(ER_LOG_ERROR, "errandd", "%s: ending", STORE_GONE);
         d->api.closed_words = STORE_GONE "; this daemon ends";
-        end(&d->api, ER_END_NOW);
+        end(&d->api, ER_SHUTDOWN_NOW);
     } else if (!d->ending && !socket_is_there(d)) {
         (void)uv_timer_start(&d->relisten, on_relisten, 50, 0);
     }
@@ -250,8 +250,8 @@ run_grace(struct er_query *q, struct er_store_reader *r)
 static void
 stop_now(struct daemon *d, er_usec grace)
 {
-    er_supervisor_stop(d->supervisor, ER_END_NOW, grace + KILL_AFTER, on_workers_stopped,
-                       d);
+    er_supervisor_stop(d->supervisor, ER_SHUTDOWN_NOW, grace + KILL_AFTER,
+                       on_workers_stopped, d);
 }
 
 static void
@@ -283,16 +283,16 @@ on_drained(uv_timer_t *t)
     er_log(ER_LOG_INFO, "errandd",
            "the time to end by itself is over: putting back "
            "what still runs");
-    end(&d->api, ER_END_NOW);
+    end(&d->api, ER_SHUTDOWN_NOW);
 }
 
 static void
-end(struct er_api *api, enum er_end how)
+end(struct er_api *api, enum er_shutdown how)
 {
     static const char *const words[] = {
-        [ER_END_KEEP] = "ending; what runs goes on under its worker",
-        [ER_END_DRAIN] = "ending when what runs has ended",
-        [ER_END_NOW] = "ending, putting back what runs",
+        [ER_SHUTDOWN_KEEP] = "ending; what runs goes on under its worker",
+        [ER_SHUTDOWN_DRAIN] = "ending when what runs has ended",
+        [ER_SHUTDOWN_NOW] = "ending, putting back what runs",
     };
     struct daemon *d = (struct daemon *)(void *)api;
     if (d->ending && how <= d->how) {
@@ -304,12 +304,12 @@ end(struct er_api *api, enum er_end how)
     api->stopping = true;
     er_engine_set_draining(api->engine);
     (void)uv_timer_stop(&d->drain);
-    if (how == ER_END_NOW) {
+    if (how == ER_SHUTDOWN_NOW) {
         put_back(d);
         return;
     }
     er_supervisor_stop(d->supervisor, how, 0, on_workers_stopped, d);
-    if (how == ER_END_DRAIN) {
+    if (how == ER_SHUTDOWN_DRAIN) {
         (void)uv_timer_start(&d->drain, on_drained,
                              (uint64_t)(api->config.drain_for / ER_USEC_PER_MS), 0);
     }
@@ -322,13 +322,13 @@ on_signal(void *ctx, int signum)
     switch (signum) {
     case SIGTERM:
     case SIGINT:
-        end(&d->api, d->ending ? ER_END_NOW : ER_END_DRAIN);
+        end(&d->api, d->ending ? ER_SHUTDOWN_NOW : ER_SHUTDOWN_DRAIN);
         break;
     case SIGQUIT:
-        end(&d->api, ER_END_NOW);
+        end(&d->api, ER_SHUTDOWN_NOW);
         break;
     case SIGUSR2:
-        end(&d->api, ER_END_KEEP);
+        end(&d->api, ER_SHUTDOWN_KEEP);
         break;
     case SIGHUP:
         er_server_reload(&d->api, d->system);

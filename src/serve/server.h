@@ -41,7 +41,7 @@ void er_supervisor_set_slots(struct er_supervisor *v);
  * ended (DRAIN, without a bound: say NOW when it is over); all, after they have put back
  * what runs (NOW; what has not ended after `patience` is killed). `done` is called when that
  * is so. More haste may be asked for later. */
-void er_supervisor_stop(struct er_supervisor *v, enum er_end how, er_usec patience,
+void er_supervisor_stop(struct er_supervisor *v, enum er_shutdown how, er_usec patience,
                         void (*done)(void *ctx), void *ctx);
 /* NULL is fine. Its memory goes when the loop has closed its handles. */
 void er_supervisor_free(struct er_supervisor *v);

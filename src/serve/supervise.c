@@ -85,7 +85,7 @@ struct er_supervisor {
     struct birth *birth; /* hidden: of the child that was started last; NULL = none */
     int open_handles;    /* in er_supervisor_free */
     bool stopping;
-    enum er_end how;
+    enum er_shutdown how;
     bool killed; /* what did not end in time */
     uv_timer_t stop_timer;
     struct er_sub *sub; /* facts, while an old worker drains: its slots become free */
@@ -465,7 +465,7 @@ static bool
 is_busy_host(const struct guard *g)
 {
     struct load l = {.session = g->session};
-    if (g->host && g->connected && g->v->how != ER_END_KEEP) {
+    if (g->host && g->connected && g->v->how != ER_SHUTDOWN_KEEP) {
         er_engine_sessions(g->v->api->engine, on_load, &l);
     }
     return l.n_runs > 0;
@@ -487,7 +487,7 @@ static bool
 is_awaited(const struct er_supervisor *v)
 {
     for (const struct guard *g = v->guards; g; g = g->next) {
-        if (!g->host && (g->ending || v->how != ER_END_KEEP)) {
+        if (!g->host && (g->ending || v->how != ER_SHUTDOWN_KEEP)) {
             return true;
         }
     }
@@ -716,9 +716,9 @@ keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *versi
     } else {
         (void)uv_timer_stop(&g->patience);
     }
-    if (v->stopping && v->how != ER_END_KEEP) {
+    if (v->stopping && v->how != ER_SHUTDOWN_KEEP) {
         g->ending = true;
-        er_engine_session_drain(v->api->engine, session, v->how == ER_END_NOW);
+        er_engine_session_drain(v->api->engine, session, v->how == ER_SHUTDOWN_NOW);
     } else if (!v->stopping && !g->host && pid != v->child &&
                strcmp(g->version, ER_VERSION) != 0) {
         er_log(ER_LOG_INFO, "supervise",
@@ -841,7 +841,7 @@ static void
 on_stop_bound(uv_timer_t *t)
 {
     struct er_supervisor *v = t->data;
-    if (v->how != ER_END_NOW || v->killed) {
+    if (v->how != ER_SHUTDOWN_NOW || v->killed) {
         stopped(v);
         return;
     }
@@ -869,7 +869,7 @@ mark_idle(void *ctx, const struct er_session_view *view)
 }
 
 void
-er_supervisor_stop(struct er_supervisor *v, enum er_end how, er_usec patience,
+er_supervisor_stop(struct er_supervisor *v, enum er_shutdown how, er_usec patience,
                    void (*done)(void *ctx), void *ctx)
 {
     if (v->stopping && how <= v->how) {
@@ -880,20 +880,20 @@ er_supervisor_stop(struct er_supervisor *v, enum er_end how, er_usec patience,
     v->stop_done = done;
     v->stop_ctx = ctx;
     (void)uv_timer_stop(&v->again);
-    if (how == ER_END_KEEP) {
+    if (how == ER_SHUTDOWN_KEEP) {
         er_engine_sessions(v->api->engine, mark_idle, v);
     }
     for (struct guard *g = v->guards; g; g = g->next) {
-        g->ending = g->ending || how != ER_END_KEEP;
+        g->ending = g->ending || how != ER_SHUTDOWN_KEEP;
         if (g->ending) {
-            er_engine_session_drain(v->api->engine, g->session, how != ER_END_DRAIN);
+            er_engine_session_drain(v->api->engine, g->session, how != ER_SHUTDOWN_DRAIN);
         }
     }
     signal_child(v, SIGTERM); /* it has nothing yet */
-    if (how != ER_END_DRAIN) {
+    if (how != ER_SHUTDOWN_DRAIN) {
         (void)uv_timer_start(
             &v->stop_timer, on_stop_bound,
-            how == ER_END_KEEP ? KEEP_MS : (uint64_t)(patience / ER_USEC_PER_MS), 0);
+            how == ER_SHUTDOWN_KEEP ? KEEP_MS : (uint64_t)(patience / ER_USEC_PER_MS), 0);
     }
     /* done is not called from in here: the loop goes round once */
     (void)uv_timer_start(&v->look, on_look, 0, 0);

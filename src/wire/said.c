@@ -18,7 +18,7 @@
 struct reading {
     struct er_progress_update u;
     struct er_said_parts *parts;
-    const struct er_said_ear *ear;
+    const struct er_said_sink *sink;
     void *ctx;
 };
 
@@ -32,7 +32,7 @@ warn(struct reading *r, const char *fmt, ...)
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    r->ear->warn(r->ctx, text);
+    r->sink->warn(r->ctx, text);
 }
 
 /* ---- members ---- */
@@ -102,7 +102,7 @@ add_item(struct reading *r, const json_t *v, bool is_failed)
         json_string_length(v) > ER_MAX_NAME) {
         return "a string of 1 to 1000 bytes: the item's name";
     }
-    r->ear->item(r->ctx, json_string_value(v), is_failed);
+    r->sink->item(r->ctx, json_string_value(v), is_failed);
     return NULL;
 }
 
@@ -125,7 +125,7 @@ set_checkpoint(struct reading *r, const char *json, size_t n)
         warn(r, "the checkpoint was dropped: it is larger than %d bytes",
              ER_MAX_CHECKPOINT);
     } else {
-        r->ear->checkpoint(r->ctx, json, n);
+        r->sink->checkpoint(r->ctx, json, n);
     }
 }
 
@@ -147,7 +147,7 @@ read_retry_after(struct reading *r, const json_t *v)
     if (!json_is_number(v) || !(s >= 0.0 && s <= 1e9)) {
         return "a number of seconds";
     }
-    r->ear->retry_after(r->ctx, s);
+    r->sink->retry_after(r->ctx, s);
     return NULL;
 }
 
@@ -164,7 +164,7 @@ read_error(struct reading *r, const json_t *v)
     }
     char *text = er_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
     if (text) {
-        r->ear->error(r->ctx, text);
+        r->sink->error(r->ctx, text);
     }
     free(text);
     return NULL;
@@ -175,9 +175,9 @@ set_result(struct reading *r, const char *p, size_t n)
 {
     if (n > ER_MAX_RESULT) {
         warn(r, "the result was dropped: it is larger than %d bytes", ER_MAX_RESULT);
-        r->ear->result_lost(r->ctx);
+        r->sink->result_lost(r->ctx);
     } else {
-        r->ear->result(r->ctx, p, n);
+        r->sink->result(r->ctx, p, n);
     }
 }
 
@@ -303,9 +303,9 @@ take_member(struct reading *r, const char *name, const json_t *v)
 
 struct er_progress_update
 er_said_take(const json_t *line, struct er_said_parts *parts,
-             const struct er_said_ear *ear, void *ctx)
+             const struct er_said_sink *sink, void *ctx)
 {
-    struct reading r = {.parts = parts, .ear = ear, .ctx = ctx};
+    struct reading r = {.parts = parts, .sink = sink, .ctx = ctx};
     const char *name;
     json_t *v;
     r.u.source = ER_PROGRESS_REPORTED;

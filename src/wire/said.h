@@ -2,9 +2,9 @@
 /* What a progress line in JSON says (docs/PROTOCOL.md, "Progress lines"), whichever way it
  * came: down the pipe of a command, or by HTTP to whoever runs the task.
  *
- * Happy path: position and words come back as an update; all else is told to an ear, member by
+ * Happy path: position and words come back as an update; all else is told to a sink, member by
  * member. Failure modes: a member that makes no sense, is too large, or is none, is told to
- * the ear as a warning; the others count. One thread at a time. */
+ * the sink as a warning; the others count. One thread at a time. */
 #ifndef ER_WIRE_SAID_H
 #define ER_WIRE_SAID_H
 
@@ -16,7 +16,7 @@
 #include "model/progress.h"
 
 /* Texts are borrowed. */
-struct er_said_ear {
+struct er_said_sink {
     void (*item)(void *ctx, const char *name, bool is_failed); /* one has ended */
     void (*checkpoint)(void *ctx, const char *json, size_t n); /* compact, not too long */
     void (*retry_after)(void *ctx, double s);                  /* 0 to 1e9 */
@@ -40,6 +40,6 @@ void er_said_parts_fini(struct er_said_parts *p);
 
 /* Takes an object. The update borrows its texts. */
 struct er_progress_update er_said_take(const json_t *line, struct er_said_parts *parts,
-                                       const struct er_said_ear *ear, void *ctx);
+                                       const struct er_said_sink *sink, void *ctx);
 
 #endif

@@ -36,13 +36,13 @@
 #define TERM_FOR    ER_USEC_PER_SEC /* TERM to KILL of what had its grace before */
 
 static er_usec
-mono(const struct er_attempt *a)
+mono(const struct er_work_attempt *a)
 {
     return er_clock_mono(a->worker->clock);
 }
 
 void
-er_attempt_warn(struct er_attempt *a, const char *fmt, ...)
+er_attempt_warn(struct er_work_attempt *a, const char *fmt, ...)
 {
     if (a->warnings_n++ >= ER_ATTEMPT_WARNINGS) {
         return;
@@ -69,7 +69,7 @@ span_of(const json_t *o, const char *name, er_usec otherwise)
     return json_is_number(v) && s >= 0.0 && s < 1e9 ? (er_usec)(s * 1e6) : otherwise;
 }
 
-struct er_attempt *
+struct er_work_attempt *
 er_attempt_new(struct er_worker *w, json_t *run)
 {
     const json_t *task = json_object_get(run, "task");
@@ -77,7 +77,7 @@ er_attempt_new(struct er_worker *w, json_t *run)
     if (!json_is_integer(task) || !json_is_integer(attempt)) {
         return NULL;
     }
-    struct er_attempt *a = er_xzalloc(sizeof *a);
+    struct er_work_attempt *a = er_xzalloc(sizeof *a);
     a->worker = w;
     a->task = json_integer_value(task);
     a->attempt = (int)json_integer_value(attempt);
@@ -105,7 +105,7 @@ er_attempt_new(struct er_worker *w, json_t *run)
 }
 
 static void
-free_attempt(struct er_attempt *a)
+free_attempt(struct er_work_attempt *a)
 {
     json_decref(a->order);
     er_arena_free(&a->arena);
@@ -121,20 +121,20 @@ free_attempt(struct er_attempt *a)
 }
 
 static void
-set_fault(struct er_attempt *a, const char *error_class, const char *code, int exit_code,
-          const char *message)
+set_fault(struct er_work_attempt *a, const char *error_class, const char *code,
+          int exit_code, const char *message)
 {
     er_free(a->fault.message);
-    a->fault = (struct er_attempt_fault){.code = code,
-                                         .error_class = error_class,
-                                         .exit_code = exit_code,
-                                         .message = er_strdup(message)};
+    a->fault = (struct er_work_fault){.code = code,
+                                      .error_class = error_class,
+                                      .exit_code = exit_code,
+                                      .message = er_strdup(message)};
 }
 
 /* ---- done ---- */
 
 static void
-close_child_fds(struct er_attempt *a)
+close_child_fds(struct er_work_attempt *a)
 {
     er_stdin_close_child(a, &a->child_fds.in);
     er_close(&a->child_fds.out);
@@ -144,7 +144,7 @@ close_child_fds(struct er_attempt *a)
 
 /* Everything is over: the outcome goes to the log and into the report. */
 static void
-finish(struct er_attempt *a)
+finish(struct er_work_attempt *a)
 {
     struct er_worker *w = a->worker;
     er_clocks_end(a);
@@ -171,7 +171,7 @@ finish(struct er_attempt *a)
 static void
 on_grace_over(struct er_timer *t)
 {
-    struct er_attempt *a = ER_CONTAINER(t, struct er_attempt, end_timer);
+    struct er_work_attempt *a = ER_CONTAINER(t, struct er_work_attempt, end_timer);
     a->grace_over = true;
     er_attempt_advance(a);
 }
@@ -179,22 +179,22 @@ on_grace_over(struct er_timer *t)
 static void
 on_rest_over(struct er_timer *t)
 {
-    struct er_attempt *a = ER_CONTAINER(t, struct er_attempt, end_timer);
+    struct er_work_attempt *a = ER_CONTAINER(t, struct er_work_attempt, end_timer);
     a->rest_over = true;
     er_attempt_advance(a);
 }
 
 static void
-on_spawn_run(struct er_job *job)
+on_spawn_run(struct er_helper_job *job)
 {
-    struct er_attempt *a = ER_CONTAINER(job, struct er_attempt, spawn_job);
+    struct er_work_attempt *a = ER_CONTAINER(job, struct er_work_attempt, spawn_job);
     er_spawn_start(&a->command, &a->child_fds, true, &a->spawned);
 }
 
 static void
-on_spawn_done(struct er_job *job)
+on_spawn_done(struct er_helper_job *job)
 {
-    struct er_attempt *a = ER_CONTAINER(job, struct er_attempt, spawn_job);
+    struct er_work_attempt *a = ER_CONTAINER(job, struct er_work_attempt, spawn_job);
     a->spawn_answered = true;
     if (a->spawned.local) {
         er_local_fs_learn(&a->worker->local_fs, &a->command);
@@ -204,7 +204,7 @@ on_spawn_done(struct er_job *job)
 
 /* The process exists. */
 static void
-begin_running(struct er_attempt *a)
+begin_running(struct er_work_attempt *a)
 {
     struct er_worker *w = a->worker;
     char at[ER_RFC3339_SIZE], json[96];
@@ -234,7 +234,7 @@ begin_running(struct er_attempt *a)
 }
 
 static void
-spawn_failed(struct er_attempt *a)
+spawn_failed(struct er_work_attempt *a)
 {
     set_fault(a, a->spawned.error_class, a->spawned.code, a->spawned.exit_code,
               a->spawned.message);
@@ -243,7 +243,7 @@ spawn_failed(struct er_attempt *a)
 
 /* The checkpoint of the order as JSON; NULL when there is none, or it is too large. */
 static char *
-dump_checkpoint(struct er_attempt *a)
+dump_checkpoint(struct er_work_attempt *a)
 {
     const json_t *v = json_object_get(a->order, "checkpoint");
     char *text =
@@ -259,7 +259,7 @@ dump_checkpoint(struct er_attempt *a)
 
 /* Makes what the command needs: true, or false with the fault set. */
 static bool
-prepare(struct er_attempt *a)
+prepare(struct er_work_attempt *a)
 {
     struct er_worker *w = a->worker;
     struct er_err err = {0};
@@ -316,7 +316,7 @@ prepare(struct er_attempt *a)
 }
 
 void
-er_attempt_start(struct er_attempt *a)
+er_attempt_start(struct er_work_attempt *a)
 {
     ER_ASSERT(a->state == ER_ATTEMPT_WAITING);
     a->state = ER_ATTEMPT_SPAWNING;
@@ -340,7 +340,7 @@ er_attempt_start(struct er_attempt *a)
 /* ---- ending ---- */
 
 void
-er_attempt_end(struct er_attempt *a, enum er_attempt_why why, er_usec grace_for)
+er_attempt_end(struct er_work_attempt *a, enum er_attempt_why why, er_usec grace_for)
 {
     if (a->state == ER_ATTEMPT_DONE || a->end_wanted) {
         return;
@@ -354,7 +354,7 @@ er_attempt_end(struct er_attempt *a, enum er_attempt_why why, er_usec grace_for)
 }
 
 void
-er_attempt_drop(struct er_attempt *a)
+er_attempt_drop(struct er_work_attempt *a)
 {
     if (a->state != ER_ATTEMPT_DONE) {
         a->dropped = true;
@@ -364,7 +364,7 @@ er_attempt_drop(struct er_attempt *a)
 }
 
 void
-er_attempt_on_exit(struct er_attempt *a, int status, const struct rusage *usage)
+er_attempt_on_exit(struct er_work_attempt *a, int status, const struct rusage *usage)
 {
     a->leader_gone = true;
     a->look_again = true;
@@ -379,7 +379,7 @@ er_attempt_on_exit(struct er_attempt *a, int status, const struct rusage *usage)
 }
 
 static void
-begin_ending(struct er_attempt *a, er_usec grace_for)
+begin_ending(struct er_work_attempt *a, er_usec grace_for)
 {
     a->state = ER_ATTEMPT_ENDING;
     a->look_again = false;
@@ -389,7 +389,7 @@ begin_ending(struct er_attempt *a, er_usec grace_for)
 }
 
 static const char *
-stop_word(const struct er_attempt *a)
+stop_word(const struct er_work_attempt *a)
 {
     switch (a->why) {
     case ER_WHY_NONE:
@@ -408,7 +408,7 @@ stop_word(const struct er_attempt *a)
 /* Only the leader is told: what it has started is its own business as long as it has its
  * grace. One that is stopped (a pause of before) goes on, to be able to hear it. */
 static void
-begin_asking(struct er_attempt *a)
+begin_asking(struct er_work_attempt *a)
 {
     char line[80];
     int n = snprintf(line, sizeof line, "{\"stop\":{\"why\":\"%s\",\"grace_s\":%.6g}}",
@@ -426,7 +426,7 @@ begin_asking(struct er_attempt *a)
 }
 
 static void
-begin_killing(struct er_attempt *a)
+begin_killing(struct er_work_attempt *a)
 {
     a->state = ER_ATTEMPT_KILLING;
     a->give_up_at = mono(a) + GIVE_UP_FOR;
@@ -439,7 +439,7 @@ begin_killing(struct er_attempt *a)
 
 /* Says which processes the command left behind when it ended by itself. */
 static void
-warn_left_behind(struct er_attempt *a)
+warn_left_behind(struct er_work_attempt *a)
 {
     struct er_buf b;
     er_buf_init(&b, 0);
@@ -453,7 +453,7 @@ warn_left_behind(struct er_attempt *a)
 }
 
 static void
-warn_unkillable(struct er_attempt *a)
+warn_unkillable(struct er_work_attempt *a)
 {
     struct er_buf b;
     er_buf_init(&b, 0);
@@ -468,7 +468,7 @@ warn_unkillable(struct er_attempt *a)
 /* Each returns true when the state has changed and the next is to be looked at. */
 
 static bool
-advance_waiting(struct er_attempt *a)
+advance_waiting(struct er_work_attempt *a)
 {
     if (a->end_wanted || a->kill_wanted) {
         finish(a);
@@ -478,7 +478,7 @@ advance_waiting(struct er_attempt *a)
 }
 
 static bool
-advance_spawning(struct er_attempt *a)
+advance_spawning(struct er_work_attempt *a)
 {
     if (!a->spawn_answered) {
         return false;
@@ -496,7 +496,7 @@ advance_spawning(struct er_attempt *a)
 }
 
 static bool
-advance_running(struct er_attempt *a)
+advance_running(struct er_work_attempt *a)
 {
     if (a->leader_gone && er_reap_is_alone(&a->worker->reap, a)) {
         finish(a);
@@ -519,7 +519,7 @@ advance_running(struct er_attempt *a)
 }
 
 static bool
-advance_asked(struct er_attempt *a)
+advance_asked(struct er_work_attempt *a)
 {
     if (a->leader_gone && er_reap_is_alone(&a->worker->reap, a)) {
         finish(a);
@@ -535,7 +535,7 @@ advance_asked(struct er_attempt *a)
 }
 
 static bool
-advance_ending(struct er_attempt *a)
+advance_ending(struct er_work_attempt *a)
 {
     if (a->kill_wanted || a->grace_over) {
         begin_killing(a);
@@ -563,7 +563,7 @@ advance_ending(struct er_attempt *a)
 }
 
 static bool
-advance_killing(struct er_attempt *a)
+advance_killing(struct er_work_attempt *a)
 {
     if (a->sweep.busy) {
         return false;
@@ -593,7 +593,7 @@ advance_killing(struct er_attempt *a)
 }
 
 static bool
-advance_once(struct er_attempt *a)
+advance_once(struct er_work_attempt *a)
 {
     switch (a->state) {
     case ER_ATTEMPT_WAITING:
@@ -615,7 +615,7 @@ advance_once(struct er_attempt *a)
 }
 
 void
-er_attempt_advance(struct er_attempt *a)
+er_attempt_advance(struct er_work_attempt *a)
 {
     if (a->advancing) {
         return;

@@ -66,15 +66,15 @@ enum er_attempt_why {
 };
 
 /* The error of an attempt that the worker itself found; static texts but the message. */
-struct er_attempt_fault {
+struct er_work_fault {
     const char *code, *error_class; /* NULL = none */
     const char *action;             /* what a person can do about it; NULL = nothing */
     int exit_code;                  /* -1 = none */
     char *message;
 };
 
-struct er_attempt {
-    TAILQ_ENTRY(er_attempt) link; /* worker->attempts, in the order they came */
+struct er_work_attempt {
+    TAILQ_ENTRY(er_work_attempt) link; /* worker->attempts, in the order they came */
     struct er_worker *worker;
     enum er_attempt_state state;
     bool advancing;  /* er_attempt_advance is on the stack */
@@ -94,7 +94,7 @@ struct er_attempt {
     struct er_command command;
 
     /* the process */
-    struct er_job spawn_job;
+    struct er_helper_job spawn_job;
     struct er_spawn_fds child_fds; /* open only while spawning */
     struct er_spawn_result spawned;
     bool spawn_answered;
@@ -104,7 +104,7 @@ struct er_attempt {
     struct rusage usage;
     uint64_t spawn_no;  /* counts the worker's spawns; see reap.h */
     er_usec started_at; /* wall; 0 = never */
-    struct er_attempt_fault fault;
+    struct er_work_fault fault;
 
     /* its end by us */
     enum er_attempt_why why;
@@ -127,7 +127,7 @@ struct er_attempt {
     struct er_input input;
     struct er_progress_fd progress_fd;
     struct er_progress progress;
-    struct er_sample sample;
+    struct er_usage_sampler sample;
     struct er_probe probe;
     struct er_report_fact *notes; /* items and checkpoint that wait; NULL = none */
     struct er_buf result;         /* bytes; has_result tells whether there is one */
@@ -138,24 +138,26 @@ struct er_attempt {
     struct er_buf warnings;             /* JSON strings with commas between */
     int warnings_n;
 };
-TAILQ_HEAD(er_attempts, er_attempt);
+TAILQ_HEAD(er_attempts, er_work_attempt);
 
 /* Takes an order (a reference to the `run` object is kept): the attempt, waiting; NULL
  * when task or attempt number are missing. */
-struct er_attempt *er_attempt_new(struct er_worker *w, json_t *run);
+struct er_work_attempt *er_attempt_new(struct er_worker *w, json_t *run);
 /* Lets a waiting one begin. It may be done (and freed) when this returns. */
-void er_attempt_start(struct er_attempt *a);
+void er_attempt_start(struct er_work_attempt *a);
 /* Ends it: TERM to its whole tree, KILL after the grace. The first reason stays. */
-void er_attempt_end(struct er_attempt *a, enum er_attempt_why why, er_usec grace_for);
+void er_attempt_end(struct er_work_attempt *a, enum er_attempt_why why,
+                    er_usec grace_for);
 /* KILL at once, and no report. */
-void er_attempt_drop(struct er_attempt *a);
+void er_attempt_drop(struct er_work_attempt *a);
 /* Its leader was reaped: kept; er_attempt_advance must follow when all are reaped. */
-void er_attempt_on_exit(struct er_attempt *a, int status, const struct rusage *usage);
+void er_attempt_on_exit(struct er_work_attempt *a, int status,
+                        const struct rusage *usage);
 /* Looks at what happened; the attempt may be freed when this returns. */
-void er_attempt_advance(struct er_attempt *a);
+void er_attempt_advance(struct er_work_attempt *a);
 
 #define ER_ATTEMPT_WARNINGS 20
 /* Adds a warning to its report; beyond ER_ATTEMPT_WARNINGS they are only counted. */
-void er_attempt_warn(struct er_attempt *a, const char *fmt, ...) ER_PRINTF(2, 3);
+void er_attempt_warn(struct er_work_attempt *a, const char *fmt, ...) ER_PRINTF(2, 3);
 
 #endif

@@ -9,7 +9,7 @@
 #include "work/worker.h"
 
 static er_usec
-mono(const struct er_attempt *a)
+mono(const struct er_work_attempt *a)
 {
     return er_clock_mono(a->worker->clock);
 }
@@ -17,13 +17,13 @@ mono(const struct er_attempt *a)
 static void
 on_timeout(struct er_timer *t)
 {
-    struct er_attempt *a = ER_CONTAINER(t, struct er_attempt, clocks.timeout);
+    struct er_work_attempt *a = ER_CONTAINER(t, struct er_work_attempt, clocks.timeout);
     er_attempt_end(a, ER_WHY_TIMEOUT, a->grace_for);
 }
 
 /* Whether the command has written something that was not read yet. */
 static bool
-has_unread(const struct er_attempt *a)
+has_unread(const struct er_work_attempt *a)
 {
     struct pollfd fds[] = {
         {a->out.fd, POLLIN, 0}, {a->err.fd, POLLIN, 0}, {a->progress_fd.fd, POLLIN, 0}};
@@ -39,7 +39,7 @@ has_unread(const struct er_attempt *a)
 static void
 on_heartbeat(struct er_timer *t)
 {
-    struct er_attempt *a = ER_CONTAINER(t, struct er_attempt, clocks.heartbeat);
+    struct er_work_attempt *a = ER_CONTAINER(t, struct er_work_attempt, clocks.heartbeat);
     struct er_clocks *c = &a->clocks;
     if (has_unread(a)) {
         c->alive_at = mono(a);
@@ -54,7 +54,7 @@ on_heartbeat(struct er_timer *t)
 
 /* Sets the timers to what is left. */
 static void
-set_timers(struct er_attempt *a)
+set_timers(struct er_work_attempt *a)
 {
     struct er_clocks *c = &a->clocks;
     if (a->timeout_for > 0) {
@@ -68,7 +68,7 @@ set_timers(struct er_attempt *a)
 }
 
 void
-er_clocks_start(struct er_attempt *a)
+er_clocks_start(struct er_work_attempt *a)
 {
     a->clocks.begin_at = mono(a);
     a->clocks.alive_at = a->clocks.begin_at;
@@ -76,14 +76,14 @@ er_clocks_start(struct er_attempt *a)
 }
 
 void
-er_clocks_end(struct er_attempt *a)
+er_clocks_end(struct er_work_attempt *a)
 {
     er_timer_stop(&a->worker->timers, &a->clocks.timeout);
     er_timer_stop(&a->worker->timers, &a->clocks.heartbeat);
 }
 
 void
-er_clocks_stop(struct er_attempt *a)
+er_clocks_stop(struct er_work_attempt *a)
 {
     if (a->clocks.stopped_at == 0) {
         a->clocks.stopped_at = mono(a);
@@ -92,7 +92,7 @@ er_clocks_stop(struct er_attempt *a)
 }
 
 void
-er_clocks_go(struct er_attempt *a)
+er_clocks_go(struct er_work_attempt *a)
 {
     struct er_clocks *c = &a->clocks;
     if (c->stopped_at == 0) {
@@ -108,13 +108,13 @@ er_clocks_go(struct er_attempt *a)
 }
 
 void
-er_clocks_alive(struct er_attempt *a)
+er_clocks_alive(struct er_work_attempt *a)
 {
     a->clocks.alive_at = mono(a);
 }
 
 er_usec
-er_clocks_active_for(const struct er_attempt *a)
+er_clocks_active_for(const struct er_work_attempt *a)
 {
     const struct er_clocks *c = &a->clocks;
     er_usec end = c->stopped_at ? c->stopped_at : mono(a);

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "work/timer.h"
 
-struct er_attempt;
+struct er_work_attempt;
 
 /* Embedded in the attempt. */
 struct er_clocks {
@@ -24,15 +24,15 @@ struct er_clocks {
 };
 
 /* The process exists: they run from now on. */
-void er_clocks_start(struct er_attempt *a);
+void er_clocks_start(struct er_work_attempt *a);
 /* For good: the command has ended. */
-void er_clocks_end(struct er_attempt *a);
+void er_clocks_end(struct er_work_attempt *a);
 /* They stand still, and go on. Twice is as once. */
-void er_clocks_stop(struct er_attempt *a);
-void er_clocks_go(struct er_attempt *a);
+void er_clocks_stop(struct er_work_attempt *a);
+void er_clocks_go(struct er_work_attempt *a);
 /* It gave a sign of life. */
-void er_clocks_alive(struct er_attempt *a);
+void er_clocks_alive(struct er_work_attempt *a);
 /* How long it has been active. */
-er_usec er_clocks_active_for(const struct er_attempt *a);
+er_usec er_clocks_active_for(const struct er_work_attempt *a);
 
 #endif

@@ -128,7 +128,7 @@ flush(struct er_conn *c)
 }
 
 static void
-on_event(struct er_watch *w, uint32_t events)
+on_event(struct er_fd_watch *w, uint32_t events)
 {
     struct er_conn *c = ER_CONTAINER(w, struct er_conn, watch);
     if (events & EPOLLOUT) {

@@ -26,7 +26,7 @@ struct er_conn_events {
 struct er_conn {
     struct er_watches *watches;
     const struct er_conn_events *events;
-    struct er_watch watch;
+    struct er_fd_watch watch;
     int fd;       /* -1 = closed */
     bool writing; /* EPOLLOUT is watched for */
     bool feeding; /* within er_http1_feed: closing waits */

@@ -17,7 +17,7 @@ thread_main(void *arg)
     struct er_mail *mail;
     while ((mail = er_mailbox_wait(h->in)) != NULL) {
         while (mail) {
-            struct er_job *job = ER_CONTAINER(mail, struct er_job, mail);
+            struct er_helper_job *job = ER_CONTAINER(mail, struct er_helper_job, mail);
             mail = mail->next;
             job->run(job);
             ER_ASSERT(er_mailbox_post(h->all->back, &job->mail));
@@ -33,7 +33,7 @@ on_back(uv_async_t *wake)
     struct er_helpers *hs = wake->data;
     struct er_mail *mail = er_mailbox_take(hs->back);
     while (mail) {
-        struct er_job *job = ER_CONTAINER(mail, struct er_job, mail);
+        struct er_helper_job *job = ER_CONTAINER(mail, struct er_helper_job, mail);
         mail = mail->next;
         job->helper->under_way--;
         job->done(job);
@@ -95,7 +95,7 @@ start(struct er_helper *h)
 }
 
 void
-er_helper_post(struct er_helpers *hs, enum er_helper_kind kind, struct er_job *job)
+er_helper_post(struct er_helpers *hs, enum er_helper_kind kind, struct er_helper_job *job)
 {
     struct er_helper *h = &hs->each[kind];
     job->helper = h;

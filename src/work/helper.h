@@ -11,15 +11,15 @@
 
 #include "base/mailbox.h"
 
-struct er_job;
-typedef void er_job_fn(struct er_job *job);
+struct er_helper_job;
+typedef void er_helper_fn(struct er_helper_job *job);
 
 /* Embedded by its owner, who must not touch what the job uses, nor free it, between the
  * posting and `done`. */
-struct er_job {
+struct er_helper_job {
     struct er_mail mail;
-    er_job_fn *run;  /* on the helper's thread; may block */
-    er_job_fn *done; /* on the loop; may free the job */
+    er_helper_fn *run;  /* on the helper's thread; may block */
+    er_helper_fn *done; /* on the loop; may free the job */
     struct er_helper *helper;
 };
 
@@ -44,6 +44,7 @@ int er_helpers_init(struct er_helpers *hs, uv_loop_t *loop) ER_MUSTCHECK;
  * can only _exit. The loop must run once more for the handle. */
 bool er_helpers_fini(struct er_helpers *hs);
 /* Hands a job over. Loop thread. `done` is always called, later, from the loop. */
-void er_helper_post(struct er_helpers *hs, enum er_helper_kind kind, struct er_job *job);
+void er_helper_post(struct er_helpers *hs, enum er_helper_kind kind,
+                    struct er_helper_job *job);
 
 #endif

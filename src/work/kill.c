@@ -14,7 +14,7 @@
 #define PIDS_SHOWN 20
 
 static void
-on_run(struct er_job *job)
+on_run(struct er_helper_job *job)
 {
     struct er_sweep *s = ER_CONTAINER(job, struct er_sweep, job);
     if (s->kind == ER_SWEEP_KILL) {
@@ -40,10 +40,10 @@ on_run(struct er_job *job)
 }
 
 static void
-on_done(struct er_job *job)
+on_done(struct er_helper_job *job)
 {
     struct er_sweep *s = ER_CONTAINER(job, struct er_sweep, job);
-    struct er_attempt *a = ER_CONTAINER(s, struct er_attempt, sweep);
+    struct er_work_attempt *a = ER_CONTAINER(s, struct er_work_attempt, sweep);
     s->busy = false;
     s->answered = true;
     er_attempt_advance(a);
@@ -52,7 +52,7 @@ on_done(struct er_job *job)
 /* The leader while it lives; afterwards its session, as long as its group holds the
  * number (it cannot be anybody else's then). */
 static pid_t
-root_of(const struct er_attempt *a)
+root_of(const struct er_work_attempt *a)
 {
     if (!a->leader_gone) {
         return a->pid;
@@ -61,7 +61,7 @@ root_of(const struct er_attempt *a)
 }
 
 void
-er_kill_sweep(struct er_attempt *a, enum er_sweep_kind kind)
+er_kill_sweep(struct er_work_attempt *a, enum er_sweep_kind kind)
 {
     struct er_sweep *s = &a->sweep;
     ER_ASSERT(!s->busy);
@@ -76,7 +76,7 @@ er_kill_sweep(struct er_attempt *a, enum er_sweep_kind kind)
 }
 
 void
-er_kill_fini(struct er_attempt *a)
+er_kill_fini(struct er_work_attempt *a)
 {
     er_proctree_fini(&a->sweep.found);
 }

@@ -21,7 +21,7 @@ enum er_sweep_kind {
 
 /* Embedded in the attempt. */
 struct er_sweep {
-    struct er_job job;
+    struct er_helper_job job;
     bool busy;
     bool answered; /* `left` is news; cleared by who reads it */
     enum er_sweep_kind kind;
@@ -32,10 +32,10 @@ struct er_sweep {
     struct er_proctree found;
 };
 
-struct er_attempt;
+struct er_work_attempt;
 /* Starts one; er_attempt_advance is called when it is answered. */
-void er_kill_sweep(struct er_attempt *a, enum er_sweep_kind kind);
-void er_kill_fini(struct er_attempt *a);
+void er_kill_sweep(struct er_work_attempt *a, enum er_sweep_kind kind);
+void er_kill_fini(struct er_work_attempt *a);
 /* Adds the pids that were found, ", " between, at most 20 of them. */
 void er_kill_encode_pids(const struct er_sweep *s, struct er_buf *b);
 /* The same for those that are not stopped. */

@@ -29,11 +29,11 @@
 static void
 on_socket_changed(struct er_path_watch *p)
 {
-    ER_CONTAINER(p, struct er_link, watcher)->try_wanted = true;
+    ER_CONTAINER(p, struct er_daemon_link, watcher)->try_wanted = true;
 }
 
 static void
-watch(struct er_link *l)
+watch(struct er_daemon_link *l)
 {
     if (!er_path_watch_start(&l->watcher, l->worker->socket_path, on_socket_changed)) {
         er_log(ER_LOG_ERROR, "link",
@@ -45,11 +45,11 @@ watch(struct er_link *l)
 static void
 on_retry(struct er_timer *t)
 {
-    ER_CONTAINER(t, struct er_link, retry)->try_wanted = true;
+    ER_CONTAINER(t, struct er_daemon_link, retry)->try_wanted = true;
 }
 
 static void
-retry_later(struct er_link *l)
+retry_later(struct er_daemon_link *l)
 {
     struct er_worker *w = l->worker;
     l->retry_for = l->retry_for == 0              ? RETRY_MIN
@@ -61,7 +61,7 @@ retry_later(struct er_link *l)
 
 /* No connection: waits until there is reason to try again. */
 static void
-go_down(struct er_link *l, const char *why)
+go_down(struct er_daemon_link *l, const char *why)
 {
     struct er_worker *w = l->worker;
     l->state = ER_LINK_DOWN;
@@ -80,7 +80,7 @@ go_down(struct er_link *l, const char *why)
 static void
 encode_held(const struct er_worker *w, struct er_buf *b)
 {
-    const struct er_attempt *a;
+    const struct er_work_attempt *a;
     bool any = false;
     TAILQ_FOREACH (a, &w->attempts, link) {
         char at[ER_RFC3339_SIZE];
@@ -102,7 +102,7 @@ encode_held(const struct er_worker *w, struct er_buf *b)
 }
 
 static void
-say_hello(struct er_link *l)
+say_hello(struct er_daemon_link *l)
 {
     const struct er_worker *w = l->worker;
     struct er_buf body, request;
@@ -132,7 +132,7 @@ say_hello(struct er_link *l)
 }
 
 static void
-try_connect(struct er_link *l)
+try_connect(struct er_daemon_link *l)
 {
     struct er_worker *w = l->worker;
     struct er_err err = {0};
@@ -152,7 +152,7 @@ try_connect(struct er_link *l)
 }
 
 void
-er_link_run(struct er_link *l)
+er_link_run(struct er_daemon_link *l)
 {
     if (l->try_wanted && l->state == ER_LINK_DOWN) {
         l->try_wanted = false;
@@ -163,7 +163,7 @@ er_link_run(struct er_link *l)
 /* ---- the stream ---- */
 
 static void
-take_line(struct er_link *l, const char *line, size_t n)
+take_line(struct er_daemon_link *l, const char *line, size_t n)
 {
     json_error_t why;
     json_t *o = json_loadb(line, n, JSON_REJECT_DUPLICATES, &why);
@@ -178,7 +178,7 @@ take_line(struct er_link *l, const char *line, size_t n)
 static void
 on_body(struct er_conn *c, const char *data, size_t len)
 {
-    struct er_link *l = ER_CONTAINER(c, struct er_link, conn);
+    struct er_daemon_link *l = ER_CONTAINER(c, struct er_daemon_link, conn);
     if (c->http.status != 200) {
         er_buf_add(&l->line, data, len);
         return;
@@ -205,7 +205,7 @@ on_body(struct er_conn *c, const char *data, size_t len)
 static void
 on_gone(struct er_conn *c, const char *why)
 {
-    struct er_link *l = ER_CONTAINER(c, struct er_link, conn);
+    struct er_daemon_link *l = ER_CONTAINER(c, struct er_daemon_link, conn);
     bool was_up = l->state == ER_LINK_UP;
     go_down(l, why);
     if (was_up) {
@@ -219,7 +219,7 @@ on_gone(struct er_conn *c, const char *why)
 static void
 on_answer(struct er_conn *c)
 {
-    struct er_link *l = ER_CONTAINER(c, struct er_link, conn);
+    struct er_daemon_link *l = ER_CONTAINER(c, struct er_daemon_link, conn);
     int status = c->http.status;
     if (status == 200) {
         on_gone(c, "the daemon ended the stream");
@@ -234,7 +234,7 @@ on_answer(struct er_conn *c)
 }
 
 void
-er_link_on_welcome(struct er_link *l)
+er_link_on_welcome(struct er_daemon_link *l)
 {
     struct er_worker *w = l->worker;
     l->state = ER_LINK_UP;
@@ -246,7 +246,7 @@ er_link_on_welcome(struct er_link *l)
 /* ---- life ---- */
 
 void
-er_link_start(struct er_link *l)
+er_link_start(struct er_daemon_link *l)
 {
     if (l->state == ER_LINK_OFF) {
         l->state = ER_LINK_DOWN;
@@ -256,7 +256,7 @@ er_link_start(struct er_link *l)
 }
 
 void
-er_link_stop(struct er_link *l)
+er_link_stop(struct er_daemon_link *l)
 {
     er_timer_stop(&l->worker->timers, &l->retry);
     er_path_watch_stop(&l->watcher);
@@ -267,10 +267,10 @@ er_link_stop(struct er_link *l)
 }
 
 void
-er_link_init(struct er_link *l, struct er_worker *w)
+er_link_init(struct er_daemon_link *l, struct er_worker *w)
 {
     static const struct er_conn_events events = {on_body, on_answer, on_gone};
-    *l = (struct er_link){.worker = w};
+    *l = (struct er_daemon_link){.worker = w};
     er_conn_init(&l->conn, &w->watches, &events);
     er_path_watch_init(&l->watcher, &w->watches);
 }

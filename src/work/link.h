@@ -21,7 +21,7 @@ enum er_link_state {
     ER_LINK_UP,
 };
 
-struct er_link {
+struct er_daemon_link {
     struct er_worker *worker;
     enum er_link_state state;
     struct er_conn conn;
@@ -33,17 +33,17 @@ struct er_link {
     bool said; /* the log has a line about this outage */
 };
 
-void er_link_init(struct er_link *l, struct er_worker *w);
+void er_link_init(struct er_daemon_link *l, struct er_worker *w);
 /* Wants a connection from now on. */
-void er_link_start(struct er_link *l);
+void er_link_start(struct er_daemon_link *l);
 /* Closes, and does not connect again. */
-void er_link_stop(struct er_link *l);
+void er_link_stop(struct er_daemon_link *l);
 /* Connects when something has changed; called before the loop goes to sleep. */
-void er_link_run(struct er_link *l);
+void er_link_run(struct er_daemon_link *l);
 /* The welcome has come. */
-void er_link_on_welcome(struct er_link *l);
+void er_link_on_welcome(struct er_daemon_link *l);
 static inline bool
-er_link_is_up(const struct er_link *l)
+er_link_is_up(const struct er_daemon_link *l)
 {
     return l->state == ER_LINK_UP;
 }

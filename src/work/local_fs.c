@@ -53,7 +53,7 @@ er_local_fs_has(int folder_fd, const char *path)
 }
 
 static void
-on_mounts_changed(struct er_watch *w, uint32_t events)
+on_mounts_changed(struct er_fd_watch *w, uint32_t events)
 {
     (void)events;
     struct er_local_fs *l = ER_CONTAINER(w, struct er_local_fs, watch);

@@ -24,7 +24,7 @@ bool er_local_fs_has(int folder_fd, const char *path);
 
 struct er_local_fs {
     struct er_watches *watches;
-    struct er_watch watch;
+    struct er_fd_watch watch;
     int mounts_fd; /* /proc/self/mountinfo, which says when it changes; -1 = none */
     uint64_t known[ER_LOCAL_FS_KNOWN]; /* hashes; 0 = free */
 };

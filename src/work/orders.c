@@ -14,7 +14,7 @@
 typedef void order_fn(struct er_worker *w, json_t *v);
 
 /* The attempt a line names; NULL when it is not ours (any more): a late word. */
-static struct er_attempt *
+static struct er_work_attempt *
 find_named(struct er_worker *w, const json_t *v)
 {
     return er_worker_find(w, json_integer_value(json_object_get(v, "task")),
@@ -48,7 +48,7 @@ take_run(struct er_worker *w, json_t *v)
 static void
 take_cancel(struct er_worker *w, json_t *v)
 {
-    struct er_attempt *a = find_named(w, v);
+    struct er_work_attempt *a = find_named(w, v);
     if (!a) {
         return;
     }
@@ -73,7 +73,7 @@ take_drop(struct er_worker *w, json_t *v)
 static void
 take_input(struct er_worker *w, json_t *v)
 {
-    struct er_attempt *a = find_named(w, v);
+    struct er_work_attempt *a = find_named(w, v);
     const json_t *text = json_object_get(v, "base64");
     struct er_buf b;
     if (!a) {
@@ -101,7 +101,7 @@ take_slots(struct er_worker *w, json_t *v)
 static void
 take_tell(struct er_worker *w, json_t *v)
 {
-    struct er_attempt *a = find_named(w, v);
+    struct er_work_attempt *a = find_named(w, v);
     char *line = er_json_dumps(json_object_get(v, "line"), JSON_COMPACT);
     if (a && line) {
         er_progress_fd_line(a, line, strlen(line));
@@ -126,7 +126,7 @@ take_stop(struct er_worker *w, json_t *v)
 static void
 take_pause(struct er_worker *w, json_t *v)
 {
-    struct er_attempt *a = find_named(w, v);
+    struct er_work_attempt *a = find_named(w, v);
     if (a) {
         er_pause_order(a);
     }
@@ -135,7 +135,7 @@ take_pause(struct er_worker *w, json_t *v)
 static void
 take_resume(struct er_worker *w, json_t *v)
 {
-    struct er_attempt *a = find_named(w, v);
+    struct er_work_attempt *a = find_named(w, v);
     if (a) {
         er_pause_resume(a);
     }

@@ -45,7 +45,7 @@ add_error(struct er_buf *b, const char *error_class, const char *code,
 }
 
 static void
-add_timeout(const struct er_attempt *a, struct er_buf *b)
+add_timeout(const struct er_work_attempt *a, struct er_buf *b)
 {
     struct er_buf message;
     er_buf_init(&message, 0);
@@ -57,7 +57,7 @@ add_timeout(const struct er_attempt *a, struct er_buf *b)
 
 /* Whether the command ended well by its own words. */
 static bool
-ends_well(const struct er_attempt *a)
+ends_well(const struct er_work_attempt *a)
 {
     return a->leader_gone && WIFEXITED(a->status) && WEXITSTATUS(a->status) == 0 &&
            a->why == ER_WHY_NONE && !a->error_json && !a->fault.code;
@@ -65,20 +65,20 @@ ends_well(const struct er_attempt *a)
 
 /* It would have completed, but for a result that is too large to be kept. */
 static bool
-loses_result(const struct er_attempt *a)
+loses_result(const struct er_work_attempt *a)
 {
     return a->result_lost && ends_well(a);
 }
 
 static bool
-is_success(const struct er_attempt *a)
+is_success(const struct er_work_attempt *a)
 {
     return ends_well(a) && !a->result_lost;
 }
 
 /* What the worker found itself comes first, then what the command reported. */
 static void
-encode_error(const struct er_attempt *a, struct er_buf *b)
+encode_error(const struct er_work_attempt *a, struct er_buf *b)
 {
     er_buf_add_str(b, ",\"error\":");
     if (a->fault.code) {
@@ -99,7 +99,7 @@ encode_error(const struct er_attempt *a, struct er_buf *b)
 }
 
 static void
-encode_exit(const struct er_attempt *a, struct er_buf *b)
+encode_exit(const struct er_work_attempt *a, struct er_buf *b)
 {
     int code = a->pid > 0 ? -1 : a->fault.exit_code;
     int sig = 0;
@@ -116,7 +116,7 @@ encode_exit(const struct er_attempt *a, struct er_buf *b)
 }
 
 static void
-encode_result(const struct er_attempt *a, struct er_buf *b)
+encode_result(const struct er_work_attempt *a, struct er_buf *b)
 {
     er_buf_add_str(b, ",\"result\":");
     if (a->has_result) {
@@ -129,7 +129,7 @@ encode_result(const struct er_attempt *a, struct er_buf *b)
 }
 
 static void
-encode_progress(struct er_attempt *a, struct er_buf *b)
+encode_progress(struct er_work_attempt *a, struct er_buf *b)
 {
     er_usec now = er_clock_mono(a->worker->clock);
     er_buf_add_str(b, ",\"progress\":");
@@ -144,7 +144,7 @@ encode_progress(struct er_attempt *a, struct er_buf *b)
 }
 
 static void
-encode_usage(const struct er_attempt *a, struct er_buf *b)
+encode_usage(const struct er_work_attempt *a, struct er_buf *b)
 {
     const struct rusage *u = &a->usage;
     if (a->leader_gone) {
@@ -158,7 +158,7 @@ encode_usage(const struct er_attempt *a, struct er_buf *b)
 }
 
 static void
-encode_finished(struct er_attempt *a, er_usec now, struct er_buf *b)
+encode_finished(struct er_work_attempt *a, er_usec now, struct er_buf *b)
 {
     er_buf_addf(b, "{\"task\":%lld,\"attempt\":%d,\"spawned\":%s,\"why\":",
                 (long long)a->task, a->attempt, a->pid > 0 ? "true" : "false");
@@ -182,7 +182,7 @@ encode_finished(struct er_attempt *a, er_usec now, struct er_buf *b)
 }
 
 void
-er_outcome_finish(struct er_attempt *a)
+er_outcome_finish(struct er_work_attempt *a)
 {
     er_usec now = er_clock_wall(a->worker->clock);
     struct er_buf json, lines;

@@ -4,9 +4,9 @@
 #ifndef ER_WORK_OUTCOME_H
 #define ER_WORK_OUTCOME_H
 
-struct er_attempt;
+struct er_work_attempt;
 
 /* Writes the exit frame and hands the outcome to the report. */
-void er_outcome_finish(struct er_attempt *a);
+void er_outcome_finish(struct er_work_attempt *a);
 
 #endif

@@ -17,7 +17,7 @@
 static void
 scan(struct er_output *o, const char *p, size_t n)
 {
-    struct er_attempt *a = o->attempt;
+    struct er_work_attempt *a = o->attempt;
     if (!o->scan) {
         o->scan = er_alloc(sizeof *o->scan);
         if (!o->scan) {
@@ -37,7 +37,7 @@ scan(struct er_output *o, const char *p, size_t n)
 static ssize_t
 read_some(struct er_output *o)
 {
-    struct er_attempt *a = o->attempt;
+    struct er_work_attempt *a = o->attempt;
     char *chunk = a->worker->chunk;
     ssize_t n = read(o->fd, chunk, ER_OUTPUT_READ);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -55,14 +55,14 @@ read_some(struct er_output *o)
 }
 
 static void
-on_readable(struct er_watch *w, uint32_t events)
+on_readable(struct er_fd_watch *w, uint32_t events)
 {
     (void)events;
     (void)read_some(ER_CONTAINER(w, struct er_output, watch));
 }
 
 int
-er_output_open(struct er_output *o, struct er_attempt *a, enum er_outlog_kind kind,
+er_output_open(struct er_output *o, struct er_work_attempt *a, enum er_outlog_kind kind,
                int *out_child_fd)
 {
     int ends[2];

@@ -31,7 +31,7 @@ is_ours(const struct er_path_watch *p, const struct inotify_event *e)
 }
 
 static void
-on_events(struct er_watch *w, uint32_t events)
+on_events(struct er_fd_watch *w, uint32_t events)
 {
     (void)events;
     struct er_path_watch *p = ER_CONTAINER(w, struct er_path_watch, watch);

@@ -19,7 +19,7 @@ typedef void er_path_watch_fn(struct er_path_watch *p);
 /* Embedded by its owner; start sets it. */
 struct er_path_watch {
     struct er_watches *watches;
-    struct er_watch watch;
+    struct er_fd_watch watch;
     int fd; /* inotify; -1 = off */
     er_path_watch_fn *fn;
     char *path; /* its names, each ended by a NUL */

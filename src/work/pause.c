@@ -12,7 +12,7 @@
 #define GIVE_UP_FOR (5 * ER_USEC_PER_SEC)
 
 static er_usec
-mono(const struct er_attempt *a)
+mono(const struct er_work_attempt *a)
 {
     return er_clock_mono(a->worker->clock);
 }
@@ -20,7 +20,7 @@ mono(const struct er_attempt *a)
 /* ---- the orders ---- */
 
 void
-er_pause_order(struct er_attempt *a)
+er_pause_order(struct er_work_attempt *a)
 {
     switch (a->state) {
     case ER_ATTEMPT_WAITING:
@@ -41,7 +41,7 @@ er_pause_order(struct er_attempt *a)
 }
 
 void
-er_pause_resume(struct er_attempt *a)
+er_pause_resume(struct er_work_attempt *a)
 {
     if (a->state == ER_ATTEMPT_SPAWNING || a->state == ER_ATTEMPT_RUNNING) {
         a->pause.wanted = false;
@@ -51,7 +51,7 @@ er_pause_resume(struct er_attempt *a)
 }
 
 bool
-er_pause_is_held(const struct er_attempt *a)
+er_pause_is_held(const struct er_work_attempt *a)
 {
     bool can = a->state == ER_ATTEMPT_SPAWNING || a->state == ER_ATTEMPT_RUNNING;
     return can ? a->pause.wanted : a->pause.told;
@@ -60,7 +60,7 @@ er_pause_is_held(const struct er_attempt *a)
 /* ---- stopping ---- */
 
 static void
-begin_stopping(struct er_attempt *a)
+begin_stopping(struct er_work_attempt *a)
 {
     a->pause.state = ER_PAUSE_STOPPING;
     a->pause.give_up_at = mono(a) + GIVE_UP_FOR;
@@ -72,7 +72,7 @@ begin_stopping(struct er_attempt *a)
 
 /* Whether the leader has ended, though we may not have been told of it yet. */
 static bool
-has_ended(const struct er_attempt *a)
+has_ended(const struct er_work_attempt *a)
 {
     siginfo_t info = {0};
     return a->leader_gone ||
@@ -81,7 +81,7 @@ has_ended(const struct er_attempt *a)
 }
 
 static void
-warn_not_stopped(struct er_attempt *a)
+warn_not_stopped(struct er_work_attempt *a)
 {
     struct er_buf b;
     er_buf_init(&b, 0);
@@ -93,7 +93,7 @@ warn_not_stopped(struct er_attempt *a)
 
 /* A look has come back that was to stop it. */
 static void
-end_stopping(struct er_attempt *a)
+end_stopping(struct er_work_attempt *a)
 {
     struct er_pause *p = &a->pause;
     if (has_ended(a)) {
@@ -114,14 +114,14 @@ end_stopping(struct er_attempt *a)
 /* ---- going on ---- */
 
 static void
-begin_continuing(struct er_attempt *a)
+begin_continuing(struct er_work_attempt *a)
 {
     a->pause.state = ER_PAUSE_CONTINUING;
     er_kill_sweep(a, ER_SWEEP_CONT);
 }
 
 static void
-tell_resumed(struct er_attempt *a)
+tell_resumed(struct er_work_attempt *a)
 {
     a->pause.told = false;
     a->pause.answer = false;
@@ -129,7 +129,7 @@ tell_resumed(struct er_attempt *a)
 }
 
 static void
-end_continuing(struct er_attempt *a)
+end_continuing(struct er_work_attempt *a)
 {
     a->pause.state = ER_PAUSE_GOING;
     er_clocks_go(a);
@@ -138,7 +138,7 @@ end_continuing(struct er_attempt *a)
 }
 
 void
-er_pause_advance(struct er_attempt *a)
+er_pause_advance(struct er_work_attempt *a)
 {
     struct er_pause *p = &a->pause;
     if (a->sweep.busy) {

@@ -40,16 +40,16 @@ struct er_pause {
     er_usec give_up_at; /* when stopping ends without success; monotonic */
 };
 
-struct er_attempt;
+struct er_work_attempt;
 
 /* The orders. One that was not started yet is given back by a pause. */
-void er_pause_order(struct er_attempt *a);
-void er_pause_resume(struct er_attempt *a);
+void er_pause_order(struct er_work_attempt *a);
+void er_pause_resume(struct er_work_attempt *a);
 /* Looks at what happened, while the attempt is running and shall not end. */
-void er_pause_advance(struct er_attempt *a);
+void er_pause_advance(struct er_work_attempt *a);
 /* What a hello says of it: the last order while that may still be carried out (it is, or is
  * just being), so that a daemon that knows of no order takes over what will be; else what
  * was told. */
-bool er_pause_is_held(const struct er_attempt *a);
+bool er_pause_is_held(const struct er_work_attempt *a);
 
 #endif

@@ -114,17 +114,17 @@ er_probe_look(pid_t pid, struct er_probe_found *out)
 }
 
 static void
-on_run(struct er_job *job)
+on_run(struct er_helper_job *job)
 {
     struct er_probe *p = ER_CONTAINER(job, struct er_probe, job);
     er_probe_look(p->pid, &p->now);
 }
 
 static void
-on_done(struct er_job *job)
+on_done(struct er_helper_job *job)
 {
     struct er_probe *p = ER_CONTAINER(job, struct er_probe, job);
-    struct er_attempt *a = p->attempt;
+    struct er_work_attempt *a = p->attempt;
     p->busy = false;
     const struct er_probe_found *now = &p->now, *before = &p->before;
     if (a->state == ER_ATTEMPT_RUNNING && now->files == 1 && before->files == 1 &&
@@ -144,7 +144,7 @@ on_done(struct er_job *job)
 }
 
 void
-er_probe_start(struct er_attempt *a)
+er_probe_start(struct er_work_attempt *a)
 {
     struct er_probe *p = &a->probe;
     if (p->busy || a->state != ER_ATTEMPT_RUNNING) {

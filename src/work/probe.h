@@ -22,12 +22,12 @@ struct er_probe_found {
     int64_t pos, size; /* of the last one; several offsets in it: the greatest */
 };
 
-struct er_attempt;
+struct er_work_attempt;
 
 /* Embedded in the attempt. */
 struct er_probe {
-    struct er_job job;
-    struct er_attempt *attempt;
+    struct er_helper_job job;
+    struct er_work_attempt *attempt;
     bool busy;
     pid_t pid;
     struct er_probe_found now, before;
@@ -37,6 +37,6 @@ struct er_probe {
 void er_probe_look(pid_t pid, struct er_probe_found *out);
 /* Starts one for an attempt that runs, unless one is under way; what it finds goes to
  * er_sample_update. */
-void er_probe_start(struct er_attempt *a);
+void er_probe_start(struct er_work_attempt *a);
 
 #endif

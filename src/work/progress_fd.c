@@ -30,7 +30,7 @@
 static void
 hear_item(void *ctx, const char *name, bool is_failed)
 {
-    struct er_attempt *a = ctx;
+    struct er_work_attempt *a = ctx;
     er_report_add_item(&a->worker->report, a, name, is_failed);
     er_progress_add_item(&a->progress, name, is_failed);
     er_sample_progress(a);
@@ -39,7 +39,7 @@ hear_item(void *ctx, const char *name, bool is_failed)
 static void
 hear_checkpoint(void *ctx, const char *json, size_t n)
 {
-    struct er_attempt *a = ctx;
+    struct er_work_attempt *a = ctx;
     char *copy = er_strndup(json, n);
     if (copy) {
         er_free(a->checkpoint_json);
@@ -51,14 +51,14 @@ hear_checkpoint(void *ctx, const char *json, size_t n)
 static void
 hear_retry_after(void *ctx, double s)
 {
-    struct er_attempt *a = ctx;
+    struct er_work_attempt *a = ctx;
     a->retry_after_s = s;
 }
 
 static void
 hear_error(void *ctx, const char *json)
 {
-    struct er_attempt *a = ctx;
+    struct er_work_attempt *a = ctx;
     char *copy = er_strdup(json);
     if (copy) {
         er_free(a->error_json);
@@ -69,7 +69,7 @@ hear_error(void *ctx, const char *json)
 static void
 hear_result(void *ctx, const char *p, size_t n)
 {
-    struct er_attempt *a = ctx;
+    struct er_work_attempt *a = ctx;
     er_buf_clear(&a->result);
     er_buf_add(&a->result, p, n);
     a->has_result = !a->result.failed;
@@ -79,7 +79,7 @@ hear_result(void *ctx, const char *p, size_t n)
 static void
 hear_result_lost(void *ctx)
 {
-    struct er_attempt *a = ctx;
+    struct er_work_attempt *a = ctx;
     er_buf_fini(&a->result);
     er_buf_init(&a->result, ER_MAX_RESULT);
     a->has_result = false;
@@ -92,13 +92,13 @@ hear_warning(void *ctx, const char *text)
     er_attempt_warn(ctx, "%s", text);
 }
 
-static const struct er_said_ear ear = {
+static const struct er_said_sink sink = {
     hear_item,   hear_checkpoint,  hear_retry_after, hear_error,
     hear_result, hear_result_lost, hear_warning,
 };
 
 static void
-take_json(struct er_attempt *a, const char *line, size_t n)
+take_json(struct er_work_attempt *a, const char *line, size_t n)
 {
     json_error_t why;
     json_t *o = json_loadb(line, n, JSON_REJECT_DUPLICATES, &why);
@@ -106,13 +106,13 @@ take_json(struct er_attempt *a, const char *line, size_t n)
         er_attempt_warn(a, "progress line is not JSON: %s", why.text);
         return;
     }
-    struct er_progress_update u = er_said_take(o, &a->progress_fd.parts, &ear, a);
+    struct er_progress_update u = er_said_take(o, &a->progress_fd.parts, &sink, a);
     er_sample_update(a, &u);
     json_decref(o);
 }
 
 void
-er_progress_fd_line(struct er_attempt *a, const char *line, size_t n)
+er_progress_fd_line(struct er_work_attempt *a, const char *line, size_t n)
 {
     struct er_progress_line parsed;
     struct er_err err = {0};
@@ -203,7 +203,7 @@ read_some(struct er_progress_fd *p)
 }
 
 static void
-on_readable(struct er_watch *w, uint32_t events)
+on_readable(struct er_fd_watch *w, uint32_t events)
 {
     (void)events;
     struct er_progress_fd *p = ER_CONTAINER(w, struct er_progress_fd, watch);
@@ -225,7 +225,8 @@ er_progress_fd_go_on(struct er_progress_fd *p)
 }
 
 int
-er_progress_fd_open(struct er_progress_fd *p, struct er_attempt *a, int *out_child_fd)
+er_progress_fd_open(struct er_progress_fd *p, struct er_work_attempt *a,
+                    int *out_child_fd)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) {

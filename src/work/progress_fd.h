@@ -12,19 +12,19 @@
 #include "wire/said.h"
 #include "work/watch.h"
 
-struct er_attempt;
+struct er_work_attempt;
 
 /* Embedded in the attempt. */
 struct er_progress_fd {
-    struct er_watch watch;
-    struct er_attempt *attempt;
+    struct er_fd_watch watch;
+    struct er_work_attempt *attempt;
     int fd;             /* our end; -1 = closed */
     struct er_buf line; /* of a line that is not whole yet */
     bool skipping;      /* the rest of a line that is too long */
     struct er_said_parts parts;
 };
 
-int er_progress_fd_open(struct er_progress_fd *p, struct er_attempt *a,
+int er_progress_fd_open(struct er_progress_fd *p, struct er_work_attempt *a,
                         int *out_child_fd) ER_MUSTCHECK;
 /* Begins to read. */
 int er_progress_fd_start(struct er_progress_fd *p) ER_MUSTCHECK;
@@ -35,6 +35,6 @@ void er_progress_fd_close(struct er_progress_fd *p);
 void er_progress_fd_go_on(struct er_progress_fd *p);
 
 /* One line, without its newline; also what `errand progress` would send. */
-void er_progress_fd_line(struct er_attempt *a, const char *line, size_t n);
+void er_progress_fd_line(struct er_work_attempt *a, const char *line, size_t n);
 
 #endif

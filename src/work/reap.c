@@ -21,7 +21,7 @@
 #include "work/worker.h"
 
 static void
-on_signal(struct er_watch *watch, uint32_t events)
+on_signal(struct er_fd_watch *watch, uint32_t events)
 {
     (void)events;
     struct er_reap *r = ER_CONTAINER(watch, struct er_reap, watch);
@@ -88,7 +88,7 @@ er_reap_fini(struct er_reap *r)
 
 /* ---- orphans ---- */
 
-static struct er_orphan *
+static struct er_adopted *
 find_orphan(const struct er_reap *r, pid_t pid)
 {
     for (size_t i = 0; i < r->orphans_n; i++) {
@@ -105,20 +105,20 @@ add_orphan(struct er_reap *r, pid_t pid)
 {
     if (r->orphans_n == r->orphans_size) {
         size_t size = r->orphans_size ? r->orphans_size * 2 : 8;
-        struct er_orphan *list = er_realloc_array(r->orphans, size, sizeof *list);
+        struct er_adopted *list = er_realloc_array(r->orphans, size, sizeof *list);
         if (!list) {
             return;
         }
         r->orphans = list;
         r->orphans_size = size;
     }
-    r->orphans[r->orphans_n++] = (struct er_orphan){.pid = pid, .seen_no = r->spawns};
+    r->orphans[r->orphans_n++] = (struct er_adopted){.pid = pid, .seen_no = r->spawns};
 }
 
 static void
 remove_orphan(struct er_reap *r, pid_t pid)
 {
-    struct er_orphan *o = find_orphan(r, pid);
+    struct er_adopted *o = find_orphan(r, pid);
     if (o) {
         *o = r->orphans[--r->orphans_n];
     }
@@ -126,15 +126,15 @@ remove_orphan(struct er_reap *r, pid_t pid)
 
 /* Whether a child of ours has nothing to do with the attempt. */
 static bool
-is_foreign(struct er_reap *r, const struct er_attempt *a, pid_t pid)
+is_foreign(struct er_reap *r, const struct er_work_attempt *a, pid_t pid)
 {
-    const struct er_attempt *other;
+    const struct er_work_attempt *other;
     TAILQ_FOREACH (other, &r->worker->attempts, link) {
         if (other->pid == pid && !other->leader_gone) {
             return true;
         }
     }
-    const struct er_orphan *o = find_orphan(r, pid);
+    const struct er_adopted *o = find_orphan(r, pid);
     if (!o) {
         add_orphan(r, pid);
     }
@@ -142,7 +142,7 @@ is_foreign(struct er_reap *r, const struct er_attempt *a, pid_t pid)
 }
 
 bool
-er_reap_is_alone(struct er_reap *r, const struct er_attempt *a)
+er_reap_is_alone(struct er_reap *r, const struct er_work_attempt *a)
 {
     char text[4096];
     ssize_t n = r->children_fd < 0 ? -1 : pread(r->children_fd, text, sizeof text - 1, 0);
@@ -182,7 +182,7 @@ add_stray(struct er_reap *r, pid_t pid, int status, const struct rusage *usage)
 }
 
 void
-er_reap_claim(struct er_reap *r, struct er_attempt *a)
+er_reap_claim(struct er_reap *r, struct er_work_attempt *a)
 {
     for (size_t i = 0; i < r->strays_n; i++) {
         if (r->strays[i].pid == a->pid) {
@@ -198,10 +198,10 @@ er_reap_claim(struct er_reap *r, struct er_attempt *a)
 }
 
 /* The attempt whose leader has that pid. */
-static struct er_attempt *
+static struct er_work_attempt *
 find_leader(const struct er_worker *w, pid_t pid)
 {
-    struct er_attempt *a;
+    struct er_work_attempt *a;
     TAILQ_FOREACH (a, &w->attempts, link) {
         if (a->pid == pid && !a->leader_gone) {
             return a;
@@ -226,7 +226,7 @@ er_reap_run(struct er_reap *r)
         r->strays_n = 0;
     }
     while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
-        struct er_attempt *a = find_leader(w, pid);
+        struct er_work_attempt *a = find_leader(w, pid);
         if (a) {
             er_attempt_on_exit(a, status, &usage);
             continue;
@@ -237,7 +237,7 @@ er_reap_run(struct er_reap *r)
             add_stray(r, pid, status, &usage);
         }
     }
-    struct er_attempt *a, *next;
+    struct er_work_attempt *a, *next;
     for (a = TAILQ_FIRST(&w->attempts); a; a = next) {
         next = TAILQ_NEXT(a, link);
         if (a->leader_gone) {

@@ -24,10 +24,10 @@
 #include "work/watch.h"
 
 struct er_worker;
-struct er_attempt;
+struct er_work_attempt;
 
 /* An adopted process that lives. */
-struct er_orphan {
+struct er_adopted {
     pid_t pid;
     uint64_t seen_no; /* spawns until it was first seen */
 };
@@ -41,12 +41,12 @@ struct er_stray {
 
 struct er_reap {
     struct er_worker *worker;
-    struct er_watch watch;
+    struct er_fd_watch watch;
     int signal_fd;
     int children_fd; /* /proc/self/task/TID/children; -1 = there is none */
     bool pending;    /* SIGCHLD came */
     uint64_t spawns; /* counts them */
-    struct er_orphan *orphans;
+    struct er_adopted *orphans;
     size_t orphans_n, orphans_size;
     struct er_stray *strays;
     size_t strays_n, strays_size;
@@ -59,8 +59,8 @@ void er_reap_fini(struct er_reap *r);
 /* Reaps what has ended, when there was a signal. */
 void er_reap_run(struct er_reap *r);
 /* Gives an attempt its leader's status if that was reaped before it was known. */
-void er_reap_claim(struct er_reap *r, struct er_attempt *a);
+void er_reap_claim(struct er_reap *r, struct er_work_attempt *a);
 /* Whether certainly nothing lives of an attempt whose leader was reaped. */
-bool er_reap_is_alone(struct er_reap *r, const struct er_attempt *a);
+bool er_reap_is_alone(struct er_reap *r, const struct er_work_attempt *a);
 
 #endif

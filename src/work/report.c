@@ -88,7 +88,7 @@ hold(struct er_report *r)
 }
 
 void
-er_report_add_started(struct er_report *r, const struct er_attempt *a)
+er_report_add_started(struct er_report *r, const struct er_work_attempt *a)
 {
     char at[ER_RFC3339_SIZE];
     struct er_report_fact *f = add_fact(r, a->task, a->attempt);
@@ -101,7 +101,7 @@ er_report_add_started(struct er_report *r, const struct er_attempt *a)
 }
 
 void
-er_report_add_word(struct er_report *r, const struct er_attempt *a, const char *word)
+er_report_add_word(struct er_report *r, const struct er_work_attempt *a, const char *word)
 {
     struct er_report_fact *f = add_fact(r, a->task, a->attempt);
     er_buf_addf(&f->lines, "{\"%s\":{\"task\":%lld,\"attempt\":%d}}\n", word,
@@ -113,7 +113,7 @@ er_report_add_word(struct er_report *r, const struct er_attempt *a, const char *
 
 /* Those of the attempt that more can be added to. */
 static struct er_report_fact *
-open_notes(struct er_report *r, struct er_attempt *a)
+open_notes(struct er_report *r, struct er_work_attempt *a)
 {
     if (a->notes && size_of(a->notes) >= NOTES_SIZE) {
         complete(a->notes);
@@ -128,7 +128,7 @@ open_notes(struct er_report *r, struct er_attempt *a)
 }
 
 void
-er_report_add_item(struct er_report *r, struct er_attempt *a, const char *name,
+er_report_add_item(struct er_report *r, struct er_work_attempt *a, const char *name,
                    bool failed)
 {
     struct er_report_fact *f = open_notes(r, a);
@@ -145,7 +145,7 @@ er_report_add_item(struct er_report *r, struct er_attempt *a, const char *name,
 /* It comes after the items that were added before it, and perhaps after some that were
  * added later: that is no harm, as an item that it does not know of is stored. */
 void
-er_report_add_checkpoint(struct er_report *r, struct er_attempt *a)
+er_report_add_checkpoint(struct er_report *r, struct er_work_attempt *a)
 {
     struct er_report_fact *f = open_notes(r, a);
     r->notes_bytes -= f->checkpoint.len;
@@ -156,7 +156,7 @@ er_report_add_checkpoint(struct er_report *r, struct er_attempt *a)
 }
 
 void
-er_report_forget_notes(struct er_attempt *a)
+er_report_forget_notes(struct er_work_attempt *a)
 {
     if (a->notes) {
         complete(a->notes);
@@ -174,7 +174,7 @@ er_report_is_full(struct er_report *r)
 static void
 go_on_reading(struct er_report *r)
 {
-    struct er_attempt *a;
+    struct er_work_attempt *a;
     if (!r->full || er_report_is_full(r)) {
         return;
     }
@@ -199,7 +199,7 @@ er_report_add_finished(struct er_report *r, er_task_id task, int attempt,
 }
 
 void
-er_report_add_sample(struct er_report *r, struct er_sample *s)
+er_report_add_sample(struct er_report *r, struct er_usage_sampler *s)
 {
     if (!s->listed) {
         s->listed = true;
@@ -209,7 +209,7 @@ er_report_add_sample(struct er_report *r, struct er_sample *s)
 }
 
 void
-er_report_forget_sample(struct er_report *r, struct er_sample *s)
+er_report_forget_sample(struct er_report *r, struct er_usage_sampler *s)
 {
     if (s->listed) {
         s->listed = false;
@@ -435,7 +435,7 @@ build_body(struct er_report *r, struct er_buf *body)
         er_buf_add(body, f->checkpoint.data, f->checkpoint.len);
     }
     while (!r->one_by_one && !TAILQ_EMPTY(&r->samples)) {
-        struct er_sample *s = TAILQ_FIRST(&r->samples);
+        struct er_usage_sampler *s = TAILQ_FIRST(&r->samples);
         er_report_forget_sample(r, s);
         er_sample_encode(s, body);
     }

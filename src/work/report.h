@@ -25,7 +25,7 @@
 #include "work/timer.h"
 
 struct er_worker;
-struct er_attempt;
+struct er_work_attempt;
 
 #define ER_REPORT_NOTES_MAX (32 << 20)
 
@@ -38,7 +38,7 @@ struct er_report_fact {
     struct er_buf lines;
     struct er_buf checkpoint; /* one more line, which a newer one replaces */
     bool is_notes;
-    struct er_attempt *writer; /* whose `notes` this is; NULL = complete */
+    struct er_work_attempt *writer; /* whose `notes` this is; NULL = complete */
 };
 STAILQ_HEAD(er_report_facts, er_report_fact);
 
@@ -63,25 +63,25 @@ void er_report_init(struct er_report *r, struct er_worker *w);
 void er_report_fini(struct er_report *r);
 
 /* The process of an attempt exists. */
-void er_report_add_started(struct er_report *r, const struct er_attempt *a);
+void er_report_add_started(struct er_report *r, const struct er_work_attempt *a);
 /* A fact without more to say: "paused", "resumed". */
-void er_report_add_word(struct er_report *r, const struct er_attempt *a,
+void er_report_add_word(struct er_report *r, const struct er_work_attempt *a,
                         const char *word);
 /* One item has ended (1 to ER_MAX_NAME bytes of name). */
-void er_report_add_item(struct er_report *r, struct er_attempt *a, const char *name,
+void er_report_add_item(struct er_report *r, struct er_work_attempt *a, const char *name,
                         bool failed);
 /* The attempt has a new checkpoint. */
-void er_report_add_checkpoint(struct er_report *r, struct er_attempt *a);
+void er_report_add_checkpoint(struct er_report *r, struct er_work_attempt *a);
 /* The attempt writes no more notes. */
-void er_report_forget_notes(struct er_attempt *a);
+void er_report_forget_notes(struct er_work_attempt *a);
 /* Whether so many notes wait that no more progress should be read. */
 bool er_report_is_full(struct er_report *r);
 /* An attempt is over; `lines` is taken over. */
 void er_report_add_finished(struct er_report *r, er_task_id task, int attempt,
                             struct er_buf *lines);
 /* An attempt has news: its sample goes with the next report. */
-void er_report_add_sample(struct er_report *r, struct er_sample *s);
-void er_report_forget_sample(struct er_report *r, struct er_sample *s);
+void er_report_add_sample(struct er_report *r, struct er_usage_sampler *s);
+void er_report_forget_sample(struct er_report *r, struct er_usage_sampler *s);
 
 /* A ping is to be answered. */
 void er_report_add_pong(struct er_report *r);

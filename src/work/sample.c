@@ -12,15 +12,15 @@
 static void
 on_due(struct er_timer *t)
 {
-    struct er_sample *s = ER_CONTAINER(t, struct er_sample, timer);
+    struct er_usage_sampler *s = ER_CONTAINER(t, struct er_usage_sampler, timer);
     er_report_add_sample(&s->attempt->worker->report, s);
 }
 
 /* There is news: into the next report, or later when the last was just told. */
 static void
-mark(struct er_attempt *a)
+mark(struct er_work_attempt *a)
 {
-    struct er_sample *s = &a->sample;
+    struct er_usage_sampler *s = &a->sample;
     struct er_worker *w = a->worker;
     if (s->listed || er_timer_is_on(&s->timer) || a->dropped) {
         return;
@@ -34,21 +34,21 @@ mark(struct er_attempt *a)
 }
 
 void
-er_sample_progress(struct er_attempt *a)
+er_sample_progress(struct er_work_attempt *a)
 {
     a->sample.has_progress = true;
     mark(a);
 }
 
 void
-er_sample_output(struct er_attempt *a)
+er_sample_output(struct er_work_attempt *a)
 {
     a->sample.has_output = true;
     mark(a);
 }
 
 void
-er_sample_update(struct er_attempt *a, const struct er_progress_update *u)
+er_sample_update(struct er_work_attempt *a, const struct er_progress_update *u)
 {
     if (er_progress_update(&a->progress, u, er_clock_mono(a->worker->clock)) == 1) {
         er_sample_progress(a);
@@ -63,7 +63,7 @@ er_sample_is_known(const struct er_progress *p)
 }
 
 static void
-estimate(struct er_attempt *a)
+estimate(struct er_work_attempt *a)
 {
     struct er_progress_update u = {
         .source = ER_PROGRESS_ESTIMATE,
@@ -76,8 +76,8 @@ estimate(struct er_attempt *a)
 static void
 on_tick(struct er_timer *t)
 {
-    struct er_sample *s = ER_CONTAINER(t, struct er_sample, tick);
-    struct er_attempt *a = s->attempt;
+    struct er_usage_sampler *s = ER_CONTAINER(t, struct er_usage_sampler, tick);
+    struct er_work_attempt *a = s->attempt;
     struct er_worker *w = a->worker;
     if (a->progress.source >= ER_PROGRESS_OUTPUT) {
         return;
@@ -97,23 +97,23 @@ on_tick(struct er_timer *t)
 }
 
 void
-er_sample_start(struct er_attempt *a)
+er_sample_start(struct er_work_attempt *a)
 {
-    struct er_sample *s = &a->sample;
+    struct er_usage_sampler *s = &a->sample;
     s->tick_for = TICK_FIRST;
     er_timer_start(&a->worker->timers, &s->tick, a->clocks.begin_at + TICK_FIRST,
                    on_tick);
 }
 
 void
-er_sample_pause(struct er_attempt *a)
+er_sample_pause(struct er_work_attempt *a)
 {
     er_progress_pause(&a->progress, er_clock_mono(a->worker->clock));
     er_timer_stop(&a->worker->timers, &a->sample.tick);
 }
 
 void
-er_sample_resume(struct er_attempt *a)
+er_sample_resume(struct er_work_attempt *a)
 {
     struct er_worker *w = a->worker;
     er_usec now = er_clock_mono(w->clock);
@@ -122,7 +122,7 @@ er_sample_resume(struct er_attempt *a)
 }
 
 void
-er_sample_encode_progress(const struct er_attempt *a, const char *checkpoint,
+er_sample_encode_progress(const struct er_work_attempt *a, const char *checkpoint,
                           struct er_buf *b)
 {
     er_buf_addf(b, "{\"progress\":{\"task\":%lld,\"attempt\":%d,\"progress\":",
@@ -136,9 +136,9 @@ er_sample_encode_progress(const struct er_attempt *a, const char *checkpoint,
 }
 
 void
-er_sample_encode(struct er_sample *s, struct er_buf *b)
+er_sample_encode(struct er_usage_sampler *s, struct er_buf *b)
 {
-    struct er_attempt *a = s->attempt;
+    struct er_work_attempt *a = s->attempt;
     er_usec now = er_clock_mono(a->worker->clock);
     if (s->has_progress) {
         er_sample_encode_progress(a, NULL, b); /* the checkpoint goes with the notes */
@@ -153,7 +153,7 @@ er_sample_encode(struct er_sample *s, struct er_buf *b)
 }
 
 void
-er_sample_stop(struct er_attempt *a)
+er_sample_stop(struct er_work_attempt *a)
 {
     er_timer_stop(&a->worker->timers, &a->sample.timer);
     er_timer_stop(&a->worker->timers, &a->sample.tick);

@@ -23,7 +23,7 @@ close_pipe(struct er_input *in)
     er_buf_fini(&in->queue);
 }
 
-static void on_writable(struct er_watch *w, uint32_t events);
+static void on_writable(struct er_fd_watch *w, uint32_t events);
 
 /* Writes what the pipe takes, and watches it only while it is full. */
 static void
@@ -60,7 +60,7 @@ flush(struct er_input *in)
 }
 
 static void
-on_writable(struct er_watch *w, uint32_t events)
+on_writable(struct er_fd_watch *w, uint32_t events)
 {
     (void)events;
     flush(ER_CONTAINER(w, struct er_input, watch));
@@ -79,7 +79,7 @@ open_data(const struct er_command *c)
 }
 
 static int
-open_input(struct er_attempt *a, int *out_child_fd)
+open_input(struct er_work_attempt *a, int *out_child_fd)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) {
@@ -97,7 +97,7 @@ open_input(struct er_attempt *a, int *out_child_fd)
 }
 
 int
-er_stdin_open(struct er_attempt *a, int *out_child_fd)
+er_stdin_open(struct er_work_attempt *a, int *out_child_fd)
 {
     const struct er_command *c = &a->command;
     switch (c->stdin_kind) {
@@ -125,7 +125,7 @@ er_stdin_open(struct er_attempt *a, int *out_child_fd)
 }
 
 void
-er_stdin_close_child(struct er_attempt *a, int *fd)
+er_stdin_close_child(struct er_work_attempt *a, int *fd)
 {
     if (*fd == a->worker->null_fd) {
         *fd = -1;
@@ -134,7 +134,7 @@ er_stdin_close_child(struct er_attempt *a, int *fd)
 }
 
 void
-er_stdin_send(struct er_attempt *a, const void *p, size_t n, bool eof)
+er_stdin_send(struct er_work_attempt *a, const void *p, size_t n, bool eof)
 {
     struct er_input *in = &a->input;
     bool open = in->fd >= 0 || a->state <= ER_ATTEMPT_SPAWNING;
@@ -154,7 +154,7 @@ er_stdin_send(struct er_attempt *a, const void *p, size_t n, bool eof)
 }
 
 void
-er_stdin_tell(struct er_attempt *a, const char *line, size_t n)
+er_stdin_tell(struct er_work_attempt *a, const char *line, size_t n)
 {
     struct er_input *in = &a->input;
     if (a->is_program && in->fd >= 0) {
@@ -165,7 +165,7 @@ er_stdin_tell(struct er_attempt *a, const char *line, size_t n)
 }
 
 void
-er_stdin_close(struct er_attempt *a)
+er_stdin_close(struct er_work_attempt *a)
 {
     struct er_input *in = &a->input;
     if (in->dropped > 0) {

@@ -17,12 +17,12 @@
 
 #define ER_INPUT_MAX (1 << 20)
 
-struct er_attempt;
+struct er_work_attempt;
 
 /* Embedded in the attempt. */
 struct er_input {
-    struct er_watch watch; /* on only while the pipe is full */
-    struct er_attempt *attempt;
+    struct er_fd_watch watch; /* on only while the pipe is full */
+    struct er_work_attempt *attempt;
     int fd;      /* our end of the pipe; -1 = none, or closed */
     bool wanted; /* the command has such a pipe, or will */
     bool eof;    /* close when the queue is empty */
@@ -33,14 +33,14 @@ struct er_input {
 
 /* Opens the child's end of its standard input; -1 for a file, that the spawn opens.
  * 0 or an error with errno kept. */
-int er_stdin_open(struct er_attempt *a, int *out_child_fd) ER_MUSTCHECK;
+int er_stdin_open(struct er_work_attempt *a, int *out_child_fd) ER_MUSTCHECK;
 /* Closes the child's end, unless it is the shared /dev/null. */
-void er_stdin_close_child(struct er_attempt *a, int *fd);
+void er_stdin_close_child(struct er_work_attempt *a, int *fd);
 /* Queues n bytes, and after them the end of file if `eof`. */
-void er_stdin_send(struct er_attempt *a, const void *p, size_t n, bool eof);
+void er_stdin_send(struct er_work_attempt *a, const void *p, size_t n, bool eof);
 /* A line for a program that got its order so; nothing for others. n without the newline. */
-void er_stdin_tell(struct er_attempt *a, const char *line, size_t n);
+void er_stdin_tell(struct er_work_attempt *a, const char *line, size_t n);
 /* Closes, frees, and adds the warnings. */
-void er_stdin_close(struct er_attempt *a);
+void er_stdin_close(struct er_work_attempt *a);
 
 #endif

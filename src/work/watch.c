@@ -19,7 +19,7 @@ on_ready(uv_poll_t *poll, int status, int events)
     int n = epoll_wait(ws->epoll_fd, ws->batch, ER_WATCH_BATCH, 0);
     ws->n = n > 0 ? n : 0;
     for (ws->at = 0; ws->at < ws->n; ws->at++) {
-        struct er_watch *w = ws->batch[ws->at].data.ptr;
+        struct er_fd_watch *w = ws->batch[ws->at].data.ptr;
         if (w) {
             w->fn(w, ws->batch[ws->at].events);
         }
@@ -58,8 +58,8 @@ er_watches_fini(struct er_watches *ws)
 }
 
 int
-er_watch_start(struct er_watches *ws, struct er_watch *w, int fd, uint32_t events,
-               er_watch_fn *fn)
+er_watch_start(struct er_watches *ws, struct er_fd_watch *w, int fd, uint32_t events,
+               er_fd_watch_fn *fn)
 {
     struct epoll_event ev = {.events = events, .data.ptr = w};
     if (epoll_ctl(ws->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
@@ -71,14 +71,14 @@ er_watch_start(struct er_watches *ws, struct er_watch *w, int fd, uint32_t event
 }
 
 void
-er_watch_change(struct er_watches *ws, struct er_watch *w, uint32_t events)
+er_watch_change(struct er_watches *ws, struct er_fd_watch *w, uint32_t events)
 {
     struct epoll_event ev = {.events = events, .data.ptr = w};
     ER_ASSERT(w->fn && epoll_ctl(ws->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) == 0);
 }
 
 void
-er_watch_stop(struct er_watches *ws, struct er_watch *w)
+er_watch_stop(struct er_watches *ws, struct er_fd_watch *w)
 {
     if (!w->fn) {
         return;

@@ -14,14 +14,14 @@
 
 #include "base/error.h"
 
-struct er_watch;
+struct er_fd_watch;
 /* `events`: EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR as they came (level-triggered). */
-typedef void er_watch_fn(struct er_watch *w, uint32_t events);
+typedef void er_fd_watch_fn(struct er_fd_watch *w, uint32_t events);
 
 /* Embedded by its owner; a zeroed one is not watched. */
-struct er_watch {
+struct er_fd_watch {
     int fd; /* valid while `fn` is set */
-    er_watch_fn *fn;
+    er_fd_watch_fn *fn;
 };
 
 #define ER_WATCH_BATCH 64
@@ -40,14 +40,14 @@ int er_watches_init(struct er_watches *ws, uv_loop_t *loop,
 void er_watches_fini(struct er_watches *ws);
 
 /* Watches fd for `events`: 0 or an error. The descriptor stays the caller's. */
-int er_watch_start(struct er_watches *ws, struct er_watch *w, int fd, uint32_t events,
-                   er_watch_fn *fn) ER_MUSTCHECK;
+int er_watch_start(struct er_watches *ws, struct er_fd_watch *w, int fd, uint32_t events,
+                   er_fd_watch_fn *fn) ER_MUSTCHECK;
 /* Other events from now on. */
-void er_watch_change(struct er_watches *ws, struct er_watch *w, uint32_t events);
+void er_watch_change(struct er_watches *ws, struct er_fd_watch *w, uint32_t events);
 /* No more callbacks; fine when it is not watched. Before the descriptor is closed. */
-void er_watch_stop(struct er_watches *ws, struct er_watch *w);
+void er_watch_stop(struct er_watches *ws, struct er_fd_watch *w);
 static inline bool
-er_watch_is_on(const struct er_watch *w)
+er_watch_is_on(const struct er_fd_watch *w)
 {
     return w->fn != NULL;
 }

@@ -131,7 +131,7 @@ free_envs(struct er_worker *w)
 static void
 drop_all(struct er_worker *w)
 {
-    struct er_attempt *a, *next;
+    struct er_work_attempt *a, *next;
     for (a = TAILQ_FIRST(&w->attempts); a; a = next) {
         next = TAILQ_NEXT(a, link);
         er_attempt_drop(a);
@@ -171,7 +171,7 @@ begin_anew(struct er_worker *w)
 static bool
 is_used(const struct er_worker *w, int64_t env)
 {
-    const struct er_attempt *a;
+    const struct er_work_attempt *a;
     TAILQ_FOREACH (a, &w->attempts, link) {
         if (json_integer_value(json_object_get(a->order, "env")) == env) {
             return true;
@@ -261,10 +261,10 @@ er_worker_find_env(struct er_worker *w, const json_t *id)
 
 /* ---- attempts ---- */
 
-struct er_attempt *
+struct er_work_attempt *
 er_worker_find(struct er_worker *w, er_task_id task, int attempt)
 {
-    struct er_attempt *a;
+    struct er_work_attempt *a;
     TAILQ_FOREACH (a, &w->attempts, link) {
         if (a->task == task && a->attempt == attempt) {
             return a;
@@ -276,7 +276,7 @@ er_worker_find(struct er_worker *w, er_task_id task, int attempt)
 void
 er_worker_add(struct er_worker *w, json_t *run)
 {
-    struct er_attempt *a = er_attempt_new(w, run);
+    struct er_work_attempt *a = er_attempt_new(w, run);
     if (!a) {
         er_log(ER_LOG_ERROR, "worker", "a run order has no task and attempt");
         return;
@@ -295,14 +295,14 @@ er_worker_add(struct er_worker *w, json_t *run)
 void
 er_worker_drop(struct er_worker *w, er_task_id task, int attempt)
 {
-    struct er_attempt *a = er_worker_find(w, task, attempt);
+    struct er_work_attempt *a = er_worker_find(w, task, attempt);
     if (a) {
         er_attempt_drop(a);
     }
 }
 
 void
-er_worker_on_done(struct er_worker *w, struct er_attempt *a)
+er_worker_on_done(struct er_worker *w, struct er_work_attempt *a)
 {
     TAILQ_REMOVE(&w->attempts, a, link);
     if (a->has_slot) {
@@ -318,7 +318,7 @@ start_waiting(struct er_worker *w)
     if (w->phase == ER_WORKER_STOPPING || w->phase == ER_WORKER_LOST) {
         return;
     }
-    struct er_attempt *a, *next;
+    struct er_work_attempt *a, *next;
     for (a = TAILQ_FIRST(&w->attempts); a && w->running < w->slots; a = next) {
         next = TAILQ_NEXT(a, link);
         if (a->state == ER_ATTEMPT_WAITING) {
@@ -331,10 +331,10 @@ start_waiting(struct er_worker *w)
 
 /* ---- work given ahead ---- */
 
-static struct er_attempt *
+static struct er_work_attempt *
 first_waiting(const struct er_worker *w)
 {
-    struct er_attempt *a;
+    struct er_work_attempt *a;
     TAILQ_FOREACH (a, &w->attempts, link) {
         if (a->state == ER_ATTEMPT_WAITING) {
             return a;
@@ -346,7 +346,7 @@ first_waiting(const struct er_worker *w)
 bool
 er_worker_has_backlog(const struct er_worker *w)
 {
-    const struct er_attempt *a;
+    const struct er_work_attempt *a;
     int waiting = 0;
     TAILQ_FOREACH (a, &w->attempts, link) {
         waiting += a->state == ER_ATTEMPT_WAITING;
@@ -362,7 +362,7 @@ static void
 on_backlog(struct er_timer *t)
 {
     struct er_worker *w = ER_CONTAINER(t, struct er_worker, backlog);
-    struct er_attempt *a, *next;
+    struct er_work_attempt *a, *next;
     if (first_waiting(w) != w->backlogged) {
         return; /* it moves: look_at_backlog sets the timer again */
     }
@@ -377,7 +377,8 @@ on_backlog(struct er_timer *t)
 static void
 look_at_backlog(struct er_worker *w)
 {
-    struct er_attempt *first = w->phase == ER_WORKER_WORKING ? first_waiting(w) : NULL;
+    struct er_work_attempt *first =
+        w->phase == ER_WORKER_WORKING ? first_waiting(w) : NULL;
     if (!first) {
         er_timer_stop(&w->timers, &w->backlog);
     } else if (!er_timer_is_on(&w->backlog)) {
@@ -430,7 +431,7 @@ er_worker_stop(struct er_worker *w)
         return;
     }
     w->phase = ER_WORKER_STOPPING;
-    struct er_attempt *a, *next;
+    struct er_work_attempt *a, *next;
     for (a = TAILQ_FIRST(&w->attempts); a; a = next) {
         next = TAILQ_NEXT(a, link);
         er_attempt_end(a, ER_WHY_REQUEUE, a->grace_for);
@@ -439,7 +440,7 @@ er_worker_stop(struct er_worker *w)
 
 /* Nobody can ask for the results any more, nor give new work. */
 static void
-on_owner_gone(struct er_watch *watch, uint32_t events)
+on_owner_gone(struct er_fd_watch *watch, uint32_t events)
 {
     struct er_worker *w = ER_CONTAINER(watch, struct er_worker, owner);
     (void)events;

@@ -50,7 +50,7 @@ struct er_worker {
     struct er_helpers helpers;
     struct er_reap reap;
     struct er_local_fs local_fs;
-    struct er_link link;
+    struct er_daemon_link link;
     struct er_report report;
 
     char *socket_path;
@@ -59,11 +59,11 @@ struct er_worker {
     enum er_worker_phase phase;
     bool stop_after_loss; /* lost while it was draining or stopping */
     er_usec linger_for, backlog_for;
-    struct er_watch owner; /* on while there is one */
+    struct er_fd_watch owner; /* on while there is one */
     int owner_fd;
     struct er_timer linger;  /* on while there is neither daemon nor attempt */
     struct er_timer backlog; /* on while attempts wait and no slot is free */
-    struct er_attempt
+    struct er_work_attempt
         *backlogged; /* the first that waited when it was set; not followed */
     int exit_code;
 
@@ -105,7 +105,7 @@ void er_worker_add_env(struct er_worker *w, const json_t *id, const json_t *vars
  * no attempt needs it any more. */
 void er_worker_forget_env(struct er_worker *w, const json_t *id);
 const struct er_env *er_worker_find_env(struct er_worker *w, const json_t *id);
-struct er_attempt *er_worker_find(struct er_worker *w, er_task_id task, int attempt);
+struct er_work_attempt *er_worker_find(struct er_worker *w, er_task_id task, int attempt);
 /* Not ours any more: killed without a report, if it is there. */
 void er_worker_drop(struct er_worker *w, er_task_id task, int attempt);
 void er_worker_set_slots(struct er_worker *w, int64_t slots);
@@ -114,6 +114,6 @@ void er_worker_stop(struct er_worker *w);
 /* Whether so many attempts wait that an end need not be told at once: there is work. */
 bool er_worker_has_backlog(const struct er_worker *w);
 /* An attempt is done: it leaves the list. */
-void er_worker_on_done(struct er_worker *w, struct er_attempt *a);
+void er_worker_on_done(struct er_worker *w, struct er_work_attempt *a);
 
 #endif

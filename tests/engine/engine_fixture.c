@@ -169,11 +169,11 @@ static void
 check_permits(struct fixture *f, const struct er_limit_live *l)
 {
     int n = 0;
-    struct er_run *run, *next;
+    struct er_live_attempt *run, *next;
     HASH_ITER (hh, f->e->runs, run, next) {
         bool passed =
             l == &run->lane->queue->limit || l == run->lane->type || l == run->lane->key;
-        n += passed && run->phase != ER_RUN_ENDING;
+        n += passed && run->phase != ER_LIVE_ENDING;
     }
     if (n != l->running) {
         fail_msg("limit '%s' counts %d permits for %d runs", l->name, l->running, n);
@@ -202,9 +202,9 @@ check_accounts(struct fixture *f)
     struct er_session_live *s, *s_next;
     HASH_ITER (hh, f->e->sessions, s, s_next) {
         int n = 0;
-        struct er_run *run;
+        struct er_live_attempt *run;
         TAILQ_FOREACH (run, &s->runs, in_session) {
-            n += run->phase != ER_RUN_ENDING;
+            n += run->phase != ER_LIVE_ENDING;
         }
         if (n != s->load) {
             fail_msg("session %lld counts a load of %d for %d runs", (long long)s->id,

@@ -227,7 +227,7 @@ static void
 cancel(struct life *l, er_task_id id)
 {
     assert_int_equal(f_change(l->f, ER_CHANGE_CANCEL, id), 0);
-    if (er_run_find(l->f->e, id)) {
+    if (er_live_attempt_find(l->f->e, id)) {
         assert_int_equal(report_end(l, 143, ",\"why\":\"cancel\""), 0);
     }
     assert_int_equal(f_get(l->f, id).state, ER_TASK_CANCELLED);

@@ -259,7 +259,8 @@ m_stands_back(struct model *m, const struct m_task *t)
             !m_share_rates(m, other, t)) {
             continue;
         }
-        const struct er_group *waits = er_lanes_find(&m->e, other->ready.lane)->waits;
+        const struct er_gate_group *waits =
+            er_lanes_find(&m->e, other->ready.lane)->waits;
         if ((waits && m_has_room(m, other) && waits->gate->tokens) ||
             (m_permits(m, other) && (!other->may || m_above_burst(m, other)))) {
             return true;

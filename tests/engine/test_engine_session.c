@@ -345,7 +345,7 @@ death_while_claims_and_ends_are_under_way__loses_nothing(void **state)
     f_block(f);
     w_post(w, &report, w_finished(f, h, 0, ""));
     f_flush(f); /* the end, and the claim for the slot that it leaves */
-    assert_non_null(er_run_find(f->e, claimed));
+    assert_non_null(er_live_attempt_find(f->e, claimed));
     w_die(w);
     f_unblock(f);
     wait_until_gone(f, w);

@@ -487,7 +487,7 @@ handler_that_was_never_told__is_not_lost(void **state)
     row.on_lost = ER_ON_LOST_FAIL;
     er_task_id id = f_add(f, row);
     (void)w_run(h);
-    struct er_run *r = er_run_find(f->e, id);
+    struct er_live_attempt *r = er_live_attempt_find(f->e, id);
     r->told = false; /* as if its line had not gone out */
     w_die(h);
     until_gone(f, h);

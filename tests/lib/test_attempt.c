@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a handler sees of its attempt, against a mouth that only writes down. */
+/* What a handler sees of its attempt, against operations that only writes down. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@
 #include "lib/attempt.h"
 #include "model/task.h"
 
-/* ---- the mouth ---- */
+/* ---- the operations ---- */
 
 static struct {
     int news;
@@ -65,10 +65,10 @@ hear_news(struct errand_attempt *a)
     heard.news++;
 }
 
-static const struct er_mouth mouth = {.item = hear_item,
-                                      .checkpoint = hear_checkpoint,
-                                      .output = hear_output,
-                                      .news = hear_news};
+static const struct er_attempt_ops ops = {.item = hear_item,
+                                          .checkpoint = hear_checkpoint,
+                                          .output = hear_output,
+                                          .news = hear_news};
 
 static const char order_json[] =
     "{\"task\":42,\"attempt\":2,\"type\":\"image.resize\",\"correlation_id\":\"c-1\","
@@ -80,7 +80,7 @@ open_attempt(struct errand_attempt *a, const char *json, const char *done)
 {
     json_t *order = json_loads(json, 0, NULL);
     memset(&heard, 0, sizeof heard);
-    assert_int_equal(er_attempt_open(a, order, done ? er_xstrdup(done) : NULL, &mouth,
+    assert_int_equal(er_attempt_open(a, order, done ? er_xstrdup(done) : NULL, &ops,
                                      er_clock_system()),
                      0);
     json_decref(order);
@@ -113,11 +113,11 @@ attempt__refuses_what_is_no_order(void **state)
                                          "{\"task\":1,\"type\":\"a\"}"};
     for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
         json_t *o = json_loads(orders[i], 0, NULL);
-        assert_int_equal(er_attempt_open(&a, o, NULL, &mouth, er_clock_system()),
+        assert_int_equal(er_attempt_open(&a, o, NULL, &ops, er_clock_system()),
                          ER_EINVALID);
         json_decref(o);
     }
-    assert_int_equal(er_attempt_open(&a, NULL, NULL, &mouth, er_clock_system()),
+    assert_int_equal(er_attempt_open(&a, NULL, NULL, &ops, er_clock_system()),
                      ER_EINVALID);
 }
 
@@ -551,14 +551,14 @@ no_news(struct errand_attempt *a)
 static void
 attempt__may_be_used_by_several_threads(void **state)
 {
-    static const struct er_mouth quiet = {.news = no_news};
+    static const struct er_attempt_ops quiet = {.news = no_news};
     struct errand_attempt a;
     struct er_attempt_news n;
     struct crowd crowd[4];
     pthread_t threads[4];
     (void)state;
     open_attempt(&a, order_json, "one\n");
-    a.mouth = &quiet;
+    a.ops = &quiet;
     for (int i = 0; i < 4; i++) {
         crowd[i] = (struct crowd){&a, 0};
         assert_int_equal(pthread_create(&threads[i], NULL, talk, &crowd[i]), 0);

@@ -5,7 +5,7 @@
  *
  * Failure modes: a thread cannot be made: those there are go on; the first that cannot is
  * tried again with each new order. */
-#include "lib/hands_priv.h"
+#include "lib/handlers_priv.h"
 
 #include <signal.h>
 
@@ -16,12 +16,12 @@
 static void
 on_wake(struct er_letter *letter)
 {
-    struct er_hands *h = ER_CONTAINER(letter, struct er_hands, wake);
+    struct er_handlers *h = ER_CONTAINER(letter, struct er_handlers, wake);
     er_lock_take(&h->pool);
     h->is_woken = false;
     er_lock_give(&h->pool);
     if (!h->is_done) {
-        er_hands_look(h); /* which may post this letter again */
+        er_handlers_look(h); /* which may post this letter again */
     } else if (h->on_done) {
         void (*done)(struct errand * e) = h->on_done;
         h->on_done = NULL;
@@ -31,7 +31,7 @@ on_wake(struct er_letter *letter)
 
 /* With the lock taken: whether the caller must post the letter, when it has given it. */
 static bool
-must_wake(struct er_hands *h)
+must_wake(struct er_handlers *h)
 {
     bool must = !h->is_woken && !h->hush;
     h->is_woken = h->is_woken || must;
@@ -39,14 +39,14 @@ must_wake(struct er_hands *h)
 }
 
 static void
-post(struct er_hands *h)
+post(struct er_handlers *h)
 {
     h->wake.deliver = on_wake;
     er_loop_post(h->e->loop, &h->wake);
 }
 
 void
-er_hands_pool_wake(struct er_hands *h)
+er_handlers_pool_wake(struct er_handlers *h)
 {
     er_lock_take(&h->pool);
     bool must = !h->is_woken;
@@ -58,14 +58,14 @@ er_hands_pool_wake(struct er_hands *h)
 }
 
 void
-er_hands_pool_stir(struct er_hand *hand)
+er_handlers_pool_stir(struct er_handler_attempt *attempt)
 {
-    struct er_hands *h = hand->hands;
+    struct er_handlers *h = attempt->handlers;
     bool must = false;
     er_lock_take(&h->pool);
-    if (!hand->is_stirred && hand->state == ER_HAND_RUNNING) {
-        hand->is_stirred = true;
-        TAILQ_INSERT_TAIL(&h->stirred, hand, in_stirred);
+    if (!attempt->is_stirred && attempt->state == ER_HANDLERS_RUNNING) {
+        attempt->is_stirred = true;
+        TAILQ_INSERT_TAIL(&h->stirred, attempt, in_stirred);
         must = must_wake(h);
     }
     er_lock_give(&h->pool);
@@ -77,32 +77,32 @@ er_hands_pool_stir(struct er_hand *hand)
 /* ---- working ---- */
 
 /* With the lock taken. */
-static struct er_hand *
-take_next(struct er_hands *h)
+static struct er_handler_attempt *
+take_next(struct er_handlers *h)
 {
-    struct er_hand *hand = TAILQ_FIRST(&h->queue);
-    if (hand) {
-        TAILQ_REMOVE(&h->queue, hand, in_pool);
-        hand->state = ER_HAND_RUNNING;
-        hand->begun = er_begun_add(h->begun, hand->base.task, hand->base.number);
-        hand->begin_at = er_hands_now(h);
-        hand->started_at = er_clock_wall(h->clock);
+    struct er_handler_attempt *attempt = TAILQ_FIRST(&h->queue);
+    if (attempt) {
+        TAILQ_REMOVE(&h->queue, attempt, in_pool);
+        attempt->state = ER_HANDLERS_RUNNING;
+        attempt->begun = er_begun_add(h->begun, attempt->base.task, attempt->base.number);
+        attempt->begin_at = er_handlers_now(h);
+        attempt->started_at = er_clock_wall(h->clock);
     }
-    return hand;
+    return attempt;
 }
 
 /* With the lock taken; it is given and taken again. */
 static void
-work_on(struct er_hands *h, struct er_hand *hand)
+work_on(struct er_handlers *h, struct er_handler_attempt *attempt)
 {
-    struct er_frame frame;
+    struct er_turn_frame frame;
     er_lock_give(&h->pool);
     er_handle_push(&frame, h->e);
-    er_hands_mouth_run(hand);
+    er_handlers_mouth_run(attempt);
     er_handle_pop(&frame);
     er_lock_take(&h->pool);
-    hand->state = ER_HAND_ENDED;
-    TAILQ_INSERT_TAIL(&h->ended, hand, in_pool);
+    attempt->state = ER_HANDLERS_ENDED;
+    TAILQ_INSERT_TAIL(&h->ended, attempt, in_pool);
     if (must_wake(h)) {
         er_lock_give(&h->pool);
         post(h);
@@ -110,11 +110,11 @@ work_on(struct er_hands *h, struct er_hand *hand)
     }
 }
 
-static void make_thread(struct er_hands *h);
+static void make_thread(struct er_handlers *h);
 
 /* With the lock taken: there is more to do than those that are awake will take. */
 static void
-call_another(struct er_hands *h)
+call_another(struct er_handlers *h)
 {
     if (h->n_called > 0) {
         return; /* that one will look for more itself */
@@ -130,15 +130,15 @@ call_another(struct er_hands *h)
 static void *
 work(void *ctx)
 {
-    struct er_hands *h = ctx;
+    struct er_handlers *h = ctx;
     er_lock_take(&h->pool);
     for (;;) {
-        struct er_hand *hand = take_next(h);
-        if (hand) {
+        struct er_handler_attempt *attempt = take_next(h);
+        if (attempt) {
             if (!TAILQ_EMPTY(&h->queue)) {
                 call_another(h);
             }
-            work_on(h, hand);
+            work_on(h, attempt);
         } else if (h->quit) {
             break;
         } else {
@@ -154,7 +154,7 @@ work(void *ctx)
 
 /* With the lock taken. Signals are the host's business. */
 static void
-make_thread(struct er_hands *h)
+make_thread(struct er_handlers *h)
 {
     sigset_t all, old;
     if (!h->threads) {
@@ -172,16 +172,16 @@ make_thread(struct er_hands *h)
 }
 
 void
-er_hands_pool_add(struct er_hands *h)
+er_handlers_pool_add(struct er_handlers *h)
 {
-    struct er_hand *hand;
+    struct er_handler_attempt *attempt;
     if (TAILQ_EMPTY(&h->incoming)) {
         return;
     }
     er_lock_take(&h->pool);
-    while ((hand = TAILQ_FIRST(&h->incoming))) {
-        TAILQ_REMOVE(&h->incoming, hand, in_incoming);
-        TAILQ_INSERT_TAIL(&h->queue, hand, in_pool);
+    while ((attempt = TAILQ_FIRST(&h->incoming))) {
+        TAILQ_REMOVE(&h->incoming, attempt, in_incoming);
+        TAILQ_INSERT_TAIL(&h->queue, attempt, in_pool);
     }
     if (!h->is_inline) {
         call_another(h);
@@ -190,68 +190,68 @@ er_hands_pool_add(struct er_hands *h)
 }
 
 bool
-er_hands_work(struct er_hands *h)
+er_handlers_work(struct er_handlers *h)
 {
     er_lock_take(&h->pool);
-    struct er_hand *hand = take_next(h);
-    if (hand) {
-        work_on(h, hand);
+    struct er_handler_attempt *attempt = take_next(h);
+    if (attempt) {
+        work_on(h, attempt);
     }
     er_lock_give(&h->pool);
-    return hand != NULL;
+    return attempt != NULL;
 }
 
 /* ---- the loop's side ---- */
 
 bool
-er_hands_pool_take_out(struct er_hand *hand)
+er_handlers_pool_take_out(struct er_handler_attempt *attempt)
 {
-    struct er_hands *h = hand->hands;
+    struct er_handlers *h = attempt->handlers;
     er_lock_take(&h->pool);
-    bool was = hand->state == ER_HAND_QUEUED;
+    bool was = attempt->state == ER_HANDLERS_QUEUED;
     if (was) {
-        TAILQ_REMOVE(&h->queue, hand, in_pool);
-        hand->state = ER_HAND_ENDED;
+        TAILQ_REMOVE(&h->queue, attempt, in_pool);
+        attempt->state = ER_HANDLERS_ENDED;
     }
     er_lock_give(&h->pool);
     return was;
 }
 
-enum er_hand_state
-er_hands_pool_state(struct er_hand *hand)
+enum er_handler_attempt_state
+er_handlers_pool_state(struct er_handler_attempt *attempt)
 {
-    er_lock_take(&hand->hands->pool);
-    enum er_hand_state s = hand->state;
-    er_lock_give(&hand->hands->pool);
+    er_lock_take(&attempt->handlers->pool);
+    enum er_handler_attempt_state s = attempt->state;
+    er_lock_give(&attempt->handlers->pool);
     return s;
 }
 
 void
-er_hands_pool_collect(struct er_hands *h, struct er_hand_list *ended,
-                      struct er_hand_list *stirred)
+er_handlers_pool_collect(struct er_handlers *h, struct er_handler_attempt_list *ended,
+                         struct er_handler_attempt_list *stirred)
 {
-    struct er_hand *hand;
+    struct er_handler_attempt *attempt;
     TAILQ_INIT(ended);
     TAILQ_INIT(stirred);
     er_lock_take(&h->pool);
-    TAILQ_FOREACH (hand, &h->ended, in_pool) {
-        if (hand->is_stirred) { /* its end says all */
-            hand->is_stirred = false;
-            TAILQ_REMOVE(&h->stirred, hand, in_stirred);
+    TAILQ_FOREACH (attempt, &h->ended, in_pool) {
+        if (attempt->is_stirred) { /* its end says all */
+            attempt->is_stirred = false;
+            TAILQ_REMOVE(&h->stirred, attempt, in_stirred);
         }
     }
     TAILQ_CONCAT(ended, &h->ended, in_pool);
     /* a stirred one may be stirred again from now on: by then it must be out of this list */
-    while ((hand = TAILQ_FIRST(&h->stirred))) {
-        TAILQ_REMOVE(&h->stirred, hand, in_stirred);
-        hand->is_stirred = false;
-        TAILQ_INSERT_TAIL(stirred, hand, in_looked);
+    while ((attempt = TAILQ_FIRST(&h->stirred))) {
+        TAILQ_REMOVE(&h->stirred, attempt, in_stirred);
+        attempt->is_stirred = false;
+        TAILQ_INSERT_TAIL(stirred, attempt, in_looked);
     }
     er_lock_give(&h->pool);
 }
 
 void
-er_hands_pool_hush(struct er_hands *h, bool hush)
+er_handlers_pool_hush(struct er_handlers *h, bool hush)
 {
     er_lock_take(&h->pool);
     h->hush = hush;
@@ -259,13 +259,13 @@ er_hands_pool_hush(struct er_hands *h, bool hush)
 }
 
 void
-er_hands_pool_begin(struct er_hands *h)
+er_handlers_pool_begin(struct er_handlers *h)
 {
     struct er_begun *b = h->logs ? er_begun_open(h->logs, h->session) : NULL;
-    struct er_hand *hand;
+    struct er_handler_attempt *attempt;
     er_lock_take(&h->pool);
-    TAILQ_FOREACH (hand, &h->all, in_all) {
-        hand->begun = -1; /* of the session before, which is over */
+    TAILQ_FOREACH (attempt, &h->all, in_all) {
+        attempt->begun = -1; /* of the session before, which is over */
     }
     struct er_begun *old = h->begun;
     h->begun = b;
@@ -274,15 +274,15 @@ er_hands_pool_begin(struct er_hands *h)
 }
 
 void
-er_hands_pool_forget(struct er_hand *hand)
+er_handlers_pool_forget(struct er_handler_attempt *attempt)
 {
-    er_lock_take(&hand->hands->pool);
-    er_begun_remove(hand->hands->begun, hand->begun);
-    er_lock_give(&hand->hands->pool);
+    er_lock_take(&attempt->handlers->pool);
+    er_begun_remove(attempt->handlers->begun, attempt->begun);
+    er_lock_give(&attempt->handlers->pool);
 }
 
 void
-er_hands_pool_init(struct er_hands *h)
+er_handlers_pool_init(struct er_handlers *h)
 {
     er_lock_init(&h->pool);
     TAILQ_INIT(&h->queue);
@@ -293,7 +293,7 @@ er_hands_pool_init(struct er_hands *h)
 }
 
 void
-er_hands_pool_fini(struct er_hands *h)
+er_handlers_pool_fini(struct er_handlers *h)
 {
     er_lock_take(&h->pool);
     h->quit = true;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Handlers of this process when their engine refuses, fails, or is another one. */
-#include "hands_fixture.h"
+#include "handlers_fixture.h"
 
 static void
-hands__send_again_what_was_not_taken(void **state)
+handlers__send_again_what_was_not_taken(void **state)
 {
     char first[1000];
     (void)state;
@@ -19,7 +19,7 @@ hands__send_again_what_was_not_taken(void **state)
 }
 
 static void
-hands__give_up_the_one_line_that_is_refused(void **state)
+handlers__give_up_the_one_line_that_is_refused(void **state)
 {
     (void)state;
     begin("t", do_nothing, NULL);
@@ -28,11 +28,11 @@ hands__give_up_the_one_line_that_is_refused(void **state)
     for (int i = 2; i <= 4; i++) {
         run(i, "");
     }
-    while (er_hands_busy(w.e.hands) < 4) {
+    while (er_handlers_busy(w.e.handlers) < 4) {
         turn();
     }
     answer(200, "{\"lost\":[]}");
-    while (er_hands_busy(w.e.hands) > 0) {
+    while (er_handlers_busy(w.e.handlers) > 0) {
         const char *body = await_report();
         bool bad = strstr(body, "\"task\":3,") != NULL;
         bool alone = count(body, "\n") == 1;
@@ -48,7 +48,7 @@ hands__give_up_the_one_line_that_is_refused(void **state)
 }
 
 static void
-hands__go_on_with_the_next_daemon(void **state)
+handlers__go_on_with_the_next_daemon(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -76,7 +76,7 @@ hands__go_on_with_the_next_daemon(void **state)
 }
 
 static void
-hands__begin_anew_when_their_session_is_lost(void **state)
+handlers__begin_anew_when_their_session_is_lost(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -88,7 +88,7 @@ hands__begin_anew_when_their_session_is_lost(void **state)
         turn();
     }
     end_ask(w.claim, 409, "{\"code\":\"lost\"}");
-    while (!w.claim || er_hands_busy(w.e.hands) > 0) {
+    while (!w.claim || er_handlers_busy(w.e.handlers) > 0) {
         turn();
     }
     assert_int_equal(er_count_get(&g.seen), ERRAND_STOP_LOST);
@@ -98,7 +98,7 @@ hands__begin_anew_when_their_session_is_lost(void **state)
 }
 
 static void
-hands__forget_what_an_answer_says_is_lost(void **state)
+handlers__forget_what_an_answer_says_is_lost(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -106,7 +106,7 @@ hands__forget_what_an_answer_says_is_lost(void **state)
     run(1, "");
     await_inside(&g, 1);
     answer(200, "{\"lost\":[{\"task\":1,\"attempt\":1}]}"); /* of `started` */
-    while (er_hands_busy(w.e.hands) > 0) {
+    while (er_handlers_busy(w.e.handlers) > 0) {
         turn();
     }
     assert_int_equal(er_count_get(&g.seen), ERRAND_STOP_LOST);

@@ -3,8 +3,8 @@
  * same lines either way, docs/PROTOCOL.md, "Workers"), the threads they run on, and what they
  * report.
  *
- *     hands = er_hands_get(e);                      // nothing is asked yet
- *     er_hands_serve(hands, "image.resize", &h);    // the session begins
+ *     handlers = er_handlers_get(e);                      // nothing is asked yet
+ *     er_handlers_serve(handlers, "image.resize", &h);    // the session begins
  *     ...
  *     e->hands_stop(e, done);                       // handlers stop, reports are answered
  *     e->hands_free(e);                             // after done
@@ -17,46 +17,46 @@
  * warning.
  *
  * Loop thread, but for what says otherwise. */
-#ifndef ER_LIB_HANDS_H
-#define ER_LIB_HANDS_H
+#ifndef ER_LIB_HANDLERS_H
+#define ER_LIB_HANDLERS_H
 
 #include "lib/attempt.h"
 
 struct errand;
-struct er_hands;
+struct er_handlers;
 
 /* Those of the handle; made when there are none. NULL: no memory. */
-struct er_hands *er_hands_get(struct errand *e);
+struct er_handlers *er_handlers_get(struct errand *e);
 /* Tasks of that type run here from now on; a handler there was is replaced (attempts that run
  * go on with the old one). ER_ENOMEM; ER_ECLOSED while it stops. */
-int er_hands_serve(struct er_hands *h, const char *type,
-                   const struct er_handler *handler) ER_MUSTCHECK;
+int er_handlers_serve(struct er_handlers *h, const char *type,
+                      const struct er_handler *handler) ER_MUSTCHECK;
 /* No more tasks of it are taken; those that run go on. ER_ENOTFOUND. */
-int er_hands_withdraw(struct er_hands *h, const char *type) ER_MUSTCHECK;
+int er_handlers_withdraw(struct er_handlers *h, const char *type) ER_MUSTCHECK;
 /* Whether it is served here. */
-bool er_hands_serves(const struct er_hands *h, const char *type);
+bool er_handlers_serves(const struct er_handlers *h, const char *type);
 /* The number of its session; 0 = none. */
-int64_t er_hands_session(const struct er_hands *h);
+int64_t er_handlers_session(const struct er_handlers *h);
 
 /* For tests of applications. Before anything is served: no threads are made, handlers run
- * only in er_hands_work; and another clock is used for timeouts and errand_sleep. */
-void er_hands_set_inline(struct er_hands *h);
-void er_hands_set_clock(struct er_hands *h, const struct er_clock *clock);
-/* A handler that sleeps on the thread of er_hands_work moves the other clock itself: `move`
+ * only in er_handlers_work; and another clock is used for timeouts and errand_sleep. */
+void er_handlers_set_inline(struct er_handlers *h);
+void er_handlers_set_clock(struct er_handlers *h, const struct er_clock *clock);
+/* A handler that sleeps on the thread of er_handlers_work moves the other clock itself: `move`
  * moves it to the mono `till`, or less far when the attempt is to stop. */
-void er_hands_set_mover(struct er_hands *h,
-                        void (*move)(void *ctx, const struct errand_attempt *a,
-                                     er_usec till),
-                        void *ctx);
+void er_handlers_set_mover(struct er_handlers *h,
+                           void (*move)(void *ctx, const struct errand_attempt *a,
+                                        er_usec till),
+                           void *ctx);
 /* Runs one handler that is due on this thread (any thread); false when there is none. */
-bool er_hands_work(struct er_hands *h);
+bool er_handlers_work(struct er_handlers *h);
 /* The clock has been moved: timeouts that are over take effect, sleepers look. */
-void er_hands_clock_moved(struct er_hands *h);
+void er_handlers_clock_moved(struct er_handlers *h);
 /* How many attempts are here: waiting for a thread, running, or not yet reported. How many of
  * them sleep (errand_sleep, with another clock). And when the next of its clocks or sleepers
  * is due (ER_NEVER = none): the clock's mono. */
-size_t er_hands_busy(const struct er_hands *h);
-size_t er_hands_asleep(struct er_hands *h);
-er_usec er_hands_due(struct er_hands *h);
+size_t er_handlers_busy(const struct er_handlers *h);
+size_t er_handlers_asleep(struct er_handlers *h);
+er_usec er_handlers_due(struct er_handlers *h);
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Handlers of this process: their session, their attempts, how they are asked to stop. */
-#include "hands_fixture.h"
+#include "handlers_fixture.h"
 
 /* ---- the session ---- */
 
 static void
-hands__say_what_they_serve(void **state)
+handlers__say_what_they_serve(void **state)
 {
     (void)state;
     begin("t", do_nothing, NULL);
@@ -17,10 +17,10 @@ hands__say_what_they_serve(void **state)
     assert_string_equal(await_report(), "{\"types\":[\"t\",\"u\"]}\n");
     serve("u", do_nothing, NULL); /* again: nothing new */
     answer(200, "{\"lost\":[]}");
-    assert_true(er_hands_serves(w.e.hands, "u"));
-    assert_int_equal(er_hands_withdraw(w.e.hands, "t"), 0);
+    assert_true(er_handlers_serves(w.e.handlers, "u"));
+    assert_int_equal(er_handlers_withdraw(w.e.handlers, "t"), 0);
     assert_string_equal(await_report(), "{\"types\":[\"u\"]}\n");
-    assert_int_equal(er_hands_withdraw(w.e.hands, "t"), ER_ENOTFOUND);
+    assert_int_equal(er_handlers_withdraw(w.e.handlers, "t"), ER_ENOTFOUND);
     run(1, "");
     answer(200, "{\"lost\":[]}");
     assert_string_equal(await_report(),
@@ -37,7 +37,7 @@ echo_args(errand_attempt *a, void *ctx)
 }
 
 static void
-hands__run_and_report(void **state)
+handlers__run_and_report(void **state)
 {
     (void)state;
     begin("t", echo_args, NULL);
@@ -57,7 +57,7 @@ count_runs(errand_attempt *a, void *ctx)
 }
 
 static void
-hands__send_what_came_meanwhile_together(void **state)
+handlers__send_what_came_meanwhile_together(void **state)
 {
     struct er_count runs = {0};
     (void)state;
@@ -90,7 +90,7 @@ misbehave(errand_attempt *a, void *ctx)
 }
 
 static void
-hands__report_how_it_failed(void **state)
+handlers__report_how_it_failed(void **state)
 {
     (void)state;
     begin("t", misbehave, NULL);
@@ -113,11 +113,11 @@ reverse(const char *request, char **reply)
 }
 
 static void
-hands__run_blocking_functions(void **state)
+handlers__run_blocking_functions(void **state)
 {
     struct er_handler handler = {.blocking = reverse};
     (void)state;
-    assert_int_equal(er_hands_serve(w.e.hands, "t", &handler), 0);
+    assert_int_equal(er_handlers_serve(w.e.handlers, "t", &handler), 0);
     order(welcome, folder);
     run(42, "");
     answer_all();
@@ -127,7 +127,7 @@ hands__run_blocking_functions(void **state)
 /* ---- being asked to stop ---- */
 
 static void
-hands__stop_when_they_are_asked(void **state)
+handlers__stop_when_they_are_asked(void **state)
 {
     static const struct {
         const char *why;
@@ -154,7 +154,7 @@ hands__stop_when_they_are_asked(void **state)
 }
 
 static void
-hands__tell_what_it_came_to_when_it_had_ended(void **state)
+handlers__tell_what_it_came_to_when_it_had_ended(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -163,7 +163,7 @@ hands__tell_what_it_came_to_when_it_had_ended(void **state)
     await_inside(&g, 1);
     serve("t", do_nothing, NULL); /* for those that come */
     run(2, "");
-    while (er_hands_busy(w.e.hands) < 2) {
+    while (er_handlers_busy(w.e.handlers) < 2) {
         turn();
     }
     order(
@@ -175,7 +175,7 @@ hands__tell_what_it_came_to_when_it_had_ended(void **state)
 }
 
 static void
-hands__give_back_what_has_no_thread(void **state)
+handlers__give_back_what_has_no_thread(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -196,7 +196,7 @@ hands__give_back_what_has_no_thread(void **state)
 }
 
 static void
-hands__have_a_timeout(void **state)
+handlers__have_a_timeout(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -209,7 +209,7 @@ hands__have_a_timeout(void **state)
 }
 
 static void
-hands__must_not_be_silent(void **state)
+handlers__must_not_be_silent(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -221,7 +221,7 @@ hands__must_not_be_silent(void **state)
 }
 
 static void
-hands__complain_of_one_that_does_not_stop(void **state)
+handlers__complain_of_one_that_does_not_stop(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -244,7 +244,7 @@ hands__complain_of_one_that_does_not_stop(void **state)
 }
 
 static void
-hands__drop_what_is_not_theirs_any_more(void **state)
+handlers__drop_what_is_not_theirs_any_more(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -252,7 +252,7 @@ hands__drop_what_is_not_theirs_any_more(void **state)
     run(1, "");
     await_inside(&g, 1);
     order("{\"drop\":{\"task\":1,\"attempt\":1}}\n");
-    while (er_hands_busy(w.e.hands) > 0) {
+    while (er_handlers_busy(w.e.handlers) > 0) {
         turn();
     }
     assert_int_equal(er_count_get(&g.seen), ERRAND_STOP_LOST);
@@ -260,7 +260,7 @@ hands__drop_what_is_not_theirs_any_more(void **state)
 }
 
 static void
-hands__stop_with_the_handle(void **state)
+handlers__stop_with_the_handle(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -279,7 +279,7 @@ hands__stop_with_the_handle(void **state)
     assert_true(said("{\"task\":3,\"attempt\":1,\"spawned\":false,\"why\":\"requeue\""));
     assert_null(w.claim);
     struct er_handler handler = {.fn = do_nothing};
-    assert_int_equal(er_hands_serve(w.e.hands, "u", &handler), ER_ECLOSED);
+    assert_int_equal(er_handlers_serve(w.e.handlers, "u", &handler), ER_ECLOSED);
 }
 
 /* ---- for tests of applications ---- */
@@ -304,36 +304,36 @@ sleep_an_hour(errand_attempt *a, void *ctx)
 }
 
 static void
-hands__run_inline(void **state)
+handlers__run_inline(void **state)
 {
     (void)state;
-    er_hands_set_inline(w.e.hands);
+    er_handlers_set_inline(w.e.handlers);
     begin("t", do_nothing, NULL);
-    assert_false(er_hands_work(w.e.hands));
+    assert_false(er_handlers_work(w.e.handlers));
     run(1, "");
     assert_int_equal(w.n_reports, 0);
-    assert_true(er_hands_work(w.e.hands));
-    assert_false(er_hands_work(w.e.hands));
+    assert_true(er_handlers_work(w.e.handlers));
+    assert_false(er_handlers_work(w.e.handlers));
     answer_all();
     assert_true(said("\"finished\""));
 }
 
 static void
-hands__sleep_by_a_clock_that_is_moved(void **state)
+handlers__sleep_by_a_clock_that_is_moved(void **state)
 {
     struct gate g = {0};
     (void)state;
     er_count_set(&moment, 1000 * ER_USEC_PER_SEC);
-    er_hands_set_clock(w.e.hands, &still);
+    er_handlers_set_clock(w.e.handlers, &still);
     begin("t", sleep_an_hour, &g);
     run(1, ",\"timeout_s\":7200");
-    while (er_hands_asleep(w.e.hands) == 0) {
+    while (er_handlers_asleep(w.e.handlers) == 0) {
         (void)poll(NULL, 0, 1);
     }
-    assert_true(er_hands_due(w.e.hands) <= 4600 * ER_USEC_PER_SEC);
+    assert_true(er_handlers_due(w.e.handlers) <= 4600 * ER_USEC_PER_SEC);
     assert_int_equal(er_count_get(&g.seen), 0);
     er_count_add(&moment, 3600 * ER_USEC_PER_SEC);
-    er_hands_clock_moved(w.e.hands);
+    er_handlers_clock_moved(w.e.handlers);
     answer_all();
     assert_int_equal(er_count_get(&g.seen), 100);
 }

@@ -9,33 +9,33 @@
  * Failure modes: no memory (the code comes back, nothing was said); too many items that are
  * not answered: the thread waits; the log cannot be written: output is lost, and the report
  * has a warning. */
-#include "lib/hands_priv.h"
+#include "lib/handlers_priv.h"
 
 #include <string.h>
 #include <unistd.h>
 
 #include "base/base64.h"
 #include "base/mem.h"
-#include "lib/house.h"
+#include "lib/embedded.h"
 
 #define NOTE_COST ((size_t)64) /* bytes of an item's line beside its name */
 
-static struct er_hand *
-hand_of(struct errand_attempt *a)
+static struct er_handler_attempt *
+attempt_in(struct errand_attempt *a)
 {
-    return (struct er_hand *)(void *)a;
+    return (struct er_handler_attempt *)(void *)a;
 }
 
 /* ---- what the handler says (its threads) ---- */
 
 /* With the lock taken. */
 static int
-add_note(struct er_hand *hand, const char *name, bool failed, size_t cost)
+add_note(struct er_handler_attempt *attempt, const char *name, bool failed, size_t cost)
 {
-    struct er_buf *b = &hand->notes;
+    struct er_buf *b = &attempt->notes;
     size_t before = b->len;
     er_buf_addf(b, "{\"item\":{\"task\":%lld,\"attempt\":%d,\"name\":",
-                (long long)hand->base.task, hand->base.number);
+                (long long)attempt->base.task, attempt->base.number);
     er_buf_add_json_str(b, name);
     er_buf_addf(b, ",\"failed\":%s}}\n", failed ? "true" : "false");
     if (b->failed) {
@@ -43,22 +43,22 @@ add_note(struct er_hand *hand, const char *name, bool failed, size_t cost)
         b->len = before;
         return ER_ENOMEM;
     }
-    hand->notes_cost += cost;
-    hand->items_completed += failed ? 0 : 1;
-    hand->items_failed += failed ? 1 : 0;
-    (void)strcpy(hand->last_item, name); /* at most ER_MAX_NAME, was checked */
+    attempt->notes_cost += cost;
+    attempt->items_completed += failed ? 0 : 1;
+    attempt->items_failed += failed ? 1 : 0;
+    (void)strcpy(attempt->last_item, name); /* at most ER_MAX_NAME, was checked */
     return 0;
 }
 
 /* Room for it was taken. */
 static int
-keep_item(struct er_hand *hand, const char *name, bool failed, size_t cost)
+keep_item(struct er_handler_attempt *attempt, const char *name, bool failed, size_t cost)
 {
-    er_lock_take(&hand->base.lock);
-    int rc = add_note(hand, name, failed, cost);
-    er_lock_give(&hand->base.lock);
+    er_lock_take(&attempt->base.lock);
+    int rc = add_note(attempt, name, failed, cost);
+    er_lock_give(&attempt->base.lock);
     if (rc) {
-        er_hands_report_give_room(hand->hands, cost);
+        er_handlers_report_give_room(attempt->handlers, cost);
     }
     return rc;
 }
@@ -66,36 +66,36 @@ keep_item(struct er_hand *hand, const char *name, bool failed, size_t cost)
 static int
 say_item(struct errand_attempt *a, const char *name, bool failed)
 {
-    struct er_hand *hand = hand_of(a);
+    struct er_handler_attempt *attempt = attempt_in(a);
     size_t cost = strlen(name) + NOTE_COST;
-    er_hands_report_make_room(hand, cost);
-    int rc = keep_item(hand, name, failed, cost);
+    er_handlers_report_make_room(attempt, cost);
+    int rc = keep_item(attempt, name, failed, cost);
     if (rc == 0) {
-        er_hands_pool_stir(hand);
+        er_handlers_pool_stir(attempt);
     }
     return rc;
 }
 
 int
-er_hands_mouth_item(struct er_hand *hand, const char *name, bool failed)
+er_handlers_mouth_item(struct er_handler_attempt *attempt, const char *name, bool failed)
 {
     size_t cost = strlen(name) + NOTE_COST;
-    er_hands_report_take_room(hand->hands, cost);
-    return keep_item(hand, name, failed, cost);
+    er_handlers_report_take_room(attempt->handlers, cost);
+    return keep_item(attempt, name, failed, cost);
 }
 
 int
-er_hands_mouth_checkpoint(struct er_hand *hand, const char *json)
+er_handlers_mouth_checkpoint(struct er_handler_attempt *attempt, const char *json)
 {
-    struct errand_attempt *a = &hand->base;
+    struct errand_attempt *a = &attempt->base;
     struct er_buf b;
     er_buf_init(&b, 0);
     er_buf_add_str(&b, json);
     int rc = b.failed;
     if (rc == 0) {
         er_lock_take(&a->lock);
-        struct er_buf old = hand->checkpoint;
-        hand->checkpoint = b;
+        struct er_buf old = attempt->checkpoint;
+        attempt->checkpoint = b;
         er_lock_give(&a->lock);
         b = old;
     }
@@ -106,9 +106,9 @@ er_hands_mouth_checkpoint(struct er_hand *hand, const char *json)
 static int
 say_checkpoint(struct errand_attempt *a, const char *json)
 {
-    int rc = er_hands_mouth_checkpoint(hand_of(a), json);
+    int rc = er_handlers_mouth_checkpoint(attempt_in(a), json);
     if (rc == 0) {
-        er_hands_pool_stir(hand_of(a));
+        er_handlers_pool_stir(attempt_in(a));
     }
     return rc;
 }
@@ -116,12 +116,12 @@ say_checkpoint(struct errand_attempt *a, const char *json)
 static void
 say_there_is_news(struct errand_attempt *a)
 {
-    er_hands_pool_stir(hand_of(a));
+    er_handlers_pool_stir(attempt_in(a));
 }
 
 struct find_logs {
     struct er_wait wait; /* first */
-    struct er_hands *hands;
+    struct er_handlers *handlers;
     char *path;
 };
 
@@ -129,27 +129,27 @@ static void
 find_logs(struct er_wait *wait)
 {
     struct find_logs *f = (struct find_logs *)(void *)wait;
-    struct errand *e = f->hands->e;
-    f->path = er_strdup(e->house ? er_house_logs(e->house) : f->hands->logs);
+    struct errand *e = f->handlers->e;
+    f->path = er_strdup(e->embedded ? er_embedded_logs(e->embedded) : f->handlers->logs);
     er_handle_done(wait, f->path ? 0 : ER_EIO);
 }
 
 static int
-make_log(struct er_hand *hand)
+make_log(struct er_handler_attempt *attempt)
 {
-    struct er_hands *h = hand->hands;
-    struct find_logs f = {.wait = {.fn = find_logs}, .hands = h};
+    struct er_handlers *h = attempt->handlers;
+    struct find_logs f = {.wait = {.fn = find_logs}, .handlers = h};
     char json[100], at[ER_RFC3339_SIZE];
     int rc = er_handle_wait(h->e, &f.wait);
     if (rc == 0) {
-        rc = er_outlog_create(&hand->log, f.path, hand->base.task, hand->base.number,
-                              h->output_head, h->output_tail, NULL);
+        rc = er_outlog_create(&attempt->log, f.path, attempt->base.task,
+                              attempt->base.number, h->output_head, h->output_tail, NULL);
     }
     if (rc == 0) {
-        er_time_format(hand->started_at, at);
+        er_time_format(attempt->started_at, at);
         (void)snprintf(json, sizeof json, "{\"pid\":%d,\"started_at\":\"%s\"}",
                        (int)getpid(), at);
-        rc = er_outlog_note(&hand->log, ER_OUTLOG_START, hand->started_at, json);
+        rc = er_outlog_note(&attempt->log, ER_OUTLOG_START, attempt->started_at, json);
     }
     er_free(f.path);
     return rc;
@@ -158,56 +158,56 @@ make_log(struct er_hand *hand)
 static int
 say_output(struct errand_attempt *a, const void *p, size_t n)
 {
-    struct er_hand *hand = hand_of(a);
+    struct er_handler_attempt *attempt = attempt_in(a);
     int rc = 0;
-    er_lock_take(&hand->writing);
-    if (!hand->log_tried) {
-        hand->log_tried = true;
-        hand->log_rc = make_log(hand);
+    er_lock_take(&attempt->writing);
+    if (!attempt->log_tried) {
+        attempt->log_tried = true;
+        attempt->log_rc = make_log(attempt);
     }
-    rc = hand->log_rc;
+    rc = attempt->log_rc;
     if (rc == 0) {
-        er_outlog_write(&hand->log, ER_OUTLOG_STDOUT, er_clock_wall(a->clock), p, n);
-        rc = hand->log_rc = hand->log.failed;
-        er_count_set(&hand->output_bytes, (int64_t)hand->log.bytes);
+        er_outlog_write(&attempt->log, ER_OUTLOG_STDOUT, er_clock_wall(a->clock), p, n);
+        rc = attempt->log_rc = attempt->log.failed;
+        er_count_set(&attempt->output_bytes, (int64_t)attempt->log.bytes);
     }
-    er_lock_give(&hand->writing);
-    er_hands_pool_stir(hand);
+    er_lock_give(&attempt->writing);
+    er_handlers_pool_stir(attempt);
     return rc;
 }
 
 static errand *
 get_handle(struct errand_attempt *a)
 {
-    return hand_of(a)->hands->e;
+    return attempt_in(a)->handlers->e;
 }
 
 static const char *
 get_after(struct errand_attempt *a)
 {
-    const struct er_hand *hand = hand_of(a);
-    return hand->after_lost ? NULL : hand->after ? hand->after : "{}";
+    const struct er_handler_attempt *attempt = attempt_in(a);
+    return attempt->after_lost ? NULL : attempt->after ? attempt->after : "{}";
 }
 
 /* By a clock that tests move. */
 static void
 sleep_by_clock(struct errand_attempt *a, int64_t ms)
 {
-    struct er_hand *hand = hand_of(a);
-    struct er_hands *h = hand->hands;
+    struct er_handler_attempt *attempt = attempt_in(a);
+    struct er_handlers *h = attempt->handlers;
     er_lock_take(&h->room);
-    er_usec now = er_hands_now(h);
+    er_usec now = er_handlers_now(h);
     er_usec till = ms < INT64_MAX / 2000 ? now + ms * ER_USEC_PER_MS : ER_NEVER;
-    hand->sleeping_till = till;
+    attempt->sleeping_till = till;
     if (h->move) {
         er_lock_give(&h->room);
         h->move(h->move_ctx, a, till);
         er_lock_take(&h->room);
     }
-    while (er_hands_now(h) < till && !errand_should_stop(a)) {
+    while (er_handlers_now(h) < till && !errand_should_stop(a)) {
         er_lock_wait(&h->room);
     }
-    hand->sleeping_till = 0;
+    attempt->sleeping_till = 0;
     er_lock_give(&h->room);
 }
 
@@ -233,36 +233,36 @@ add_time(struct er_buf *b, const char *name, er_usec at)
 
 /* The part of the finished line that the thread can write. */
 static void
-write_tail(struct er_hand *hand)
+write_tail(struct er_handler_attempt *attempt)
 {
-    const struct errand_attempt *a = &hand->base;
-    struct er_buf *b = &hand->tail;
-    add_time(b, "started_at", hand->started_at);
+    const struct errand_attempt *a = &attempt->base;
+    struct er_buf *b = &attempt->tail;
+    add_time(b, "started_at", attempt->started_at);
     add_time(b, "finished_at", er_clock_wall(a->clock));
-    if (hand->end == ER_ATTEMPT_COMPLETED) {
+    if (attempt->end == ER_ATTEMPT_COMPLETED) {
         er_buf_add_str(b, ",\"exit_code\":0");
     }
-    if (hand->end == ER_ATTEMPT_COMPLETED || hand->end == ER_ATTEMPT_FAILED) {
+    if (attempt->end == ER_ATTEMPT_COMPLETED || attempt->end == ER_ATTEMPT_FAILED) {
         add_result(a, b);
     }
-    if (hand->end == ER_ATTEMPT_LIMITED) {
+    if (attempt->end == ER_ATTEMPT_LIMITED) {
         er_buf_addf(b, ",\"retry_after_s\":%.3f",
                     (double)a->fault.retry_after_ms / 1000.0);
     }
 }
 
 void
-er_hands_mouth_run(struct er_hand *hand)
+er_handlers_mouth_run(struct er_handler_attempt *attempt)
 {
-    int returned = er_attempt_run(&hand->base, &hand->handler);
-    hand->end = er_attempt_judge(&hand->base, returned, &hand->error);
-    write_tail(hand);
+    int returned = er_attempt_run(&attempt->base, &attempt->handler);
+    attempt->end = er_attempt_judge(&attempt->base, returned, &attempt->error);
+    write_tail(attempt);
 }
 
-const struct er_mouth *
-er_hands_mouth(bool by_clock)
+const struct er_attempt_ops *
+er_handlers_mouth(bool by_clock)
 {
-    static const struct er_mouth mouths[] = {
+    static const struct er_attempt_ops mouths[] = {
         {say_item, say_checkpoint, say_output, say_there_is_news, get_handle, get_after,
          NULL},
         {say_item, say_checkpoint, say_output, say_there_is_news, get_handle, get_after,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The lines of the stream (docs/PROTOCOL.md, "POST /v1/work/claim"), each with its function.
- * An attempt that is told of is queued with the others of the same piece (er_hands_pool_add).
+ * An attempt that is told of is queued with the others of the same piece (er_handlers_pool_add).
  *
  * Failure modes: a line that is no order is logged and passed over; a type that is not served
  * (any more), or an order while all stops: it is given back. */
-#include "lib/hands_priv.h"
+#include "lib/handlers_priv.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -20,12 +20,12 @@
 static const struct {
     const char *env;
     size_t max;
-} givens[ER_HANDS_GIVEN_KINDS] = {
-    [ER_HANDS_ITEMS] = {"ERRAND_ITEMS_DONE", (size_t)40 << 20},
-    [ER_HANDS_RESULTS] = {"ERRAND_AFTER_RESULTS", ER_ATTEMPT_AFTER_MAX},
+} givens[ER_HANDLERS_GIVEN_KINDS] = {
+    [ER_HANDLERS_ITEMS] = {"ERRAND_ITEMS_DONE", (size_t)40 << 20},
+    [ER_HANDLERS_RESULTS] = {"ERRAND_AFTER_RESULTS", ER_ATTEMPT_AFTER_MAX},
 };
 
-typedef void order_fn(struct er_hands *h, json_t *v);
+typedef void order_fn(struct er_handlers *h, json_t *v);
 
 static er_task_id
 task_of(const json_t *v)
@@ -40,16 +40,16 @@ attempt_of(const json_t *v)
 }
 
 /* The one that is queued or runs. */
-static struct er_hand *
-find(struct er_hands *h, const json_t *v)
+static struct er_handler_attempt *
+find(struct er_handlers *h, const json_t *v)
 {
-    struct er_hand *hand = er_hands_run_find(h, task_of(v));
-    return hand && hand->base.number == attempt_of(v) ? hand : NULL;
+    struct er_handler_attempt *attempt = er_handlers_run_find(h, task_of(v));
+    return attempt && attempt->base.number == attempt_of(v) ? attempt : NULL;
 }
 
 /* The flock by which others see that this process lives. Inside, they see it anyway. */
 static void
-take_lock(struct er_hands *h, const char *path)
+take_lock(struct er_handlers *h, const char *path)
 {
     if (!h->e->socket || !path || h->lock_fd >= 0) {
         return;
@@ -62,7 +62,7 @@ take_lock(struct er_hands *h, const char *path)
 }
 
 static void
-take_welcome(struct er_hands *h, json_t *v)
+take_welcome(struct er_handlers *h, json_t *v)
 {
     const char *token = json_string_value(json_object_get(v, "token"));
     const char *logs = json_string_value(json_object_get(v, "logs"));
@@ -79,20 +79,20 @@ take_welcome(struct er_hands *h, json_t *v)
     h->output_head = (uint64_t)json_integer_value(json_object_get(v, "output_head"));
     h->output_tail = (uint64_t)json_integer_value(json_object_get(v, "output_tail"));
     h->interval_for =
-        interval_ms > 0 ? interval_ms * ER_USEC_PER_MS : ER_HANDS_INTERVAL_FOR;
+        interval_ms > 0 ? interval_ms * ER_USEC_PER_MS : ER_HANDLERS_INTERVAL_FOR;
     take_lock(h, json_string_value(json_object_get(v, "lock")));
     if (is_new) {
-        er_hands_pool_begin(h);
+        er_handlers_pool_begin(h);
     }
-    h->link = ER_HANDS_UP;
+    h->link = ER_HANDLERS_UP;
     h->connect_for = 0;
     h->is_complained = false;
 }
 
-static struct er_hands_given *
-find_given(struct er_hands *h, const json_t *v, enum er_hands_given_kind kind)
+static struct er_handlers_given *
+find_given(struct er_handlers *h, const json_t *v, enum er_handlers_given_kind kind)
 {
-    struct er_hands_given *g;
+    struct er_handlers_given *g;
     STAILQ_FOREACH (g, &h->given, link) {
         if (g->task == task_of(v) && g->attempt == attempt_of(v) && g->kind == kind) {
             break;
@@ -103,13 +103,13 @@ find_given(struct er_hands *h, const json_t *v, enum er_hands_given_kind kind)
 
 /* NULL = there is none; *out_lost (or NULL): there was no memory for it. */
 static char *
-take_given_text(struct er_hands *h, const json_t *run, enum er_hands_given_kind kind,
-                bool *out_lost)
+take_given_text(struct er_handlers *h, const json_t *run,
+                enum er_handlers_given_kind kind, bool *out_lost)
 {
-    struct er_hands_given *g = find_given(h, run, kind);
+    struct er_handlers_given *g = find_given(h, run, kind);
     char *text = NULL;
     if (g) {
-        STAILQ_REMOVE(&h->given, g, er_hands_given, link);
+        STAILQ_REMOVE(&h->given, g, er_handlers_given, link);
         text = g->text.failed ? NULL : er_buf_take(&g->text);
         er_buf_fini(&g->text);
         er_free(g);
@@ -121,9 +121,9 @@ take_given_text(struct er_hands *h, const json_t *run, enum er_hands_given_kind 
 }
 
 static void
-refuse_run(struct er_hands *h, const json_t *run)
+refuse_run(struct er_handlers *h, const json_t *run)
 {
-    struct er_hands_chunk *c = er_hands_report_chunk(h);
+    struct er_handlers_chunk *c = er_handlers_report_chunk(h);
     c->n_ends++;
     er_buf_addf(&c->lines,
                 "{\"finished\":{\"task\":%lld,\"attempt\":%d,\"spawned\":false,"
@@ -132,24 +132,24 @@ refuse_run(struct er_hands *h, const json_t *run)
 }
 
 static void
-take_run(struct er_hands *h, json_t *v)
+take_run(struct er_handlers *h, json_t *v)
 {
     const char *name = json_string_value(json_object_get(v, "type"));
-    struct er_hands_type *t = NULL;
+    struct er_handlers_type *t = NULL;
     bool after_lost;
-    char *done = take_given_text(h, v, ER_HANDS_ITEMS, NULL);
-    char *after = take_given_text(h, v, ER_HANDS_RESULTS, &after_lost);
+    char *done = take_given_text(h, v, ER_HANDLERS_ITEMS, NULL);
+    char *after = take_given_text(h, v, ER_HANDLERS_RESULTS, &after_lost);
     if (name) {
         HASH_FIND_STR(h->types, name, t);
     }
     bool known = find(h, v) != NULL; /* told twice */
     bool served = t && !h->is_stopping;
-    struct er_hand *hand =
-        !known && served ? er_hands_run_new(h, v, done, &t->handler) : NULL;
-    if (hand) {
-        hand->after = er_attempt_after_trim(after);
-        hand->after_lost = after_lost;
-        TAILQ_INSERT_TAIL(&h->incoming, hand, in_incoming);
+    struct er_handler_attempt *attempt =
+        !known && served ? er_handlers_run_new(h, v, done, &t->handler) : NULL;
+    if (attempt) {
+        attempt->after = er_attempt_after_trim(after);
+        attempt->after_lost = after_lost;
+        TAILQ_INSERT_TAIL(&h->incoming, attempt, in_incoming);
         return;
     }
     er_free(done);
@@ -162,23 +162,23 @@ take_run(struct er_hands *h, json_t *v)
 }
 
 static void
-take_given(struct er_hands *h, json_t *v)
+take_given(struct er_handlers *h, json_t *v)
 {
     const char *env = json_string_value(json_object_get(v, "env"));
     const json_t *text = json_object_get(v, "text");
     int kind = 0;
-    while (kind < ER_HANDS_GIVEN_KINDS && env && strcmp(env, givens[kind].env) != 0) {
+    while (kind < ER_HANDLERS_GIVEN_KINDS && env && strcmp(env, givens[kind].env) != 0) {
         kind++;
     }
-    if (!env || kind == ER_HANDS_GIVEN_KINDS || !json_is_string(text)) {
+    if (!env || kind == ER_HANDLERS_GIVEN_KINDS || !json_is_string(text)) {
         return; /* nothing that a handler would ask for */
     }
-    struct er_hands_given *g = find_given(h, v, (enum er_hands_given_kind)kind);
+    struct er_handlers_given *g = find_given(h, v, (enum er_handlers_given_kind)kind);
     if (!g) {
         g = er_xzalloc(sizeof *g);
         g->task = task_of(v);
         g->attempt = attempt_of(v);
-        g->kind = (enum er_hands_given_kind)kind;
+        g->kind = (enum er_handlers_given_kind)kind;
         er_buf_init(&g->text, givens[kind].max);
         STAILQ_INSERT_TAIL(&h->given, g, link);
     }
@@ -186,61 +186,62 @@ take_given(struct er_hands *h, json_t *v)
 }
 
 static void
-take_stop_task(struct er_hands *h, json_t *v)
+take_stop_task(struct er_handlers *h, json_t *v)
 {
-    struct er_hand *hand = find(h, v);
+    struct er_handler_attempt *attempt = find(h, v);
     const char *why = json_string_value(json_object_get(v, "why"));
     double grace = json_number_value(json_object_get(v, "grace_s"));
-    if (hand) {
-        er_hands_pool_add(h);
-        er_hands_run_stop(hand, why ? why : "requeue",
-                          grace > 0 && grace < 1e9 ? (er_usec)(grace * 1e6) : 0);
+    if (attempt) {
+        er_handlers_pool_add(h);
+        er_handlers_run_stop(attempt, why ? why : "requeue",
+                             grace > 0 && grace < 1e9 ? (er_usec)(grace * 1e6) : 0);
     }
 }
 
 static void
-take_drop(struct er_hands *h, json_t *v)
+take_drop(struct er_handlers *h, json_t *v)
 {
-    struct er_hand *hand = find(h, v);
-    if (hand) {
-        er_hands_pool_add(h);
-        er_hands_run_drop(hand);
+    struct er_handler_attempt *attempt = find(h, v);
+    if (attempt) {
+        er_handlers_pool_add(h);
+        er_handlers_run_drop(attempt);
     }
 }
 
 static void
-take_tell(struct er_hands *h, json_t *v)
+take_tell(struct er_handlers *h, json_t *v)
 {
-    struct er_hand *hand = find(h, v);
-    if (hand) {
-        er_hands_pool_add(h);
-        er_hands_told_take(hand, json_object_get(v, "line"));
+    struct er_handler_attempt *attempt = find(h, v);
+    if (attempt) {
+        er_handlers_pool_add(h);
+        er_handlers_told_take(attempt, json_object_get(v, "line"));
     }
 }
 
 /* The last first: those that wait for a thread must not get one of those that stop. */
 void
-er_hands_orders_stop_all(struct er_hands *h)
+er_handlers_orders_stop_all(struct er_handlers *h)
 {
-    struct er_hand *hand, *before;
-    er_hands_pool_add(h);
-    for (hand = TAILQ_LAST(&h->all, er_hand_list); hand; hand = before) {
-        before = TAILQ_PREV(hand, er_hand_list, in_all);
-        er_hands_run_stop(hand, "requeue", hand->grace_for);
+    struct er_handler_attempt *attempt, *before;
+    er_handlers_pool_add(h);
+    for (attempt = TAILQ_LAST(&h->all, er_handler_attempt_list); attempt;
+         attempt = before) {
+        before = TAILQ_PREV(attempt, er_handler_attempt_list, in_all);
+        er_handlers_run_stop(attempt, "requeue", attempt->grace_for);
     }
 }
 
 static void
-take_stop(struct er_hands *h, json_t *v)
+take_stop(struct er_handlers *h, json_t *v)
 {
     (void)v;
-    er_hands_orders_stop_all(h);
+    er_handlers_orders_stop_all(h);
 }
 
 /* What is for others: environments and slots (the engine counts them), input, drain (nothing
  * more comes), a pause in place. */
 static void
-pass_over(struct er_hands *h, json_t *v)
+pass_over(struct er_handlers *h, json_t *v)
 {
     (void)h;
     (void)v;
@@ -258,7 +259,7 @@ static const struct {
 };
 
 void
-er_hands_orders_take(struct er_hands *h, const char *line, size_t n)
+er_handlers_orders_take(struct er_handlers *h, const char *line, size_t n)
 {
     json_error_t why;
     json_t *o = er_json_load(line, n, 0, &why);
@@ -279,9 +280,9 @@ er_hands_orders_take(struct er_hands *h, const char *line, size_t n)
 }
 
 void
-er_hands_orders_drop_given(struct er_hands *h)
+er_handlers_orders_drop_given(struct er_handlers *h)
 {
-    struct er_hands_given *g;
+    struct er_handlers_given *g;
     while ((g = STAILQ_FIRST(&h->given))) {
         STAILQ_REMOVE_HEAD(&h->given, link);
         er_buf_fini(&g->text);

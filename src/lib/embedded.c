@@ -5,7 +5,7 @@
  *
  * The host's handlers hold a session like any worker's, but its process is this one: such a
  * session is never watched, nor killed; when its link goes, it is over. */
-#include "lib/house.h"
+#include "lib/embedded.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@
 #define LINKS_MAX       40                    /* symbolic links in a row */
 #define ROUNDS          1000 /* of the loop, for what the engine has still to say */
 
-struct er_house {
+struct er_embedded {
     struct er_api api; /* first */
     struct errand *e;
     struct er_inside *in;
@@ -55,19 +55,19 @@ struct er_house {
     struct er_keeper keeper; /* over the supervisor's, for sessions of this process */
     struct er_keeper *below;
     int64_t own;     /* session of this process's handlers; 0 = none */
-    const char *bad; /* er_house_open fails: what was wrong */
+    const char *bad; /* er_embedded_open fails: what was wrong */
     void (*stopped)(void *ctx);
     void *stopped_ctx;
 };
 
 struct er_api *
-er_house_api(struct er_house *h)
+er_embedded_api(struct er_embedded *h)
 {
     return &h->api;
 }
 
 struct er_inside *
-er_house_inside(struct er_house *h)
+er_embedded_inside(struct er_embedded *h)
 {
     return h->in;
 }
@@ -119,7 +119,7 @@ find_real(const char *path)
 }
 
 static void
-set_places(struct er_house *h, const char *given)
+set_places(struct er_embedded *h, const char *given)
 {
     struct er_places *p = &h->places;
     char *path = given ? find_real(given) : NULL;
@@ -151,7 +151,7 @@ set_places(struct er_house *h, const char *given)
 }
 
 static int
-make_folders(struct er_house *h, struct er_err *err)
+make_folders(struct er_embedded *h, struct er_err *err)
 {
     if (h->has_folders) {
         return 0;
@@ -164,7 +164,7 @@ make_folders(struct er_house *h, struct er_err *err)
 }
 
 const char *
-er_house_logs(struct er_house *h)
+er_embedded_logs(struct er_embedded *h)
 {
     struct er_err err = {""};
     if (make_folders(h, &err)) {
@@ -193,7 +193,7 @@ check_folder(const char *path, struct er_err *err)
 
 /* What lies at options.socket is replaced only when it is a socket where nobody answers. */
 static int
-check_socket(const struct er_house *h, struct er_err *err)
+check_socket(const struct er_embedded *h, struct er_err *err)
 {
     struct stat st;
     struct er_err none = {""};
@@ -217,7 +217,7 @@ check_socket(const struct er_house *h, struct er_err *err)
 }
 
 static int
-open_door(struct er_house *h, struct er_err *err)
+open_door(struct er_embedded *h, struct er_err *err)
 {
     if (h->http) {
         return 0;
@@ -239,7 +239,7 @@ open_door(struct er_house *h, struct er_err *err)
 
 /* Whether tasks of that type are executed by processes. */
 static bool
-is_command(struct er_house *h, const char *name)
+is_command(struct er_embedded *h, const char *name)
 {
     const struct er_type *t = er_engine_type(h->api.engine, name);
     return t && !t->handler && (er_type_is_executed(t) || strcmp(name, "shell") == 0);
@@ -248,7 +248,7 @@ is_command(struct er_house *h, const char *name)
 static void
 on_unserved(void *ctx, const char *type)
 {
-    struct er_house *h = ctx;
+    struct er_embedded *h = ctx;
     struct er_err err = {""};
     if (h->e->options.no_commands || h->api.stopping || !is_command(h, type)) {
         return;
@@ -262,7 +262,7 @@ on_unserved(void *ctx, const char *type)
 }
 
 struct look {
-    const struct er_house *h;
+    const struct er_embedded *h;
     bool has_worker;
 };
 
@@ -274,7 +274,7 @@ on_session(void *ctx, const struct er_session_view *view)
 }
 
 bool
-er_house_is_quiet(struct er_house *h)
+er_embedded_is_quiet(struct er_embedded *h)
 {
     struct look l = {h, false};
     int64_t restarts;
@@ -286,17 +286,17 @@ er_house_is_quiet(struct er_house *h)
 
 /* ---- the keeper ---- */
 
-static struct er_house *
+static struct er_embedded *
 of_keeper(const struct er_keeper *k)
 {
-    return ER_CONTAINER((struct er_keeper *)(uintptr_t)k, struct er_house, keeper);
+    return ER_CONTAINER((struct er_keeper *)(uintptr_t)k, struct er_embedded, keeper);
 }
 
 static void
 keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *version,
                 bool inside)
 {
-    struct er_house *h = of_keeper(k);
+    struct er_embedded *h = of_keeper(k);
     if (inside) { /* not whoever has our pid: another handle may ask through the socket */
         h->own = session;
     } else {
@@ -307,7 +307,7 @@ keeper_attached(struct er_keeper *k, int64_t session, int pid, const char *versi
 static void
 keeper_detached(struct er_keeper *k, int64_t session)
 {
-    struct er_house *h = of_keeper(k);
+    struct er_embedded *h = of_keeper(k);
     if (session == h->own) {
         h->own = 0;
         bool is_lost = er_count_get(&h->e->closing) == 0;
@@ -320,28 +320,28 @@ keeper_detached(struct er_keeper *k, int64_t session)
 static const char *
 keeper_version(const struct er_keeper *k, int64_t session)
 {
-    const struct er_house *h = of_keeper(k);
+    const struct er_embedded *h = of_keeper(k);
     return session == h->own ? ER_VERSION : h->below->version(h->below, session);
 }
 
 static int
 keeper_slots(struct er_keeper *k)
 {
-    struct er_house *h = of_keeper(k);
+    struct er_embedded *h = of_keeper(k);
     return h->below->slots(h->below);
 }
 
 static void
 keeper_stats(const struct er_keeper *k, int64_t *out_restarts, bool *out_waiting)
 {
-    const struct er_house *h = of_keeper(k);
+    const struct er_embedded *h = of_keeper(k);
     h->below->stats(h->below, out_restarts, out_waiting);
 }
 
 static const char *
 keeper_trouble(const struct er_keeper *k)
 {
-    const struct er_house *h = of_keeper(k);
+    const struct er_embedded *h = of_keeper(k);
     return h->below->trouble(h->below);
 }
 
@@ -358,7 +358,7 @@ static const struct er_keeper keeper = {
 
 /* The defaults of a daemon. A store in memory keeps less: what it keeps is the host's. */
 static void
-set_config(struct er_house *h)
+set_config(struct er_embedded *h)
 {
     struct er_api_config *c = &h->api.config;
     er_defaults_set(c);
@@ -372,7 +372,7 @@ set_config(struct er_house *h)
 }
 
 static int
-open_engine(struct er_house *h, struct er_err *err)
+open_engine(struct er_embedded *h, struct er_err *err)
 {
     const struct er_api_config *c = &h->api.config;
     struct er_engine_options o = {.loop = h->e->loop,
@@ -392,7 +392,7 @@ open_engine(struct er_house *h, struct er_err *err)
 }
 
 static int
-open_api(struct er_house *h, struct er_err *err)
+open_api(struct er_embedded *h, struct er_err *err)
 {
     struct er_api *api = &h->api;
     er_builtin_load(api->engine);
@@ -422,7 +422,7 @@ open_api(struct er_house *h, struct er_err *err)
 /* A store that is made now is its owner's alone, whatever the umask says; SQLite gives its
  * log the same mode. */
 static int
-make_private(struct er_house *h, struct er_err *err)
+make_private(struct er_embedded *h, struct er_err *err)
 {
     int fd = open(h->places.store, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     h->is_new_store = fd >= 0;
@@ -435,7 +435,7 @@ make_private(struct er_house *h, struct er_err *err)
 }
 
 static int
-take_store(struct er_house *h, struct er_err *err)
+take_store(struct er_embedded *h, struct er_err *err)
 {
     struct stat st;
     if (stat(h->places.store, &st) == 0 && !S_ISREG(st.st_mode)) {
@@ -460,7 +460,7 @@ take_store(struct er_house *h, struct er_err *err)
 
 /* It was refused: what was made for it goes, while the lock is ours. */
 static void
-leave_nothing(struct er_house *h)
+leave_nothing(struct er_embedded *h)
 {
     struct stat st;
     if (h->is_new_store && stat(h->places.store, &st) == 0 && st.st_size == 0) {
@@ -472,10 +472,10 @@ leave_nothing(struct er_house *h)
 }
 
 int
-er_house_open(struct errand *e, const char *path, struct er_house **out,
-              const char **out_field, struct er_err *err)
+er_embedded_open(struct errand *e, const char *path, struct er_embedded **out,
+                 const char **out_field, struct er_err *err)
 {
-    struct er_house *h = er_xzalloc(sizeof *h);
+    struct er_embedded *h = er_xzalloc(sizeof *h);
     h->e = e;
     h->lock_fd = h->claim_fd = -1;
     h->bad = "url";
@@ -501,7 +501,7 @@ er_house_open(struct errand *e, const char *path, struct er_house **out,
 static void
 on_stopped(void *ctx)
 {
-    struct er_house *h = ctx;
+    struct er_embedded *h = ctx;
     if (h->http) {
         (void)unlink(h->places.socket);
         er_http_stop(h->http);
@@ -511,7 +511,7 @@ on_stopped(void *ctx)
 }
 
 void
-er_house_stop(struct er_house *h, void (*done)(void *ctx), void *ctx)
+er_embedded_stop(struct er_embedded *h, void (*done)(void *ctx), void *ctx)
 {
     h->stopped = done;
     h->stopped_ctx = ctx;
@@ -521,7 +521,7 @@ er_house_stop(struct er_house *h, void (*done)(void *ctx), void *ctx)
         return;
     }
     er_engine_set_draining(h->api.engine);
-    er_supervisor_stop(h->supervisor, ER_END_NOW, STOP_FOR, on_stopped, h);
+    er_supervisor_stop(h->supervisor, ER_SHUTDOWN_NOW, STOP_FOR, on_stopped, h);
 }
 
 static int
@@ -535,7 +535,7 @@ on_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
 }
 
 static void
-remove_folder(struct er_house *h)
+remove_folder(struct er_embedded *h)
 {
     if (h->folder && h->has_folders) {
         (void)nftw(h->folder, on_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
@@ -543,7 +543,7 @@ remove_folder(struct er_house *h)
 }
 
 void
-er_house_free(struct er_house *h)
+er_embedded_free(struct er_embedded *h)
 {
     uv_loop_t *uv = er_loop_uv(h->e->loop);
     if (h->api.engine) {
@@ -557,7 +557,7 @@ er_house_free(struct er_house *h)
     if (h->api.engine) {
         er_engine_free(h->api.engine);
     }
-    h->e->house = NULL;
+    h->e->embedded = NULL;
     er_inside_free(h->in);
     remove_folder(h);
     er_close(&h->claim_fd);

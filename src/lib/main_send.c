@@ -13,7 +13,7 @@
 #define TELL_EVERY_MS 100
 
 static void
-tell_news(struct er_main_voice *v)
+tell_news(struct er_main_sender *v)
 {
     struct er_attempt_news n;
     if (er_attempt_take_news(v->attempt, &n)) {
@@ -22,7 +22,7 @@ tell_news(struct er_main_voice *v)
 }
 
 static bool
-wait_for_news(struct er_main_voice *v)
+wait_for_news(struct er_main_sender *v)
 {
     er_lock_take(&v->lock);
     while (!v->has_news && !v->quit) {
@@ -37,7 +37,7 @@ wait_for_news(struct er_main_voice *v)
 static void *
 speak(void *ctx)
 {
-    struct er_main_voice *v = ctx;
+    struct er_main_sender *v = ctx;
     while (wait_for_news(v)) {
         struct pollfd quit = {v->quit_fd, POLLIN, 0};
         tell_news(v);
@@ -47,14 +47,14 @@ speak(void *ctx)
 }
 
 void
-er_main_voice_open(struct er_main_voice *v)
+er_main_sender_open(struct er_main_sender *v)
 {
     v->quit_fd = eventfd(0, EFD_CLOEXEC);
     er_lock_init(&v->lock);
 }
 
 void
-er_main_voice_wake(struct er_main_voice *v)
+er_main_sender_wake(struct er_main_sender *v)
 {
     er_lock_take(&v->lock);
     v->has_news = true;
@@ -66,7 +66,7 @@ er_main_voice_wake(struct er_main_voice *v)
 }
 
 void
-er_main_voice_close(struct er_main_voice *v)
+er_main_sender_close(struct er_main_sender *v)
 {
     er_lock_take(&v->lock);
     v->quit = true;

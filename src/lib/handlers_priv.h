@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of hands:
- *   hands.c         the session: hello, types, life
- *   hands_orders.c  what comes
- *   hands_run.c     one attempt (a *hand*): its clocks, its samples, its end
- *   hands_mouth.c   what its handler says
- *   hands_pool.c    the threads
- *   hands_report.c  what goes back
- *   hands_told.c    what others say of an attempt, by HTTP
+/* The inside of handlers:
+ *   handlers.c         the session: hello, types, life
+ *   handlers_orders.c  what comes
+ *   handlers_run.c     one attempt (a *hand*): its clocks, its samples, its end
+ *   handlers_send.c   what its handler says
+ *   handlers_pool.c    the threads
+ *   handlers_report.c  what goes back
+ *   handlers_told.c    what others say of an attempt, by HTTP
  *
  * A hand on its way:
  *
@@ -19,8 +19,8 @@
  * for a few instructions; h->room makes threads wait whose items are too many. The loop is
  * woken when there is something new and it is not going to look by itself: while a report is
  * under way (hush) it will, when the answer comes. */
-#ifndef ER_LIB_HANDS_PRIV_H
-#define ER_LIB_HANDS_PRIV_H
+#ifndef ER_LIB_HANDLERS_PRIV_H
+#define ER_LIB_HANDLERS_PRIV_H
 
 #include <pthread.h>
 #include <sys/queue.h>
@@ -29,18 +29,23 @@
 #include "base/hash.h"
 #include "base/heap.h"
 #include "lib/handle.h"
-#include "lib/hands.h"
+#include "lib/handlers.h"
 #include "wire/begun.h"
 #include "wire/outlog.h"
 #include "wire/said.h"
 
-#define ER_HANDS_NOTES_MAX    ((size_t)32 << 20)
-#define ER_HANDS_INTERVAL_FOR (100 * ER_USEC_PER_MS) /* where the welcome says nothing */
+#define ER_HANDLERS_NOTES_MAX ((size_t)32 << 20)
+#define ER_HANDLERS_INTERVAL_FOR                                                         \
+    (100 * ER_USEC_PER_MS) /* where the welcome says nothing */
 
-enum er_hand_state { ER_HAND_QUEUED, ER_HAND_RUNNING, ER_HAND_ENDED };
+enum er_handler_attempt_state {
+    ER_HANDLERS_QUEUED,
+    ER_HANDLERS_RUNNING,
+    ER_HANDLERS_ENDED
+};
 
 /* What was said of an attempt from outside, and counts at its end. Zero = nothing. */
-struct er_hands_told {
+struct er_handlers_told {
     struct er_said_parts parts;
     bool has_result, has_retry_after;
     bool result_lost; /* the last one was too large */
@@ -51,17 +56,18 @@ struct er_hands_told {
     int n_warnings;
 };
 
-struct er_hand {
+struct er_handler_attempt {
     struct errand_attempt base; /* first: mouths get it */
-    struct er_hands *hands;
+    struct er_handlers *handlers;
     struct er_handler handler;
     char *after;     /* what it waited for, as JSON; NULL = nothing */
     bool after_lost; /* there was no memory for it */
 
     /* h->pool */
-    enum er_hand_state state;
-    TAILQ_ENTRY(er_hand) in_pool;    /* the queue, then the list of those that ended */
-    TAILQ_ENTRY(er_hand) in_stirred; /* while is_stirred */
+    enum er_handler_attempt_state state;
+    TAILQ_ENTRY(er_handler_attempt)
+    in_pool; /* the queue, then the list of those that ended */
+    TAILQ_ENTRY(er_handler_attempt) in_stirred; /* while is_stirred */
     bool is_stirred;
     int begun;          /* its place in the table; -1 = none */
     er_usec begin_at;   /* mono */
@@ -94,10 +100,12 @@ struct er_hand {
     /* loop */
     UT_hash_handle hh; /* in by_task, while is_known */
     bool is_known;
-    TAILQ_ENTRY(er_hand) in_all;      /* until it is freed */
-    TAILQ_ENTRY(er_hand) in_looked;   /* those stirred that are being looked at */
-    TAILQ_ENTRY(er_hand) in_said;     /* samples that go with the next report */
-    TAILQ_ENTRY(er_hand) in_incoming; /* parsed, not yet queued; then: of a chunk */
+    TAILQ_ENTRY(er_handler_attempt) in_all; /* until it is freed */
+    TAILQ_ENTRY(er_handler_attempt)
+    in_looked;                               /* those stirred that are being looked at */
+    TAILQ_ENTRY(er_handler_attempt) in_said; /* samples that go with the next report */
+    TAILQ_ENTRY(er_handler_attempt)
+    in_incoming; /* parsed, not yet queued; then: of a chunk */
     struct er_heap_node due_node;
     er_usec due_at;
     er_usec given_at;                                            /* mono */
@@ -106,7 +114,7 @@ struct er_hand {
     er_usec complain_at; /* when its grace is over; 0 = no */
     bool has_complained;
     bool told_started, is_over, dropped;
-    struct er_hands_told told;
+    struct er_handlers_told told;
     struct er_progress progress;
     bool has_progress; /* initialised */
     bool has_pending;  /* something was said that is not taken yet */
@@ -114,48 +122,52 @@ struct er_hand {
     int64_t told_bytes;
     er_usec told_at;
 };
-TAILQ_HEAD(er_hand_list, er_hand);
+TAILQ_HEAD(er_handler_attempt_list, er_handler_attempt);
 
 /* Facts for one report, or a part of one. */
-struct er_hands_chunk {
-    TAILQ_ENTRY(er_hands_chunk) link;
+struct er_handlers_chunk {
+    TAILQ_ENTRY(er_handlers_chunk) link;
     struct er_buf lines;
     int n_ends;
     size_t notes_bytes;
-    struct er_hand_list ended; /* by in_incoming: freed with it */
+    struct er_handler_attempt_list ended; /* by in_incoming: freed with it */
 };
-TAILQ_HEAD(er_hands_chunks, er_hands_chunk);
+TAILQ_HEAD(er_handlers_chunks, er_handlers_chunk);
 
 /* A type that is served. */
-struct er_hands_type {
+struct er_handlers_type {
     char *name;
     struct er_handler handler;
     UT_hash_handle hh;
 };
 
 /* Text that came before the run line it is for. */
-enum er_hands_given_kind { ER_HANDS_ITEMS, ER_HANDS_RESULTS, ER_HANDS_GIVEN_KINDS };
-struct er_hands_given {
-    STAILQ_ENTRY(er_hands_given) link;
+enum er_handlers_given_kind {
+    ER_HANDLERS_ITEMS,
+    ER_HANDLERS_RESULTS,
+    ER_HANDLERS_GIVEN_KINDS
+};
+struct er_handlers_given {
+    STAILQ_ENTRY(er_handlers_given) link;
     er_task_id task;
     int attempt;
-    enum er_hands_given_kind kind;
+    enum er_handlers_given_kind kind;
     struct er_buf text;
 };
 
-enum er_hands_link { ER_HANDS_OFF, ER_HANDS_HELLO, ER_HANDS_UP };
+enum er_handlers_link { ER_HANDLERS_OFF, ER_HANDLERS_HELLO, ER_HANDLERS_UP };
 
-struct er_hands {
+struct er_handlers {
     struct errand *e;
     const struct er_clock *clock;
-    struct er_hands_type *types;
+    struct er_handlers_type *types;
     bool is_inline;
     void (*move)(void *ctx, const struct errand_attempt *a,
                  er_usec till); /* NULL = others */
     void *move_ctx;
 
     /* the session */
-    enum er_hands_link link;
+    enum er_handlers_link link;
     struct er_ask *claim; /* the stream; NULL = none */
     struct er_buf line;   /* the beginning of one */
     int64_t session;      /* 0 = none */
@@ -166,19 +178,19 @@ struct er_hands {
     er_usec interval_for; /* between two samples of an attempt */
     er_usec connect_at, connect_for;
     bool is_complained; /* that there is no daemon was said */
-    STAILQ_HEAD(, er_hands_given) given;
-    struct er_hand_list incoming;
+    STAILQ_HEAD(, er_handlers_given) given;
+    struct er_handler_attempt_list incoming;
 
     /* reports */
     struct er_ask *report; /* under way */
-    struct er_hands_chunks waiting, sent;
-    struct er_hand_list said;
+    struct er_handlers_chunks waiting, sent;
+    struct er_handler_attempt_list said;
     er_usec retry_at, retry_for;
     bool one_by_one;
 
     /* attempts */
-    struct er_hand_list all;
-    struct er_hand *by_task; /* those that are queued or run */
+    struct er_handler_attempt_list all;
+    struct er_handler_attempt *by_task; /* those that are queued or run */
     size_t n_all;
     struct er_heap due;
     uv_timer_t *timer; /* the uv loop's until it is closed */
@@ -187,7 +199,7 @@ struct er_hands {
     /* threads */
     struct er_lock pool;
     struct er_begun *begun; /* by pool; NULL = none could be made */
-    struct er_hand_list queue, ended, stirred;
+    struct er_handler_attempt_list queue, ended, stirred;
     pthread_t *threads;
     int n_threads, max_threads, n_idle, n_called;
     bool quit;
@@ -205,95 +217,102 @@ struct er_hands {
 };
 
 static inline er_usec
-er_hands_now(const struct er_hands *h)
+er_handlers_now(const struct er_handlers *h)
 {
     return er_clock_mono(h->clock);
 }
 
-/* hands.c */
-void er_hands_look(struct er_hands *h); /* takes what is there, sends, arms the timer */
-void er_hands_lost(struct er_hands *h); /* the session is over: begins anew */
+/* handlers.c */
+void
+er_handlers_look(struct er_handlers *h); /* takes what is there, sends, arms the timer */
+void er_handlers_lost(struct er_handlers *h); /* the session is over: begins anew */
 
-/* hands_orders.c */
-void er_hands_orders_take(struct er_hands *h, const char *line, size_t n);
-void er_hands_orders_stop_all(struct er_hands *h);
-void er_hands_orders_drop_given(struct er_hands *h);
+/* handlers_orders.c */
+void er_handlers_orders_take(struct er_handlers *h, const char *line, size_t n);
+void er_handlers_orders_stop_all(struct er_handlers *h);
+void er_handlers_orders_drop_given(struct er_handlers *h);
 
-/* hands_mouth.c */
-const struct er_mouth *er_hands_mouth(bool by_clock);
+/* handlers_send.c */
+const struct er_attempt_ops *er_handlers_mouth(bool by_clock);
 /* Thread: runs the handler. */
-void er_hands_mouth_run(struct er_hand *hand);
+void er_handlers_mouth_run(struct er_handler_attempt *attempt);
 /* Loop: as its handler would say it, but without waiting for room. */
-int er_hands_mouth_item(struct er_hand *hand, const char *name, bool failed) ER_MUSTCHECK;
-int er_hands_mouth_checkpoint(struct er_hand *hand, const char *json) ER_MUSTCHECK;
+int er_handlers_mouth_item(struct er_handler_attempt *attempt, const char *name,
+                           bool failed) ER_MUSTCHECK;
+int er_handlers_mouth_checkpoint(struct er_handler_attempt *attempt,
+                                 const char *json) ER_MUSTCHECK;
 
-/* hands_told.c */
+/* handlers_told.c */
 /* A line that came by HTTP. */
-void er_hands_told_take(struct er_hand *hand, const json_t *line);
+void er_handlers_told_take(struct er_handler_attempt *attempt, const json_t *line);
 /* Whether what it was told makes another end of it than its handler's return. */
-bool er_hands_told_fails(const struct er_hand *hand);
+bool er_handlers_told_fails(const struct er_handler_attempt *attempt);
 /* It has ended: what was told and does not count becomes a warning. */
-void er_hands_told_settle(struct er_hand *hand);
+void er_handlers_told_settle(struct er_handler_attempt *attempt);
 /* Adds result, error and rest to the finished line. */
-void er_hands_told_add(const struct er_hand *hand, struct er_buf *b);
-void er_hands_told_fini(struct er_hands_told *t);
+void er_handlers_told_add(const struct er_handler_attempt *attempt, struct er_buf *b);
+void er_handlers_told_fini(struct er_handlers_told *t);
 
-/* hands_run.c */
-struct er_hand *er_hands_run_new(struct er_hands *h, json_t *run, char *done,
-                                 const struct er_handler *handler);
-void er_hands_run_free(struct er_hand *hand);
+/* handlers_run.c */
+struct er_handler_attempt *er_handlers_run_new(struct er_handlers *h, json_t *run,
+                                               char *done,
+                                               const struct er_handler *handler);
+void er_handlers_run_free(struct er_handler_attempt *attempt);
 /* The attempt at that task that is queued or runs. One of the same number may be beside it
  * which was given back, and whose report is not answered yet. */
-struct er_hand *er_hands_run_find(struct er_hands *h, er_task_id task);
+struct er_handler_attempt *er_handlers_run_find(struct er_handlers *h, er_task_id task);
 /* Asks it to stop: a word of the protocol; gives it back when it has not begun. */
-void er_hands_run_stop(struct er_hand *hand, const char *why, er_usec grace_for);
+void er_handlers_run_stop(struct er_handler_attempt *attempt, const char *why,
+                          er_usec grace_for);
 /* It is not ours any more: nothing of it is reported. */
-void er_hands_run_drop(struct er_hand *hand);
+void er_handlers_run_drop(struct er_handler_attempt *attempt);
 /* It has news, it has ended, its clock is due. */
-void er_hands_run_stirred(struct er_hand *hand);
-void er_hands_run_ended(struct er_hand *hand);
-void er_hands_run_due(struct er_hand *hand);
+void er_handlers_run_stirred(struct er_handler_attempt *attempt);
+void er_handlers_run_ended(struct er_handler_attempt *attempt);
+void er_handlers_run_due(struct er_handler_attempt *attempt);
 /* Takes what is said of its progress. */
-void er_hands_run_update(struct er_hand *hand, const struct er_progress_update *u);
+void er_handlers_run_update(struct er_handler_attempt *attempt,
+                            const struct er_progress_update *u);
 /* Sets the heap to when it is due. */
-void er_hands_run_arm(struct er_hand *hand);
+void er_handlers_run_arm(struct er_handler_attempt *attempt);
 /* Adds its samples to a report. */
-void er_hands_run_say(struct er_hand *hand, struct er_buf *b);
+void er_handlers_run_say(struct er_handler_attempt *attempt, struct er_buf *b);
 
-/* hands_pool.c */
-void er_hands_pool_init(struct er_hands *h);
-void er_hands_pool_fini(struct er_hands *h); /* ends the threads */
+/* handlers_pool.c */
+void er_handlers_pool_init(struct er_handlers *h);
+void er_handlers_pool_fini(struct er_handlers *h); /* ends the threads */
 /* Queues all of h->incoming. */
-void er_hands_pool_add(struct er_hands *h);
+void er_handlers_pool_add(struct er_handlers *h);
 /* Takes one that has not begun out of the queue: false when it has. */
-bool er_hands_pool_take_out(struct er_hand *hand);
-enum er_hand_state er_hands_pool_state(struct er_hand *hand);
+bool er_handlers_pool_take_out(struct er_handler_attempt *attempt);
+enum er_handler_attempt_state er_handlers_pool_state(struct er_handler_attempt *attempt);
 /* Any thread. */
-void er_hands_pool_stir(struct er_hand *hand);
-void er_hands_pool_wake(struct er_hands *h);
+void er_handlers_pool_stir(struct er_handler_attempt *attempt);
+void er_handlers_pool_wake(struct er_handlers *h);
 /* Moves what has ended and what is stirred out, and says whether a report is under way. */
-void er_hands_pool_collect(struct er_hands *h, struct er_hand_list *ended,
-                           struct er_hand_list *stirred);
-void er_hands_pool_hush(struct er_hands *h, bool hush);
+void er_handlers_pool_collect(struct er_handlers *h,
+                              struct er_handler_attempt_list *ended,
+                              struct er_handler_attempt_list *stirred);
+void er_handlers_pool_hush(struct er_handlers *h, bool hush);
 /* The session is another one: its table of what has begun, if one can be made. */
-void er_hands_pool_begin(struct er_hands *h);
+void er_handlers_pool_begin(struct er_handlers *h);
 /* The end of a hand is on disk. */
-void er_hands_pool_forget(struct er_hand *hand);
+void er_handlers_pool_forget(struct er_handler_attempt *attempt);
 
-/* hands_report.c */
+/* handlers_report.c */
 /* The chunk that facts are added to now. */
-struct er_hands_chunk *er_hands_report_chunk(struct er_hands *h);
-void er_hands_report_flush(struct er_hands *h);
+struct er_handlers_chunk *er_handlers_report_chunk(struct er_handlers *h);
+void er_handlers_report_flush(struct er_handlers *h);
 /* The stream is gone: what is under way counts as not sent. */
-void er_hands_report_disconnect(struct er_hands *h);
+void er_handlers_report_disconnect(struct er_handlers *h);
 /* Forgets all. */
-void er_hands_report_clear(struct er_hands *h);
-bool er_hands_report_is_empty(const struct er_hands *h);
+void er_handlers_report_clear(struct er_handlers *h);
+bool er_handlers_report_is_empty(const struct er_handlers *h);
 /* Any thread: room for an item, waited for while there are too many and the hand is not to
  * stop; and given back. */
-void er_hands_report_make_room(struct er_hand *hand, size_t n);
-void er_hands_report_give_room(struct er_hands *h, size_t n);
+void er_handlers_report_make_room(struct er_handler_attempt *attempt, size_t n);
+void er_handlers_report_give_room(struct er_handlers *h, size_t n);
 /* Loop: takes it although there may be none. */
-void er_hands_report_take_room(struct er_hands *h, size_t n);
+void er_handlers_report_take_room(struct er_handlers *h, size_t n);
 
 #endif

@@ -64,41 +64,42 @@ find_why(const char *word)
 
 /* Lines that say something else are passed over. */
 static void
-take_line(struct er_main_ear *ear, const char *line, size_t n)
+take_line(struct er_main_listener *listener, const char *line, size_t n)
 {
     json_t *o = json_loadb(line, n, 0, NULL);
     const json_t *stop = json_object_get(o, "stop");
     if (json_is_object(stop)) {
-        er_attempt_ask_stop(ear->attempt,
+        er_attempt_ask_stop(listener->attempt,
                             find_why(json_string_value(json_object_get(stop, "why"))));
     }
     json_decref(o);
 }
 
 static void
-take_lines(struct er_main_ear *ear)
+take_lines(struct er_main_listener *listener)
 {
     char *nl;
-    while (ear->line.len > 0 && (nl = memchr(ear->line.data, '\n', ear->line.len))) {
-        size_t n = (size_t)(nl - ear->line.data);
-        take_line(ear, ear->line.data, n);
-        er_buf_drop(&ear->line, n + 1);
+    while (listener->line.len > 0 &&
+           (nl = memchr(listener->line.data, '\n', listener->line.len))) {
+        size_t n = (size_t)(nl - listener->line.data);
+        take_line(listener, listener->line.data, n);
+        er_buf_drop(&listener->line, n + 1);
     }
 }
 
 /* What is there to be read now. */
 static void
-read_some(struct er_main_ear *ear)
+read_some(struct er_main_listener *listener)
 {
     char chunk[4096];
-    ssize_t n = read(ear->fd, chunk, sizeof chunk);
+    ssize_t n = read(listener->fd, chunk, sizeof chunk);
     if (n > 0) {
-        er_buf_add(&ear->line, chunk, (size_t)n);
-        take_lines(ear);
+        er_buf_add(&listener->line, chunk, (size_t)n);
+        take_lines(listener);
     } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
-        ear->fd = -1;
-        if (!errand_should_stop(ear->attempt)) {
-            er_attempt_ask_stop(ear->attempt, ERRAND_STOP_LOST);
+        listener->fd = -1;
+        if (!errand_should_stop(listener->attempt)) {
+            er_attempt_ask_stop(listener->attempt, ERRAND_STOP_LOST);
         }
     }
 }
@@ -107,10 +108,11 @@ read_some(struct er_main_ear *ear)
 static void *
 listen_to_all(void *ctx)
 {
-    struct er_main_ear *ear = ctx;
+    struct er_main_listener *listener = ctx;
     for (;;) {
-        struct pollfd p[] = {
-            {ear->fd, POLLIN, 0}, {signal_fd, POLLIN, 0}, {ear->quit_fd, POLLIN, 0}};
+        struct pollfd p[] = {{listener->fd, POLLIN, 0},
+                             {signal_fd, POLLIN, 0},
+                             {listener->quit_fd, POLLIN, 0}};
         if (poll(p, 3, -1) < 0) {
             continue; /* EINTR */
         }
@@ -118,37 +120,37 @@ listen_to_all(void *ctx)
             return NULL;
         }
         if (p[0].revents != 0) {
-            read_some(ear);
+            read_some(listener);
         } else if (p[1].revents != 0) {
             uint64_t n;
             (void)!read(signal_fd, &n, sizeof n);
-            er_attempt_ask_stop(ear->attempt, ear->on_signal);
+            er_attempt_ask_stop(listener->attempt, listener->on_signal);
         }
     }
 }
 
 int
-er_main_ear_open(struct er_main_ear *ear)
+er_main_listener_open(struct er_main_listener *listener)
 {
-    take_lines(ear);
-    ear->quit_fd = eventfd(0, EFD_CLOEXEC);
-    if (ear->quit_fd < 0) {
+    take_lines(listener);
+    listener->quit_fd = eventfd(0, EFD_CLOEXEC);
+    if (listener->quit_fd < 0) {
         return er_error_from_errno(errno);
     }
-    int rc = pthread_create(&ear->thread, NULL, listen_to_all, ear);
+    int rc = pthread_create(&listener->thread, NULL, listen_to_all, listener);
     if (rc != 0) {
-        er_close(&ear->quit_fd);
+        er_close(&listener->quit_fd);
     }
     return rc ? er_error_from_errno(rc) : 0;
 }
 
 void
-er_main_ear_close(struct er_main_ear *ear)
+er_main_listener_close(struct er_main_listener *listener)
 {
-    if (ear->quit_fd >= 0) {
-        (void)eventfd_write(ear->quit_fd, 1);
-        (void)pthread_join(ear->thread, NULL);
-        er_close(&ear->quit_fd);
+    if (listener->quit_fd >= 0) {
+        (void)eventfd_write(listener->quit_fd, 1);
+        (void)pthread_join(listener->thread, NULL);
+        er_close(&listener->quit_fd);
     }
-    er_buf_fini(&ear->line);
+    er_buf_fini(&listener->line);
 }

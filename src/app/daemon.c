@@ -4,11 +4,11 @@
  * that is allowed. Two commands may start one at the same time: the one that loses finds
  * the store owned and uses the winner's socket.
  *
- * A connection that breaks after it once worked is tried again for ER_API_PATIENCE, at
+ * A connection that breaks after it once worked is tried again for ER_DAEMON_PATIENCE, at
  * most REQUEST_TRIES times a request, so that a request which kills the daemon ends.
  * Requests that are not idempotent carry a key. What a daemon refuses because it ends goes to
  * the next one, when its end comes within CLOSED_PATIENCE. */
-#include "app/api.h"
+#include "app/daemon.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -31,7 +31,7 @@
 #define CLOSED_PATIENCE (15 * ER_USEC_PER_SEC) /* for a daemon that ends */
 
 int
-er_api_places(struct er_app *app, struct er_err *err)
+er_daemon_places(struct er_app *app, struct er_err *err)
 {
     if (app->has_places) {
         return 0;
@@ -128,7 +128,7 @@ reach_other(struct er_app *app)
 static int
 start_and_connect(struct er_app *app, struct er_err *err)
 {
-    er_usec until = now_mono() + ER_API_PATIENCE / 2;
+    er_usec until = now_mono() + ER_DAEMON_PATIENCE / 2;
     for (;;) {
         struct er_err why = {""};
         int owner = find_owner(&app->places);
@@ -162,12 +162,12 @@ socket_hint(void)
 }
 
 int
-er_api_open(struct er_app *app, struct er_err *err)
+er_daemon_open(struct er_app *app, struct er_err *err)
 {
     if (app->client) {
         return 0;
     }
-    int rc = er_api_places(app, err);
+    int rc = er_daemon_places(app, err);
     if (rc) {
         return rc;
     }
@@ -197,20 +197,20 @@ er_api_open(struct er_app *app, struct er_err *err)
 }
 
 void
-er_api_close(struct er_app *app)
+er_daemon_close(struct er_app *app)
 {
     er_client_close(app->client);
     app->client = NULL;
 }
 
 int
-er_api_again(struct er_app *app, er_usec since, struct er_err *err)
+er_daemon_again(struct er_app *app, er_usec since, struct er_err *err)
 {
-    er_api_close(app);
+    er_daemon_close(app);
     for (;;) {
         sleep_shortly();
-        int rc = er_api_open(app, err);
-        if (rc != ER_ENODAEMON || now_mono() - since > ER_API_PATIENCE) {
+        int rc = er_daemon_open(app, err);
+        if (rc != ER_ENODAEMON || now_mono() - since > ER_DAEMON_PATIENCE) {
             return rc;
         }
     }
@@ -254,7 +254,7 @@ time_left(const struct er_app *app)
     if (!app->until && !app->each) {
         return 0;
     }
-    er_usec left = app->until ? app->until + ER_API_LATE - now_mono() : app->each;
+    er_usec left = app->until ? app->until + ER_DAEMON_LATE - now_mono() : app->each;
     left = app->each && app->each < left ? app->each : left;
     return left > 0 ? left : 1;
 }
@@ -308,11 +308,11 @@ await_end(struct er_app *app, er_usec until)
 }
 
 int
-er_api_send(struct er_app *app, const struct er_request *r, struct er_response *out,
-            struct er_err *err)
+er_daemon_send(struct er_app *app, const struct er_daemon_request *r,
+               struct er_response *out, struct er_err *err)
 {
     er_usec since = 0, closed_until = 0;
-    int rc = er_api_open(app, err);
+    int rc = er_daemon_open(app, err);
     for (int tries = 1; !rc; tries++) {
         watch_slow(app, app->client, r->target);
         const char *type = r->type || !r->body ? r->type : "application/json";
@@ -335,7 +335,7 @@ er_api_send(struct er_app *app, const struct er_request *r, struct er_response *
             return rc;
         }
         since = since ? since : now_mono();
-        rc = er_api_again(app, since, err);
+        rc = er_daemon_again(app, since, err);
     }
     return rc;
 }
@@ -359,7 +359,7 @@ add_chain(const json_t *chain, struct er_buf *b)
 }
 
 int
-er_api_words(const json_t *problem, struct er_err *err)
+er_daemon_words(const json_t *problem, struct er_err *err)
 {
     struct er_buf b;
     const char *word = er_json_text(problem, "code");
@@ -378,7 +378,7 @@ er_api_words(const json_t *problem, struct er_err *err)
 }
 
 bool
-er_api_line(const struct er_buf *b, size_t *at, const char **line, size_t *n)
+er_daemon_line(const struct er_buf *b, size_t *at, const char **line, size_t *n)
 {
     while (*at < b->len) {
         const char *start = b->data + *at;
@@ -395,13 +395,13 @@ er_api_line(const struct er_buf *b, size_t *at, const char **line, size_t *n)
 }
 
 int
-er_api_problem(struct er_app *app, int status, const struct er_buf *body,
-               struct er_err *err)
+er_daemon_problem(struct er_app *app, int status, const struct er_buf *body,
+                  struct er_err *err)
 {
     json_decref(app->problem);
     app->problem = json_loadb(body->data ? body->data : "", body->len, 0, NULL);
     struct er_err words = {""};
-    int code = er_api_words(app->problem, &words);
+    int code = er_daemon_words(app->problem, &words);
     if (code == 0) {
         code = status == 404 ? ER_ENOTFOUND : status < 500 ? ER_EINVALID : ER_EIO;
     }
@@ -412,13 +412,13 @@ er_api_problem(struct er_app *app, int status, const struct er_buf *body,
 }
 
 int
-er_api_call(struct er_app *app, const struct er_request *r, struct er_response *out,
-            struct er_err *err)
+er_daemon_call(struct er_app *app, const struct er_daemon_request *r,
+               struct er_response *out, struct er_err *err)
 {
     struct er_response got;
-    int rc = er_api_send(app, r, &got, err);
+    int rc = er_daemon_send(app, r, &got, err);
     if (!rc && got.status >= 400) {
-        rc = er_api_problem(app, got.status, &got.body, err);
+        rc = er_daemon_problem(app, got.status, &got.body, err);
         er_response_fini(&got);
     }
     if (!rc) {
@@ -442,12 +442,12 @@ parse_answer(const struct er_response *r, json_t **out, struct er_err *err)
 }
 
 int
-er_api_post(struct er_app *app, const char *method, const char *target,
-            const struct er_buf *body, json_t **out, struct er_err *err)
+er_daemon_post(struct er_app *app, const char *method, const char *target,
+               const struct er_buf *body, json_t **out, struct er_err *err)
 {
-    struct er_request r = {.method = method, .target = target, .body = body};
+    struct er_daemon_request r = {.method = method, .target = target, .body = body};
     struct er_response got;
-    int rc = er_api_call(app, &r, &got, err);
+    int rc = er_daemon_call(app, &r, &got, err);
     if (rc) {
         return rc;
     }
@@ -460,8 +460,8 @@ er_api_post(struct er_app *app, const char *method, const char *target,
 }
 
 int
-er_api_json(struct er_app *app, const char *method, const char *target, json_t *body,
-            json_t **out, struct er_err *err)
+er_daemon_json(struct er_app *app, const char *method, const char *target, json_t *body,
+               json_t **out, struct er_err *err)
 {
     struct er_buf b;
     char *text = er_json_dumps(body, JSON_COMPACT);
@@ -472,16 +472,16 @@ er_api_json(struct er_app *app, const char *method, const char *target, json_t *
     er_buf_init(&b, 0);
     er_buf_add_str(&b, text);
     free(text);
-    int rc = er_api_post(app, method ? method : "PUT", target, &b, out, err);
+    int rc = er_daemon_post(app, method ? method : "PUT", target, &b, out, err);
     er_buf_fini(&b);
     return rc;
 }
 
 int
-er_api_get(struct er_app *app, const char *target, json_t **out, struct er_err *err)
+er_daemon_get(struct er_app *app, const char *target, json_t **out, struct er_err *err)
 {
     json_t *v = NULL;
-    int rc = er_api_post(app, "GET", target, NULL, &v, err);
+    int rc = er_daemon_post(app, "GET", target, NULL, &v, err);
     if (!rc && !v) {
         return er_fail(err, ER_EIO, "the daemon's answer is empty");
     }
@@ -506,25 +506,25 @@ start_stream(struct er_app *app, struct er_client *c, const char *target,
     er_buf_init(&body, 0);
     while (er_client_stream_read(c, &body, 0, err) > 0) {
     }
-    rc = er_api_problem(app, status, &body, err);
+    rc = er_daemon_problem(app, status, &body, err);
     er_buf_fini(&body);
     return rc;
 }
 
 int
-er_api_stream(struct er_app *app, const char *target, const char *headers,
-              struct er_err *err)
+er_daemon_stream(struct er_app *app, const char *target, const char *headers,
+                 struct er_err *err)
 {
-    int rc = er_api_open(app, err);
+    int rc = er_daemon_open(app, err);
     return rc ? rc : start_stream(app, app->client, target, headers, err);
 }
 
 int
-er_api_side_stream(struct er_app *app, const char *target, struct er_client **out,
-                   struct er_err *err)
+er_daemon_side_stream(struct er_app *app, const char *target, struct er_client **out,
+                      struct er_err *err)
 {
     struct er_client *c;
-    int rc = er_api_open(app, err);
+    int rc = er_daemon_open(app, err);
     rc = rc ? rc : er_client_open(app->socket, &c, err);
     if (rc) {
         return rc;
@@ -539,16 +539,16 @@ er_api_side_stream(struct er_app *app, const char *target, struct er_client **ou
 }
 
 void
-er_api_param(struct er_buf *target, const char *name, const char *value)
+er_daemon_param(struct er_buf *target, const char *name, const char *value)
 {
     er_buf_add_char(target, target->data && strchr(target->data, '?') ? '&' : '?');
     er_buf_add_str(target, name);
     er_buf_add_char(target, '=');
-    er_api_segment(target, value);
+    er_daemon_segment(target, value);
 }
 
 void
-er_api_segment(struct er_buf *target, const char *value)
+er_daemon_segment(struct er_buf *target, const char *value)
 {
     static const char hex[] = "0123456789ABCDEF";
     for (const unsigned char *p = (const unsigned char *)value; *p; p++) {
@@ -563,9 +563,9 @@ er_api_segment(struct er_buf *target, const char *value)
 }
 
 void
-er_api_param_int(struct er_buf *target, const char *name, int64_t value)
+er_daemon_param_int(struct er_buf *target, const char *name, int64_t value)
 {
-    er_api_param(target, name, "");
+    er_daemon_param(target, name, "");
     er_buf_add_i64(target, value);
 }
 

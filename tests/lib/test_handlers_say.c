@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What handlers of this process say: items, checkpoints, progress, output. */
-#include "hands_fixture.h"
+#include "handlers_fixture.h"
 
 static int
 work_on_items(errand_attempt *a, void *ctx)
@@ -14,7 +14,7 @@ work_on_items(errand_attempt *a, void *ctx)
 }
 
 static void
-hands__keep_items_before_the_end(void **state)
+handlers__keep_items_before_the_end(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -44,7 +44,7 @@ keep_results(errand_attempt *a, void *ctx)
 
 /* It comes in parts, between others. */
 static void
-hands__have_the_results_of_what_they_waited_for(void **state)
+handlers__have_the_results_of_what_they_waited_for(void **state)
 {
     static const char given[] =
         "{\"given\":{\"task\":%d,\"attempt\":1,\"env\":\"%s\",\"text\":\"%s\"}}\n";
@@ -83,7 +83,7 @@ make_many_items(errand_attempt *a, void *ctx)
 }
 
 static void
-hands__make_items_wait_for_answers(void **state)
+handlers__make_items_wait_for_answers(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -91,19 +91,20 @@ hands__make_items_wait_for_answers(void **state)
     run(1, "");
     (void)await_report(); /* and it is not answered */
     int64_t before = -1;
-    while (er_count_get(&g.seen) * ER_MAX_NAME < (int64_t)ER_HANDS_NOTES_MAX / 11 * 10 ||
+    while (er_count_get(&g.seen) * ER_MAX_NAME <
+               (int64_t)ER_HANDLERS_NOTES_MAX / 11 * 10 ||
            er_count_get(&g.seen) != before) {
         before = er_count_get(&g.seen);
         (void)poll(NULL, 0, 20);
     }
     assert_true(er_count_get(&g.seen) < MANY);
-    while (er_hands_busy(w.e.hands) > 0) {
+    while (er_handlers_busy(w.e.handlers) > 0) {
         (void)await_report();
         er_buf_fini(&w.reports); /* not all of it is kept */
         answer(200, "{\"lost\":[]}");
     }
     assert_int_equal(er_count_get(&g.seen), MANY);
-    assert_int_equal(w.e.hands->notes_bytes, 0);
+    assert_int_equal(w.e.handlers->notes_bytes, 0);
 }
 
 static int
@@ -117,7 +118,7 @@ make_progress(errand_attempt *a, void *ctx)
 }
 
 static void
-hands__tell_progress_now_and_then_and_the_last(void **state)
+handlers__tell_progress_now_and_then_and_the_last(void **state)
 {
     (void)state;
     begin("t", make_progress, NULL);
@@ -140,7 +141,7 @@ say_then_wait(errand_attempt *a, void *ctx)
 
 /* What was said last is told although the handler says nothing more. */
 static void
-hands__tell_the_last_progress_of_a_silent_one(void **state)
+handlers__tell_the_last_progress_of_a_silent_one(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -159,7 +160,7 @@ write_output(errand_attempt *a, void *ctx)
 }
 
 static void
-hands__write_output_to_a_log(void **state)
+handlers__write_output_to_a_log(void **state)
 {
     struct er_outlog_reader *r;
     struct er_outlog_frame f;
@@ -186,7 +187,7 @@ hands__write_output_to_a_log(void **state)
 }
 
 static void
-hands__take_progress_that_came_by_http(void **state)
+handlers__take_progress_that_came_by_http(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -204,7 +205,7 @@ hands__take_progress_that_came_by_http(void **state)
 #define TELL(line) order("{\"tell\":{\"task\":1,\"attempt\":1,\"line\":{" line "}}}\n")
 
 static void
-hands__lose_nothing_that_came_by_http(void **state)
+handlers__lose_nothing_that_came_by_http(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -229,12 +230,12 @@ hands__lose_nothing_that_came_by_http(void **state)
     assert_non_null(strstr(end, "\"result\":\"YWJj\""));
     assert_non_null(strstr(end, "`percent` must be a number"));
     assert_non_null(strstr(end, "no member `nonsense`"));
-    assert_int_equal(w.e.hands->notes_bytes, 0);
+    assert_int_equal(w.e.handlers->notes_bytes, 0);
 }
 
 /* As a command's would: it is stronger than an exit code of 0. */
 static void
-hands__fail_by_an_error_that_came_by_http(void **state)
+handlers__fail_by_an_error_that_came_by_http(void **state)
 {
     struct gate g = {0};
     (void)state;
@@ -261,7 +262,7 @@ set_its_own(errand_attempt *a, void *ctx)
 }
 
 static void
-hands__say_what_does_not_count(void **state)
+handlers__say_what_does_not_count(void **state)
 {
     struct gate g = {0};
     (void)state;

@@ -22,8 +22,8 @@
 #include "base/io.h"
 #include "base/lock.h"
 #include "base/mem.h"
-#include "lib/hands_priv.h"
-#include "lib/house.h"
+#include "lib/embedded.h"
+#include "lib/handlers_priv.h"
 #include "wire/outlog.h"
 
 /* ---- an engine ---- */
@@ -137,21 +137,21 @@ er_handle_done(struct er_wait *wait, int code)
 }
 
 void
-er_handle_push(struct er_frame *f, const struct errand *e)
+er_handle_push(struct er_turn_frame *f, const struct errand *e)
 {
     f->e = e;
 }
 
 void
-er_handle_pop(const struct er_frame *f)
+er_handle_pop(const struct er_turn_frame *f)
 {
     (void)f;
 }
 
 const char *
-er_house_logs(struct er_house *house)
+er_embedded_logs(struct er_embedded *embedded)
 {
-    (void)house;
+    (void)embedded;
     return NULL;
 }
 
@@ -218,7 +218,7 @@ answer(int status, const char *text)
 static inline void
 answer_all(void)
 {
-    while (er_hands_busy(w.e.hands) > 0) {
+    while (er_handlers_busy(w.e.handlers) > 0) {
         answer(200, "{\"lost\":[]}");
     }
 }
@@ -240,7 +240,7 @@ setup(void **state)
     assert_int_equal(er_loop_new(&w.e.loop, &err), 0);
     (void)strcpy(folder, "/tmp/errand-hands-XXXXXX");
     assert_non_null(mkdtemp(folder));
-    assert_non_null(er_hands_get(&w.e));
+    assert_non_null(er_handlers_get(&w.e));
     return 0;
 }
 
@@ -280,7 +280,7 @@ static inline void
 serve(const char *type, errand_handler_fn *fn, void *ctx)
 {
     struct er_handler handler = {.fn = fn, .ctx = ctx};
-    assert_int_equal(er_hands_serve(w.e.hands, type, &handler), 0);
+    assert_int_equal(er_handlers_serve(w.e.handlers, type, &handler), 0);
 }
 
 static inline void
@@ -365,6 +365,6 @@ count(const char *text, const char *part)
     return n;
 }
 
-#define HANDS(name) cmocka_unit_test_setup_teardown(hands__##name, setup, teardown)
+#define HANDS(name) cmocka_unit_test_setup_teardown(handlers__##name, setup, teardown)
 
 #endif

@@ -8,7 +8,7 @@
  * returns 0; one that has stopped as it was asked has only stopped.
  *
  * Failure modes: what makes no sense, or finds no memory, becomes a warning of the attempt. */
-#include "lib/hands_priv.h"
+#include "lib/handlers_priv.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +23,7 @@
 static void
 hear_warning(void *ctx, const char *text)
 {
-    struct er_hands_told *t = &((struct er_hand *)ctx)->told;
+    struct er_handlers_told *t = &((struct er_handler_attempt *)ctx)->told;
     if (t->n_warnings++ < WARNINGS_MAX) {
         er_buf_add_str(&t->warnings, t->warnings.len > 0 ? "," : "");
         er_buf_add_json_str(&t->warnings, text);
@@ -31,17 +31,17 @@ hear_warning(void *ctx, const char *text)
 }
 
 static void
-hear_loss(struct er_hand *hand, const char *what)
+hear_loss(struct er_handler_attempt *attempt, const char *what)
 {
     char text[100];
     (void)snprintf(text, sizeof text, "progress line: no memory for its %s", what);
-    hear_warning(hand, text);
+    hear_warning(attempt, text);
 }
 
 static void
 hear_item(void *ctx, const char *name, bool is_failed)
 {
-    if (er_hands_mouth_item(ctx, name, is_failed) != 0) {
+    if (er_handlers_mouth_item(ctx, name, is_failed) != 0) {
         hear_loss(ctx, "item");
     }
 }
@@ -50,7 +50,7 @@ static void
 hear_checkpoint(void *ctx, const char *json, size_t n)
 {
     (void)n;
-    if (er_hands_mouth_checkpoint(ctx, json) != 0) {
+    if (er_handlers_mouth_checkpoint(ctx, json) != 0) {
         hear_loss(ctx, "checkpoint");
     }
 }
@@ -58,7 +58,7 @@ hear_checkpoint(void *ctx, const char *json, size_t n)
 static void
 hear_retry_after(void *ctx, double s)
 {
-    struct er_hands_told *t = &((struct er_hand *)ctx)->told;
+    struct er_handlers_told *t = &((struct er_handler_attempt *)ctx)->told;
     t->has_retry_after = true;
     t->retry_after_s = s;
 }
@@ -66,7 +66,7 @@ hear_retry_after(void *ctx, double s)
 static void
 hear_error(void *ctx, const char *json)
 {
-    struct er_hands_told *t = &((struct er_hand *)ctx)->told;
+    struct er_handlers_told *t = &((struct er_handler_attempt *)ctx)->told;
     char *copy = er_strdup(json);
     if (copy) {
         er_free(t->error);
@@ -79,7 +79,7 @@ hear_error(void *ctx, const char *json)
 static void
 hear_result(void *ctx, const char *p, size_t n)
 {
-    struct er_hands_told *t = &((struct er_hand *)ctx)->told;
+    struct er_handlers_told *t = &((struct er_handler_attempt *)ctx)->told;
     struct er_buf b;
     er_buf_init(&b, 0);
     er_buf_add(&b, p, n);
@@ -97,116 +97,117 @@ hear_result(void *ctx, const char *p, size_t n)
 static void
 hear_result_lost(void *ctx)
 {
-    struct er_hands_told *t = &((struct er_hand *)ctx)->told;
+    struct er_handlers_told *t = &((struct er_handler_attempt *)ctx)->told;
     t->has_result = false;
     t->result_lost = true;
 }
 
 void
-er_hands_told_take(struct er_hand *hand, const json_t *line)
+er_handlers_told_take(struct er_handler_attempt *attempt, const json_t *line)
 {
-    static const struct er_said_ear ear = {
+    static const struct er_said_sink listener = {
         hear_item,   hear_checkpoint,  hear_retry_after, hear_error,
         hear_result, hear_result_lost, hear_warning,
     };
-    if (hand->is_over || hand->dropped) {
+    if (attempt->is_over || attempt->dropped) {
         return;
     }
-    struct er_progress_update u = er_said_take(line, &hand->told.parts, &ear, hand);
-    er_count_set(&hand->base.alive_at, er_hands_now(hand->hands));
-    er_hands_run_update(hand, &u);
+    struct er_progress_update u =
+        er_said_take(line, &attempt->told.parts, &listener, attempt);
+    er_count_set(&attempt->base.alive_at, er_handlers_now(attempt->handlers));
+    er_handlers_run_update(attempt, &u);
 }
 
 /* ---- its end ---- */
 
 static bool
-counts(const struct er_hand *hand)
+counts(const struct er_handler_attempt *attempt)
 {
-    return hand->end == ER_ATTEMPT_COMPLETED || hand->end == ER_ATTEMPT_FAILED;
+    return attempt->end == ER_ATTEMPT_COMPLETED || attempt->end == ER_ATTEMPT_FAILED;
 }
 
 /* It would have completed, but for a result that is too large to be kept. */
 static bool
-loses_result(const struct er_hand *hand)
+loses_result(const struct er_handler_attempt *attempt)
 {
-    return hand->told.result_lost && hand->end == ER_ATTEMPT_COMPLETED &&
-           !hand->base.result;
+    return attempt->told.result_lost && attempt->end == ER_ATTEMPT_COMPLETED &&
+           !attempt->base.result;
 }
 
 bool
-er_hands_told_fails(const struct er_hand *hand)
+er_handlers_told_fails(const struct er_handler_attempt *attempt)
 {
-    return (counts(hand) && (hand->told.error || hand->told.has_retry_after)) ||
-           loses_result(hand);
+    return (counts(attempt) && (attempt->told.error || attempt->told.has_retry_after)) ||
+           loses_result(attempt);
 }
 
 /* The handler's own words are those of errand_fail; what it returned is none. */
 static bool
-has_words(const struct er_hand *hand)
+has_words(const struct er_handler_attempt *attempt)
 {
-    return hand->end == ER_ATTEMPT_FAILED && hand->base.fault.returned != 0;
+    return attempt->end == ER_ATTEMPT_FAILED && attempt->base.fault.returned != 0;
 }
 
 static void
-warn_of(struct er_hand *hand, const char *member, bool is_own)
+warn_of(struct er_handler_attempt *attempt, const char *member, bool is_own)
 {
     char text[120];
     (void)snprintf(text, sizeof text,
                    "progress line: `%s` does not count: the handler %s", member,
                    is_own ? "has set its own" : "has stopped as it was asked");
-    hear_warning(hand, text);
+    hear_warning(attempt, text);
 }
 
 void
-er_hands_told_settle(struct er_hand *hand)
+er_handlers_told_settle(struct er_handler_attempt *attempt)
 {
-    struct er_hands_told *t = &hand->told;
-    bool is_limited = hand->end == ER_ATTEMPT_LIMITED;
-    if (t->error && (!counts(hand) || has_words(hand))) {
-        warn_of(hand, "error", is_limited || has_words(hand));
+    struct er_handlers_told *t = &attempt->told;
+    bool is_limited = attempt->end == ER_ATTEMPT_LIMITED;
+    if (t->error && (!counts(attempt) || has_words(attempt))) {
+        warn_of(attempt, "error", is_limited || has_words(attempt));
     }
-    if (t->has_retry_after && !counts(hand)) {
-        warn_of(hand, "retry_after_s", is_limited);
+    if (t->has_retry_after && !counts(attempt)) {
+        warn_of(attempt, "retry_after_s", is_limited);
     }
-    if (t->has_result && (!counts(hand) || hand->base.result)) {
-        warn_of(hand, "result", is_limited || hand->base.result != NULL);
+    if (t->has_result && (!counts(attempt) || attempt->base.result)) {
+        warn_of(attempt, "result", is_limited || attempt->base.result != NULL);
     }
 }
 
 static void
-add_error(const struct er_hand *hand, struct er_buf *b)
+add_error(const struct er_handler_attempt *attempt, struct er_buf *b)
 {
-    if (hand->told.error && counts(hand) && !has_words(hand)) {
+    if (attempt->told.error && counts(attempt) && !has_words(attempt)) {
         er_buf_add_str(b, ",\"error\":");
-        er_buf_add_str(b, hand->told.error);
-    } else if (loses_result(hand)) {
+        er_buf_add_str(b, attempt->told.error);
+    } else if (loses_result(attempt)) {
         er_buf_add_str(b,
                        ",\"error\":{\"class\":\"fatal\",\"code\":\"" ER_RESULT_LOST_CODE
                        "\",\"message\":\"" ER_RESULT_LOST_MESSAGE
                        "\",\"suggested_action\":\"" ER_RESULT_LOST_ACTION "\"}");
-    } else if (hand->end == ER_ATTEMPT_FAILED) {
+    } else if (attempt->end == ER_ATTEMPT_FAILED) {
         er_buf_add_str(b, ",\"error\":");
-        er_buf_add_str(b, hand->error.len > 0 ? hand->error.data : "null");
+        er_buf_add_str(b, attempt->error.len > 0 ? attempt->error.data : "null");
     }
 }
 
 void
-er_hands_told_add(const struct er_hand *hand, struct er_buf *b)
+er_handlers_told_add(const struct er_handler_attempt *attempt, struct er_buf *b)
 {
-    const struct er_hands_told *t = &hand->told;
-    add_error(hand, b);
-    if (counts(hand) && t->has_result && !hand->base.result) {
+    const struct er_handlers_told *t = &attempt->told;
+    add_error(attempt, b);
+    if (counts(attempt) && t->has_result && !attempt->base.result) {
         er_buf_add_str(b, ",\"result\":\"");
         er_base64_encode(b, t->result.data ? t->result.data : "", t->result.len);
         er_buf_add_char(b, '"');
     }
-    if (counts(hand) && t->has_retry_after) {
+    if (counts(attempt) && t->has_retry_after) {
         er_buf_addf(b, ",\"retry_after_s\":%.3f", t->retry_after_s);
     }
 }
 
 void
-er_hands_told_fini(struct er_hands_told *t)
+er_handlers_told_fini(struct er_handlers_told *t)
 {
     er_said_parts_fini(&t->parts);
     er_buf_fini(&t->result);

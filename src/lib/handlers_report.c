@@ -6,7 +6,7 @@
  * Failure modes: no answer, or 5xx: the chunks wait again, in their place, for 0.1 s, doubling
  * to 5 s. 409: the session is lost. Another 4xx: a line that the engine will not have: then
  * they go one line a report until that line is found, which is given up, with a message. */
-#include "lib/hands_priv.h"
+#include "lib/handlers_priv.h"
 
 #include <string.h>
 
@@ -22,11 +22,12 @@
 /* ---- room for items ---- */
 
 void
-er_hands_report_make_room(struct er_hand *hand, size_t n)
+er_handlers_report_make_room(struct er_handler_attempt *attempt, size_t n)
 {
-    struct er_hands *h = hand->hands;
+    struct er_handlers *h = attempt->handlers;
     er_lock_take(&h->room);
-    while (h->notes_bytes > ER_HANDS_NOTES_MAX && !errand_should_stop(&hand->base)) {
+    while (h->notes_bytes > ER_HANDLERS_NOTES_MAX &&
+           !errand_should_stop(&attempt->base)) {
         er_lock_wait(&h->room);
     }
     h->notes_bytes += n;
@@ -34,7 +35,7 @@ er_hands_report_make_room(struct er_hand *hand, size_t n)
 }
 
 void
-er_hands_report_take_room(struct er_hands *h, size_t n)
+er_handlers_report_take_room(struct er_handlers *h, size_t n)
 {
     er_lock_take(&h->room);
     h->notes_bytes += n;
@@ -42,7 +43,7 @@ er_hands_report_take_room(struct er_hands *h, size_t n)
 }
 
 void
-er_hands_report_give_room(struct er_hands *h, size_t n)
+er_handlers_report_give_room(struct er_handlers *h, size_t n)
 {
     if (n > 0) {
         er_lock_take(&h->room);
@@ -54,42 +55,42 @@ er_hands_report_give_room(struct er_hands *h, size_t n)
 
 /* ---- chunks ---- */
 
-static struct er_hands_chunk *
+static struct er_handlers_chunk *
 new_chunk(void)
 {
-    struct er_hands_chunk *c = er_xzalloc(sizeof *c);
+    struct er_handlers_chunk *c = er_xzalloc(sizeof *c);
     er_buf_init(&c->lines, (size_t)1 << 30);
     TAILQ_INIT(&c->ended);
     return c;
 }
 
 static void
-free_chunk(struct er_hands *h, struct er_hands_chunk *c)
+free_chunk(struct er_handlers *h, struct er_handlers_chunk *c)
 {
-    struct er_hand *hand;
-    while ((hand = TAILQ_FIRST(&c->ended))) {
-        TAILQ_REMOVE(&c->ended, hand, in_incoming);
-        er_hands_run_free(hand);
+    struct er_handler_attempt *attempt;
+    while ((attempt = TAILQ_FIRST(&c->ended))) {
+        TAILQ_REMOVE(&c->ended, attempt, in_incoming);
+        er_handlers_run_free(attempt);
     }
-    er_hands_report_give_room(h, c->notes_bytes);
+    er_handlers_report_give_room(h, c->notes_bytes);
     er_buf_fini(&c->lines);
     er_free(c);
 }
 
 static void
-free_chunks(struct er_hands *h, struct er_hands_chunks *list)
+free_chunks(struct er_handlers *h, struct er_handlers_chunks *list)
 {
-    struct er_hands_chunk *c;
+    struct er_handlers_chunk *c;
     while ((c = TAILQ_FIRST(list))) {
         TAILQ_REMOVE(list, c, link);
         free_chunk(h, c);
     }
 }
 
-struct er_hands_chunk *
-er_hands_report_chunk(struct er_hands *h)
+struct er_handlers_chunk *
+er_handlers_report_chunk(struct er_handlers *h)
 {
-    struct er_hands_chunk *c = TAILQ_LAST(&h->waiting, er_hands_chunks);
+    struct er_handlers_chunk *c = TAILQ_LAST(&h->waiting, er_handlers_chunks);
     if (!c || c->lines.len >= CHUNK_MAX || c->n_ends >= CHUNK_ENDS) {
         c = new_chunk();
         TAILQ_INSERT_TAIL(&h->waiting, c, link);
@@ -98,30 +99,30 @@ er_hands_report_chunk(struct er_hands *h)
 }
 
 bool
-er_hands_report_is_empty(const struct er_hands *h)
+er_handlers_report_is_empty(const struct er_handlers *h)
 {
     return TAILQ_EMPTY(&h->waiting) && TAILQ_EMPTY(&h->sent);
 }
 
 /* What was sent waits again, before what came since. */
 static void
-take_back(struct er_hands *h)
+take_back(struct er_handlers *h)
 {
     TAILQ_CONCAT(&h->sent, &h->waiting, link);
     TAILQ_CONCAT(&h->waiting, &h->sent, link);
 }
 
 static void
-set_report(struct er_hands *h, struct er_ask *ask)
+set_report(struct er_handlers *h, struct er_ask *ask)
 {
     h->report = ask;
-    er_hands_pool_hush(h, ask != NULL);
+    er_handlers_pool_hush(h, ask != NULL);
 }
 
 /* ---- failing ---- */
 
 static void
-fail(struct er_hands *h, int status, const struct er_buf *body)
+fail(struct er_handlers *h, int status, const struct er_buf *body)
 {
     if (h->retry_for == 0 && !h->is_stopping) {
         er_handle_log(h->e, ERRAND_LOG_WARN,
@@ -132,15 +133,15 @@ fail(struct er_hands *h, int status, const struct er_buf *body)
     h->retry_for = h->retry_for == 0              ? RETRY_MIN
                    : h->retry_for * 2 < RETRY_MAX ? h->retry_for * 2
                                                   : RETRY_MAX;
-    h->retry_at = er_hands_now(h) + h->retry_for;
+    h->retry_at = er_handlers_now(h) + h->retry_for;
 }
 
 /* The first line of the first chunk becomes a chunk of its own. The attempts that ended stay
  * with the last line. */
 static void
-split_first(struct er_hands *h)
+split_first(struct er_handlers *h)
 {
-    struct er_hands_chunk *c = TAILQ_FIRST(&h->waiting), *one;
+    struct er_handlers_chunk *c = TAILQ_FIRST(&h->waiting), *one;
     const char *nl = c ? memchr(c->lines.data, '\n', c->lines.len) : NULL;
     if (!nl || (size_t)(nl + 1 - c->lines.data) == c->lines.len) {
         return;
@@ -154,9 +155,9 @@ split_first(struct er_hands *h)
 
 /* Gives up a line that is refused for itself. */
 static void
-refuse(struct er_hands *h, int status, const struct er_buf *body)
+refuse(struct er_handlers *h, int status, const struct er_buf *body)
 {
-    struct er_hands_chunk *c = TAILQ_FIRST(&h->sent);
+    struct er_handlers_chunk *c = TAILQ_FIRST(&h->sent);
     er_handle_log(h->e, ERRAND_LOG_ERROR,
                   "a report of handlers was refused (status %d): %.300s", status,
                   body->data ? body->data : "");
@@ -172,7 +173,7 @@ refuse(struct er_hands *h, int status, const struct er_buf *body)
 /* ---- answers ---- */
 
 static void
-take_lost(struct er_hands *h, const struct er_buf *body)
+take_lost(struct er_handlers *h, const struct er_buf *body)
 {
     static const char none[] = "{\"lost\":[]}";
     if (body->len == sizeof none - 1 && memcmp(body->data, none, sizeof none - 1) == 0) {
@@ -182,11 +183,11 @@ take_lost(struct er_hands *h, const struct er_buf *body)
     const json_t *lost = json_object_get(answer, "lost");
     for (size_t i = 0; i < json_array_size(lost); i++) {
         const json_t *o = json_array_get(lost, i);
-        struct er_hand *hand =
-            er_hands_run_find(h, json_integer_value(json_object_get(o, "task")));
-        if (hand &&
-            hand->base.number == (int)json_integer_value(json_object_get(o, "attempt"))) {
-            er_hands_run_drop(hand);
+        struct er_handler_attempt *attempt =
+            er_handlers_run_find(h, json_integer_value(json_object_get(o, "task")));
+        if (attempt && attempt->base.number ==
+                           (int)json_integer_value(json_object_get(o, "attempt"))) {
+            er_handlers_run_drop(attempt);
         }
     }
     json_decref(answer);
@@ -195,7 +196,7 @@ take_lost(struct er_hands *h, const struct er_buf *body)
 static void
 on_answer(struct er_ask *ask, int status, const struct er_buf *body)
 {
-    struct er_hands *h = ask->ctx;
+    struct er_handlers *h = ask->ctx;
     set_report(h, NULL);
     if (status == 200) {
         take_lost(h, body);
@@ -204,21 +205,21 @@ on_answer(struct er_ask *ask, int status, const struct er_buf *body)
         h->retry_for = h->retry_at = 0;
     } else if (status == 409) {
         take_back(h);
-        er_hands_lost(h);
+        er_handlers_lost(h);
     } else if (status >= 400 && status < 500 && status != 429) {
         refuse(h, status, body);
     } else {
         fail(h, status, body);
     }
-    er_hands_look(h);
+    er_handlers_look(h);
 }
 
 /* ---- sending ---- */
 
 static void
-fill(struct er_hands *h, struct er_buf *b)
+fill(struct er_handlers *h, struct er_buf *b)
 {
-    struct er_hands_chunk *c;
+    struct er_handlers_chunk *c;
     int ends = 0;
     if (h->one_by_one) {
         split_first(h);
@@ -238,24 +239,24 @@ fill(struct er_hands *h, struct er_buf *b)
 
 /* Samples go with the facts, but are not repeated. */
 static void
-add_samples(struct er_hands *h, struct er_buf *b)
+add_samples(struct er_handlers *h, struct er_buf *b)
 {
-    struct er_hand *hand;
-    while (!h->one_by_one && (hand = TAILQ_FIRST(&h->said))) {
-        TAILQ_REMOVE(&h->said, hand, in_said);
-        hand->is_said = false;
-        er_hands_run_say(hand, b);
-        er_hands_run_arm(hand);
+    struct er_handler_attempt *attempt;
+    while (!h->one_by_one && (attempt = TAILQ_FIRST(&h->said))) {
+        TAILQ_REMOVE(&h->said, attempt, in_said);
+        attempt->is_said = false;
+        er_handlers_run_say(attempt, b);
+        er_handlers_run_arm(attempt);
     }
 }
 
 void
-er_hands_report_flush(struct er_hands *h)
+er_handlers_report_flush(struct er_handlers *h)
 {
     char session[24];
     bool any = !TAILQ_EMPTY(&h->waiting) || !TAILQ_EMPTY(&h->said);
-    if (!any || h->report || h->link != ER_HANDS_UP ||
-        (h->retry_at && er_hands_now(h) < h->retry_at)) {
+    if (!any || h->report || h->link != ER_HANDLERS_UP ||
+        (h->retry_at && er_handlers_now(h) < h->retry_at)) {
         return;
     }
     struct er_ask *ask = er_ask_new(h->e, "POST", "/v1/work/report");
@@ -274,7 +275,7 @@ er_hands_report_flush(struct er_hands *h)
 }
 
 void
-er_hands_report_disconnect(struct er_hands *h)
+er_handlers_report_disconnect(struct er_handlers *h)
 {
     if (h->report) {
         struct er_ask *ask = h->report;
@@ -286,9 +287,9 @@ er_hands_report_disconnect(struct er_hands *h)
 }
 
 void
-er_hands_report_clear(struct er_hands *h)
+er_handlers_report_clear(struct er_handlers *h)
 {
-    er_hands_report_disconnect(h);
+    er_handlers_report_disconnect(h);
     free_chunks(h, &h->waiting);
     h->one_by_one = false;
 }
