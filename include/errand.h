@@ -293,8 +293,8 @@ ERRAND_API int errand_submit_command(errand *e, const char *const *argv, const c
                                      int64_t *out_id, errand_error *error);
 /* n tasks in one commit; documents: JSON objects as of POST /v1/tasks. With `atomic` all
  * or none. ids and codes: arrays of n, codes may be NULL only when atomic. Returns 0 when
- * all were stored, or the code of the first that was not (error says which: "task 3:
- * ..."). */
+ * all were stored, or the code of the first that was not (error says which: "entry 3:
+ * ...", counted from 0). */
 ERRAND_API int errand_submit_many(errand *e, const char *const *documents, size_t n,
                                   int atomic, int64_t *ids, int *codes,
                                   errand_error *error);
@@ -305,9 +305,12 @@ ERRAND_API int errand_submit_many(errand *e, const char *const *documents, size_
  * "yes" a truth, "1h30m" a duration, "a,b" two strings, an object as JSON). What comes
  * back is
  *     {"$text": {"path": "...", "depth": "3"}}
- * to be given as `args` to errand_submit, errand_call and their like; a program may write
- * the same itself: the one member "$text", an object of texts, and no blank before its
- * colon. NULL: no memory, or a text that is NULL or not UTF-8. Yours to free. */
+ * to be given as `args` to errand_submit, errand_call and their like, as `args` of a
+ * document to errand_submit_many, and to errand_outbox_add; a program may write the same
+ * itself: the one member "$text", an object of texts. A text that is NULL or not UTF-8
+ * gives {"$text": "why"}, which all of these refuse with ERRAND_EINVALID, field "args"
+ * (errand_submit_many: "args_text"). NULL: no memory; to be looked for, since NULL is {}
+ * to a submit. Yours to free. */
 ERRAND_API char *errand_args(const char *name, ...);
 
 /* The forms that end with _async return at once, 0 or a code as the form without would

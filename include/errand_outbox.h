@@ -24,7 +24,8 @@
  *
  * The outbox table belongs to this header; read it as you like:
  *   id INTEGER PRIMARY KEY, key TEXT, type TEXT, task TEXT (the JSON of POST /v1/tasks),
- *   refused TEXT (why, when it never can be submitted; such rows stay until you delete them) */
+ *   refused TEXT (why, when it never can be submitted; such rows stay until you delete them,
+ *   or UPDATE errand_outbox SET refused = NULL: then the next relay tries them again) */
 #ifndef ERRAND_OUTBOX_H
 #define ERRAND_OUTBOX_H
 
@@ -58,11 +59,11 @@ errand_outbox_create(sqlite3 *db)
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? ERRAND_OK : ERRAND_EIO;
 }
 
-/* Puts a task into the outbox, inside the transaction that is open. args: a JSON object, NULL
- * = {}. more: a JSON object with other members of POST /v1/tasks ({"queue":"mail"}), NULL =
+/* Puts a task into the outbox, inside the transaction that is open. args: a JSON object (or
+ * what errand_args gives), NULL = {}. more: a JSON object with other members of POST /v1/tasks ({"queue":"mail"}), NULL =
  * none. out_key (or NULL) gets its idempotency key, by which the task can be found later.
- * ERRAND_EINVALID: args or more is not a JSON object, or its own "key" is longer than 39
- * bytes. ERRAND_EIO too when that key is in the outbox already. */
+ * ERRAND_EINVALID: args or more is not a JSON object, errand_args was given a text that is
+ * none, or its own "key" is longer than 39 bytes. ERRAND_EIO too when that key is in the outbox already. */
 static inline int
 errand_outbox_add(sqlite3 *db, const char *type, const char *args, const char *more,
                   char out_key[ERRAND_OUTBOX_KEY])
@@ -79,6 +80,7 @@ errand_outbox_add(sqlite3 *db, const char *type, const char *args, const char *m
         " WHERE json_type(?2) = 'object' AND json_type(?3) = 'object' AND length(CAST(k "
         "AS BLOB)) < 40"
         " AND coalesce(json_type(?3, '$.key'), 'text') = 'text'"
+        " AND coalesce(json_type(?2, '$.\"$text\"'), 'object') <> 'text'"
         " RETURNING key";
     sqlite3_stmt *q;
     int rc = ERRAND_EIO;
@@ -128,26 +130,30 @@ struct errand_outbox_row {
     char *task;
 };
 
-/* Whether a code means: never, however often it is tried. */
+/* Whether a code means: never, however often it is tried. A type that nobody knows may be
+ * registered later; field: what was wrong, NULL = not known yet. */
 static inline int
-errand_outbox_is_refusal(int code)
+errand_outbox_is_refusal(int code, const char *field)
 {
     return code == ERRAND_EINVALID || code == ERRAND_EEXISTS || code == ERRAND_ETOOBIG ||
-           code == ERRAND_ENOTFOUND;
+           (code == ERRAND_ENOTFOUND && !(field && strcmp(field, "type") == 0));
 }
 
+/* Those behind the row `after`. */
 static inline int
-errand_outbox_read(sqlite3 *db, struct errand_outbox_row *rows, int *out_n)
+errand_outbox_read(sqlite3 *db, sqlite3_int64 after, struct errand_outbox_row *rows,
+                   int *out_n)
 {
     sqlite3_stmt *q;
     int step, n = 0;
     if (sqlite3_prepare_v2(db,
                            "SELECT id, key, task FROM errand_outbox WHERE refused IS NULL"
-                           " ORDER BY id LIMIT ?",
+                           " AND id > ?2 ORDER BY id LIMIT ?1",
                            -1, &q, NULL) != SQLITE_OK) {
         return ERRAND_EIO;
     }
     sqlite3_bind_int(q, 1, ERRAND_OUTBOX_BATCH);
+    sqlite3_bind_int64(q, 2, after);
     while ((step = sqlite3_step(q)) == SQLITE_ROW) {
         rows[n].row = sqlite3_column_int64(q, 0);
         (void)snprintf(rows[n].key, sizeof rows[n].key, "%s",
@@ -193,6 +199,8 @@ errand_outbox_ask_why(errand *e, const char *task, int64_t *out_id, errand_error
     return code != ERRAND_OK ? code : rc;
 }
 
+/* Returns the first code that another time may mend, with its words; ERRAND_ENOTFOUND only
+ * when it is none but types that nobody knows. */
 static inline int
 errand_outbox_relay_batch(sqlite3 *db, errand *e, struct errand_outbox_row *rows, int n,
                           errand_outbox_fn *fn, void *ctx, errand_error *error)
@@ -208,14 +216,20 @@ errand_outbox_relay_batch(sqlite3 *db, errand *e, struct errand_outbox_row *rows
     ERRAND_OUTBOX_STEP();
     for (int i = 0; i < n; i++) {
         int code = codes[i];
-        if (errand_outbox_is_refusal(code)) {
+        why = first;
+        if (errand_outbox_is_refusal(code, NULL)) {
             code = errand_outbox_ask_why(e, rows[i].task, &ids[i], &why);
         }
         if (code == ERRAND_OK && ids[i] <= 0) {
             code = rc != ERRAND_OK ? rc : ERRAND_EIO; /* nothing was stored: it stays */
         }
-        if (code != ERRAND_OK && !errand_outbox_is_refusal(code)) {
-            late = late != ERRAND_OK ? late : code; /* another time */
+        if (code != ERRAND_OK && !errand_outbox_is_refusal(code, why.field)) {
+            if (late == ERRAND_OK || late == ERRAND_ENOTFOUND) { /* another time */
+                if (error && (late == ERRAND_OK || code != late)) {
+                    *error = why;
+                }
+                late = code;
+            }
             continue;
         }
         int settled =
@@ -228,16 +242,15 @@ errand_outbox_relay_batch(sqlite3 *db, errand *e, struct errand_outbox_row *rows
             fn(ctx, rows[i].key, code != ERRAND_OK ? code : ids[i]);
         }
     }
-    if (late != ERRAND_OK && error) {
-        *error = first;
-    }
     return late;
 }
 
 /* Hands on what is in the outbox, oldest first, and returns when all of it was, or at the
  * first error that another try may mend (ERRAND_ENODAEMON, ERRAND_EFULL, ERRAND_EIO ...): what
- * is left then stays. Tasks that never can be submitted (no such type, arguments that do not
- * fit) are marked as refused, and do not hold up the rest. Outside of transactions: each row
+ * is left then stays. A type that nobody has registered yet is such an error, too
+ * (ERRAND_ENOTFOUND), but holds up no other row: register your types first, then relay. Tasks
+ * that never can be submitted (arguments that do not fit, a key that was used otherwise) are
+ * marked as refused, and do not hold up the rest. Outside of transactions: each row
  * is settled in one of its own. fn may be NULL. Blocks as errand_submit_many does. */
 static inline int
 errand_outbox_relay(sqlite3 *db, errand *e, errand_outbox_fn *fn, void *ctx,
@@ -252,17 +265,28 @@ errand_outbox_relay(sqlite3 *db, errand *e, errand_outbox_fn *fn, void *ctx,
                                    e ? "a transaction is open: commit it first"
                                      : "e is NULL");
     }
+    sqlite3_int64 after = 0; /* rows whose type nobody knows stay before it */
+    int late = ERRAND_OK;
     for (;;) {
-        int n = 0, rc = errand_outbox_read(db, rows, &n);
+        errand_error why;
+        memset(&why, 0, sizeof why);
+        int n = 0, rc = errand_outbox_read(db, after, rows, &n);
         ERRAND_OUTBOX_STEP();
         if (rc == ERRAND_OK && n > 0) {
-            rc = errand_outbox_relay_batch(db, e, rows, n, fn, ctx, error);
+            rc = errand_outbox_relay_batch(db, e, rows, n, fn, ctx, &why);
+            after = rows[n - 1].row;
         }
         for (int i = 0; i < n; i++) {
             sqlite3_free(rows[i].task);
         }
-        if (rc != ERRAND_OK || n == 0) {
-            return rc;
+        if (rc != ERRAND_OK) {
+            if (error && (late == ERRAND_OK || rc != ERRAND_ENOTFOUND)) {
+                *error = why;
+            }
+            late = rc;
+        }
+        if ((rc != ERRAND_OK && rc != ERRAND_ENOTFOUND) || n == 0) {
+            return late;
         }
     }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Submitting: documents as POST /v1/tasks takes them, put together in one buffer on the
  * caller's thread. Arguments that errand_args has made are an object with the one member
- * "$text" (which no parameter can be called): they go as `args_text`. */
+ * "$text" (which no parameter can be called): they go as `args_text`. What it was given wrongly
+ * stands there as a text, with which every submit refuses them. */
 #include "lib/submit.h"
 
 #include <errno.h>
@@ -17,8 +18,9 @@
 #include "lib/handle.h"
 #include "lib/testing.h"
 #include "wire/json.h"
+#include "wire/json_dump.h"
 
-#define TEXTS     "{\"$text\":"
+#define TEXT      "$text"
 #define MANY_MAX  ((size_t)100000)
 #define MANY_BODY ((size_t)256 << 20)
 
@@ -27,24 +29,36 @@
 char *
 errand_args(const char *name, ...)
 {
-    struct er_buf b;
-    bool good = true;
+    struct er_buf b, fault;
     va_list ap;
     va_start(ap, name);
     er_buf_init(&b, 0);
-    er_buf_add_str(&b, TEXTS "{");
-    for (bool first = true; name; name = va_arg(ap, const char *), first = false) {
+    er_buf_init(&fault, 0);
+    er_buf_add_str(&b, "{\"" TEXT "\":{");
+    for (int i = 1; name && fault.len == 0; name = va_arg(ap, const char *), i++) {
         const char *text = va_arg(ap, const char *);
-        good = good && text && er_utf8_is_valid(name, strlen(name)) &&
-               er_utf8_is_valid(text, strlen(text));
-        er_buf_add_str(&b, first ? "" : ",");
-        er_buf_add_json_str(&b, name);
-        er_buf_add_char(&b, ':');
-        er_buf_add_json_str(&b, text);
+        if (!er_utf8_is_valid(name, strlen(name))) {
+            er_buf_addf(&fault, "the name of argument %d is not UTF-8", i);
+        } else if (!text || !er_utf8_is_valid(text, strlen(text))) {
+            er_buf_addf(&fault, "'%s' %s", name, text ? "is not UTF-8" : "is NULL");
+        } else {
+            er_buf_add_str(&b, i == 1 ? "" : ",");
+            er_buf_add_json_str(&b, name);
+            er_buf_add_char(&b, ':');
+            er_buf_add_json_str(&b, text);
+        }
     }
     va_end(ap);
     er_buf_add_str(&b, "}}");
-    if (!good || b.failed) {
+    if (fault.len > 0) { /* not NULL, which would submit a task without arguments */
+        er_buf_clear(&b);
+        er_buf_add_str(&b, "{\"" TEXT "\":");
+        er_buf_add_json(&b, fault.data, fault.len);
+        er_buf_add_char(&b, '}');
+    }
+    int failed = b.failed ? b.failed : fault.failed;
+    er_buf_fini(&fault);
+    if (failed) {
         er_buf_fini(&b);
         return NULL;
     }
@@ -52,14 +66,50 @@ errand_args(const char *name, ...)
 }
 
 static int
-refuse_args(const char *args, size_t n, errand_error *error)
+refuse_args(const char *args, size_t n, bool texts, errand_error *error)
 {
     struct er_err err = {""};
     json_t *o = NULL;
-    int rc = er_json_parse(args, n, &o, &err);
+    int rc = texts ? 0 : er_json_parse(args, n, &o, &err);
     json_decref(o);
-    return er_handle_fail(error, ER_EINVALID, "args", "args is not a JSON object: %.100s",
-                          rc ? err.text : args);
+    if (!texts) {
+        return er_handle_fail(error, ER_EINVALID, "args",
+                              "args is not a JSON object: %.100s", rc ? err.text : args);
+    }
+    o = json_loadb(args, n, JSON_DECODE_ANY, NULL);
+    const char *fault = json_string_value(o); /* as errand_args says it */
+    rc = er_handle_fail(error, ER_EINVALID, "args", "args: %s",
+                        fault ? fault : "\"" TEXT "\" is not an object of texts");
+    json_decref(o);
+    return rc;
+}
+
+/* What stands behind `{"$text":`, or NULL; *n: its length, without the closing brace. */
+static const char *
+find_texts(const char *args, size_t *n)
+{
+    static const char blank[] = " \t\r\n";
+    const char *at = args + strspn(args, blank), *end = args + *n;
+    if (*at++ != '{') {
+        return NULL;
+    }
+    at += strspn(at, blank);
+    if (strncmp(at, "\"" TEXT "\"", sizeof TEXT + 1) != 0) {
+        return NULL;
+    }
+    at += sizeof TEXT + 1;
+    at += strspn(at, blank);
+    if (*at++ != ':') {
+        return NULL;
+    }
+    while (end > at && strchr(blank, end[-1])) {
+        end--;
+    }
+    if (end == at || end[-1] != '}') {
+        return NULL;
+    }
+    *n = (size_t)(end - at) - 1;
+    return at;
 }
 
 /* Adds arguments as a member: "args", or "args_text" for what errand_args has made. */
@@ -67,21 +117,31 @@ static int
 add_args(struct er_buf *b, const char *args, errand_error *error)
 {
     args = args ? args : "{}";
-    size_t n = strlen(args), skip = sizeof TEXTS - 1;
-    bool texts = strncmp(args, TEXTS, skip) == 0 && args[n - 1] == '}';
-    if (texts) {
-        args += skip;
-        n -= skip + 1;
-    }
+    size_t n = strlen(args);
+    const char *texts = find_texts(args, &n);
+    args = texts ? texts : args;
     er_buf_add_str(b, texts ? "\"args_text\":" : "\"args\":");
     size_t at = b->len;
     int rc = er_json_text_compact(b, args, n);
     if (rc == 0 && b->data[at] != '{') {
         rc = ER_EINVALID;
     }
-    return rc == ER_EINVALID ? refuse_args(args, n, error)
-           : rc              ? er_handle_fail(error, rc, NULL, "%s", er_error_meaning(rc))
-                             : 0;
+    return rc == ER_EINVALID ? refuse_args(args, n, texts != NULL, error)
+           : rc ? er_handle_fail(error, rc, rc == ER_ETOOBIG ? "args" : NULL, "%s",
+                                 er_error_meaning(rc))
+                : 0;
+}
+
+/* The same in a document: {"args": {"$text": ...}} becomes {"args_text": ...}. Returns
+ * whether it was one. */
+static bool
+lift_texts(json_t *document)
+{
+    json_t *args = json_object_get(document, "args");
+    json_t *texts = json_object_get(args, TEXT);
+    return texts && json_object_size(args) == 1 &&
+           json_object_set(document, "args_text", texts) == 0 &&
+           json_object_del(document, "args") == 0;
 }
 
 /* ---- options ---- */
@@ -235,8 +295,14 @@ add_more(struct er_buf *b, const char *more, errand_error *error)
         return er_handle_fail(error, rc, "more", "more: %s", err.text);
     }
     o = json_loadb(b->data, b->len, 0, NULL);
-    char *text =
-        o && json_object_update(o, over) == 0 ? json_dumps(o, JSON_COMPACT) : NULL;
+    if (json_object_get(over, "args")) {
+        (void)json_object_del(o, "args_text");
+    }
+    char *text = NULL;
+    if (o && json_object_update(o, over) == 0) {
+        (void)lift_texts(o);
+        text = er_json_dumps(o, JSON_COMPACT);
+    }
     json_decref(over);
     json_decref(o);
     er_buf_clear(b);
@@ -507,6 +573,23 @@ errand_submit_command(errand *e, const char *const *argv, const char *cwd,
 
 /* ---- many ---- */
 
+/* Writes the line from `at` on anew when its arguments are what errand_args has made. */
+static void
+lift_line(struct er_buf *b, size_t at)
+{
+    if (!memmem(b->data + at, b->len - at, "\"" TEXT "\"", sizeof TEXT + 1)) {
+        return;
+    }
+    json_t *o = json_loadb(b->data + at, b->len - at, 0, NULL);
+    char *text = o && lift_texts(o) ? er_json_dumps(o, JSON_COMPACT) : NULL;
+    if (text) {
+        b->len = at;
+        er_buf_add_str(b, text);
+    }
+    free(text);
+    json_decref(o);
+}
+
 /* Adds a document as one line; for a daemon with a key of its own, if it has none. */
 static int
 add_document(errand *e, struct er_buf *b, const char *document)
@@ -521,6 +604,7 @@ add_document(errand *e, struct er_buf *b, const char *document)
     if (rc) {
         return rc;
     }
+    lift_line(b, at);
     if (er_submit_key(e, key)) {
         json_t *o = json_loadb(b->data + at, b->len - at, 0, NULL);
         if (o && !json_object_get(o, "key")) {
@@ -553,7 +637,7 @@ read_answers(const struct er_buf *b, size_t n, int64_t *ids, int *codes,
             code = er_handle_problem(&one, 500, copy ? &text : NULL);
             er_free(copy);
             if (first == 0) {
-                first = er_handle_fail(error, code, one.field, "task %zu: %s", i,
+                first = er_handle_fail(error, code, one.field, "entry %zu: %s", i,
                                        one.message);
             }
         }
@@ -566,16 +650,16 @@ read_answers(const struct er_buf *b, size_t n, int64_t *ids, int *codes,
     return first;
 }
 
-/* "line 2: ..." of the refusal of all is "task 1: ..." here. */
+/* "line 2: ..." of the refusal of all is "entry 1: ..." here. */
 static void
-name_task(errand_error *error)
+name_entry(errand_error *error)
 {
     char *words = NULL;
     if (error && strncmp(error->message, "line ", 5) == 0) {
         long line = strtol(error->message + 5, &words, 10);
         char *rest = line > 0 && *words == ':' ? er_strdup(words) : NULL;
         if (rest) {
-            (void)snprintf(error->message, sizeof error->message, "task %ld%s", line - 1,
+            (void)snprintf(error->message, sizeof error->message, "entry %ld%s", line - 1,
                            rest);
         }
         er_free(rest);
@@ -595,7 +679,7 @@ add_documents(errand *e, struct er_buf *b, const char *const *documents, size_t 
             rc = b->failed;
         }
         if (rc) {
-            return er_handle_fail(error, rc, "documents", "task %zu: %s", i,
+            return er_handle_fail(error, rc, "documents", "entry %zu: %s", i,
                                   rc == ER_EINVALID ? "it is not a JSON object"
                                                     : er_error_meaning(rc));
         }
@@ -654,7 +738,7 @@ errand_submit_many(errand *e, const char *const *documents, size_t n, int atomic
     }
     rc = er_sync_run(e, &spec, &answer, error);
     if (rc && atomic) {
-        name_task(error);
+        name_entry(error);
     }
     if (rc) {
         (void)fail_all(n, ids, codes, rc);

@@ -124,7 +124,7 @@ handle__many_are_submitted_at_once(void **state)
         int codes[3];
         assert_int_equal(errand_submit_many(e, documents, 3, 0, ids, codes, &error),
                          ERRAND_EINVALID);
-        assert_non_null(strstr(error.message, "task 1"));
+        assert_non_null(strstr(error.message, "entry 1"));
         assert_int_equal(codes[0], 0);
         assert_int_equal(codes[1], ERRAND_EINVALID);
         assert_int_equal(codes[2], 0);

@@ -11,9 +11,10 @@
 
 /* ---- the library, as far as the header needs it ---- */
 
-static int whole;         /* what the next request ends with as a whole; 0 = well */
-static const char *never; /* tasks that hold this text are refused */
-static const char *later; /* and these another time */
+static int whole;           /* what the next request ends with as a whole; 0 = well */
+static const char *never;   /* tasks that hold this text are refused */
+static const char *later;   /* and these another time */
+static const char *unknown; /* and these have a type that nobody knows */
 static int asked;
 
 int
@@ -26,15 +27,18 @@ errand_submit_many(errand *e, const char *const *documents, size_t n, int atomic
     int first = whole;
     for (size_t i = 0; i < n; i++) {
         ids[i] = 0;
-        codes[i] = whole                                  ? whole
-                   : never && strstr(documents[i], never) ? ERRAND_EINVALID
-                   : later && strstr(documents[i], later) ? ERRAND_EFULL
-                                                          : ERRAND_OK;
+        codes[i] = whole                                      ? whole
+                   : never && strstr(documents[i], never)     ? ERRAND_EINVALID
+                   : later && strstr(documents[i], later)     ? ERRAND_EFULL
+                   : unknown && strstr(documents[i], unknown) ? ERRAND_ENOTFOUND
+                                                              : ERRAND_OK;
         ids[i] = codes[i] == ERRAND_OK ? (int64_t)i + 1 : 0;
         first = first ? first : codes[i];
     }
     if (error) {
         error->code = first;
+        (void)snprintf(error->field, sizeof error->field, "%s",
+                       first == ERRAND_ENOTFOUND ? "type" : "");
         (void)snprintf(error->message, sizeof error->message, "%s",
                        first ? "these words" : "");
     }
@@ -52,7 +56,7 @@ open_db(void)
     assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
     assert_int_equal(errand_outbox_create(db), 0);
     whole = asked = 0;
-    never = later = NULL;
+    never = later = unknown = NULL;
     return db;
 }
 
@@ -163,6 +167,31 @@ outbox__what_never_can_be_stored_holds_up_nobody(void **state)
 }
 
 static void
+outbox__what_nobody_knows_yet_stays_and_holds_up_nobody(void **state)
+{
+    (void)state;
+    sqlite3 *db = open_db();
+    struct seen seen = {0};
+    errand_error error;
+    for (int i = 0; i < 2 * ERRAND_OUTBOX_BATCH; i++) {
+        add(db, "strange");
+    }
+    add(db, "good");
+    unknown = "\"strange\"";
+    assert_int_equal(errand_outbox_relay(db, handle, on_submitted, &seen, &error),
+                     ERRAND_ENOTFOUND);
+    assert_int_equal(error.code, ERRAND_ENOTFOUND);
+    assert_string_equal(error.field, "type");
+    assert_int_equal(seen.good, 1);
+    assert_int_equal(seen.bad, 0);
+    assert_int_equal(count(db, "refused IS NULL"), 2 * ERRAND_OUTBOX_BATCH);
+    unknown = NULL; /* it was registered */
+    assert_int_equal(errand_outbox_relay(db, handle, on_submitted, &seen, &error), 0);
+    assert_int_equal(count(db, "1"), 0);
+    sqlite3_close(db);
+}
+
+static void
 outbox__refuses_wrong_use(void **state)
 {
     (void)state;
@@ -172,6 +201,9 @@ outbox__refuses_wrong_use(void **state)
     assert_int_equal(errand_outbox_add(db, NULL, NULL, NULL, key), ERRAND_EINVALID);
     assert_int_equal(errand_outbox_add(db, "a.b", "[]", NULL, key), ERRAND_EINVALID);
     assert_int_equal(errand_outbox_add(db, "a.b", "{", NULL, key), ERRAND_EINVALID);
+    assert_int_equal(
+        errand_outbox_add(db, "a.b", "{\"$text\":\"'a' is NULL\"}", NULL, key),
+        ERRAND_EINVALID);
     assert_int_equal(errand_outbox_add(db, "a.b", NULL, "{\"key\":7}", key),
                      ERRAND_EINVALID);
     assert_int_equal(
@@ -198,6 +230,7 @@ main(void)
         cmocka_unit_test(outbox__leaves_when_the_task_is_stored),
         cmocka_unit_test(outbox__keeps_all_when_nobody_takes_it),
         cmocka_unit_test(outbox__what_never_can_be_stored_holds_up_nobody),
+        cmocka_unit_test(outbox__what_nobody_knows_yet_stays_and_holds_up_nobody),
         cmocka_unit_test(outbox__refuses_wrong_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

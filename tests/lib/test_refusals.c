@@ -268,7 +268,37 @@ refusals__submits(void **state)
             "timeout_ms");
     REFUSED(errand_submit_many(e, documents, 1, 0, &id, NULL, &error), ERRAND_EINVALID,
             "codes");
-    assert_null(errand_args("a", "\xff", NULL));
+}
+
+/* What errand_args was given wrongly is told by every submit, and none goes without. */
+static void
+refusals__texts_that_are_none(void **state)
+{
+    char *args[] = {errand_args("a", "1", "b", "\xff", NULL),
+                    errand_args("a", "1", "b", (const char *)NULL, NULL),
+                    errand_args("\xff", "1", NULL)};
+    static const char *const words[] = {"'b' is not UTF-8", "'b' is NULL",
+                                        "name of argument 1"};
+    struct errand_reply reply;
+    int64_t id = 0;
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char document[200];
+        const char *documents[] = {document};
+        int code;
+        assert_non_null(args[i]);
+        REFUSED(errand_submit(e, "test.none", args[i], NULL, &id, &error),
+                ERRAND_EINVALID, "args");
+        assert_non_null(strstr(error.message, words[i]));
+        REFUSED(errand_call(e, "test.none", args[i], NULL, &reply, &error),
+                ERRAND_EINVALID, "args");
+        (void)snprintf(document, sizeof document, "{\"type\":\"test.none\",\"args\":%s}",
+                       args[i]);
+        REFUSED(errand_submit_many(e, documents, 1, 0, &id, &code, &error),
+                ERRAND_EINVALID, "args_text");
+        assert_int_equal(code, ERRAND_EINVALID);
+        errand_free(args[i]);
+    }
 }
 
 static void
@@ -393,11 +423,17 @@ main(void)
 #define ALONE(name)                                                                      \
     cmocka_unit_test_setup_teardown(refusals__##name, setup_home, teardown_home)
     const struct CMUnitTest tests[] = {
-        REFUSALS(handles),         REFUSALS(submits),
-        REFUSALS(calls),           REFUSALS(ids),
-        REFUSALS(types),           REFUSALS(classes_of_failures),
-        REFUSALS(subscriptions),   ALONE(opens),
-        ALONE(sockets_of_its_own), ALONE(what_is_not_allowed),
+        REFUSALS(handles),
+        REFUSALS(submits),
+        REFUSALS(texts_that_are_none),
+        REFUSALS(calls),
+        REFUSALS(ids),
+        REFUSALS(types),
+        REFUSALS(classes_of_failures),
+        REFUSALS(subscriptions),
+        ALONE(opens),
+        ALONE(sockets_of_its_own),
+        ALONE(what_is_not_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

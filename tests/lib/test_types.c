@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include <errand.h>
+#include <errand_outbox.h>
 #include <math.h>
 #include <poll.h>
 #include <stdio.h>
@@ -418,6 +418,74 @@ types__handlers_have_the_results_of_what_they_waited_for(void **state)
     errand_free(out);
 }
 
+static void
+expect_texts(int64_t id)
+{
+    char *out;
+    assert_int_equal(errand_wait(e, id, -1, &error), ERRAND_COMPLETED);
+    assert_int_equal(errand_result(e, id, &out, NULL, &error), 0);
+    assert_non_null(strstr(out, "\"n\":3"));
+    assert_non_null(strstr(out, "\"sure\":true"));
+    errand_free(out);
+}
+
+static void
+on_handed_on(void *ctx, const char *key, int64_t id)
+{
+    (void)key;
+    *(int64_t *)ctx = id;
+}
+
+static void
+types__texts_are_read_wherever_they_come_in(void **state)
+{
+    static const struct errand_param params[] = {
+        {.name = "n", .kind = ERRAND_PARAM_INTEGER, .required = 1},
+        {.name = "sure", .kind = ERRAND_PARAM_BOOLEAN},
+    };
+    struct errand_type t = make_type("test.texts");
+    struct errand_submit_options o = ERRAND_INIT(errand_submit_options);
+    static const char with_blanks[] =
+        " {\t\"$text\" : { \"n\": \"3\", \"sure\": \"yes\" } }\n";
+    char document[200];
+    const char *documents[] = {document, "{\"type\":\"test.unknown\"}"};
+    int codes[2];
+    int64_t ids[2];
+    char *args = errand_args("n", "3", "sure", "yes", NULL);
+    sqlite3 *db;
+    (void)state;
+    t.params = params;
+    t.n_params = 2;
+    assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
+    assert_int_equal(errand_outbox_create(db), 0);
+    assert_int_equal(errand_outbox_add(db, "test.texts", args, NULL, NULL), 0);
+    /* nobody knows the type yet: another time */
+    ids[0] = 0;
+    assert_int_equal(errand_outbox_relay(db, e, on_handed_on, ids, &error),
+                     ERRAND_ENOTFOUND);
+    assert_string_equal(error.field, "type");
+    assert_int_equal(ids[0], 0);
+    register_it(&t);
+    assert_int_equal(errand_outbox_relay(db, e, on_handed_on, ids, &error), 0);
+    expect_texts(ids[0]);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+
+    assert_int_equal(errand_submit(e, t.name, with_blanks, NULL, ids, &error), 0);
+    expect_texts(ids[0]);
+    (void)snprintf(document, sizeof document, "{\"args\":%s,\"type\":\"test.texts\"}",
+                   args);
+    assert_int_equal(errand_submit_many(e, documents, 2, 0, ids, codes, &error),
+                     ERRAND_ENOTFOUND);
+    assert_non_null(strstr(error.message, "entry 1: "));
+    assert_int_equal(codes[0], 0);
+    expect_texts(ids[0]);
+    (void)snprintf(document, sizeof document, "{\"args\":%s}", args);
+    o.more = document;
+    assert_int_equal(errand_submit(e, t.name, "{\"n\":1}", &o, ids, &error), 0);
+    expect_texts(ids[0]);
+    errand_free(args);
+}
+
 int
 main(void)
 {
@@ -432,6 +500,7 @@ main(void)
         TYPES(handlers_are_cancelled),
         TYPES(handlers_submit_tasks),
         TYPES(handlers_have_the_results_of_what_they_waited_for),
+        TYPES(texts_are_read_wherever_they_come_in),
         cmocka_unit_test(types__handlers_stop_when_the_handle_closes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
