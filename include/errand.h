@@ -44,8 +44,8 @@
  *         errand_close(e);
  *     }
  *
- * cc app.c $(pkg-config --cflags --libs errand) \
- *     -Wl,-rpath,$(pkg-config --variable=libdir errand)
+ *     cc app.c $(pkg-config --cflags --libs errand) \
+ *         -Wl,-rpath,$(pkg-config --variable=libdir errand)
  *
  * WHERE TASKS LIVE is said by the URL; all else is the same:
  *   unix:/path/errand.sock   a daemon (errandd), which is started when none answers
@@ -60,7 +60,8 @@
  * and call errand_turn when it is readable; callbacks then come from inside errand_turn.
  * (Waiting for the disk, and handlers, are on threads of the library in both cases.) All
  * signals are blocked on threads of the library; it installs no handler, has no child
- * that your waitpid would see, no global state, and never prints or exits.
+ * that your waitpid would see (unless yours is a subreaper or pid 1: docs/LIBRARY.md), no
+ * global state, and never prints or exits.
  *   A function that blocks says so, and for how long. With ERRAND_TURN it turns the loop
  * itself meanwhile when called on the thread that turns, so that callbacks may come; from
  * inside a callback on that thread it is refused with ERRAND_EBUSY: use the function's
@@ -260,12 +261,15 @@ struct errand_submit_options {
     int64_t parent;          /* the task that submits this one; 0 = none */
     int priority;            /* -1000 to 1000, higher = sooner */
     int has_retries, retries;
-    int64_t delay_ms;     /* not before that long from now */
-    int64_t timeout_ms;   /* longest run */
-    int64_t expires_ms;   /* longest wait for the first start */
-    int64_t cost;         /* what it takes of rates that count costs; 0 = 1 */
-    int held;             /* starts paused */
-    const int64_t *after; /* waits until these have completed */
+    int64_t delay_ms;   /* not before that long from now */
+    int64_t timeout_ms; /* longest run */
+    int64_t expires_ms; /* longest wait for the first start */
+    int64_t cost;       /* what it takes of rates that count costs; 0 = 1 */
+    int held;           /* starts paused */
+    /* Waits until these have completed. When one of them fails or is cancelled, or has been
+     * so before the submit, this one is cancelled, and so is what waits for it. To start
+     * whatever they come to: more = {"after":[{"id":41,"when":"any"}]}, or "fail": when it has failed. */
+    const int64_t *after;
     size_t n_after;
     const char *const *tags; /* ends with NULL */
     const char *more;        /* a JSON object with any other members of POST /v1/tasks
@@ -413,7 +417,8 @@ ERRAND_API int errand_request_async(errand *e, const char *method, const char *t
  * attempt goes on in the background, once, and the caller has its id. When it is known
  * that the type takes longer than the budget, the caller does not wait for nothing. */
 
-#define ERRAND_BACKGROUND 1 /* it goes on: see task */
+/* Of replies only: it goes on, see task. (No state: there 1 is ERRAND_SCHEDULED.) */
+#define ERRAND_BACKGROUND 1
 
 struct errand_call_options {
     size_t size;
@@ -497,8 +502,8 @@ typedef struct errand_attempt errand_attempt;
  * returned. Any other value is a failure that may be retried. On a thread of the
  * library's, several at a time. Nobody can kill a thread: a handler in this process that
  * goes on after it was asked to stop keeps its thread, and its task stays running; after
- * the grace the task's warnings say so. What might not listen belongs into a process of
- * its own (errand_worker_main). */
+ * the grace options.log is told so, and the task's warnings say it once it has returned.
+ * What might not listen belongs into a process of its own (errand_worker_main). */
 typedef int errand_handler_fn(errand_attempt *a, void *ctx);
 
 #define ERRAND_STOPPED 1000
@@ -733,7 +738,7 @@ struct errand_subscribe_options {
     const char *correlation;
     int delivery;  /* enum errand_delivery */
     size_t buffer; /* bytes; 0 = 64 KiB. When it is full samples are coalesced and facts
-                        * read again later */
+                        * read again later. 1,024 to 1 GiB */
     int resume;    /* facts from the past first: those behind number `since` ... */
     int64_t since;
     const char

@@ -60,10 +60,11 @@ errand_outbox_create(sqlite3 *db)
 }
 
 /* Puts a task into the outbox, inside the transaction that is open. args: a JSON object (or
- * what errand_args gives), NULL = {}. more: a JSON object with other members of POST /v1/tasks ({"queue":"mail"}), NULL =
- * none. out_key (or NULL) gets its idempotency key, by which the task can be found later.
- * ERRAND_EINVALID: args or more is not a JSON object, errand_args was given a text that is
- * none, or its own "key" is longer than 39 bytes. ERRAND_EIO too when that key is in the outbox already. */
+ * what errand_args gives), NULL = {}. more: a JSON object with other members of POST /v1/tasks
+ * ({"queue":"mail"}), NULL = none. out_key (or NULL) gets its idempotency key, by which the
+ * task can be found later. ERRAND_EINVALID: args or more is not a JSON object, errand_args was
+ * given a text that is none, or its own "key" is longer than 39 bytes. ERRAND_EIO too when that
+ * key is in the outbox already. */
 static inline int
 errand_outbox_add(sqlite3 *db, const char *type, const char *args, const char *more,
                   char out_key[ERRAND_OUTBOX_KEY])

@@ -11,6 +11,7 @@ page: declarations as they stand, each followed by the words of the comment abov
 import re
 import sys
 
+BLOCK = re.compile(r" {4}|  +\S.*\S {2,}\S")
 RULE = re.compile(r"/\* -{3,} (.*?) -{3,} \*/")
 
 
@@ -27,10 +28,14 @@ def words(comment):
 
 
 def paragraphs(lines):
-    """Filled text and indented blocks, as (kind, text)."""
+    """Filled text and blocks as they stand, as (kind, text). A block is indented by four, or is a
+    table (with wide gaps); what is indented less begins a paragraph."""
     block, kind = [], None
     for line in [*lines, ""]:
-        here = None if not line.strip() else "code" if line.startswith("  ") else "text"
+        here = None if not line.strip() else "code" if BLOCK.match(line) else "text"
+        if here == "text" and line.startswith("  ") and block and kind == "text":
+            yield kind, "\n".join(block).rstrip()
+            block = []
         if here != kind and block and not (kind == "code" and here is None):
             yield kind, "\n".join(block).rstrip()
             block = []
@@ -51,6 +56,7 @@ def put(lines):
             body = "\n".join(x[cut:] for x in text.split("\n"))
             print(f".Bd -literal -offset indent\n{escape(body)}\n.Ed")
         else:
+            text = "\n".join(line.lstrip() for line in text.split("\n"))
             print(".Pp\n" + escape(re.sub(r"([A-Za-z0-9)\"`'][.?!]\)?) +(?=\S)", r"\1\n", text)))
 
 
@@ -81,7 +87,7 @@ def keep(code):
     for line in lines:
         if re.match(r"#\s*if", line):
             depth += 1
-        if depth == 0 and not re.match(r"#\s*(include|endif|else)", line):
+        if depth == 0 and not re.match(r"#\s*(include|endif|else)|/\* clang-format o", line):
             out.append(line)
         elif depth and "format(printf" in line:
             out[-1] += ";"
@@ -112,6 +118,8 @@ def main(args):
     pending = None
     for kind, piece in pieces(body):
         rule = RULE.fullmatch(piece.strip()) if kind == "comment" else None
+        if kind == "comment" and re.match(r"/\* clang-format o", piece):
+            continue
         if kind == "comment":
             if pending is not None:
                 put(pending)

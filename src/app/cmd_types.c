@@ -47,7 +47,7 @@ static const struct er_opt types_opts[] = {
     {0, "describe", "TEXT", ER_OPT_TEXT, AT(describe), "what it does, in a line", 0,
      ER_MAX_NAME, NULL},
     {0, "define", "FILE|-", ER_OPT_TEXT, AT(define),
-     "all of its definition, a JSON object (YAML: types.d)", 0, 0, NULL},
+     "all of its definition, a JSON object (YAML: types.d/NAME.yml beside config.yml)", 0, 0, NULL},
     {0, "remove", NULL, ER_OPT_FLAG, AT(remove), "forget its definition", 0, 0, NULL},
     {0, "json", NULL, ER_OPT_FLAG, AT(json), "as JSON", 0, 0, NULL},
     ER_OPT_END,
