@@ -268,7 +268,8 @@ struct errand_submit_options {
     int held;           /* starts paused */
     /* Waits until these have completed. When one of them fails or is cancelled, or has been
      * so before the submit, this one is cancelled, and so is what waits for it. To start
-     * whatever they come to: more = {"after":[{"id":41,"when":"any"}]}, or "fail": when it has failed. */
+     * whatever they come to: more = {"after":[{"id":41,"when":"any"}]}; "fail": when it
+     * has failed. */
     const int64_t *after;
     size_t n_after;
     const char *const *tags; /* ends with NULL */
