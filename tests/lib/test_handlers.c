@@ -92,7 +92,7 @@ handlers__results_are_bytes(void **state)
             memcpy(b.p + n * cases[i].len, cases[i].bytes, cases[i].len);
         }
         int64_t id = submit(e, "t.bytes");
-        errand_free(finish(e, id, ERRAND_COMPLETED));
+        errand_free(finish(e, id, cases[i].rc ? ERRAND_FAILED : ERRAND_COMPLETED));
         assert_int_equal(b.rc, cases[i].rc);
         int rc = errand_result(e, id, &out, &len, &error);
         if (cases[i].rc) {

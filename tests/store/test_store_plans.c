@@ -30,6 +30,7 @@ static const struct {
     {"DURATIONS_REMOVE", "SCAN duration"},   /* at most some more than are kept */
     {"DURATIONS_REMOVE", "USE TEMP B-TREE"}, /* and only when there are more */
     {"ATTEMPTS", "USE TEMP B-TREE"},         /* those of one task */
+    {"COUNTERS_HELD", "USE TEMP B-TREE"},    /* those that are held */
     {"SESSIONS_REMOVE", "SCAN session"},     /* by id, up to the limit */
     {"LIST_ALL", "SCAN task"},               /* by id, ended by the caller */
 };
