@@ -240,8 +240,8 @@ ERRAND_API void errand_close(errand *e);
 /* With ERRAND_TURN: a descriptor to be polled for reading; it stays the library's. -1
  * with ERRAND_THREAD. */
 ERRAND_API int errand_fd(const errand *e);
-/* Does what there is to do, without waiting, and calls callbacks. Always from the same
- * thread. While nobody turns nothing happens: blocking functions on other threads wait.
+/* Does what there is to do, without waiting, and calls callbacks. From one thread
+ * at a time. While nobody turns nothing happens: blocking functions on other threads wait.
  * ERRAND_EINVALID with ERRAND_THREAD; ERRAND_EBUSY, at once and with nothing done: from
  * inside a callback or handler of the handle's, or while another thread turns it (or
  * blocks in a function that does). */
@@ -712,10 +712,11 @@ typedef struct errand_event {
 
 /* Publishes an event of a topic. A sample is delivered to subscribers of this process at
  * once (unix: and through the daemon to all); a fact (ERRAND_FACT) is first made durable,
- * and gets its number then: blocks for at most 30 s. task, correlation, name, data and
- * len count; data of facts is UTF-8, at most 1 MiB (as JSON, so quotes count when it is a
- * text). Any thread, callbacks included (samples). ERRAND_EINVALID (no topic's name),
- * ERRAND_ETOOBIG, ERRAND_EIO. */
+ * and gets its number then: blocks for at most 30 s. A fact of a
+ * task that names no correlation gets the task's; a sample has the one given. task,
+ * correlation, name, data and len count; data of facts is UTF-8, at most 1 MiB (as JSON,
+ * so quotes count when it is a text). Any thread, callbacks included (samples).
+ * ERRAND_EINVALID (no topic's name), ERRAND_ETOOBIG, ERRAND_EIO. */
 ERRAND_API int errand_publish(errand *e, const errand_event *event, errand_error *error);
 
 enum errand_delivery {
