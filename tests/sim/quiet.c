@@ -230,7 +230,7 @@ check_quiet(void)
     limits_survey();
     sim.n.checks++;
     for (int i = 0; i < model.now.n; i++) {
-        if (m_there(model.tasks[i].id) && model.tasks[i].session != 0) {
+        if (!model.tasks[i].removed && model.tasks[i].session != 0) {
             check_told(&model.tasks[i]);
         }
         if (m_waits(&model.tasks[i])) {
