@@ -44,7 +44,7 @@ on_event(void *ctx, errand_subscription *sub, const errand_event *ev)
     }
     (void)snprintf(h->name, sizeof h->name, "%s", ev->name);
     h->len = ev->len < sizeof h->data ? ev->len : sizeof h->data;
-    memcpy(h->data, ev->data, h->len);
+    memcpy(h->data, ev->data ? ev->data : "", h->len); /* a gap has none */
     bool leave = h->leave != NULL;
     h->leave = NULL;
     (void)pthread_mutex_unlock(&h->lock);
