@@ -469,6 +469,10 @@ finish(struct daemon *d)
     }
     er_supervisor_free(d->supervisor);
     er_engine_stop(api->engine);
+    /* what its threads have posted is told while there is an engine, and what that leads to */
+    for (int i = 0; i < 3; i++) {
+        (void)uv_run(er_loop_uv(api->loop), UV_RUN_NOWAIT);
+    }
     er_engine_free(api->engine); /* what the journal holds comes into the store's file */
     er_loop_free(api->loop);
 }
