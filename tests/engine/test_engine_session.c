@@ -501,7 +501,8 @@ worker_that_does_not_cancel__is_told_of(void **state)
     f_pass(f, 5 * SEC);
     assert_true(is_silent(f, id, "for 10"));
     w_die(w);
-    f_until(f, f_get(f, id).state == ER_TASK_CANCELLED);
+    wait_until_gone(f, w);
+    assert_int_equal(f_get(f, id).state, ER_TASK_CANCELLED);
     assert_false(is_silent(f, 0, ""));
 }
 
