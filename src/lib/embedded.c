@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -524,21 +523,11 @@ er_embedded_stop(struct er_embedded *h, void (*done)(void *ctx), void *ctx)
     er_supervisor_stop(h->supervisor, ER_SHUTDOWN_NOW, STOP_FOR, on_stopped, h);
 }
 
-static int
-on_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st;
-    (void)kind;
-    (void)at;
-    (void)remove(path);
-    return 0;
-}
-
 static void
 remove_folder(struct er_embedded *h)
 {
     if (h->folder && h->has_folders) {
-        (void)nftw(h->folder, on_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        er_remove_tree(h->folder);
     }
 }
 

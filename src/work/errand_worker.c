@@ -2,7 +2,6 @@
 /* errand-worker: executes attempts for a daemon. Started by the daemon, or by hand as
  * `errand worker`. Exit codes: 0 it ended as asked, 1 it can't work, 2 usage. */
 #include <fcntl.h>
-#include <ftw.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <poll.h>
@@ -177,23 +176,13 @@ guard_descriptors(void)
     (void)close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
-static int
-remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st;
-    (void)kind;
-    (void)at;
-    (void)remove(path);
-    return 0;
-}
-
 /* What a program that was killed could not take away: the folder of its store in memory. */
 static void
 clear_up(const char *folder, int owner_fd)
 {
     struct pollfd p = {.fd = owner_fd, .events = POLLIN};
     if (folder && owner_fd >= 0 && poll(&p, 1, 0) == 1) {
-        (void)nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        er_remove_tree(folder);
     }
 }
 
