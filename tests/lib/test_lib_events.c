@@ -315,8 +315,11 @@ forget(errand *e)
                                         "/v1/events?format=ndjson&since=9000000", NULL, 0,
                                         &page, NULL, &error),
                          200);
-        assert_int_equal(sscanf(page, "{\"first\":%lld", &first), 1);
+        const char *bounds =
+            strstr(page, "{\"first\":"); /* facts may have come before it */
+        int got = bounds ? sscanf(bounds, "{\"first\":%lld", &first) : 0;
         errand_free(page);
+        assert_int_equal(got, 1);
         assert_true(tries < 60000);
         (void)usleep(1000);
     }
