@@ -100,6 +100,21 @@ state_after(const struct er_change_request *c, const struct er_change *row)
     return row->state;
 }
 
+/* That its worker does not answer, and so will not do it soon. */
+static void
+add_silence(const struct er_change_request *c, const struct er_change *row,
+            struct er_buf *b)
+{
+    struct er_call *call = c->ctx;
+    struct er_buf text;
+    er_buf_init(&text, 0);
+    if (er_engine_silent(call->api->engine, row->id, &text)) {
+        er_buf_add_str(b, ",\"worker_silent\":");
+        er_buf_add_json_str(b, text.data);
+    }
+    er_buf_fini(&text);
+}
+
 static void
 add_done_line(const struct er_change_request *c, const struct er_change *row,
               struct er_buf *b)
@@ -112,6 +127,9 @@ add_done_line(const struct er_change_request *c, const struct er_change *row,
         er_buf_add_str(b, ",\"pause_requested\":true");
     } else if (c->kind == ER_CHANGE_RETRY) {
         er_buf_addf(b, ",\"dependents_cancelled\":%lld", (long long)row->dependents);
+    }
+    if (is_live(row)) {
+        add_silence(c, row, b);
     }
     er_buf_add_str(b, "}\n");
 }

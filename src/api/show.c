@@ -15,6 +15,17 @@
 
 /* ---- encoding ---- */
 
+/* A sentence about its worker, when that does not answer; else null. */
+static void
+add_silence(const struct er_api *s, const struct er_task *t, struct er_buf *out)
+{
+    struct er_buf text;
+    er_buf_init(&text, 0);
+    bool is_silent = t->session != 0 && er_engine_silent(s->engine, t->id, &text);
+    er_buf_add_json_str(out, is_silent ? text.data : NULL);
+    er_buf_fini(&text);
+}
+
 void
 er_task_view(struct er_api *s, const struct er_task *t, const struct er_show *show,
              struct er_buf *out)
@@ -54,7 +65,10 @@ er_task_view(struct er_api *s, const struct er_task *t, const struct er_show *sh
     if (show && out->len > 0 && !out->failed) {
         bool known = t->state == ER_TASK_CANCELLED && show->cause_json;
         out->data[--out->len] = '\0'; /* the closing brace */
-        er_buf_addf(out, ",\"cancelled\":%s}", known ? show->cause_json : "null");
+        er_buf_addf(out, ",\"cancelled\":%s,\"worker_silent\":",
+                    known ? show->cause_json : "null");
+        add_silence(s, t, out);
+        er_buf_add_char(out, '}');
     }
 }
 
@@ -161,11 +175,12 @@ er_call_missing(struct er_call *call, er_task_id task, int code,
         t->state == ER_TASK_CANCELLED ? "was " : "had ", er_task_state_word(t->state));
 }
 
+/* Whether a switch in the query is on. */
 static bool
-is_brief(struct er_call *call)
+is_set(struct er_call *call, const char *name)
 {
-    const char *brief = er_request_query(call->req, "brief");
-    return brief && strcmp(brief, "0") != 0;
+    const char *value = er_request_query(call->req, name);
+    return value && strcmp(value, "0") != 0;
 }
 
 static void
@@ -257,6 +272,7 @@ struct waiter {
     er_task_id id;
     enum er_wait_until until;
     bool brief;  /* the state is all that is asked for */
+    bool silent; /* answer too when its worker does not */
     bool over;   /* time is up: answer with what there is */
     bool asking; /* a query is under way */
     bool again;  /* something happened meanwhile */
@@ -298,6 +314,18 @@ has_come(const struct waiter *w, const struct er_task *t)
     return true;
 }
 
+/* Whether its worker does not answer, where the caller wants to know that. */
+static bool
+waits_in_vain(const struct waiter *w, const struct er_show *show)
+{
+    struct er_buf text;
+    er_buf_init(&text, 0);
+    bool is_silent = w->silent && show->task.session != 0 &&
+                     er_engine_silent(w->call->api->engine, w->id, &text);
+    er_buf_fini(&text);
+    return is_silent;
+}
+
 static void ask(struct waiter *w);
 
 static void
@@ -308,7 +336,7 @@ on_asked(struct er_show *show)
         return; /* the caller has gone */
     }
     w->asking = false;
-    if (show->q.rc || w->over || has_come(w, &show->task)) {
+    if (show->q.rc || w->over || has_come(w, &show->task) || waits_in_vain(w, show)) {
         waiter_end(show->call);
         er_show_answer(show);
     } else if (w->again) {
@@ -362,6 +390,12 @@ on_watched(void *ctx, enum er_event event)
 }
 
 static void
+on_silence(void *ctx)
+{
+    ask(ctx);
+}
+
+static void
 on_waited(uv_timer_t *t)
 {
     struct waiter *w = t->data;
@@ -374,10 +408,14 @@ er_wait_start(struct er_call *call, er_task_id id, uint64_t ms, enum er_wait_unt
 {
     struct waiter *w = er_xzalloc(sizeof *w);
     w->call = call;
-    w->brief = is_brief(call);
+    w->brief = is_set(call, "brief");
+    w->silent = !w->brief && is_set(call, "silent");
     w->id = id;
     w->until = until;
     w->watch = er_engine_watch(call->api->engine, id, on_watched, w);
+    if (w->silent) {
+        er_engine_watch_silence(w->watch, on_silence);
+    }
     call->state = w;
     call->gone = waiter_end;
     (void)uv_timer_init(er_loop_uv(call->api->loop), &w->timer);
@@ -401,7 +439,7 @@ er_api_show(struct er_call *call)
     }
     if (wait == 0) {
         struct er_show *show = er_show_new(call, call->id, NULL);
-        show->brief = is_brief(call);
+        show->brief = is_set(call, "brief");
         er_show_start(show);
     } else {
         er_wait_start(call, call->id, wait,

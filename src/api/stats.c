@@ -24,8 +24,14 @@ add_worker(void *ctx, const struct er_session_view *v)
     er_buf_add_str(vs->b, ",\"version\":");
     er_buf_add_json_str(vs->b, vs->api->keeper->version(vs->api->keeper, v->id));
     er_buf_addf(
-        vs->b, ",\"pid\":%d,\"session\":%lld,\"slots\":%d,\"connected\":%s,\"running\":[",
+        vs->b, ",\"pid\":%d,\"session\":%lld,\"slots\":%d,\"connected\":%s,\"silent_s\":",
         v->pid, (long long)v->id, v->slots, v->connected ? "true" : "false");
+    if (v->silent_for > 0) {
+        er_buf_addf(vs->b, "%.3f", (double)v->silent_for / 1e6);
+    } else {
+        er_buf_add_str(vs->b, "null");
+    }
+    er_buf_add_str(vs->b, ",\"running\":[");
     for (size_t i = 0; i < v->n_running; i++) {
         er_buf_addf(vs->b, "%s%lld", i ? "," : "", (long long)v->running[i]);
     }

@@ -277,7 +277,8 @@ er_engine_sessions(struct er_engine *e,
                                     .pid = s->pid,
                                     .slots = s->slots,
                                     .handlers = s->handlers,
-                                    .connected = s->link != NULL};
+                                    .connected = s->link != NULL,
+                                    .silent_for = er_silence_for(s)};
         er_task_id *ids = er_xrealloc_array(NULL, (size_t)s->load + 1, sizeof *ids);
         struct er_live_attempt *run;
         TAILQ_FOREACH (run, &s->runs, in_session) {

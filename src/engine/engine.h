@@ -223,7 +223,8 @@ struct er_session_view {
     bool handlers; /* it executes what its hello named; else processes */
     const er_task_id *running;
     size_t n_running;
-    size_t n_runs; /* all that it has or will get, started or not */
+    size_t n_runs;      /* all that it has or will get, started or not */
+    er_usec silent_for; /* er_engine_silent; 0 = it is not */
 };
 void er_engine_sessions(struct er_engine *e,
                         void (*fn)(void *ctx, const struct er_session_view *view),
@@ -370,6 +371,9 @@ struct er_watch;
 typedef void er_watch_fn(void *ctx, enum er_event event);
 struct er_watch *er_engine_watch(struct er_engine *e, er_task_id id, er_watch_fn *fn,
                                  void *ctx);
+/* Calls fn, with the watch's ctx, when the worker that has the task is found not to answer
+ * (er_engine_silent). */
+void er_engine_watch_silence(struct er_watch *w, void (*fn)(void *ctx));
 /* From inside fn: the fact that it is called for, NULL for a sample. */
 const struct er_fact *er_engine_told(const struct er_engine *e);
 /* Also from inside fn. NULL is fine. */

@@ -508,6 +508,7 @@ void er_silence_waits(struct er_engine *e, int64_t session, bool waits);
 void er_silence_answered(struct er_engine *e, int64_t session);
 void er_silence_forget(struct er_session_live *s); /* its link has come or gone */
 void er_silence_tick(struct er_engine *e);
+er_usec er_silence_for(const struct er_session_live *s); /* 0 = it is not silent */
 
 /* outcome.c */
 #define ER_WARN_CHECKPOINT 1u /* one was too large to be kept */
@@ -581,6 +582,8 @@ void er_engine_delete_logs(struct er_engine *e, struct er_arena *arena,
 /* observe.c */
 void er_observe_init(struct er_engine *e);
 void er_observe_fini(struct er_engine *e);
+/* The worker of a task is silent: who watches it for that is told. */
+void er_observe_silence(struct er_engine *e, er_task_id id);
 /* Facts of a commit, in order, after it; progress or output of a run. */
 void er_observe_publish(struct er_engine *e, const struct er_fact *facts, size_t n);
 void er_observe_sample(struct er_engine *e, struct er_live_attempt *run,

@@ -42,6 +42,7 @@ struct er_watch {
     struct er_watch_list *list;
     struct er_engine *engine;
     er_watch_fn *fn;
+    void (*silence)(void *ctx); /* NULL = it is not asked for */
     void *ctx;
     bool dead; /* removed while the list is walked */
     TAILQ_ENTRY(er_watch) in_list;
@@ -108,8 +109,15 @@ er_engine_told(const struct er_engine *e)
     return e->told;
 }
 
+void
+er_engine_watch_silence(struct er_watch *w, void (*fn)(void *ctx))
+{
+    w->silence = fn;
+}
+
+/* event NULL: the worker is silent. */
 static void
-tell_watches(struct er_engine *e, er_task_id id, enum er_event event)
+tell_watches(struct er_engine *e, er_task_id id, const enum er_event *event)
 {
     struct er_watch_list *list;
     HASH_FIND(hh, e->watches, &id, sizeof id, list);
@@ -119,12 +127,20 @@ tell_watches(struct er_engine *e, er_task_id id, enum er_event event)
     list->walking++;
     struct er_watch *w;
     TAILQ_FOREACH (w, &list->watches, in_list) {
-        if (!w->dead) {
-            w->fn(w->ctx, event);
+        if (!w->dead && event) {
+            w->fn(w->ctx, *event);
+        } else if (!w->dead && w->silence) {
+            w->silence(w->ctx);
         }
     }
     list->walking--;
     list_sweep(e, list);
+}
+
+void
+er_observe_silence(struct er_engine *e, er_task_id id)
+{
+    tell_watches(e, id, NULL);
 }
 
 /* ---- the ring ---- */
@@ -225,7 +241,7 @@ er_observe_publish(struct er_engine *e, const struct er_fact *facts, size_t n)
     for (size_t i = 0; i < n; i++) {
         if (e->watches) {
             e->told = &facts[i];
-            tell_watches(e, facts[i].task, facts[i].event);
+            tell_watches(e, facts[i].task, &facts[i].event);
             e->told = NULL;
         }
     }
@@ -487,7 +503,7 @@ er_observe_sample(struct er_engine *e, struct er_live_attempt *run, enum er_even
                                                     : "null";
         hand_out(e, &f);
     }
-    tell_watches(e, run->id, event);
+    tell_watches(e, run->id, &event);
 }
 
 void

@@ -102,12 +102,17 @@ owes(const struct er_session_live *s)
     return false;
 }
 
+er_usec
+er_silence_for(const struct er_session_live *s)
+{
+    return s->silent ? er_clock_mono(s->engine->options.clock) - s->asked_at : 0;
+}
+
 static void
 add_words(const struct er_session_live *s, struct er_buf *b)
 {
     char since[ER_DURATION_SIZE];
-    er_usec now = er_clock_mono(s->engine->options.clock);
-    er_duration_format((now - s->asked_at) / ER_USEC_PER_SEC * ER_USEC_PER_SEC, since);
+    er_duration_format(er_silence_for(s) / ER_USEC_PER_SEC * ER_USEC_PER_SEC, since);
     er_buf_addf(
         b,
         "worker %s (pid %d) has not answered for %s (it may be stopped or stuck: "
@@ -120,11 +125,15 @@ static void
 fall_silent(struct er_session_live *s)
 {
     struct er_buf b;
+    const struct er_live_attempt *run;
     s->silent = true;
     er_buf_init(&b, 0);
     add_words(s, &b);
     er_log(ER_LOG_WARN, "silence", "%s", b.data);
     er_buf_fini(&b);
+    TAILQ_FOREACH (run, &s->runs, in_session) {
+        er_observe_silence(s->engine, run->id);
+    }
 }
 
 /* How long until it is to be looked at again; ER_NEVER = not before it is asked for

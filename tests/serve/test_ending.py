@@ -114,6 +114,24 @@ def test_a_worker_that_hangs_is_killed_within_the_bound(h):
     put_back(h, task, pid)
 
 
+def test_who_cancels_is_told_of_a_worker_that_hangs(h):
+    task, _ = begin(h)
+    same(h.task(task)["worker_silent"], None)
+    worker = h.workers()[0]["pid"]
+    os.kill(worker, signal.SIGSTOP)
+    words = f"worker w1 (pid {worker}) has not answered for "
+    t = h.expect(200, "POST", f"/v1/tasks/{task}/cancel?wait=190&silent=1").json
+    same((t["state"], t["cancel_requested"]), ("running", True))
+    has(t["worker_silent"], words)
+    # those who come later need not wait for it
+    has(h.get(f"/v1/tasks/{task}?wait=190&silent=1")["worker_silent"], words)
+    line = h.expect(200, "POST", "/v1/actions/cancel", {"ids": [task]}).lines[0]
+    has(line["worker_silent"], words)
+    os.kill(worker, signal.SIGCONT)
+    t = h.end(task)
+    same((t["state"], t["worker_silent"]), ("cancelled", None))
+
+
 def test_a_worker_that_hangs_is_told_of(h):
     h.start("grace: 500ms\n")
     worker = h.workers()[0]["pid"]
@@ -129,9 +147,12 @@ def test_a_worker_that_hangs_is_told_of(h):
     has(check["detail"], words)
     has(check["advice"], "kill -CONT")
     same(h.log().count(words), 1)
+    silent_s = h.workers()[0]["silent_s"]
+    assert silent_s >= 10, silent_s
     os.kill(worker, signal.SIGCONT)
     h.wait(task, state="completed")
     h.until(lambda: h.call("GET", "/readyz").status == 200, "readyz to be 200")
+    same(h.workers()[0]["silent_s"], None)
     has(h.log(), f"worker w1 (pid {worker}) answers again")
 
 
