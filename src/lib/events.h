@@ -9,9 +9,10 @@
  * are the API's. A stream that breaks is opened again behind the last fact that came, so that
  * nothing is missing.
  *
- *   events.c        the stream, subscriptions
- *   events_read.c   one event's JSON; pages and cursors
- *   publish.c       publishing */
+ *   events_stream.c  the stream
+ *   events_read.c    one event's JSON; pages and cursors
+ *   publish.c        publishing
+ *   events_priv.h    has the others: subscriptions, the beginning and the end */
 #ifndef ER_LIB_EVENTS_H
 #define ER_LIB_EVENTS_H
 
@@ -30,7 +31,7 @@ struct er_wait;
 struct er_cursor_save;
 struct er_events_timer;
 struct er_opener;
-struct er_pulls; /* ERRAND_PULL: events.c */
+struct er_pulls; /* ERRAND_PULL: events_pull.c */
 
 struct er_events {
     struct errand *e;
@@ -40,7 +41,7 @@ struct er_events {
     struct er_ask *stream;     /* NULL = none now */
     struct er_buf frames;      /* of it, not complete yet */
     int64_t last_seq;          /* of the last fact that came */
-    struct er_events_timer *timer;         /* when the stream is opened again */
+    struct er_events_timer *timer;         /* of what is tried again */
     struct errand_subscription *loop_subs; /* ERRAND_ON_LOOP */
     struct er_pulls *pulls;                /* ERRAND_PULL */
     struct er_page *pages;                 /* read again for these */
