@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: stat the store, bind a socket in the abstract namespace to the name of its
  * device and inode, listen. When the name is taken, a connection tells who has it
- * (SO_PEERCRED): a live owner is ER_EBUSY with its pid; a dead one's name is free within
- * moments and is tried again, 200 times 5 ms. A name that a stranger has taken, and a
+ * (SO_PEERCRED): a live owner is ER_EBUSY with its pid; a dead or dying one's name is free
+ * within moments and is tried again, 2000 times 5 ms. A name that a stranger has taken, and a
  * system without such sockets, claim nothing and are no error: the lock at the path
  * holds without it. */
 #include "serve/claim.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -18,9 +17,11 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "serve/owner.h"
 
-#define TRIES    200 /* looks at a claim whose owner is dead */
-#define PAUSE_US 5000
+#define TRIES         2000 /* looks at a claim whose owner is dead or dying */
+#define TRIES_UNKNOWN 200  /* ... or cannot be told */
+#define PAUSE_US      5000
 
 /* Who listens at that name; 0 = unknown, -1 = nobody whom the store concerns. */
 static int
@@ -64,8 +65,8 @@ er_claim_take(const char *store, int *fd, int *out_pid)
             return 0;
         }
         int pid = errno == EADDRINUSE ? find_listener(&name, len, st.st_uid) : -1;
-        bool is_alive = pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
-        if (pid >= 0 && !is_alive && i < TRIES) {
+        int tries = pid > 0 ? TRIES : TRIES_UNKNOWN;
+        if (pid >= 0 && !er_owner_lives(pid) && i < tries) {
             (void)usleep(PAUSE_US);
             continue;
         }

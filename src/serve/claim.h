@@ -13,7 +13,7 @@
 
 /* Claims the store until *fd is closed (which is -1 when nothing was claimed, or there is no
  * such file yet; nothing is done when it is not -1 before). ER_EBUSY: it is claimed, by the
- * process *out_pid (0 = unknown). Waits for at most a second for one that dies just now. */
+ * process *out_pid (0 = unknown). Waits for at most ten seconds for one that dies just now. */
 int er_claim_take(const char *store, int *fd, int *out_pid) ER_MUSTCHECK;
 
 #endif

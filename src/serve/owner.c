@@ -19,7 +19,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 
-#define TRIES     200 /* looks at a lock whose owner is dead */
+#define TRIES     2000 /* looks at a lock whose owner is dead or dying */
 #define PAUSE_US  5000
 #define TEXT_SIZE 4600 /* of what is read of another's file */
 
@@ -154,8 +154,24 @@ is_there(const struct er_places *places, int fd)
            a.st_ino == b.st_ino;
 }
 
-/* Free as soon as its owner is dead, but that a child of it which has not come to its exec
- * yet may hold a copy for a moment. */
+bool
+er_owner_lives(int pid)
+{
+    char path[64], line[512];
+    if (pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH)) {
+        return false;
+    }
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, line, sizeof line - 1) : -1;
+    er_close(&fd);
+    line[n > 0 ? n : 0] = '\0';
+    const char *end = strrchr(line, ')'); /* the name before it may hold anything */
+    return !end || strncmp(end, ") Z", 3) != 0;
+}
+
+/* Free as soon as its owner is dead to the last thread, but that a child of it which has not
+ * come to its exec yet may hold a copy for a moment. */
 static int
 await_lock(const struct er_places *places, int fd, struct er_err *err)
 {
@@ -166,7 +182,7 @@ await_lock(const struct er_places *places, int fd, struct er_err *err)
                            places->lock, strerror(errno));
         }
         read_owner(fd, &o);
-        if (o.pid <= 0 || kill(o.pid, 0) == 0 || errno != ESRCH || i == TRIES) {
+        if (o.pid <= 0 || er_owner_lives(o.pid) || i == TRIES) {
             return refuse(places, &o, err);
         }
         (void)usleep(PAUSE_US);

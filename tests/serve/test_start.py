@@ -8,8 +8,9 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 
-from house import ERRANDD, WORKER, Wire, has, main, same
+from house import ERRANDD, WORKER, Wire, alive, has, main, same
 
 NOBODY = "/bin/false"
 ERRAND = os.environ.get("ERRAND")
@@ -275,6 +276,47 @@ def test_something_in_the_sockets_place_is_no_missing_daemon(h):
     same(code, 4)
     has(words, f"the daemon with pid {h.daemon.pid} has the store")
     has(words, "where ERRAND_SOCKET points")
+
+
+# Has a store's lock, or its claim, and is half dead: its first thread is over, its last one
+# goes, and lets go, when somebody looks.
+HALF_DEAD = """
+import ctypes, fcntl, os, socket, sys, threading
+kind, lock_path, store = sys.argv[1:]
+libc = ctypes.CDLL(None)
+if kind == "lock":
+    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.write(lock, b"%d\\n\\nerrandd\\n" % os.getpid())
+    news = libc.inotify_init()
+    libc.inotify_add_watch(news, lock_path.encode(), 0x20) # IN_OPEN
+    look = lambda: os.read(news, 4096)
+else:
+    at = os.stat(store)
+    claim = socket.socket(socket.AF_UNIX)
+    claim.bind("\\0errand-store-%x-%x" % (at.st_dev, at.st_ino))
+    claim.listen()
+    look = claim.accept
+def last():
+    print("there", flush=True)
+    look()
+    os._exit(0)
+threading.Thread(target=last).start()
+libc.pthread_exit(None)
+"""
+
+
+def test_an_owner_that_is_half_dead_is_waited_for(h):
+    h.start()
+    for kind in ("lock", "claim"):
+        h.kill(signal.SIGQUIT)
+        same(h.gone(), 0)
+        with subprocess.Popen([sys.executable, "-c", HALF_DEAD, kind, h.path("tasks.db.lock"),
+                               h.path("tasks.db")], stdout=subprocess.PIPE, text=True) as owner:
+            same(owner.stdout.readline(), "there\n")
+            h.until(lambda: not alive(owner.pid), "its first thread's end")
+            h.start(None)
+            same(owner.wait(200), 0)
 
 
 def test_a_relative_home_is_absolute(h):
