@@ -98,6 +98,34 @@ state_of(int pid)
     return state;
 }
 
+/* Whether no thread of a process of others is left: the first one may be a zombie while others
+ * still hold its files. */
+static inline bool
+has_ended(int pid)
+{
+    char tasks[64];
+    int n = 0;
+    (void)snprintf(tasks, sizeof tasks, "/proc/%d/task", pid);
+    DIR *d = opendir(tasks);
+    while (d && readdir(d)) {
+        n++;
+    }
+    if (d) {
+        (void)closedir(d);
+    }
+    /* nobody may come to take its remains away */
+    return n < 3 || (n == 3 && strchr("?ZX", state_of(pid)));
+}
+
+static inline void
+await_ended(int pid)
+{
+    for (int tries = 0; !has_ended(pid); tries++) {
+        assert_true(tries < 120000);
+        (void)usleep(1000);
+    }
+}
+
 static inline int
 teardown_home(void **state)
 {
@@ -105,9 +133,7 @@ teardown_home(void **state)
     int pid = daemon_pid(h);
     if (pid > 0) {
         (void)kill(pid, SIGQUIT);
-        for (int i = 0; i < 6000 && !strchr("?ZX", state_of(pid)); i++) {
-            (void)usleep(10000);
-        }
+        await_ended(pid);
     }
     (void)nftw(h->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
     free(h);
@@ -141,25 +167,9 @@ freeze(int pid)
 static inline void
 kill_wholly(int pid)
 {
-    char tasks[64];
-    bool is_there = true;
     assert_true(pid > 1);
-    (void)snprintf(tasks, sizeof tasks, "/proc/%d/task", pid);
     assert_int_equal(kill(pid, SIGKILL), 0);
-    for (int tries = 0; is_there; tries++) {
-        int n = 0;
-        DIR *d = opendir(tasks);
-        while (d && readdir(d)) {
-            n++;
-        }
-        if (d) {
-            (void)closedir(d);
-        }
-        /* nobody may come to take its remains away */
-        is_there = n > 3 || (n == 3 && !strchr("?ZX", state_of(pid)));
-        assert_true(tries < 60000);
-        (void)usleep(1000);
-    }
+    await_ended(pid);
 }
 
 /* Waits until an own thread, which has said its number, sleeps for good: until it has done
