@@ -22,7 +22,7 @@ traced() { grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$1/status"; }
     # second; what is measured begins after the first ten seconds without any new line.
     python3 - <<'PY'
 import os, time
-deadline = time.monotonic() + 40
+deadline = time.monotonic() + 300
 size, since = -1, time.monotonic()
 while time.monotonic() < deadline:
     now = os.stat("trace").st_size
