@@ -8,6 +8,7 @@
  *   subscribe [URL]      memory: by default */
 #include <errand.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,12 +37,14 @@ import_pages(errand_attempt *a, void *ctx)
 static void
 on_event(void *ctx, errand_subscription *sub, const errand_event *event)
 {
-    int *finals = ctx;
+    sem_t *final = ctx;
     (void)sub;
     if (event->kind == ERRAND_FACT) {
         printf("fact %s\n", event->name);
         fflush(stdout);
-        *finals += strcmp(event->name, "task-completed") == 0;
+        if (strcmp(event->name, "task-completed") == 0) {
+            sem_post(final);
+        }
     }
 }
 
@@ -60,7 +63,8 @@ main(int argc, char **argv)
     errand_subscription *thread, *pull, *durable;
     const errand_event *event;
     int64_t id;
-    int finals = 0, pages = 0;
+    int pages = 0;
+    sem_t final; /* the thread's subscriber has heard of the task's end */
     struct errand_type type = ERRAND_INIT(errand_type);
     struct errand_submit_options submit = ERRAND_INIT(errand_submit_options);
     struct errand_subscribe_options by_thread = ERRAND_INIT(errand_subscribe_options);
@@ -78,11 +82,12 @@ main(int argc, char **argv)
         die("register", &error);
     }
 
+    sem_init(&final, 0, 0);
     by_thread.correlation = "night-run";
     by_thread.kinds = ERRAND_FACT;
     by_pull.prefix = "import.";
     by_pull.delivery = ERRAND_PULL;
-    if (errand_subscribe(e, &by_thread, on_event, &finals, &thread, &error) != 0 ||
+    if (errand_subscribe(e, &by_thread, on_event, &final, &thread, &error) != 0 ||
         errand_subscribe(e, &by_pull, NULL, NULL, &pull, &error) != 0) {
         die("subscribe", &error);
     }
@@ -127,6 +132,10 @@ main(int argc, char **argv)
     }
     printf("durable %s %.*s\n", event->name, (int)event->len, (const char *)event->data);
 
+    /* Whoever leaves hears no more, also of what has happened already: events come to a
+     * subscriber on its own thread, in its own time. */
+    while (sem_wait(&final) != 0) { /* a signal came */
+    }
     errand_unsubscribe(durable);
     errand_unsubscribe(pull);
     errand_unsubscribe(thread); /* its callback is not running any more */
