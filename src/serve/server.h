@@ -21,7 +21,7 @@ int er_local_worker_start_hidden(const char *program, const char *beside,
 /* default_env.c: the environment of tasks that bring none, as a JSON object; the caller's. */
 char *er_server_default_env(void);
 
-/* supervise.c: the local worker. */
+/* supervise.c and its files (supervise_priv.h): the local worker. */
 int er_supervisor_start(struct er_api *api, struct er_supervisor **out,
                         struct er_err *err) ER_MUSTCHECK;
 /* Reaps every child that has ended: workers, and the orphans of dead ones. To be called after
