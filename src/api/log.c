@@ -110,14 +110,26 @@ add_text(struct log_stream *ls, struct er_buf *b, const struct er_outlog_frame *
     ls->last_kind = f->kind;
 }
 
+/* Says that n bytes are not there, on a line of its own. */
+static void
+note_bytes(struct log_stream *ls, struct er_buf *b, uint64_t n, const char *name,
+           const char *words)
+{
+    if (ls->ndjson) {
+        er_buf_addf(b, "{\"%s\":%llu}\n", name, (unsigned long long)n);
+        return;
+    }
+    er_buf_addf(b, "%s[... %llu bytes %s ...]\n", ls->mid_line ? "\n" : "",
+                (unsigned long long)n, words);
+    ls->mid_line = false;
+}
+
 /* Says where the middle was cut out. */
 static void
 note_gap(struct log_stream *ls, struct er_buf *b, const struct er_outlog_frame *f)
 {
-    if (f->offset > ls->expected && ls->started && !ls->ndjson && ls->only == 0) {
-        er_buf_addf(b, "%s[... %llu bytes omitted ...]\n", ls->mid_line ? "\n" : "",
-                    (unsigned long long)(f->offset - ls->expected));
-        ls->mid_line = false;
+    if (f->offset > ls->expected && ls->started && ls->only == 0) {
+        note_bytes(ls, b, f->offset - ls->expected, "omitted", "omitted");
     }
     ls->expected = f->offset + f->len;
     ls->started = true;
@@ -131,10 +143,8 @@ note_lost(struct log_stream *ls, struct er_buf *b, uint64_t total)
     if (total <= ls->expected) {
         return;
     }
-    if (!ls->ndjson && ls->only == 0 && ls->skip_lines <= 0) {
-        er_buf_addf(b, "%s[... %llu bytes could not be written ...]\n",
-                    ls->mid_line ? "\n" : "", (unsigned long long)(total - ls->expected));
-        ls->mid_line = false;
+    if (ls->only == 0 && ls->skip_lines <= 0) {
+        note_bytes(ls, b, total - ls->expected, "lost", "could not be written");
     }
     ls->expected = total;
 }

@@ -127,7 +127,7 @@ static void
 run_show(struct er_query *q, struct er_store_reader *r)
 {
     struct er_show *show = (struct er_show *)(void *)q;
-    q->rc = er_store_get(r, show->id, true, &q->arena, &show->task);
+    q->rc = er_store_get(r, show->id, !show->no_result, &q->arena, &show->task);
     if (q->rc == 0) {
         q->rc = er_store_after(r, show->id, false, 0, ER_AFTER_SHOWN + 1, &q->arena,
                                &show->after, &show->n_after);
@@ -181,6 +181,14 @@ is_set(struct er_call *call, const char *name)
 {
     const char *value = er_request_query(call->req, name);
     return value && strcmp(value, "0") != 0;
+}
+
+/* Nobody needs to read a result of MiBs to see how a task ended. */
+static bool
+is_without_result(struct er_call *call)
+{
+    const char *result = er_request_query(call->req, "result");
+    return result && strcmp(result, "0") == 0;
 }
 
 static void
@@ -273,6 +281,7 @@ struct waiter {
     enum er_wait_until until;
     bool brief;  /* the state is all that is asked for */
     bool silent; /* answer too when its worker does not */
+    bool no_result;
     bool over;   /* time is up: answer with what there is */
     bool asking; /* a query is under way */
     bool again;  /* something happened meanwhile */
@@ -355,6 +364,7 @@ ask(struct waiter *w)
     w->again = false;
     struct er_show *show = er_show_new(w->call, w->id, on_asked);
     show->brief = w->brief;
+    show->no_result = w->no_result;
     er_show_start(show);
 }
 
@@ -410,6 +420,7 @@ er_wait_start(struct er_call *call, er_task_id id, uint64_t ms, enum er_wait_unt
     w->call = call;
     w->brief = is_set(call, "brief");
     w->silent = !w->brief && is_set(call, "silent");
+    w->no_result = is_without_result(call);
     w->id = id;
     w->until = until;
     w->watch = er_engine_watch(call->api->engine, id, on_watched, w);
@@ -440,6 +451,7 @@ er_api_show(struct er_call *call)
     if (wait == 0) {
         struct er_show *show = er_show_new(call, call->id, NULL);
         show->brief = is_set(call, "brief");
+        show->no_result = is_without_result(call);
         er_show_start(show);
     } else {
         er_wait_start(call, call->id, wait,

@@ -14,9 +14,10 @@ struct er_show {
     struct er_query q; /* q.rc: 0, ER_ENOTFOUND, or a fault of the store */
     struct er_call *call;
     er_task_id id;
-    int status;    /* of the answer */
-    bool location; /* with a Location header */
-    bool brief;    /* answered with id and state only */
+    int status;     /* of the answer */
+    bool location;  /* with a Location header */
+    bool brief;     /* answered with id and state only */
+    bool no_result; /* read and shown without its result */
     const char
         *extra; /* further members of the answer, as raw JSON; in q.arena or static */
     struct er_task task;

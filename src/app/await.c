@@ -35,15 +35,17 @@ tombstone(const struct er_app *app)
 }
 
 int
-er_await_task(struct er_app *app, er_task_id id, const char *until, er_usec deadline,
+er_await_task(struct er_app *app, er_task_id id, enum er_await until, er_usec deadline,
               json_t **out, struct er_err *err)
 {
-    bool started = until[0] == 's';
+    bool started = until == ER_AWAIT_STARTED;
     for (;;) {
         char target[96];
         double wait_s = seconds_until(deadline);
-        (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "?wait=%.3f&until=%s",
-                       id, wait_s, until);
+        (void)snprintf(target, sizeof target,
+                       "/v1/tasks/%" PRId64 "?wait=%.3f&until=%s%s", id, wait_s,
+                       started ? "started" : "final",
+                       until == ER_AWAIT_WHOLE ? "" : "&result=0");
         json_t *task = NULL;
         int rc = er_daemon_get(app, target, &task, err);
         if (rc == ER_ENOTFOUND && (task = tombstone(app)) != NULL) {
@@ -140,7 +142,8 @@ er_await_command(struct er_app *app, er_task_id id, bool follow, bool json)
             return er_app_fail(rc, &err);
         }
     }
-    int rc = er_await_task(app, id, "final", ER_NEVER, &task, &err);
+    int rc = er_await_task(app, id, json ? ER_AWAIT_WHOLE : ER_AWAIT_FINAL, ER_NEVER,
+                           &task, &err);
     if (rc) {
         return er_app_fail(rc, &err);
     }

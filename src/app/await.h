@@ -7,12 +7,16 @@
 #include "app/app.h"
 #include "model/task.h"
 
-/* Waits until the task is final ("final") or runs or has run ("started"), or until a
- * moment (er_clock_mono; ER_NEVER = no limit; 0 = asks once and takes what is). Gives the
- * task as JSON, or what is left of a removed one; the caller frees it. ER_ETIMEOUT (with
- * the task), ER_ENOTFOUND. */
-int er_await_task(struct er_app *app, er_task_id id, const char *until, er_usec deadline,
-                  json_t **out, struct er_err *err) ER_MUSTCHECK;
+enum er_await {
+    ER_AWAIT_FINAL,
+    ER_AWAIT_STARTED, /* it runs, or has run */
+    ER_AWAIT_WHOLE,   /* final, and given with its result, which may be large */
+};
+/* Waits until the task is so, or until a moment (er_clock_mono; ER_NEVER = no limit; 0 = asks
+ * once and takes what is). Gives the task as JSON, or what is left of a removed one; the
+ * caller frees it. ER_ETIMEOUT (with the task), ER_ENOTFOUND. */
+int er_await_task(struct er_app *app, er_task_id id, enum er_await until,
+                  er_usec deadline, json_t **out, struct er_err *err) ER_MUSTCHECK;
 /* The exit code of a task's command as a shell would have it: its own, 128 + the signal,
  * 1 when there is none and it did not complete. */
 int er_await_exit_code(const json_t *task);

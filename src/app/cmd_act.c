@@ -170,7 +170,8 @@ await_done(struct er_app *app, const char *action, const struct act *o, er_task_
     while (!o->no_wait && !er_task_state_is_final(er_json_state(*task)) &&
            (ends || er_json_bool(*task, "pause_requested"))) {
         json_t *now = NULL;
-        int rc = ends ? er_await_task(app, id, "final", ER_NEVER, &now, err)
+        int rc = ends ? er_await_task(app, id, o->json ? ER_AWAIT_WHOLE : ER_AWAIT_FINAL,
+                                      ER_NEVER, &now, err)
                       : post_one(app, action, o, id, &now, err);
         if (rc) {
             return rc;

@@ -278,7 +278,9 @@ wait_for_end(const struct calling *c, const struct er_response *submitted)
 {
     struct er_err err;
     json_t *task = NULL;
-    int rc = er_await_task(c->app, c->id, "final", c->deadline, &task, &err);
+    int rc =
+        er_await_task(c->app, c->id, c->o->task.json ? ER_AWAIT_WHOLE : ER_AWAIT_FINAL,
+                      c->deadline, &task, &err);
     unwatch_signals();
     if (rc == ER_ETIMEOUT) {
         rc = leave(c, submitted, task, false);

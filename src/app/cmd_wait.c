@@ -77,6 +77,13 @@ find_open(struct er_app *app, struct er_idlist *ids, struct er_err *err)
     return rc;
 }
 
+/* Results, which may be of MiBs, are read only to be printed. */
+static enum er_await
+how_of(const struct wait *o)
+{
+    return o->json ? ER_AWAIT_WHOLE : ER_AWAIT_FINAL;
+}
+
 /* Says how a final task ended: 0, or 1 when it did not complete. */
 static int
 settle(const json_t *task, bool json)
@@ -100,7 +107,7 @@ check_known(struct er_app *app, const struct er_idlist *ids)
     for (size_t i = 0; i < ids->n; i++) {
         struct er_err err;
         json_t *task;
-        int rc = er_await_task(app, ids->ids[i], "final", 0, &task, &err);
+        int rc = er_await_task(app, ids->ids[i], ER_AWAIT_FINAL, 0, &task, &err);
         if (task) {
             json_decref(task);
             continue;
@@ -122,7 +129,7 @@ wait_all(struct er_app *app, const struct wait *o, const struct er_idlist *ids,
     for (size_t i = 0; i < ids->n; i++) {
         struct er_err err;
         json_t *task;
-        int rc = er_await_task(app, ids->ids[i], "final", deadline, &task, &err);
+        int rc = er_await_task(app, ids->ids[i], how_of(o), deadline, &task, &err);
         if (rc == ER_ETIMEOUT && task) {
             late = er_app_fail(rc, &err);
             json_decref(task);
@@ -143,12 +150,12 @@ wait_all(struct er_app *app, const struct wait *o, const struct er_idlist *ids,
 
 /* The first of the tasks that is final now: it, or NULL. */
 static int
-find_final(struct er_app *app, const struct er_idlist *ids, json_t **out,
-           struct er_err *err)
+find_final(struct er_app *app, const struct wait *o, const struct er_idlist *ids,
+           json_t **out, struct er_err *err)
 {
     for (size_t i = 0; i < ids->n; i++) {
         json_t *task;
-        int rc = er_await_task(app, ids->ids[i], "final", 0, &task, err);
+        int rc = er_await_task(app, ids->ids[i], how_of(o), 0, &task, err);
         if (!rc) {
             *out = task;
             return 0;
@@ -206,8 +213,8 @@ read_events(struct er_client *events, const struct er_idlist *ids, er_usec deadl
 
 /* One try: subscribe, look, listen. */
 static int
-try_any(struct er_app *app, const struct er_idlist *ids, er_usec deadline, json_t **out,
-        struct er_err *err)
+try_any(struct er_app *app, const struct wait *o, const struct er_idlist *ids,
+        er_usec deadline, json_t **out, struct er_err *err)
 {
     struct er_client *events;
     int rc = er_daemon_side_stream(
@@ -215,10 +222,10 @@ try_any(struct er_app *app, const struct er_idlist *ids, er_usec deadline, json_
     if (rc) {
         return rc;
     }
-    rc = find_final(app, ids, out, err);
+    rc = find_final(app, o, ids, out, err);
     while (!rc && !*out) { /* an event may be of an earlier run: look again */
         rc = read_events(events, ids, deadline, err);
-        rc = rc ? rc : find_final(app, ids, out, err);
+        rc = rc ? rc : find_final(app, o, ids, out, err);
     }
     er_client_close(events);
     return rc;
@@ -230,10 +237,10 @@ wait_any(struct er_app *app, const struct wait *o, const struct er_idlist *ids,
 {
     struct er_err err;
     json_t *task = NULL;
-    int rc = try_any(app, ids, deadline, &task, &err);
+    int rc = try_any(app, o, ids, deadline, &task, &err);
     while (rc == ER_ENODAEMON && app->connected_once) {
         rc = er_daemon_again(app, er_clock_mono(er_clock_system()), &err);
-        rc = rc ? rc : try_any(app, ids, deadline, &task, &err);
+        rc = rc ? rc : try_any(app, o, ids, deadline, &task, &err);
     }
     if (rc) {
         return er_app_fail(rc, &err);

@@ -9,7 +9,9 @@
  * shuts down); then the same attempt is asked for again from its start, and what was
  * written already is passed over. With the last N lines only it cannot be told where that
  * was, so the stream then goes on with what is new, and says so. When our own output
- * cannot be written (a full disk) that is the error. */
+ * cannot be written (a full disk) that is the error. A part of the log cannot be read: among
+ * bytes only a last line says so, which a command could have written too; then the pieces are
+ * asked, which say it for certain. */
 #include "app/output.h"
 
 #include <errno.h>
@@ -22,15 +24,21 @@
 #include "base/base64.h"
 #include "base/io.h"
 
+#define LAST_MAX                                                                         \
+    256 /* bytes; the line that says why the rest cannot be read is shorter */
+
 struct output {
     const struct er_output_options *o;
-    int64_t attempt;  /* the one that is read; 0 = the latest */
-    int64_t tail;     /* lines of it that are wanted; -1 = all */
-    bool ended;       /* its stream came to an end */
-    bool pieces;      /* JSON objects, not bytes */
+    int64_t attempt; /* the one that is read; 0 = the latest */
+    int64_t tail;    /* lines of it that are wanted; -1 = all */
+    bool ended;      /* its stream came to an end */
+    bool pieces;     /* JSON objects, not bytes */
+    bool mid_line;   /* of pieces: the last line that was written has no end yet */
+    er_task_id id;
     uint64_t written; /* bytes of output that were written in all */
     uint64_t skip; /* of them those that the stream has yet to pass after a new start */
     struct er_buf line;       /* of a piece, until it is whole */
+    struct er_buf last;       /* the end of what bytes came, LAST_MAX at most */
     struct er_buf unreadable; /* why the rest cannot be read; "" = it can */
     int failed;               /* errno of a write that failed */
 };
@@ -51,6 +59,91 @@ write_bytes(struct output *out, int fd, const char *p, size_t n)
     out->written += n;
 }
 
+/* A piece of standard error in red: line by line, so that each can stand alone. */
+static void
+write_red(struct output *out, const char *p, size_t n)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    for (size_t at = 0; at < n;) {
+        const char *nl = memchr(p + at, '\n', n - at);
+        size_t len = nl ? (size_t)(nl - (p + at)) : n - at;
+        if (len > 0) {
+            er_buf_add_str(&b, "\033[31m");
+            er_buf_add(&b, p + at, len);
+            er_buf_add_str(&b, "\033[0m");
+        }
+        if (nl) {
+            er_buf_add_char(&b, '\n');
+        }
+        at += len + (nl != NULL);
+    }
+    if (!out->failed && b.len > 0 && er_write_all(STDOUT_FILENO, b.data, b.len)) {
+        out->failed = errno;
+    }
+    er_buf_fini(&b);
+}
+
+/* The data of a piece. */
+static void
+write_data(struct output *out, const struct er_buf *data, bool is_err)
+{
+    size_t passed = out->skip < data->len ? (size_t)out->skip : data->len;
+    if (data->len == 0) {
+        return;
+    }
+    if (is_err && out->o->colour) {
+        write_red(out, data->data + passed, data->len - passed);
+        out->skip -= passed;
+        out->written += data->len - passed;
+    } else {
+        write_bytes(out, is_err && out->o->split ? STDERR_FILENO : STDOUT_FILENO,
+                    data->data, data->len);
+    }
+    out->mid_line = data->data[data->len - 1] != '\n';
+}
+
+/* Says what is not there, as the daemon does among bytes. Where each stream goes to its own
+ * descriptor nothing is added to them. */
+static void
+write_note(struct output *out, int64_t bytes, const char *words)
+{
+    struct er_buf b;
+    if (bytes <= 0 || out->skip > 0 || out->o->split) {
+        return;
+    }
+    er_buf_init(&b, 0);
+    er_buf_addf(&b, "%s[... %" PRId64 " bytes %s ...]\n", out->mid_line ? "\n" : "",
+                bytes, words);
+    if (!out->failed && er_write_all(STDOUT_FILENO, b.data, b.len)) {
+        out->failed = errno;
+    }
+    out->mid_line = false;
+    er_buf_fini(&b);
+}
+
+/* An object as it came, with the task. */
+static void
+write_json(struct output *out, const char *text, size_t n)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_buf_addf(&b, "{\"task\":%" PRId64 ",%.*s\n", out->id, (int)(n - 1), text + 1);
+    write_bytes(out, STDOUT_FILENO, b.data, b.len);
+    er_buf_fini(&b);
+}
+
+/* Keeps why the rest cannot be read, if that is what a piece says. */
+static void
+take_error(struct output *out, const json_t *piece)
+{
+    const char *why = er_json_text(json_object_get(piece, "error"), "message");
+    if (why) {
+        er_buf_clear(&out->unreadable);
+        er_buf_add_str(&out->unreadable, why);
+    }
+}
+
 /* One piece: an object with the stream and its data. */
 static void
 write_piece(struct output *out, const char *text, size_t n)
@@ -60,27 +153,21 @@ write_piece(struct output *out, const char *text, size_t n)
     const json_t *plain = json_object_get(o, "data");
     const char *stream = er_json_text(o, "stream");
     const char *base64 = er_json_text(o, "base64");
-    const char *why = er_json_text(json_object_get(o, "error"), "message");
-    if (why) {
-        er_buf_clear(&out->unreadable);
-        er_buf_add_str(&out->unreadable, why);
+    take_error(out, o);
+    if (out->o->json && n > 1 && text[0] == '{') {
+        write_json(out, text, n);
+        json_decref(o);
+        return;
     }
-    bool err = stream && strcmp(stream, "stderr") == 0;
-    bool colour = err && out->o->colour;
     er_buf_init(&data, 0);
     if (plain) {
         er_buf_add(&data, json_string_value(plain), json_string_length(plain));
     } else if (base64) {
         (void)!er_base64_decode(&data, base64, strlen(base64));
     }
-    int fd = err && out->o->split ? STDERR_FILENO : STDOUT_FILENO;
-    if (colour && out->skip < data.len) {
-        (void)!er_write_all(fd, "\033[31m", 5);
-    }
-    write_bytes(out, fd, data.data, data.len);
-    if (colour && out->skip == 0) {
-        (void)!er_write_all(fd, "\033[0m", 4);
-    }
+    write_data(out, &data, stream && strcmp(stream, "stderr") == 0);
+    write_note(out, er_json_int(o, "omitted", 0), "omitted");
+    write_note(out, er_json_int(o, "lost", 0), "could not be written");
     er_buf_fini(&data);
     json_decref(o);
 }
@@ -89,6 +176,9 @@ static void
 take(struct output *out, const struct er_buf *in)
 {
     if (!out->pieces) {
+        size_t n = in->len < LAST_MAX ? in->len : LAST_MAX;
+        er_buf_add(&out->last, in->data + (in->len - n), n);
+        er_buf_drop(&out->last, out->last.len > LAST_MAX ? out->last.len - LAST_MAX : 0);
         write_bytes(out, STDOUT_FILENO, in->data, in->len);
         return;
     }
@@ -130,6 +220,48 @@ make_target(const struct output *out, er_task_id id, struct er_buf *b)
     }
 }
 
+/* Whether the last line of the bytes that came says that the rest cannot be read. */
+static bool
+seems_unreadable(const struct output *out)
+{
+    static const char words[] = "[... output cannot be read: ";
+    const struct er_buf *b = &out->last;
+    size_t at = b->len;
+    while (at > 0 && (at == b->len || b->data[at - 1] != '\n')) {
+        at--;
+    }
+    return b->len - at > sizeof words &&
+           memcmp(b->data + at, words, sizeof words - 1) == 0;
+}
+
+/* Asks for certain: for the pieces behind the last line, of which there are none but this. */
+static void
+ask_unreadable(struct er_app *app, struct output *out)
+{
+    struct er_response r;
+    struct er_err err;
+    struct er_buf target;
+    const char *line;
+    size_t at = 0, n;
+    er_buf_init(&target, 0);
+    er_buf_addf(&target, "/v1/tasks/%" PRId64 "/log?tail=0&format=ndjson", out->id);
+    if (out->attempt > 0) {
+        er_daemon_param_int(&target, "attempt", out->attempt);
+    }
+    struct er_daemon_request request = {.target = target.data};
+    int rc = er_daemon_call(app, &request, &r, &err);
+    er_buf_fini(&target);
+    if (rc) {
+        return;
+    }
+    while (er_daemon_line(&r.body, &at, &line, &n)) {
+        json_t *o = json_loadb(line, n, JSON_ALLOW_NUL, NULL);
+        take_error(out, o);
+        json_decref(o);
+    }
+    er_response_fini(&r);
+}
+
 /* Reads one stream to its end: 0, ER_ENODAEMON when it broke, or another error. */
 static int
 read_stream(struct er_app *app, struct output *out, er_usec *broke_at, struct er_err *err)
@@ -150,7 +282,10 @@ read_stream(struct er_app *app, struct output *out, er_usec *broke_at, struct er
     er_buf_fini(&in);
     if (rc) {
         er_daemon_close(app);
+    } else if (!out->pieces && seems_unreadable(out)) {
+        ask_unreadable(app, out);
     }
+    er_buf_clear(&out->last);
     if (rc == 0 && out->unreadable.len > 0) {
         rc = er_fail(err, ER_ECORRUPT, "the rest of the output cannot be read: %s",
                      out->unreadable.data);
@@ -202,7 +337,7 @@ follow(struct er_app *app, er_task_id id, struct output *out, struct er_err *err
 {
     for (;;) { /* there is nothing to follow before it starts */
         json_t *task;
-        int rc = er_await_task(app, id, "started", ER_NEVER, &task, err);
+        int rc = er_await_task(app, id, ER_AWAIT_STARTED, ER_NEVER, &task, err);
         if (rc) {
             return rc;
         }
@@ -240,14 +375,21 @@ er_output_run(struct er_app *app, er_task_id id, const struct er_output_options 
               struct er_err *err)
 {
     struct output out = {
-        .o = o, .attempt = o->attempt, .tail = o->tail, .pieces = o->split || o->colour};
+        .o = o,
+        .id = id,
+        .attempt = o->attempt,
+        .tail = o->tail,
+        .pieces = o->split || o->colour || o->json,
+    };
     er_buf_init(&out.line, 0);
+    er_buf_init(&out.last, 0);
     er_buf_init(&out.unreadable, 0);
     int rc = o->follow ? follow(app, id, &out, err) : run_attempt(app, id, &out, err);
     if (o->written) {
         *o->written = out.written;
     }
     er_buf_fini(&out.line);
+    er_buf_fini(&out.last);
     er_buf_fini(&out.unreadable);
     return rc;
 }

@@ -724,48 +724,6 @@ def why__is_the_daemons_sentence(c):
 
 
 @test
-def log__passes_bytes_as_they_are(c):
-    d = c.daemon(lambda request: (200, b"a\x00\xff\x1b[1m\n"))
-    same(c.run("log", "3").stdout, b"a\x00\xff\x1b[1m\n")
-    same(d.requests[0].query, {})
-    c.run("log", "3", "-n", "5", "--attempt", "2", "--stderr", "--timestamps")
-    same(d.requests[1].query, {"tail": "5", "attempt": "2", "stream": "stderr", "timestamps": "1"})
-
-
-@test
-def log__follow_goes_on_over_a_restart(c):
-    def handle(request):
-        if not request.path.endswith("/log"):
-            return 200, task(3, "completed" if len(logs) > 2 else "running", attempt=2)
-        logs.append(request)
-        if len(logs) == 1:
-            def broken():
-                yield "one\ntw"
-                raise Break
-            return 200, broken()
-        if len(logs) == 2:  # ends in good order, but not the task
-            return 200, iter(["one\n"])
-        return 200, iter(["one\n", "two\nthree\n"])
-    logs = []
-    c.daemon(handle)
-    expect(c.run("log", "3", "-f"), 0, "one\ntwo\nthree\n", "")
-    same([r.query for r in logs], [{"follow": "1", "attempt": "2"}] * 3)
-
-
-@test
-def log__follow_goes_on_with_the_next_attempt(c):
-    def handle(request):
-        if not request.path.endswith("/log"):
-            return 200, task(3, "completed" if logs else "running", attempt=1 + len(logs))
-        logs.append(request.query)
-        return 200, f"attempt {len(logs)}\n"
-    logs = []
-    c.daemon(handle)
-    expect(c.run("log", "3", "-f", "-n", "1"), 0, "attempt 1\nattempt 2\n", "")
-    same(logs, [{"follow": "1", "attempt": "1", "tail": "1"}, {"follow": "1", "attempt": "2"}])
-
-
-@test
 def result__is_the_bytes(c):
     c.daemon(lambda request: (200, b"\x00\x01") if request.path == "/v1/tasks/3/result"
              else problem(404, "not-found", "task 4 has no result"))
@@ -844,6 +802,18 @@ def wait__tells_by_its_exit_code(c):
     expect(c.run("wait", "3", "9"), 3, "", "errand: there is no task 9\n")
     expect(c.run("wait"), 2)
     expect(c.run("wait", "1", "--all"), 2)
+
+
+@test
+def wait__asks_for_results_only_to_print_them(c):
+    d = c.daemon(lambda request: (200, task(3, "completed")))
+    expect(c.run("wait", "3"), 0, "", "")
+    expect(c.run("wait", "--any", "3"), 0, "3\n", "")
+    expect(c.run("cancel", "3"), 0)
+    same({r.query.get("result") for r in d.requests if r.path == "/v1/tasks/3"}, {"0"})
+    d.requests.clear()
+    expect(c.run("wait", "3", "--json"), 0, None, "")
+    same("result" in d.requests[-1].query, False)
 
 
 @test

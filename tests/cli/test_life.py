@@ -273,15 +273,6 @@ def add__refuses_a_folder_that_is_not_there(c):
 
 
 @test
-def log__of_several_has_headings(c):
-    c.daemon(lambda request: (200, f"of {request.path}\n"))
-    expect(c.run("log", "3", "4"), 0, "==> 3 <==\nof /v1/tasks/3/log\n==> 4 <==\n"
-                                      "of /v1/tasks/4/log\n", "")
-    expect(c.run("log", "-f", "3", "4"), 2, "", "errand: -f follows one task: errand log -f 3, and "
-                                                "another errand log -f 4 beside it\n")
-
-
-@test
 def doctor__shows_what_is_wrong_with_the_configuration(c):
     with open(os.path.join(c.home, "config.yml"), "w") as f:
         f.write("concurency: 2\n")

@@ -276,6 +276,16 @@ def test_a_brief_wait_tells_the_state_alone(h):
     same(h.get(f"/v1/tasks/{h.submit(held=True)}?brief=1"), {"id": task + 1, "state": "paused"})
 
 
+def test_a_task_is_shown_without_its_result(h):
+    h.start()
+    task = h.sh('echo \'{"result": {"n": 1}}\' >&$ERRAND_PROGRESS_FD')
+    h.end(task)
+    for query, result, size in (("", {"n": 1}, 7), ("?result=0", None, None),
+                                ("?result=0&wait=200", None, None), ("?wait=200", {"n": 1}, 7)):
+        got = h.get(f"/v1/tasks/{task}{query}")
+        same((got["state"], got["result"], got["result_bytes"]), ("completed", result, size), query)
+
+
 def test_why_and_doctor_name_what_keeps_the_worker_from_starting(h):
     for worker, words in (("/no/such/errand-worker", "cannot start /no/such/errand-worker: No such file or directory"),
                           (NOBODY, "errand-worker ended at its start (exit code 1)")):

@@ -77,6 +77,19 @@ def test_output_that_could_not_be_written_is_missed(h):
         os.rename(log_of(h, task) + ".new", log_of(h, task))
         same(h.expect(200, "GET", f"/v1/tasks/{task}/log").body, want, line)
         same(h.expect(200, "GET", f"/v1/tasks/{task}/log?follow=1").body, want, line)
+        notes = [v for v in h.expect(200, "GET", f"/v1/tasks/{task}/log?format=ndjson").lines if "data" not in v]
+        words = want.split()
+        same(notes, [{"lost": int(words[-7])}] if b"[..." in words else [], line)
+
+
+def test_output_whose_middle_was_not_kept_says_so(h):
+    h.start("output_head: 1MiB\noutput_tail: 1MiB\n")
+    task = ended(h, "head -c 5000000 /dev/zero; echo; echo end")
+    body = h.expect(200, "GET", f"/v1/tasks/{task}/log").body
+    (omitted,) = [v["omitted"] for v in h.expect(200, "GET", f"/v1/tasks/{task}/log?format=ndjson").lines
+                  if "omitted" in v]
+    assert b"\n[... %d bytes omitted ...]\n" % omitted in body
+    same(body.count(b"\0") + omitted, 5000000)
 
 
 def test_output_that_was_removed_with_its_task_says_so(h):
