@@ -214,10 +214,9 @@ refuse(struct er_call *call, const struct er_submit *s, int rc)
     char words[ER_SUBMIT_WORDS];
     if (rc) {
         er_call_problem(call, rc, NULL, "%s",
-                        er_submit_words(call->api, rc, words, sizeof words));
+                        er_submit_words(call, rc, words, sizeof words));
     } else {
-        const char *field =
-            er_submit_refusal(call->api, &s->rows[0], words, sizeof words);
+        const char *field = er_submit_refusal(call, &s->rows[0], words, sizeof words);
         er_call_problem(call, s->rows[0].status, field, "%s", words);
     }
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/hint.h"
 #include "api/tasks.h"
 #include "base/mem.h"
 #include "model/suggest.h"
@@ -34,33 +35,41 @@ is_live(const struct er_change *row)
 
 /* ---- refusals ---- */
 
-/* What would be possible instead, as " (errand VERB 7 does so)", or "". */
+/* What would be possible instead, as " (errand VERB 7 does so)", if anything is. */
 static void
-add_hint(const struct er_change_request *c, const struct er_change *row, char *out,
-         size_t size)
+add_hint(const struct er_call *call, const struct er_change_request *c,
+         const struct er_change *row, struct er_buf *b)
 {
-    long long id = (long long)row->id;
     bool final = er_task_state_is_final(row->state);
-    out[0] = '\0';
+    enum er_hint hint;
+    const char *does;
     if (final && c->kind != ER_CHANGE_RETRY && c->kind != ER_CHANGE_REMOVE) {
-        (void)snprintf(out, size, " (errand retry %lld runs it again)", id);
+        hint = ER_HINT_RETRY;
+        does = "runs it again";
     } else if (!final && (c->kind == ER_CHANGE_RETRY || c->kind == ER_CHANGE_REMOVE)) {
-        (void)snprintf(out, size, " (errand cancel %lld ends it)", id);
+        hint = ER_HINT_CANCEL;
+        does = "ends it";
     } else if (c->kind == ER_CHANGE_EDIT && is_live(row)) {
-        (void)snprintf(out, size, " (errand requeue --hold %lld stops it)", id);
+        hint = ER_HINT_REQUEUE_HELD;
+        does = "stops it";
+    } else {
+        return;
     }
+    er_buf_add_str(b, " (");
+    er_hint_add_task(call, hint, row->id, b);
+    er_buf_addf(b, " %s)", does);
 }
 
 void
-er_change_refusal(const struct er_change_request *c, const struct er_change *row,
-                  char *out, size_t size)
+er_change_refusal(const struct er_call *call, const struct er_change_request *c,
+                  const struct er_change *row, char *out, size_t size)
 {
     static const char *const verbs[] = {"cancel", "pause", "resume", "retry",
                                         "remove", "edit",  "requeue"};
     long long id = (long long)row->id;
     const char *verb = verbs[c->kind];
     const char *state = er_task_state_word(er_change_shown_state(row));
-    char hint[80];
+    struct er_buf hint;
     if (row->status == ER_ENOTFOUND) {
         (void)snprintf(out, size, "there is no task %lld", id);
     } else if (row->status != ER_ESTATE) {
@@ -70,8 +79,11 @@ er_change_refusal(const struct er_change_request *c, const struct er_change *row
         (void)snprintf(out, size, "cannot requeue %lld: it is %s, not running", id,
                        row->state == ER_TASK_RUNNING ? "ending" : state);
     } else {
-        add_hint(c, row, hint, sizeof hint);
-        (void)snprintf(out, size, "cannot %s %lld: it is %s%s", verb, id, state, hint);
+        er_buf_init(&hint, 0);
+        add_hint(call, c, row, &hint);
+        (void)snprintf(out, size, "cannot %s %lld: it is %s%s", verb, id, state,
+                       hint.data ? hint.data : "");
+        er_buf_fini(&hint);
     }
 }
 
@@ -149,7 +161,7 @@ er_change_answer_many(struct er_change_request *c)
         const char *state = row->status == ER_ESTATE
                                 ? er_task_state_word(er_change_shown_state(row))
                                 : NULL;
-        er_change_refusal(c, row, words, sizeof words);
+        er_change_refusal(c->ctx, c, row, words, sizeof words);
         (void)snprintf(extra, sizeof extra, "\"id\":%lld,\"state\":%s%s%s",
                        (long long)row->id, state ? "\"" : "", state ? state : "null",
                        state ? "\"" : "");
@@ -164,7 +176,7 @@ answer_refused(const struct er_change_request *c)
 {
     const struct er_change *row = &c->rows[0];
     char words[300], extra[40] = "";
-    er_change_refusal(c, row, words, sizeof words);
+    er_change_refusal(c->ctx, c, row, words, sizeof words);
     if (row->status == ER_ESTATE) {
         (void)snprintf(extra, sizeof extra, "\"state\":\"%s\"",
                        er_task_state_word(er_change_shown_state(row)));

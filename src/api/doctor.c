@@ -2,6 +2,7 @@
 /* GET /v1/doctor: what can only be looked at from inside. Each check says whether it is
  * well, what was found, and what to do if not. The slow ones (the store, the logs' folder)
  * run on the reader's thread. */
+#include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "api/api.h"
+#include "api/hint.h"
 #include "base/mem.h"
 
 #define DISK_LOW    (UINT64_C(64) << 20)
@@ -27,7 +28,7 @@ struct doctor {
     int store_rc;
     int64_t store_bytes; /* with its journal */
     struct statvfs disk;
-    int disk_rc;
+    int disk_rc; /* errno; 0 = it is known */
     int64_t log_bytes, log_files;
 };
 
@@ -64,7 +65,7 @@ run_doctor(struct er_query *q, struct er_store_reader *r)
     struct doctor *d = (struct doctor *)(void *)q;
     const struct er_places *p = d->call->api->places;
     d->store_rc = er_store_check(r, &d->store);
-    d->disk_rc = statvfs(p->state_dir, &d->disk);
+    d->disk_rc = statvfs(p->state_dir, &d->disk) == 0 ? 0 : errno;
     int64_t bytes = size_of(p->store, ""), wal = size_of(p->store, "-wal");
     d->store_bytes = (bytes > 0 ? bytes : 0) + (wal > 0 ? wal : 0);
     if (!er_api_has_store(d->call->api)) {
@@ -99,15 +100,17 @@ check_store(const struct doctor *d, struct er_buf *b)
 {
     const struct er_api *s = d->call->api;
     struct er_engine_stats st;
-    char text[600];
+    char text[600], advice[120];
     er_engine_stats(s->engine, &st);
     (void)snprintf(text, sizeof text, "whole, %lld KiB: %.400s",
                    (long long)(d->store_bytes >> 10), s->places->store);
-    add_check(b, "store", d->store_rc == 0, d->store_rc ? d->store.text : text,
-              "stop the daemon, keep a copy of the store, restore the last backup");
+    (void)snprintf(advice, sizeof advice,
+                   "stop %s, keep a copy of the store, restore the last backup",
+                   er_hint_host(s));
+    add_check(b, "store", d->store_rc == 0, d->store_rc ? d->store.text : text, advice);
     add_check(b, "store-writes", !st.sick,
               st.sick ? er_error_meaning(st.sick_code) : "accepted",
-              "free disk space or mend the disk; the daemon tries again every second");
+              "free disk space or mend the disk; it is tried again every second");
 }
 
 static void
@@ -117,10 +120,22 @@ check_disk(const struct doctor *d, struct er_buf *b)
     uint64_t left = d->disk_rc ? 0 : (uint64_t)d->disk.f_bavail * d->disk.f_frsize;
     int64_t bound = s->config.retention.log_bytes;
     char text[600];
+    if (d->disk_rc == ENOENT && !s->on_shutdown) {
+        return; /* a store in memory that has no folder yet */
+    }
     (void)snprintf(text, sizeof text, "%llu MiB free for %.400s",
                    (unsigned long long)(left >> 20), s->places->state_dir);
-    add_check(b, "disk-space", left >= DISK_LOW, text,
-              "free disk space: errand clean removes finished tasks and their output");
+    if (d->disk_rc) {
+        (void)snprintf(text, sizeof text, "'%.400s' cannot be looked at: %s",
+                       s->places->state_dir, strerror(d->disk_rc));
+    }
+    struct er_buf advice;
+    er_buf_init(&advice, 0);
+    er_buf_add_str(&advice, "free disk space: ");
+    er_hint_add(d->call, ER_HINT_CLEAN, NULL, &advice);
+    er_buf_add_str(&advice, " removes finished tasks and their output");
+    add_check(b, "disk-space", left >= DISK_LOW, text, advice.data);
+    er_buf_fini(&advice);
     bool fits = d->disk_rc || bound == 0 || bound <= d->log_bytes ||
                 (uint64_t)(bound - d->log_bytes) <= left;
     (void)snprintf(
@@ -142,7 +157,7 @@ check_clock(const struct doctor *d, struct er_buf *b)
     er_time_format(wall, at);
     if (jump > ER_USEC_PER_SEC || jump < -ER_USEC_PER_SEC) {
         (void)snprintf(text, sizeof text,
-                       "%s; it was set by %+.1f s since the daemon's start (delays and "
+                       "%s; it was set by %+.1f s since the start (delays and "
                        "backoffs moved with it)",
                        at, (double)jump / 1e6);
     } else {
@@ -188,6 +203,9 @@ check_socket(const struct doctor *d, struct er_buf *b)
     struct stat st;
     char text[600];
     if (stat(s->places->socket, &st) != 0) {
+        if (!s->on_shutdown) { /* inside a program there need not be one */
+            return;
+        }
         add_check(b, "socket", false, "it is gone",
                   "the daemon makes it again; see its log");
         return;
@@ -195,7 +213,7 @@ check_socket(const struct doctor *d, struct er_buf *b)
     unsigned mode = (unsigned)(st.st_mode & 0777);
     (void)snprintf(text, sizeof text, "%.400s, mode %03o", s->places->socket, mode);
     add_check(b, "socket", (mode & ~s->config.socket_mode) == 0, text,
-              "chmod 600 it: others may ask the daemon");
+              "chmod 600 it: others may do everything with your tasks");
 }
 
 struct views {
@@ -245,16 +263,19 @@ check_workers(const struct doctor *d, struct er_buf *b)
         er_buf_addf(&vs.text, "; %s", silence.data);
     }
     er_buf_fini(&silence);
-    bool young =
-        er_api_now(s) - s->started_at < WORKER_FOR && !s->keeper->trouble(s->keeper);
-    add_check(b, "worker", !silent && (st.has_worker || s->stopping || young),
+    bool inside = !s->on_shutdown && !trouble;
+    bool young = er_api_now(s) - s->started_at < WORKER_FOR && !trouble;
+    add_check(b, "worker", !silent && (st.has_worker || s->stopping || young || inside),
               vs.text.len   ? vs.text.data
-              : s->stopping ? "the daemon is ending"
+              : s->stopping ? "it is being ended"
+              : inside      ? "none is connected: it is started with the first command"
               : young       ? "it is being started"
                             : "none is connected",
               silent ? "let it go on with kill -CONT, or have another one take over with "
                        "kill -KILL"
-                     : "look into the daemon's log for why the worker does not start");
+              : s->on_shutdown
+                  ? "look into the daemon's log for why the worker does not start"
+                  : "options.log is told why the worker does not start");
     er_buf_fini(&vs.text);
 }
 

@@ -234,7 +234,7 @@ on_edited(struct er_change_request *c, int rc)
         er_call_problem(call, ER_ENOTFOUND, "after", "there is no task %lld",
                         (long long)c->edit.after[c->edit.bad_after].id);
     } else if (row->status) {
-        er_change_refusal(c, row, words, sizeof words);
+        er_change_refusal(call, c, row, words, sizeof words);
         (void)snprintf(extra, sizeof extra, "\"state\":\"%s\"",
                        er_task_state_word(er_change_shown_state(row)));
         er_call_problem_extra(call, row->status, NULL,

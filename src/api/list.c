@@ -68,7 +68,6 @@ add_next(const struct list_query *l, struct er_buf *b)
 static void
 add_tasks(struct list_query *l, struct er_buf *b)
 {
-    struct er_api *s = l->call->api;
     size_t i = 0, k = 0;
     while (i < l->n_running || k < l->n) {
         bool first = k >= l->n || (i < l->n_running && l->running[i].id > l->tasks[k].id);
@@ -76,7 +75,7 @@ add_tasks(struct list_query *l, struct er_buf *b)
         if (i + k > 1) {
             er_buf_add_char(b, ',');
         }
-        er_task_view(s, t, NULL, b);
+        er_task_view(l->call, t, NULL, b);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/hint.h"
 #include "api/tasks.h"
 #include "base/base64.h"
 #include "base/mem.h"
@@ -51,10 +52,14 @@ on_input_task(struct er_show *show)
     (void)snprintf(extra, sizeof extra, "\"state\":\"%s\"",
                    er_task_state_word(er_task_shown_state(&show->task)));
     if (!takes_input(&show->task)) {
-        er_call_problem_extra(call, ER_ESTATE, NULL, extra,
-                              "cannot send to %lld: its standard "
-                              "input is not open (errand add --input keeps it open)",
-                              (long long)call->id);
+        struct er_buf hint;
+        er_buf_init(&hint, 0);
+        er_hint_add(call, ER_HINT_INPUT, NULL, &hint);
+        er_call_problem_extra(
+            call, ER_ESTATE, NULL, extra,
+            "cannot send to %lld: its standard input is not open (%s keeps it open)",
+            (long long)call->id, hint.data);
+        er_buf_fini(&hint);
         return;
     }
     if (er_engine_input(call->api->engine, call->id, in->bytes.data ? in->bytes.data : "",

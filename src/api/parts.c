@@ -305,7 +305,7 @@ show_why(struct er_show *show)
     }
     er_buf_init(&why, 0);
     er_buf_init(&b, 0);
-    er_why(call->api, &show->task, show, &why);
+    er_why(call, &show->task, show, &why);
     er_buf_addf(&b, "{\"id\":%lld,\"state\":\"%s\",\"why\":", (long long)show->id,
                 er_task_state_word(er_task_shown_state(&show->task)));
     er_buf_add_json_str(&b, why.data ? why.data : "");

@@ -27,9 +27,10 @@ add_silence(const struct er_api *s, const struct er_task *t, struct er_buf *out)
 }
 
 void
-er_task_view(struct er_api *s, const struct er_task *t, const struct er_show *show,
+er_task_view(struct er_call *call, const struct er_task *t, const struct er_show *show,
              struct er_buf *out)
 {
+    const struct er_api *s = call->api;
     struct er_task_json_after shown[ER_AFTER_SHOWN];
     struct er_task_json_more m = {.after = shown};
     struct er_task copy = *t;
@@ -53,7 +54,7 @@ er_task_view(struct er_api *s, const struct er_task *t, const struct er_show *sh
         shown[i] = (struct er_task_json_after){a->id, a->when, a->state};
     }
     if (!er_task_state_is_final(t->state) && t->state != ER_TASK_RUNNING) {
-        er_why(s, t, show, &why);
+        er_why(call, t, show, &why);
     }
     m.waiting_for = why.len ? why.data : NULL;
     const struct er_type *type = er_engine_type(s->engine, t->type);
@@ -226,7 +227,7 @@ er_show_answer(struct er_show *show)
     er_show_etag(show, etag);
     er_request_add_header(call->req, "ETag", etag);
     er_buf_init(&b, 0);
-    er_task_view(call->api, &show->task, show, &b);
+    er_task_view(call, &show->task, show, &b);
     if (show->extra && b.len > 0) {
         b.data[--b.len] = '\0'; /* the closing brace */
         er_buf_addf(&b, ",%s}", show->extra);

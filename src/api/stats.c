@@ -172,6 +172,13 @@ er_api_health(struct er_call *call)
     er_call_json(call, 200, &b);
 }
 
+/* Inside a program one is started with the first command, and handlers need none. */
+static bool
+lacks_worker(const struct er_api *api, const struct er_engine_stats *st)
+{
+    return !st->has_worker && (api->on_shutdown || api->keeper->trouble(api->keeper));
+}
+
 void
 er_api_ready(struct er_call *call)
 {
@@ -180,11 +187,13 @@ er_api_ready(struct er_call *call)
     er_buf_init(&b, 0);
     er_engine_stats(call->api->engine, &st);
     if (call->api->stopping) {
-        er_call_problem(call, ER_ECLOSED, NULL, "the daemon is draining");
+        const char *words = call->api->closed_words;
+        er_call_problem(call, ER_ECLOSED, NULL, "%s",
+                        words ? words : "the daemon is draining");
     } else if (st.sick) {
         er_call_problem(call, ER_EIO, NULL, "the store refuses writes: %s",
                         er_error_meaning(st.sick_code));
-    } else if (!st.has_worker) {
+    } else if (lacks_worker(call->api, &st)) {
         er_call_problem(call, ER_EBUSY, NULL, "no worker is connected");
     } else if (er_engine_silent(call->api->engine, 0, &b)) {
         er_call_problem(call, ER_EBUSY, NULL, "%s", b.data);

@@ -11,6 +11,7 @@
 #include <sys/statvfs.h>
 
 #include "api/draft.h"
+#include "api/hint.h"
 #include "api/submit.h"
 #include "base/mem.h"
 #include "wire/problem.h"
@@ -75,9 +76,11 @@ group_free(struct er_submit_group *g)
 static void answer(struct er_submission *s);
 
 const char *
-er_submit_words(const struct er_api *api, int code, char *words, size_t size)
+er_submit_words(const struct er_call *call, int code, char *words, size_t size)
 {
     struct statvfs disk;
+    struct er_buf hint;
+    const struct er_api *api = call->api;
     const char *folder = api->places->state_dir;
     if (code != ER_EDISKFULL || statvfs(folder, &disk) != 0) {
         (void)snprintf(words, size, "%s", er_error_meaning(code));
@@ -93,28 +96,34 @@ er_submit_words(const struct er_api *api, int code, char *words, size_t size)
                        folder);
         return words;
     }
+    er_buf_init(&hint, 0);
+    er_hint_add(call, ER_HINT_CLEAN, NULL, &hint);
     (void)snprintf(words, size,
                    "the disk of '%.200s' is full: nothing was queued. %llu KiB are free, "
-                   "%lld KiB are needed: make room (errand clean removes finished tasks "
-                   "and their output), then try again",
+                   "%lld KiB are needed: make room (%s removes finished tasks and their "
+                   "output), then try again",
                    folder, (unsigned long long)(left >> 10),
-                   (long long)(st.disk_wanted >> 10));
+                   (long long)(st.disk_wanted >> 10), hint.data);
+    er_buf_fini(&hint);
     return words;
 }
 
 const char *
-er_submit_refusal(const struct er_api *api, const struct er_new_task *row, char *words,
+er_submit_refusal(const struct er_call *call, const struct er_new_task *row, char *words,
                   size_t size)
 {
     const char *field = NULL;
+    struct er_buf hint;
     switch (row->status) {
     case ER_EEXISTS:
         field = "key";
-        (void)snprintf(
-            words, size,
-            "key '%.100s' was used for task %lld with another body "
-            "(another key queues this one; errand show %lld tells what that was)",
-            row->key, (long long)row->id, (long long)row->id);
+        er_buf_init(&hint, 0);
+        er_hint_add_task(call, ER_HINT_SHOW, row->id, &hint);
+        (void)snprintf(words, size,
+                       "key '%.100s' was used for task %lld with another body "
+                       "(another key queues this one; %s tells what that was)",
+                       row->key, (long long)row->id, hint.data);
+        er_buf_fini(&hint);
         break;
     case ER_ENOTFOUND:
         field = row->bad_after < 0 ? "parent" : "after";
@@ -137,13 +146,13 @@ er_submit_refusal(const struct er_api *api, const struct er_new_task *row, char 
         (void)snprintf(words, size, "not stored: another task of the request failed");
         break;
     default:
-        (void)er_submit_words(api, row->status, words, size);
+        (void)er_submit_words(call, row->status, words, size);
     }
     return field;
 }
 
 static void
-store_row_result(const struct er_api *api, struct er_result *r,
+store_row_result(const struct er_call *call, struct er_result *r,
                  const struct er_new_task *row)
 {
     char words[ER_SUBMIT_WORDS];
@@ -151,7 +160,7 @@ store_row_result(const struct er_api *api, struct er_result *r,
     r->state = row->state;
     r->existing = row->existing;
     if (row->status) {
-        const char *field = er_submit_refusal(api, row, words, sizeof words);
+        const char *field = er_submit_refusal(call, row, words, sizeof words);
         er_submit_fail(r, row->status, field, words);
     }
 }
@@ -172,10 +181,9 @@ on_stored(struct er_submit *submit, int rc)
         struct er_result *r = &s->results[g->lines[i]];
         if (rc) {
             char words[ER_SUBMIT_WORDS];
-            er_submit_fail(r, rc, NULL,
-                           er_submit_words(call->api, rc, words, sizeof words));
+            er_submit_fail(r, rc, NULL, er_submit_words(call, rc, words, sizeof words));
         } else {
-            store_row_result(call->api, r, &submit->rows[i]);
+            store_row_result(call, r, &submit->rows[i]);
         }
     }
     s->failed = rc ? rc : s->failed;

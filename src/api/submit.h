@@ -48,10 +48,11 @@ struct er_submission {
 
 /* Why the store has refused a row (its status is not 0), in words; returns the member that
  * is wrong, or NULL. */
-const char *er_submit_refusal(const struct er_api *api, const struct er_new_task *row,
+const char *er_submit_refusal(const struct er_call *call, const struct er_new_task *row,
                               char *words, size_t size);
 /* The words for a submit that failed as a whole: in `words`, which it returns. */
-const char *er_submit_words(const struct er_api *api, int code, char *words, size_t size);
+const char *er_submit_words(const struct er_call *call, int code, char *words,
+                            size_t size);
 /* Notes what is wrong with a line. */
 void er_submit_fail(struct er_result *r, int status, const char *field,
                     const char *words);

@@ -47,8 +47,8 @@ void er_call_missing(struct er_call *call, er_task_id id, int code,
 void er_show_etag(const struct er_show *show, char out[ER_ETAG_SIZE]);
 
 /* Adds a task with what only memory knows of it. `show` NULL: as a list shows it. */
-void er_task_view(struct er_api *s, const struct er_task *t, const struct er_show *show,
-                  struct er_buf *out);
+void er_task_view(struct er_call *call, const struct er_task *t,
+                  const struct er_show *show, struct er_buf *out);
 
 enum er_wait_until {
     ER_WAIT_FINAL,
@@ -82,8 +82,8 @@ bool er_change_read_body(struct er_call *call, struct er_change_request *c,
 /* Answers one line a task. */
 void er_change_answer_many(struct er_change_request *c);
 /* Why a row was refused, in words. */
-void er_change_refusal(const struct er_change_request *c, const struct er_change *row,
-                       char *out, size_t size);
+void er_change_refusal(const struct er_call *call, const struct er_change_request *c,
+                       const struct er_change *row, char *out, size_t size);
 /* The state that people see: what is held and waits is paused. */
 enum er_task_state er_change_shown_state(const struct er_change *row);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/hint.h"
 #include "api/tasks.h"
 #include "base/mem.h"
 #include "model/duration.h"
@@ -109,37 +110,67 @@ add_blocked(const struct er_task *t, const struct er_after *open, size_t n,
     }
 }
 
+/* Why nothing is started any more. */
+static void
+add_ending(const struct er_api *api, struct er_buf *b)
+{
+    if (!api->stopping && !api->on_shutdown) {
+        er_buf_add_str(b, "nothing is run here (ERRAND_TEST_HOLD)");
+    } else {
+        er_buf_addf(b, "%s; it runs after the next start",
+                    api->closed_words ? api->closed_words
+                                      : "the daemon is shutting down");
+    }
+}
+
 /* Where there is no worker, why none could be started, when that is known. */
 static void
-add_queued(const struct er_api *api, const struct er_task *t, struct er_buf *b)
+add_queued(const struct er_call *call, const struct er_task *t, struct er_buf *b)
 {
-    static const char none[] = "no worker";
+    const struct er_api *api = call->api;
     const char *trouble = api->keeper ? api->keeper->trouble(api->keeper) : NULL;
     struct er_buf text;
     er_buf_init(&text, 0);
-    er_engine_why_queued(api->engine, t, &text);
-    bool by_worker = er_engine_type(api->engine, t->type)->handler == false;
-    if (trouble && by_worker && !er_engine_is_served(api->engine, t->type) && text.data &&
-        strncmp(text.data, none, sizeof none - 1) == 0) {
+    enum er_held_by by = er_engine_why_queued(api->engine, t, &text);
+    if (by == ER_HELD_BY_ENDING) {
+        add_ending(api, b);
+    } else if (by == ER_HELD_BY_NO_WORKER && trouble) {
         er_buf_addf(b, "no worker: %.400s", trouble);
     } else {
         er_buf_add(b, text.data ? text.data : "", text.len);
     }
+    if (by == ER_HELD_BY_ALL || by == ER_HELD_BY_QUEUE) {
+        er_buf_add_str(b, " (");
+        er_hint_add(call,
+                    by == ER_HELD_BY_ALL ? ER_HINT_RESUME_ALL : ER_HINT_RESUME_QUEUE,
+                    t->queue, b);
+        er_buf_add_str(b, " lets it go on)");
+    }
     er_buf_fini(&text);
+}
+
+/* " (errand VERB 7 does so)". */
+static void
+add_way_on(const struct er_call *call, enum er_hint hint, er_task_id id, const char *does,
+           struct er_buf *b)
+{
+    er_buf_add_str(b, " (");
+    er_hint_add_task(call, hint, id, b);
+    er_buf_addf(b, "%s)", does);
 }
 
 /* What is underneath the hold, where that is something else than being queued. */
 static void
-add_held(const struct er_task *t, const struct er_show *show, er_usec now,
-         struct er_buf *b)
+add_held(const struct er_call *call, const struct er_task *t, const struct er_show *show,
+         er_usec now, struct er_buf *b)
 {
     json_t *cause = cause_of(show);
     const char *reason = json_string_value(json_object_get(cause, "reason"));
     bool lost = reason && strcmp(reason, "worker-lost") == 0;
-    er_buf_addf(b, "it is paused %s until 'errand resume %lld'",
-                lost ? "since its worker was lost while it ran (--on-lost hold)"
-                     : "by request",
-                (long long)t->id);
+    er_buf_addf(b, "it is paused %s",
+                lost ? "since its worker was lost while it ran (on_lost: hold)"
+                     : "by request");
+    add_way_on(call, ER_HINT_RESUME, t->id, " lets it go on", b);
     json_decref(cause);
     if (t->state == ER_TASK_SCHEDULED && t->run_at > now) {
         add_moment(b, ", and is not to start before ", t->run_at, now);
@@ -150,29 +181,30 @@ add_held(const struct er_task *t, const struct er_show *show, er_usec now,
 }
 
 static void
-add_paused(struct er_engine *e, const struct er_task *t, er_usec now, struct er_buf *b)
+add_paused(const struct er_call *call, const struct er_task *t, er_usec now,
+           struct er_buf *b)
 {
     struct er_live live;
-    long long id = (long long)t->id;
+    struct er_engine *e = call->api->engine;
     if (t->session == 0 && t->resumes_at != ER_NEVER) {
         er_buf_add_str(b, "it is paused by a rate limit");
         add_error(b, t->error_json, false);
         add_moment(b, "; it goes on at ", t->resumes_at, now);
-        er_buf_addf(b, " (errand resume %lld: now)", id);
+        add_way_on(call, ER_HINT_RESUME, t->id, ": now", b);
         return;
     }
     if (t->session == 0) {
-        er_buf_addf(b, "it is paused until 'errand resume %lld'", id);
+        er_buf_add_str(b, "it is paused");
+        add_way_on(call, ER_HINT_RESUME, t->id, " lets it go on", b);
     } else if (er_engine_live(e, t->id, &live) && live.resuming) {
         er_buf_add_str(b, "its processes are being let go on");
     } else {
-        er_buf_addf(b,
-                    "it is paused where it was, with its processes stopped, until "
-                    "'errand resume %lld'",
-                    id);
+        er_buf_add_str(b, "it is paused where it was, with its processes stopped");
+        add_way_on(call, ER_HINT_RESUME, t->id, " lets them go on", b);
     }
     if (er_engine_all_paused(e)) {
-        er_buf_add_str(b, " (everything is paused)");
+        er_buf_add_str(b, "; everything is paused");
+        add_way_on(call, ER_HINT_RESUME_ALL, 0, " ends that", b);
     }
 }
 
@@ -235,7 +267,8 @@ add_cancelled(const struct er_show *show, struct er_buf *b)
 }
 
 static void
-add_final(const struct er_task *t, const struct er_show *show, struct er_buf *b)
+add_final(const struct er_call *call, const struct er_task *t, const struct er_show *show,
+          struct er_buf *b)
 {
     char at[ER_RFC3339_SIZE];
     er_buf_addf(b, "it %s%s", t->state == ER_TASK_CANCELLED ? "was " : "",
@@ -252,7 +285,9 @@ add_final(const struct er_task *t, const struct er_show *show, struct er_buf *b)
     } else {
         add_error(b, t->error_json, true);
     }
-    er_buf_addf(b, "; 'errand retry %lld' runs it again", (long long)t->id);
+    er_buf_add_str(b, "; ");
+    er_hint_add_task(call, ER_HINT_RETRY, t->id, b);
+    er_buf_add_str(b, " runs it again");
 }
 
 /* A worker that does not answer: the one that has the task, or any when one waits for it. */
@@ -270,25 +305,25 @@ add_silence(struct er_engine *e, const struct er_task *t, struct er_buf *b)
 }
 
 void
-er_why(const struct er_api *api, const struct er_task *t, const struct er_show *show,
+er_why(const struct er_call *call, const struct er_task *t, const struct er_show *show,
        struct er_buf *b)
 {
-    er_usec now = er_api_now(api);
-    struct er_engine *e = api->engine;
+    er_usec now = er_api_now(call->api);
+    struct er_engine *e = call->api->engine;
     if (er_task_state_is_final(t->state)) {
-        add_final(t, show, b);
+        add_final(call, t, show, b);
     } else if (t->state == ER_TASK_RUNNING) {
         add_running(e, t, now, b);
     } else if (t->state == ER_TASK_PAUSED) {
-        add_paused(e, t, now, b);
+        add_paused(call, t, now, b);
     } else if (t->held) {
-        add_held(t, show, now, b);
+        add_held(call, t, show, now, b);
     } else if (t->state == ER_TASK_SCHEDULED) {
         add_scheduled(t, now, b);
     } else if (t->state == ER_TASK_BLOCKED) {
         add_blocked(t, show ? show->open : NULL, show ? show->n_open : 0, b);
     } else {
-        add_queued(api, t, b);
+        add_queued(call, t, b);
     }
     add_silence(e, t, b);
 }

@@ -12,7 +12,7 @@ struct er_show;
 /* Adds a sentence, without a capital and a full stop, for a task in any state: what exactly
  * it waits for and until when if that is known; where it runs; how it ended, and by what.
  * `show`: what else was read of it (NULL = nothing). */
-void er_why(const struct er_api *api, const struct er_task *t, const struct er_show *show,
-            struct er_buf *b);
+void er_why(const struct er_call *call, const struct er_task *t,
+            const struct er_show *show, struct er_buf *b);
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/api.h"
+#include "api/hint.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "model/param.h"
@@ -283,7 +283,8 @@ er_api_claim(struct er_call *call)
         if (c->hello.session) {
             attach(c);
         } else if (call->api->stopping) {
-            er_call_problem(call, ER_ECLOSED, NULL, "the daemon is shutting down");
+            er_call_problem(call, ER_ECLOSED, NULL, "%s is shutting down",
+                            er_hint_host(call->api));
         } else {
             er_call_hold(call);
             open_session(c);

@@ -235,8 +235,17 @@ void er_engine_sessions(struct er_engine *e,
 bool er_engine_silent(const struct er_engine *e, er_task_id id, struct er_buf *b);
 /* One true sentence, without a full stop, on why a task that is queued and not held does not
  * run: what stands before it (store, pause, limit, rate, slots, workers, order), and until
- * when if known. For t's queue, type, limit key and cost. */
-void er_engine_why_queued(struct er_engine *e, const struct er_task *t, struct er_buf *b);
+ * when if known. For t's queue, type, limit key and cost. Returns what is more than itself a
+ * reason: who asks adds what is to be done about it. */
+enum er_held_by {
+    ER_HELD_BY_OTHER,
+    ER_HELD_BY_ENDING,    /* nothing is started any more (er_engine_set_draining) */
+    ER_HELD_BY_ALL,       /* everything is paused */
+    ER_HELD_BY_QUEUE,     /* its queue is paused */
+    ER_HELD_BY_NO_WORKER, /* it is executed by processes, and no session executes those */
+};
+enum er_held_by er_engine_why_queued(struct er_engine *e, const struct er_task *t,
+                                     struct er_buf *b);
 /* The engine ends: nothing is claimed from now on. */
 void er_engine_set_draining(struct er_engine *e);
 

@@ -321,15 +321,18 @@ why_tokens(const struct er_engine *e, const struct er_limit_live *l,
 
 /* What everything waits for. */
 static bool
-why_all(struct er_engine *e, const struct er_engine_stats *st, struct er_buf *b)
+why_all(struct er_engine *e, const struct er_engine_stats *st, struct er_buf *b,
+        enum er_held_by *out)
 {
     if (st->sick) {
         er_buf_addf(b, "the store refuses writes now: %s",
                     er_error_meaning(st->sick_code));
     } else if (e->draining || e->stopping) {
-        er_buf_add_str(b, "the daemon is shutting down; it runs after the next start");
+        er_buf_add_str(b, "nothing is started any more");
+        *out = ER_HELD_BY_ENDING;
     } else if (e->all_paused) {
-        er_buf_add_str(b, "everything is paused (errand resume --all)");
+        er_buf_add_str(b, "everything is paused");
+        *out = ER_HELD_BY_ALL;
     } else {
         return false;
     }
@@ -338,15 +341,16 @@ why_all(struct er_engine *e, const struct er_engine_stats *st, struct er_buf *b)
 
 /* What stands in the way of its queue, type and key. */
 static bool
-why_limits(struct er_engine *e, const struct er_task *t, struct er_buf *b)
+why_limits(struct er_engine *e, const struct er_task *t, struct er_buf *b,
+           enum er_held_by *out)
 {
     const struct er_limit_live *queue = find_limit(e, ER_GATE_QUEUE, t->queue);
     const struct er_limit_live *type = find_limit(e, ER_GATE_TYPE, t->type);
     const struct er_limit_live *key =
         t->limit_key ? find_limit(e, ER_GATE_KEY, t->limit_key) : NULL;
     if (queue && ER_CONTAINER(queue, struct er_queue_live, limit)->paused) {
-        er_buf_addf(b, "queue '%s' is paused (errand queue %s --resume)", t->queue,
-                    t->queue);
+        er_buf_addf(b, "queue '%s' is paused", t->queue);
+        *out = ER_HELD_BY_QUEUE;
         return true;
     }
     return why_permits(queue, b) || why_permits(type, b) || why_permits(key, b) ||
@@ -363,13 +367,15 @@ stands_behind(struct er_engine *e, const struct er_task *t)
 
 /* Who would have to execute it. */
 static bool
-why_sessions(struct er_engine *e, const struct er_task *t, struct er_buf *b)
+why_sessions(struct er_engine *e, const struct er_task *t, struct er_buf *b,
+             enum er_held_by *out)
 {
     const struct er_limit_live *type = find_limit(e, ER_GATE_TYPE, t->type);
     const struct er_pool *pool = type ? type->pool : e->by_processes;
     if (!er_engine_is_served(e, t->type)) {
         if (pool->processes) {
             er_buf_add_str(b, "no worker is there yet");
+            *out = ER_HELD_BY_NO_WORKER;
         } else {
             er_buf_addf(b, "no worker serves type '%s' now", t->type);
         }
@@ -389,14 +395,16 @@ why_sessions(struct er_engine *e, const struct er_task *t, struct er_buf *b)
     return true;
 }
 
-void
+enum er_held_by
 er_engine_why_queued(struct er_engine *e, const struct er_task *t, struct er_buf *b)
 {
     struct er_engine_stats st;
+    enum er_held_by by = ER_HELD_BY_OTHER;
     er_engine_stats(e, &st);
-    if (why_all(e, &st, b) || why_limits(e, t, b) || why_sessions(e, t, b)) {
-        return;
+    if (!why_all(e, &st, b, &by) && !why_limits(e, t, b, &by) &&
+        !why_sessions(e, t, b, &by)) {
+        er_buf_add_str(b, stands_behind(e, t) ? "others stand before it in its lane"
+                                              : "it is about to be started");
     }
-    er_buf_add_str(b, stands_behind(e, t) ? "others stand before it in its lane"
-                                          : "it is about to be started");
+    return by;
 }

@@ -515,6 +515,7 @@ er_embedded_stop(struct er_embedded *h, void (*done)(void *ctx), void *ctx)
     h->stopped = done;
     h->stopped_ctx = ctx;
     h->api.stopping = true;
+    h->api.closed_words = "the program closes the store";
     if (!h->supervisor) { /* it never came to that */
         on_stopped(h);
         return;

@@ -431,17 +431,18 @@ restart__keeps_limits_and_counts_what_runs(void **state)
 
 /* ---- what is told ---- */
 
-static void
+static enum er_held_by
 assert_why(struct fixture *f, er_task_id id, const char *want)
 {
     struct er_task t = f_get(f, id);
     struct er_buf b;
     er_buf_init(&b, 0);
-    er_engine_why_queued(f->e, &t, &b);
+    enum er_held_by by = er_engine_why_queued(f->e, &t, &b);
     if (!strstr(b.data, want)) {
         fail_msg("'%s' instead of '%s'", b.data, want);
     }
     er_buf_fini(&b);
+    return by;
 }
 
 static void
@@ -450,7 +451,7 @@ why__names_what_stands_in_the_way(void **state)
     struct fixture *f = *state;
     f_type(f, "t", 0);
     er_task_id id = f_add(f, task("q", "t", "k", 0));
-    assert_why(f, id, "no worker is there yet");
+    assert_int_equal(assert_why(f, id, "no worker is there yet"), ER_HELD_BY_NO_WORKER);
     struct worker *w = w_new(f, 1);
     (void)w_run(w);
     id = f_add(f, task("q", "t", "k", 0));
@@ -464,11 +465,11 @@ why__names_what_stands_in_the_way(void **state)
     f_queue(f, "q", 1, false);
     assert_why(f, id, "queue 'q' runs 1 of at most 1 task");
     f_queue(f, "q", 1, true);
-    assert_why(f, id, "queue 'q' is paused (errand queue q --resume)");
+    assert_int_equal(assert_why(f, id, "queue 'q' is paused"), ER_HELD_BY_QUEUE);
     er_limits_pause_all(f->e, true);
-    assert_why(f, id, "everything is paused (errand resume --all)");
+    assert_int_equal(assert_why(f, id, "everything is paused"), ER_HELD_BY_ALL);
     er_engine_set_draining(f->e);
-    assert_why(f, id, "the daemon is shutting down");
+    assert_int_equal(assert_why(f, id, "nothing is started any more"), ER_HELD_BY_ENDING);
 }
 
 static void
