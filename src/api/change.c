@@ -2,6 +2,7 @@
 /* Changes by request, of one task: POST /v1/tasks/{id}/ACTION and DELETE. The engine does
  * them; here a body becomes a request, and its outcome words. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/hint.h"
@@ -146,11 +147,21 @@ add_done_line(const struct er_change_request *c, const struct er_change *row,
     er_buf_add_str(b, "}\n");
 }
 
+static int
+oldest_first(const void *a, const void *b)
+{
+    const struct er_change *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
 void
 er_change_answer_many(struct er_change_request *c)
 {
     struct er_buf b;
     er_buf_init(&b, (size_t)256 << 20);
+    if (c->kind == ER_CHANGE_CANCEL) { /* done in the other order: er_api_actions */
+        qsort(c->rows, c->n, sizeof *c->rows, oldest_first);
+    }
     for (size_t i = 0; i < c->n; i++) {
         const struct er_change *row = &c->rows[i];
         if (row->status == 0) {

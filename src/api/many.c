@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Changes of many tasks in one request: by ids, or by what they have in common; and the
  * removal of what is finished and old. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/tasks.h"
@@ -86,8 +87,9 @@ done_select(struct er_query *q)
         c->n = s->n;
         c->rows = er_arena_alloc(&c->arena, (s->n + 1) * sizeof *c->rows);
         ER_ASSERT(c->rows);
+        /* oldest first; for a cancel as they come: see newest_first */
         for (size_t i = 0; i < s->n; i++) {
-            c->rows[i].id = s->ids[s->n - 1 - i]; /* oldest first */
+            c->rows[i].id = s->ids[c->kind == ER_CHANGE_CANCEL ? i : s->n - 1 - i];
         }
         er_engine_change(s->call->api->engine, c);
     }
@@ -178,6 +180,15 @@ check_targets(struct er_call *call, const json_t *o, bool *out_by_filter)
     return true;
 }
 
+/* The order of a cancel: what waits comes before what it waits for, which would else cancel it
+ * (and the request for it were refused), or set it free for the moment. */
+static int
+newest_first(const void *a, const void *b)
+{
+    const struct er_change *x = a, *y = b;
+    return (x->id < y->id) - (x->id > y->id);
+}
+
 void
 er_api_actions(struct er_call *call)
 {
@@ -193,6 +204,9 @@ er_api_actions(struct er_call *call)
     struct er_change_request *c = er_change_new(call, kind, n);
     for (size_t i = 0; i < n; i++) {
         c->rows[i].id = json_integer_value(json_array_get(ids, i));
+    }
+    if (kind == ER_CHANGE_CANCEL) {
+        qsort(c->rows, n, sizeof *c->rows, newest_first);
     }
     if (!er_change_read_body(call, c, o)) {
         er_change_drop(c);

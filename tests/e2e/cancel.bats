@@ -65,6 +65,20 @@ teardown() { teardown_home; }
     same "$(field "$b" .state)" cancelled
 }
 
+@test "cancel of a chain: by ids, a tag, or all, none of it is refused" {
+    for target in '1-3' '--tag x' '--all'; do
+        errand clean
+        a=$(errand add --hold --tag x -- true)
+        b=$(errand add --after "$a" --tag x -- true)
+        c=$(errand add --after "$a:any,$b:any" --tag x -- true)
+        target=${target/1-3/$a-$c}
+        # shellcheck disable=SC2086
+        exits 0 errand cancel $target
+        same "$stderr" "errand: $a was cancelled"$'\n'"errand: $b was cancelled"$'\n'"errand: $c was cancelled"
+        same "$(field "$c" .state)" cancelled
+    done
+}
+
 @test "a grandchild that holds the pipe does not hold the slot, nor the task" {
     id=$(errand add -- sh -c 'setsid sh -c "echo \$\$ >pid; exec sleep 1000" & until [ -s pid ]; do sleep 0.02; done; echo parent')
     exits 0 errand wait "$id" --timeout 200s
