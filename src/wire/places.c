@@ -215,12 +215,14 @@ er_places_fini(struct er_places *p)
 static int
 make_folder(const char *dir, mode_t mode, struct er_err *err)
 {
+    bool is_new = access(dir, F_OK) != 0;
     int rc = er_mkdirs(dir, mode, err);
     if (rc) {
         return rc;
     }
     struct stat st;
-    if (stat(dir, &st) != 0) {
+    if ((is_new && chmod(dir, mode) != 0) /* whatever the umask takes away */ ||
+        stat(dir, &st) != 0) {
         int code = errno;
         return er_fail(err, er_error_from_errno(code), "cannot look at folder '%s': %s",
                        dir, strerror(code));
@@ -243,20 +245,19 @@ int
 er_places_make(const struct er_places *p, struct er_err *err)
 {
     bool system = strcmp(p->state_dir, "/var/lib/errand") == 0;
-    mode_t mode = system ? 0750 : 0700;
     char *run_dir = folder_of(p->socket);
-    int rc = make_folder(p->state_dir, mode, err);
+    int rc = make_folder(p->state_dir, 0700, err);
     if (!rc) {
-        rc = make_folder(run_dir, mode, err);
+        rc = make_folder(run_dir, system ? 0750 : 0700, err);
         if (rc && get_env("ERRAND_SOCKET")) {
             (void)er_fail_prefix(err, rc, "ERRAND_SOCKET points to %.200s", p->socket);
         }
     }
     if (!rc) {
-        rc = make_folder(p->logs, mode, err);
+        rc = make_folder(p->logs, 0700, err);
     }
     if (!rc) {
-        rc = make_folder(p->workers, mode, err);
+        rc = make_folder(p->workers, 0700, err);
     }
     er_free(run_dir);
     return rc;

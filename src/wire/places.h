@@ -28,7 +28,8 @@ int er_places_init(struct er_places *p, bool system, struct er_err *err) ER_MUST
 /* The places of ERRAND_HOME=home, whatever the environment says. Makes and checks nothing. */
 void er_places_init_home(struct er_places *p, const char *home);
 void er_places_fini(struct er_places *p);
-/* Makes the folders (0700; for a system instance 0750), checks owner and mode. */
+/* Makes the folders (0700; that of the system's socket 0750: its group may use it), checks owner
+ * and mode. */
 int er_places_make(const struct er_places *p, struct er_err *err) ER_MUSTCHECK;
 
 /* Whether one could listen there, before anything is made: ER_EINVALID for a path that is too

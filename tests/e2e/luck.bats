@@ -196,3 +196,21 @@ PY
     exits 0 errand wait "$id"
     same "$(errand log "$id")" deep
 }
+
+@test "the instance of the system: its group can use it, nobody else" {
+    unshare -m sh -c 'mount -t tmpfs t /run && mount -t tmpfs t /var/lib' 2>/dev/null ||
+        skip "cannot mount a small file system here"
+    # shellcheck disable=SC2016
+    run --separate-stderr unshare -m sh -euc '
+        mount -t tmpfs t /run && mount -t tmpfs t /var/lib
+        unset ERRAND_HOME
+        "$ERRAND_STAGE/libexec/errandd" --system 3>&- 4>&- &
+        until [ -S /run/errand/errand.sock ]; do sleep 0.02; done
+        stat -c %a /run/errand /run/errand/errand.sock /var/lib/errand
+        errand() { "$ERRAND_STAGE/bin/errand" --socket /run/errand/errand.sock "$@"; }
+        errand add --follow -- echo out
+        errand shutdown
+        wait'
+    same "$output" "750"$'\n'"660"$'\n'"700"$'\n'"out"
+    same "$status" 0
+}
