@@ -506,9 +506,9 @@ start_reading(struct log_stream *ls, const struct log_query *lq)
         ls->attempt = ls->newest;
     } else if (ls->attempt > ls->newest) {
         er_call_problem(call, ER_ENOTFOUND, "attempt",
-                        "task %lld has had %d attempts, there is "
-                        "no attempt %d",
-                        (long long)ls->task, ls->newest, ls->attempt);
+                        "task %lld has had %d attempt%s, there is no attempt %d",
+                        (long long)ls->task, ls->newest, ls->newest == 1 ? "" : "s",
+                        ls->attempt);
         return;
     }
     ls->final = ls->final || er_task_state_is_final(t->state);

@@ -319,6 +319,22 @@ find_route(struct er_call *call, const char *method, const char *path)
     return found;
 }
 
+/* The header that a 405 has: the methods of the path. */
+static void
+add_allow(struct er_call *call, const char *path)
+{
+    char methods[80] = "";
+    for (size_t i = 0; i < er_routes_n; i++) {
+        size_t n = strlen(methods);
+        if (match(er_routes[i].pattern, path, call) == 1) {
+            (void)snprintf(methods + n, sizeof methods - n, "%s%s%s", n > 0 ? ", " : "",
+                           er_routes[i].method,
+                           strcmp(er_routes[i].method, "GET") == 0 ? ", HEAD" : "");
+        }
+    }
+    er_request_add_header(call->req, "Allow", methods);
+}
+
 /* Whether the route knows that parameter. */
 static bool
 knows(const struct er_route *route, const char *name)
@@ -369,7 +385,9 @@ on_head(void *ctx, struct er_request *req, enum er_body_kind *out_body, size_t *
     if (rc == ER_ESTATE) {
         struct er_buf b;
         er_buf_init(&b, 0);
-        er_problem_json(&b, ER_EINVALID, "this path has no such method", NULL, NULL);
+        (void)er_problem_json_status(&b, 405, ER_EINVALID, "this path has no such method",
+                                     NULL, NULL);
+        add_allow(call, path);
         reply(call, 405, "application/problem+json", &b);
         return -1;
     }

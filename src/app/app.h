@@ -20,6 +20,7 @@ struct er_app {
     bool has_places;
     char *socket; /* where the daemon was found; NULL = places.socket */
     bool no_autostart;
+    bool elsewhere;      /* --socket names another place than the instance's own */
     er_usec until;       /* mono; when answers are not waited for any more; 0 = never */
     er_usec each;        /* no answer may take longer than this; 0 = any time */
     int daemon;          /* the pid of whom we are connected to, or were; 0 = unknown */

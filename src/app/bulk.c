@@ -118,8 +118,11 @@ flush(struct bulk *b)
     if (rc) {
         int64_t line = er_json_int(b->app->problem, "line", 0);
         if (line > 0 && (size_t)line <= b->n) {
+            /* its number among ours takes the place of the one among those sent */
+            const char *text =
+                strncmp(err.text, "line ", 5) == 0 ? strchr(err.text, ':') : NULL;
             return er_app_failf(rc, "line %" PRId64 ": %s", b->numbers[line - 1],
-                                err.text);
+                                text && text[1] == ' ' ? text + 2 : err.text);
         }
         return er_app_fail(rc, &err);
     }

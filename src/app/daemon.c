@@ -154,10 +154,11 @@ start_and_connect(struct er_app *app, struct er_err *err)
     }
 }
 
+/* Why it was looked for there; --socket is said by who has just typed it. */
 static const char *
-socket_hint(void)
+socket_hint(const struct er_app *app)
 {
-    const char *v = getenv("ERRAND_SOCKET");
+    const char *v = app->elsewhere ? NULL : getenv("ERRAND_SOCKET");
     return v && *v ? ", where ERRAND_SOCKET points" : "";
 }
 
@@ -175,23 +176,27 @@ er_daemon_open(struct er_app *app, struct er_err *err)
     if (rc != ER_ENODAEMON || connect_to_owner(app) == 0) {
         return rc == ER_ENODAEMON ? 0 : rc;
     }
+    if (app->elsewhere) {
+        return er_fail(err, rc, "no daemon answers at %.300s, and none is started there",
+                       app->places.socket);
+    }
     int owner = app->no_autostart ? find_owner(&app->places) : 0;
     if (owner) {
         return er_fail(
             err, rc,
             "no daemon answers at %.300s%s, but the daemon with pid %d has the "
             "store: look what lies in the socket's place (kill %d ends it)",
-            app->places.socket, socket_hint(), owner, owner);
+            app->places.socket, socket_hint(app), owner, owner);
     }
     if (app->no_autostart) {
         return er_fail(err, rc, "no daemon answers at %.300s%s (errand serve starts one)",
-                       app->places.socket, socket_hint());
+                       app->places.socket, socket_hint(app));
     }
     if (getenv("ERRAND_TASK_ID")) {
         return er_fail(
             err, rc,
             "no daemon answers at %.300s%s, and none is started from inside a task",
-            app->places.socket, socket_hint());
+            app->places.socket, socket_hint(app));
     }
     return start_and_connect(app, err);
 }

@@ -46,7 +46,8 @@ use_socket(struct er_app *app, const char *path, struct er_err *err)
     if (!own || strcmp(own, path) != 0) {
         (void)unsetenv("ERRAND_TASK_ID");
     }
-    app->no_autostart = !is_own_place(path) || app->no_autostart;
+    app->elsewhere = !is_own_place(path);
+    app->no_autostart = app->elsewhere || app->no_autostart;
     return setenv("ERRAND_SOCKET", path, 1) == 0
                ? 0
                : er_fail(err, ER_ENOMEM, "out of memory");

@@ -182,7 +182,7 @@ def socket__is_asked_before_and_after_the_command(c):
 def socket__starts_no_daemon_and_wants_a_path(c):
     free = {"ERRAND_NO_AUTOSTART": ""}
     r = expect(c.run("--socket", c.home + "/nobody.sock", "add", "x", env=free), 4, "")
-    has(r.stderr, c.home + "/nobody.sock")
+    same(r.stderr.decode(), f"errand: no daemon answers at {c.home}/nobody.sock, and none is started there\n")
     assert not os.path.exists(c.home + "/tasks.db")
     expect(c.run("--socket"), 2, "", "errand: --socket needs a path\n")
     expect(c.run("--socket=", "tasks"), 2, "", "errand: --socket needs a path\n")

@@ -223,6 +223,8 @@ problem() {
     same "$(api_status /healthz)" 200
     same "$(api_status /v1/nothing)" 404
     same "$(api_status /v1/tasks -X BREW)" 405
+    has "$(raw 'PUT /v1/tasks/1 HTTP/1.1\r\nHost: a\r\n\r\n')" 'Allow: GET, HEAD, PATCH, DELETE'
+    has "$(raw 'PUT /v1/tasks HTTP/1.1\r\nHost: a\r\n\r\n')" '"status":405'
     [[ $(api_status '/v1/tasks/..%2f..%2fetc%2fpasswd') =~ ^(400|404)$ ]]
     [[ $(api_status '/v1/tasks/99999999999999999999999') =~ ^(400|404)$ ]]
     [[ $(api_status '/v1/tasks/-1') =~ ^(400|404)$ ]]

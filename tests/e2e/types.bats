@@ -65,8 +65,9 @@ define() { exits 0 errand types "$1" --define -; }
     same "$output" $'5\n6'
     has "$stderr" "line 2: "
     has "$stderr" "fro"
-    exits 2 errand submit --atomic sleep - <<<$'{"for": 0.01}\n{"fro": 1}'
+    exits 2 errand submit --atomic sleep - <<<$'{"for": 0.01}\n\n{"fro": 1}'
     same "$output" ""
+    has "$stderr" "errand: line 3: unknown parameter 'fro'"
     errand wait 1-6
     same "$(errand log 4)" after
     exits 3 errand show 7
