@@ -29,6 +29,7 @@
 #define OTHER_TRIES     10
 #define SLOW_AFTER      (10 * ER_USEC_PER_SEC)
 #define CLOSED_PATIENCE (15 * ER_USEC_PER_SEC) /* for a daemon that ends */
+#define START_PATIENCE  (30 * ER_USEC_PER_SEC) /* for one that somebody else has started */
 
 int
 er_daemon_places(struct er_app *app, struct er_err *err)
@@ -128,7 +129,7 @@ reach_other(struct er_app *app)
 static int
 start_and_connect(struct er_app *app, struct er_err *err)
 {
-    er_usec until = now_mono() + ER_DAEMON_PATIENCE / 2;
+    er_usec until = now_mono() + START_PATIENCE;
     for (;;) {
         struct er_err why = {""};
         int owner = find_owner(&app->places);
