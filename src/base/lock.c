@@ -3,6 +3,8 @@
  * assertions; there is nothing for a caller to handle. */
 #include "base/lock.h"
 
+#include <errno.h>
+
 void
 er_lock_init(struct er_lock *l)
 {
@@ -42,7 +44,27 @@ er_lock_wake(struct er_lock *l)
 }
 
 void
-er_lock_wake_one(struct er_lock *l)
+er_bell_init(struct er_bell *b)
 {
-    (void)pthread_cond_signal(&l->changed);
+    (void)sem_init(&b->rung, 0, 0);
+}
+
+void
+er_bell_fini(struct er_bell *b)
+{
+    (void)sem_destroy(&b->rung);
+}
+
+void
+er_bell_ring(struct er_bell *b)
+{
+    (void)sem_post(&b->rung);
+}
+
+void
+er_bell_wait(struct er_bell *b)
+{
+    while (sem_wait(&b->rung) != 0 && errno == EINTR) {
+        /* a signal of the program's */
+    }
 }

@@ -385,11 +385,8 @@ er_handle_done(struct er_wait *w, int code)
         do_not_sleep(w->e);
         return;
     }
-    er_lock_take(&w->lock);
     w->code = code;
-    w->is_done = true;
-    er_lock_wake(&w->lock);
-    er_lock_give(&w->lock);
+    er_bell_ring(&w->done); /* it may be gone now */
 }
 
 static void after_turn(struct er_wheels *w);
@@ -437,18 +434,14 @@ er_handle_wait(struct errand *e, struct er_wait *w)
         er_handle_give_loop(e);
         return rc;
     }
-    er_lock_init(&w->lock);
+    er_bell_init(&w->done);
     w->letter.deliver = deliver_wait;
     if (er_handle_post(e, &w->letter)) {
-        er_lock_take(&w->lock);
-        while (!w->is_done) {
-            er_lock_wait(&w->lock);
-        }
-        er_lock_give(&w->lock);
+        er_bell_wait(&w->done);
     } else {
         w->code = ER_ECLOSED;
     }
-    er_lock_fini(&w->lock);
+    er_bell_fini(&w->done);
     return w->code;
 }
 

@@ -121,7 +121,7 @@ struct er_wait {
     void *ctx;
     int code; /* private, like the rest */
     bool is_done, is_turning;
-    struct er_lock lock;
+    struct er_bell done;
     struct er_wait *next,
         **prev; /* in e->waits: told ER_ECLOSED when the handle closes */
 };

@@ -76,6 +76,15 @@ er_handlers_pool_stir(struct er_handler_attempt *attempt)
 
 /* ---- working ---- */
 
+/* Without the lock, for which who is woken would wait. */
+static void
+ring(struct er_handlers_idler *called)
+{
+    if (called) {
+        er_bell_ring(&called->bell);
+    }
+}
+
 /* With the lock taken. */
 static struct er_handler_attempt *
 take_next(struct er_handlers *h)
@@ -91,12 +100,14 @@ take_next(struct er_handlers *h)
     return attempt;
 }
 
-/* With the lock taken; it is given and taken again. */
+/* With the lock taken; it is given, also to one who was called (or NULL), and taken again. */
 static void
-work_on(struct er_handlers *h, struct er_handler_attempt *attempt)
+work_on(struct er_handlers *h, struct er_handler_attempt *attempt,
+        struct er_handlers_idler *called)
 {
     struct er_turn_frame frame;
     er_lock_give(&h->pool);
+    ring(called);
     er_handle_push(&frame, h->e);
     er_handlers_mouth_run(attempt);
     er_handle_pop(&frame);
@@ -112,43 +123,54 @@ work_on(struct er_handlers *h, struct er_handler_attempt *attempt)
 
 static void make_thread(struct er_handlers *h);
 
-/* With the lock taken: there is more to do than those that are awake will take. */
-static void
+/* With the lock taken: there is more to do than those that are awake will take. Returns who is
+ * to be rung. */
+static struct er_handlers_idler *
 call_another(struct er_handlers *h)
 {
-    if (h->n_called > 0) {
-        return; /* that one will look for more itself */
+    struct er_handlers_idler *idler = SLIST_FIRST(&h->idle);
+    if (h->is_called) {
+        return NULL; /* that one will look for more itself */
     }
-    if (h->n_idle > 0) {
-        h->n_called++;
-        er_lock_wake_one(&h->pool);
+    if (idler) {
+        SLIST_REMOVE_HEAD(&h->idle, link);
+        h->is_called = true;
     } else if (h->n_threads < h->max_threads) {
         make_thread(h);
     }
+    return idler;
+}
+
+/* With the lock taken, as afterwards. */
+static void
+wait_idle(struct er_handlers *h, struct er_handlers_idler *self)
+{
+    SLIST_INSERT_HEAD(&h->idle, self, link); /* who was busy last is called first */
+    er_lock_give(&h->pool);
+    er_bell_wait(&self->bell);
+    er_lock_take(&h->pool);
+    h->is_called = false;
 }
 
 static void *
 work(void *ctx)
 {
     struct er_handlers *h = ctx;
+    struct er_handlers_idler self;
+    er_bell_init(&self.bell);
     er_lock_take(&h->pool);
     for (;;) {
         struct er_handler_attempt *attempt = take_next(h);
         if (attempt) {
-            if (!TAILQ_EMPTY(&h->queue)) {
-                call_another(h);
-            }
-            work_on(h, attempt);
+            work_on(h, attempt, TAILQ_EMPTY(&h->queue) ? NULL : call_another(h));
         } else if (h->quit) {
             break;
         } else {
-            h->n_idle++;
-            er_lock_wait(&h->pool);
-            h->n_idle--;
-            h->n_called -= h->n_called > 0 ? 1 : 0;
+            wait_idle(h, &self);
         }
     }
     er_lock_give(&h->pool);
+    er_bell_fini(&self.bell);
     return NULL;
 }
 
@@ -175,6 +197,7 @@ void
 er_handlers_pool_add(struct er_handlers *h)
 {
     struct er_handler_attempt *attempt;
+    struct er_handlers_idler *called = NULL;
     if (TAILQ_EMPTY(&h->incoming)) {
         return;
     }
@@ -184,9 +207,10 @@ er_handlers_pool_add(struct er_handlers *h)
         TAILQ_INSERT_TAIL(&h->queue, attempt, in_pool);
     }
     if (!h->is_inline) {
-        call_another(h);
+        called = call_another(h);
     }
     er_lock_give(&h->pool);
+    ring(called);
 }
 
 bool
@@ -195,7 +219,7 @@ er_handlers_work(struct er_handlers *h)
     er_lock_take(&h->pool);
     struct er_handler_attempt *attempt = take_next(h);
     if (attempt) {
-        work_on(h, attempt);
+        work_on(h, attempt, NULL);
     }
     er_lock_give(&h->pool);
     return attempt != NULL;
@@ -285,6 +309,7 @@ void
 er_handlers_pool_init(struct er_handlers *h)
 {
     er_lock_init(&h->pool);
+    SLIST_INIT(&h->idle);
     TAILQ_INIT(&h->queue);
     TAILQ_INIT(&h->ended);
     TAILQ_INIT(&h->stirred);
@@ -297,7 +322,11 @@ er_handlers_pool_fini(struct er_handlers *h)
 {
     er_lock_take(&h->pool);
     h->quit = true;
-    er_lock_wake(&h->pool);
+    while (!SLIST_EMPTY(&h->idle)) {
+        struct er_handlers_idler *idler = SLIST_FIRST(&h->idle);
+        SLIST_REMOVE_HEAD(&h->idle, link);
+        ring(idler); /* it may be gone now */
+    }
     er_lock_give(&h->pool);
     for (int i = 0; i < h->n_threads; i++) {
         (void)pthread_join(h->threads[i], NULL);

@@ -155,6 +155,12 @@ struct er_handlers_given {
     struct er_buf text;
 };
 
+/* A thread that waits for work. */
+struct er_handlers_idler {
+    struct er_bell bell;
+    SLIST_ENTRY(er_handlers_idler) link;
+};
+
 enum er_handlers_link { ER_HANDLERS_OFF, ER_HANDLERS_HELLO, ER_HANDLERS_UP };
 
 struct er_handlers {
@@ -201,7 +207,9 @@ struct er_handlers {
     struct er_begun *begun; /* by pool; NULL = none could be made */
     struct er_handler_attempt_list queue, ended, stirred;
     pthread_t *threads;
-    int n_threads, max_threads, n_idle, n_called;
+    int n_threads, max_threads;
+    SLIST_HEAD(, er_handlers_idler) idle;
+    bool is_called; /* one that was idle is on its way */
     bool quit;
     bool is_woken; /* the letter is on its way */
     bool hush;
