@@ -414,6 +414,15 @@ on_waited(uv_timer_t *t)
     ask(w);
 }
 
+/* Whether memory knows that the task has not ended: the fact of its end is still to come, and
+ * nothing need be read before. */
+static bool
+runs(const struct er_api *api, er_task_id id)
+{
+    struct er_live live;
+    return er_engine_live(api->engine, id, &live);
+}
+
 void
 er_wait_start(struct er_call *call, er_task_id id, uint64_t ms, enum er_wait_until until)
 {
@@ -433,7 +442,9 @@ er_wait_start(struct er_call *call, er_task_id id, uint64_t ms, enum er_wait_unt
     (void)uv_timer_init(er_loop_uv(call->api->loop), &w->timer);
     w->timer.data = w;
     (void)uv_timer_start(&w->timer, on_waited, ms, 0);
-    ask(w);
+    if (until != ER_WAIT_FINAL || !runs(call->api, id)) {
+        ask(w);
+    }
 }
 
 void
