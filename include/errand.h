@@ -366,6 +366,13 @@ ERRAND_API int errand_result(errand *e, int64_t id, char **out, size_t *out_len,
 /* Why it does not run (or how it has ended), in one sentence. */
 ERRAND_API int errand_why(errand *e, int64_t id, char **out, errand_error *error);
 
+/* The id of the task that was submitted with this idempotency key, in *out_id; 0 with a
+ * code. ERRAND_ENOTFOUND: none was, or it is removed (its key may be held for some time
+ * more: docs/SEMANTICS.md). ERRAND_EINVALID: key is NULL, empty, or longer than 1,000
+ * bytes. */
+ERRAND_API int errand_find_key(errand *e, const char *key, int64_t *out_id,
+                               errand_error *error);
+
 /* Waits until the task is final, at most timeout_ms (negative: for ever). Returns
  * ERRAND_COMPLETED, ERRAND_FAILED or ERRAND_CANCELLED; ERRAND_ETIMEOUT, ERRAND_ENOTFOUND,
  * ERRAND_ECLOSED. Blocks. A daemon that goes and comes back is waited for. */

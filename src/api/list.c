@@ -129,12 +129,27 @@ er_call_states(struct er_call *call, const char *text, unsigned *out)
     return true;
 }
 
+/* A text of the query into the filter. Without it the list would be another. */
+static int
+copy_text(struct list_query *l, const char *name, const char **out)
+{
+    const char *text = er_request_query(l->call->req, name);
+    *out = er_arena_strdup(&l->q.arena, text);
+    return text && !*out ? ER_ENOMEM : 0;
+}
+
 void
 er_api_list(struct er_call *call)
 {
     int64_t limit, before;
     unsigned states = 0;
     const char *view = er_request_query(call->req, "view");
+    const char *key = er_request_query(call->req, "key");
+    if (key && (*key == '\0' || strlen(key) > ER_MAX_NAME)) {
+        er_call_problem(call, ER_EINVALID, "key", "the key is %s",
+                        *key ? "longer than 1000 bytes" : "empty");
+        return;
+    }
     if (!er_call_number(call, "limit", 1, 1000, 50, &limit) ||
         !er_call_number(call, "cursor", -INT64_MAX, INT64_MAX, 0, &before) ||
         !er_call_states(call, er_request_query(call->req, "state"), &states)) {
@@ -154,14 +169,18 @@ er_api_list(struct er_call *call)
     l->default_view = default_view;
     l->filter = (struct er_filter){
         .states = states,
-        .queue = er_arena_strdup(&l->q.arena, er_request_query(call->req, "queue")),
-        .type = er_arena_strdup(&l->q.arena, er_request_query(call->req, "type")),
-        .tag = er_arena_strdup(&l->q.arena, er_request_query(call->req, "tag")),
-        .correlation =
-            er_arena_strdup(&l->q.arena, er_request_query(call->req, "correlation")),
         .before = before,
         .limit = (size_t)limit,
     };
+    if (copy_text(l, "queue", &l->filter.queue) ||
+        copy_text(l, "type", &l->filter.type) || copy_text(l, "tag", &l->filter.tag) ||
+        copy_text(l, "key", &l->filter.key) ||
+        copy_text(l, "correlation", &l->filter.correlation)) {
+        er_call_problem(call, ER_ENOMEM, NULL, "the list was not read: out of memory");
+        er_arena_free(&l->q.arena);
+        er_free(l);
+        return;
+    }
     er_call_hold(call);
     er_engine_query(call->api->engine, &l->q);
 }

@@ -22,7 +22,7 @@ const struct er_route er_routes[] = {
     {"POST", "/v1/tasks", true, DOC, er_api_submit, er_api_submit_line, "submit tasks", "atomic brief"},
     {"POST", "/v1/call", false, DOC, er_api_call, NULL, "submit, and wait for the result", ""},
     {"POST", "/v1/call/{name}", false, DOC, er_api_call, NULL, "the same of a type, its arguments as the body", "queue priority key correlation parent text"},
-    {"GET", "/v1/tasks", false, 0, er_api_list, NULL, "list tasks", "state queue type tag correlation limit cursor view"},
+    {"GET", "/v1/tasks", false, 0, er_api_list, NULL, "list tasks", "state queue type tag correlation key limit cursor view"},
     {"GET", "/v1/tasks/{id}", false, 0, er_api_show, NULL, "one task", "wait until brief result silent"},
     {"PATCH", "/v1/tasks/{id}", false, DOC, er_api_edit, NULL, "edit a waiting task", ""},
     {"DELETE", "/v1/tasks/{id}", false, SMALL, er_api_delete, NULL, "remove a finished task", ""},

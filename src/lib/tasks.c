@@ -133,6 +133,67 @@ errand_why(errand *e, int64_t id, char **out, errand_error *error)
     return 0;
 }
 
+/* Adds a value of a query. */
+static void
+add_escaped(struct er_buf *b, const char *text)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789-._~";
+    for (; *text; text++) {
+        if (strchr(plain, *text)) {
+            er_buf_add_char(b, *text);
+        } else {
+            er_buf_addf(b, "%%%02X", (unsigned)(unsigned char)*text);
+        }
+    }
+}
+
+/* The first task of a page of the list, or ER_ENOTFOUND. */
+static int
+first_of(const struct er_buf *page, const char *key, int64_t *out_id, errand_error *error)
+{
+    json_t *o = json_loadb(page->data, page->len, 0, NULL);
+    const json_t *tasks = json_object_get(o, "tasks");
+    bool is_list = json_is_array(tasks);
+    *out_id = json_integer_value(json_object_get(json_array_get(tasks, 0), "id"));
+    json_decref(o);
+    return *out_id   ? 0
+           : is_list ? er_handle_fail(error, ER_ENOTFOUND, "key",
+                                      "there is no task with the key '%.200s'", key)
+                     : er_handle_fail(error, ER_EIO, NULL, "the answer is no list");
+}
+
+int
+errand_find_key(errand *e, const char *key, int64_t *out_id, errand_error *error)
+{
+    struct er_buf target, page;
+    if (out_id) {
+        *out_id = 0;
+    }
+    if (!e || !key || !out_id) {
+        return refuse_null(error, !e ? "e" : !key ? "key" : "out_id");
+    }
+    if (strlen(key) > ER_MAX_NAME) {
+        return er_handle_fail(error, ER_EINVALID, "key",
+                              "the key is longer than %d bytes", ER_MAX_NAME);
+    }
+    er_buf_init(&target, 8192);
+    er_buf_add_str(&target, "/v1/tasks?limit=1&key=");
+    add_escaped(&target, key);
+    if (target.failed) {
+        er_buf_fini(&target);
+        return er_handle_fail(error, ER_ENOMEM, NULL, "out of memory");
+    }
+    struct er_sync_spec spec = {.method = "GET", .target = target.data};
+    int rc = er_sync_run(e, &spec, &page, error);
+    er_buf_fini(&target);
+    if (rc == 0) {
+        rc = first_of(&page, key, out_id, error);
+        er_buf_fini(&page);
+    }
+    return rc;
+}
+
 /* ---- waiting ---- */
 
 /* What an answer says of a task that was waited for. One that was removed meanwhile has left

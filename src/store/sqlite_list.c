@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Lists, newest first. Ids come from the index that fits the filter best; what that index
  * does not tell is asked for one by one; then the tasks on the page are read, as many as fit.
+ *   key          its index: one at most
  *   tag          the tags' table, ordered by id within a tag
  *   correlation  its index
  *   states, or a queue or type: the index by shown state, whose ranges are merged and which
@@ -74,7 +75,7 @@ has_shown_state(unsigned states, enum er_task_state state, bool held)
     return states == 0 || (states >> er_task_shown_state(&t) & 1u) != 0;
 }
 
-/* For ids that come from tags or correlations: 1 when the rest of the filter lets it
+/* For ids that come from keys, tags or correlations: 1 when the rest of the filter lets it
  * pass. */
 static int
 check_task(struct er_store_reader *r, const struct er_filter *f,
@@ -100,8 +101,12 @@ begin_walk(struct er_stmt *q, struct er_store_reader *r, const struct er_filter 
            bool *out_check)
 {
     er_task_id before = f->before > 0 ? f->before : INT64_MAX;
-    *out_check = f->tag || f->correlation;
-    if (f->tag) {
+    *out_check = f->tag || f->correlation || f->key;
+    if (f->key) {
+        er_stmt_begin(q, r->c, ER_SQL_LIST_KEY);
+        er_stmt_i64(q, before);
+        er_stmt_text(q, f->key);
+    } else if (f->tag) {
         er_stmt_begin(q, r->c, ER_SQL_LIST_TAG);
         er_stmt_i64(q, before);
         er_stmt_text(q, f->tag);

@@ -490,7 +490,7 @@ int er_store_load(struct er_store *s, struct er_arena *arena,
 
 struct er_filter {
     unsigned states; /* bits 1 << state; 0 = all. Compared with the shown state */
-    const char *queue, *type, *tag, *correlation; /* NULL = any */
+    const char *queue, *type, *tag, *correlation, *key; /* NULL = any; key: at most one */
     er_task_id before; /* only ids below; 0 = from the newest */
     size_t limit;      /* at most this many (1 to 1000) */
 };

@@ -42,6 +42,9 @@ look_and_act(errand *e)
     int64_t id = submit_held(e, NULL);
     assert_true(id > 0);
     assert_int_equal(errand_state(e, id, &error), ERRAND_PAUSED);
+    int64_t keyed = submit_held(e, "a key & more=%41/\xc3\xbc+"), found = 0;
+    OK(errand_find_key(e, "a key & more=%41/\xc3\xbc+", &found, &error));
+    assert_int_equal(found, keyed);
     OK(errand_get(e, id, &text, &error));
     assert_non_null(strstr(text, "\"argv\":[\"true\"]"));
     errand_free(text);

@@ -328,6 +328,16 @@ refusals__calls(void **state)
     }
 }
 
+static char *
+text_of_length(size_t n)
+{
+    char *word = malloc(n + 1);
+    assert_non_null(word);
+    memset(word, 'x', n);
+    word[n] = '\0';
+    return word;
+}
+
 static void
 refusals__ids(void **state)
 {
@@ -337,6 +347,15 @@ refusals__ids(void **state)
     REFUSED(errand_get(e, -1, &text, &error), ERRAND_ENOTFOUND, "id");
     REFUSED(errand_cancel(e, 0, &error), ERRAND_ENOTFOUND, "id");
     REFUSED(errand_wait(e, -5, 0, &error), ERRAND_ENOTFOUND, "id");
+    int64_t id = 7;
+    char *word = text_of_length(1001);
+    REFUSED(errand_find_key(e, NULL, &id, &error), ERRAND_EINVALID, "key");
+    REFUSED(errand_find_key(e, "", &id, &error), ERRAND_EINVALID, "key");
+    REFUSED(errand_find_key(e, word, &id, &error), ERRAND_EINVALID, "key");
+    REFUSED(errand_find_key(e, "none", &id, &error), ERRAND_ENOTFOUND, "key");
+    assert_int_equal(id, 0);
+    REFUSED(errand_find_key(e, "none", NULL, &error), ERRAND_EINVALID, "out_id");
+    free(word);
 }
 
 static void

@@ -206,4 +206,17 @@ def test_lines_beyond_the_bound_are_refused_and_the_others_told(h):
     same(h.get("/v1/tasks?limit=1")["counts"]["queued"], before)
 
 
+def test_a_task_is_found_by_its_key(h):
+    h.start()
+    task = h.submit(key="nightly 2026/11&22+é", held=True)
+    h.submit(key="nightly", held=True)
+    page = h.get("/v1/tasks?key=nightly%202026/11%2622%2B%C3%A9")
+    same(([t["id"] for t in page["tasks"]], page["next"]), ([task], None))
+    same(h.get("/v1/tasks?key=night")["tasks"], [])
+    same(h.get("/v1/tasks?key=nightly&queue=other")["tasks"], [])
+    same(len(h.get("/v1/tasks?key=nightly&view=default")["tasks"]), 1)
+    h.refused(400, "key", "empty", "GET", "/v1/tasks?key=")
+    h.refused(400, "key", "longer than 1000", "GET", "/v1/tasks?key=" + "x" * 1001)
+
+
 main(globals())

@@ -347,6 +347,7 @@ list__filters_and_pages(void **state)
     row.type = "other";
     row.tags_json = "[\"y\"]";
     row.run_at = T0 + SEC;
+    row.key = "once";
     (void)f_add(f, row); /* 5 scheduled */
     (void)f_claim(f, 4);
     assert_string_equal(list(f, (struct er_filter){0}), "5 4 3 2 1");
@@ -373,6 +374,17 @@ list__filters_and_pages(void **state)
                         "4+");
     assert_string_equal(list(f, (struct er_filter){.tag = "y", .queue = "default"}), "3");
     assert_string_equal(list(f, (struct er_filter){.tag = "x", .correlation = "k"}), "4");
+    assert_string_equal(list(f, (struct er_filter){.key = "once"}), "5");
+    assert_string_equal(list(f, (struct er_filter){.key = "onc"}), "");
+    assert_string_equal(list(f, (struct er_filter){.key = "once", .before = 5}), "");
+    assert_string_equal(list(f, (struct er_filter){.key = "once", .tag = "x"}), "");
+    assert_string_equal(list(f, (struct er_filter){.key = "once", .queue = "default"}),
+                        "");
+    assert_string_equal(list(f, (struct er_filter){.key = "once",
+                                                   .tag = "y",
+                                                   .correlation = "k",
+                                                   .states = 1u << ER_TASK_SCHEDULED}),
+                        "5");
     assert_string_equal(list(f, (struct er_filter){.correlation = "k"}), "5 4");
     assert_string_equal(list(f, (struct er_filter){.correlation = "k",
                                                    .states = 1u << ER_TASK_SCHEDULED}),
