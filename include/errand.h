@@ -721,8 +721,8 @@ typedef struct errand_event {
  * once (unix: and through the daemon to all); a fact (ERRAND_FACT) is first made durable,
  * and gets its number then: blocks for at most 30 s. A fact of a
  * task that names no correlation gets the task's; a sample has the one given. task,
- * correlation, name, data and len count; data of facts is UTF-8, at most 1 MiB (as JSON,
- * so quotes count when it is a text). Any thread, callbacks included (samples).
+ * correlation, name, data and len count: name and correlation of at most 1,000 bytes, data
+ * of 1 MiB, that of facts UTF-8 (as JSON, so quotes count when it is a text). Any thread, callbacks included (samples).
  * ERRAND_EINVALID (no topic's name), ERRAND_ETOOBIG, ERRAND_EIO. */
 ERRAND_API int errand_publish(errand *e, const errand_event *event, errand_error *error);
 

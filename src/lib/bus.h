@@ -53,8 +53,10 @@
 
 #include "base/error.h"
 
-#define ER_BUS_NAME_MAX   ((size_t)255) /* bytes of a name, a correlation, a cursor */
-#define ER_BUS_DATA_MAX   ((size_t)1024 * 1024) /* bytes of payload */
+#define ER_BUS_NAME_MAX ((size_t)1000) /* bytes of a name, a correlation, a cursor */
+/* Bytes of payload: of a program's own event 1 MiB, of a task's the whole object, in which an
+ * error alone may have as much. */
+#define ER_BUS_DATA_MAX   ((size_t)2 << 20)
 #define ER_BUS_BUFFER     ((size_t)64 * 1024) /* bytes of a subscriber's buffer if not said */
 #define ER_BUS_BUFFER_MIN ((size_t)1024)
 #define ER_BUS_BUFFER_MAX ((size_t)1 << 30)

@@ -11,8 +11,7 @@ struct record {
     int64_t seq;
     int64_t task;
     uint32_t len;
-    uint8_t name_len;
-    uint8_t correlation_len;
+    uint16_t name_len;
     uint8_t has_correlation;
     uint8_t kind;
     unsigned char bytes[];
@@ -229,8 +228,7 @@ er_bus_record_write(void *record, const struct er_bus_pub *pub)
     r->seq = ev->seq;
     r->task = ev->task;
     r->len = (uint32_t)ev->len;
-    r->name_len = (uint8_t)pub->name_len;
-    r->correlation_len = (uint8_t)pub->correlation_len;
+    r->name_len = (uint16_t)pub->name_len;
     r->has_correlation = ev->correlation != NULL;
     r->kind = (uint8_t)ev->kind;
     unsigned char *p = copy(r->bytes, ev->data, ev->len);

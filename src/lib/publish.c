@@ -269,10 +269,15 @@ check(const errand *e, const errand_event *event, errand_error *error)
         const char *what = event->task < 0 ? "task" : "data";
         return er_handle_fail(error, ER_EINVALID, what, "%s is none", what);
     }
-    if (event->len > ER_BUS_DATA_MAX) {
+    if (event->correlation && strlen(event->correlation) > ER_MAX_NAME) {
+        return er_handle_fail(error, ER_EINVALID, "correlation",
+                              "correlation has %zu bytes (at most %d)",
+                              strlen(event->correlation), ER_MAX_NAME);
+    }
+    if (event->len > ER_MAX_TOPIC_DATA) {
         return er_handle_fail(error, ER_ETOOBIG, "data",
-                              "data has %zu bytes (at most %zu)", event->len,
-                              ER_BUS_DATA_MAX);
+                              "data has %zu bytes (at most %d)", event->len,
+                              ER_MAX_TOPIC_DATA);
     }
     if (event->kind == ERRAND_FACT &&
         !er_utf8_is_valid(event->len ? event->data : "", event->len)) {

@@ -3,7 +3,8 @@
  * handles at one daemon. */
 #include "lib_fixture.h"
 
-#define MANY 3000
+#define MANY    3000
+#define LONGEST 1000 /* bytes of a name, a correlation id */
 
 struct heard {
     pthread_mutex_t lock;
@@ -175,6 +176,43 @@ events__of_tasks_are_told(void **state)
         assert_memory_equal(h.data, "{\"seq\":", 7);
         errand_close(e);
         assert_int_equal(h.ended, 1);
+    }
+}
+
+/* What a task may have for its correlation, and an event for its name, a subscriber gets. */
+static void
+events__with_the_longest_names_are_told(void **state)
+{
+    char correlation[LONGEST + 1], name[LONGEST + 1];
+    memset(correlation, 'c', sizeof correlation - 1);
+    correlation[sizeof correlation - 1] = '\0';
+    memset(name, 'n', sizeof name - 1);
+    name[1] = '.';
+    name[sizeof name - 1] = '\0';
+    for (int which = 0; which < 3; which++) {
+        errand *e = open_with(url_of(*state, which), ERRAND_THREAD);
+        const char *const argv[] = {"true", NULL};
+        struct errand_submit_options submit = ERRAND_INIT(errand_submit_options);
+        struct errand_subscribe_options o = ERRAND_INIT(errand_subscribe_options);
+        errand_event ev = {
+            .name = name, .kind = ERRAND_SAMPLE, .correlation = correlation};
+        errand_subscription *sub;
+        struct heard h;
+        errand_error error;
+        int64_t id;
+        init(&h);
+        o.correlation = submit.correlation = correlation;
+        OK(errand_subscribe(e, &o, on_event, &h, &sub, &error));
+        OK(errand_submit_command(e, argv, "/", &submit, &id, &error));
+        AWAIT(e, get(&h, &h.n) == 3); /* queued, started, completed */
+        OK(errand_publish(e, &ev, &error));
+        ev.kind = ERRAND_FACT;
+        OK(errand_publish(e, &ev, &error));
+        AWAIT(e, get(&h, &h.n) == 4);
+        AWAIT(e, get(&h, &h.samples) > 0);
+        errand_close(e);
+        assert_int_equal(h.gaps, 0);
+        assert_true(h.in_order);
     }
 }
 
@@ -448,6 +486,12 @@ events__what_is_wrong_is_refused(void **state)
     ev.name = "a.b";
     ev.correlation = "\xff";
     assert_int_equal(errand_publish(e, &ev, &error), ERRAND_EINVALID);
+    char correlation[LONGEST + 2];
+    memset(correlation, 'c', sizeof correlation - 1);
+    correlation[sizeof correlation - 1] = '\0';
+    ev.correlation = correlation;
+    assert_int_equal(errand_publish(e, &ev, &error), ERRAND_EINVALID);
+    assert_string_equal(error.field, "correlation");
     ev.correlation = NULL;
     ev.kind = ERRAND_GAP;
     assert_int_equal(errand_publish(e, &ev, &error), ERRAND_EINVALID);
@@ -475,6 +519,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(events__facts_and_samples_come_every_way),
         TEST(events__of_tasks_are_told),
+        TEST(events__with_the_longest_names_are_told),
         TEST(events__one_may_leave_from_inside),
         TEST(events__a_slow_subscriber_loses_no_fact),
         TEST(events__a_cursor_goes_on_where_it_was_left),
