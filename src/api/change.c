@@ -154,8 +154,9 @@ oldest_first(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-void
-er_change_answer_many(struct er_change_request *c)
+/* One line a task. */
+static void
+answer_many(struct er_change_request *c)
 {
     struct er_buf b;
     er_buf_init(&b, (size_t)256 << 20);
@@ -248,7 +249,7 @@ on_changed(struct er_change_request *c, int rc)
     if (rc) {
         er_call_problem(call, rc, NULL, "nothing was changed: %s", er_error_meaning(rc));
     } else if (call->req && call->name && call->id == 0) {
-        er_change_answer_many(c);
+        answer_many(c);
     } else if (call->req) {
         answer_one(c);
     }

@@ -8,7 +8,6 @@
 #include "api/draft.h"
 #include "api/tasks.h"
 #include "base/mem.h"
-#include "wire/problem.h"
 
 struct edit {
     struct er_serial_job job;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Parts of a task: its result, attempts, items, what it waits for, and why it waits. Each
  * is one query: what to read and how to show it stand side by side. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "api/tasks.h"

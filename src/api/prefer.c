@@ -4,7 +4,6 @@
  * a wait that is no span of time is refused. */
 #include "api/prefer.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 

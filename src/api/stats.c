@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The daemon as a whole: stats, metrics, health. */
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

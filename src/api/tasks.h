@@ -79,8 +79,6 @@ bool er_change_kind_of(struct er_call *call, enum er_change_kind *out);
 /* What the body says about the action; false after having answered. */
 bool er_change_read_body(struct er_call *call, struct er_change_request *c,
                          const json_t *o);
-/* Answers one line a task. */
-void er_change_answer_many(struct er_change_request *c);
 /* Why a row was refused, in words. */
 void er_change_refusal(const struct er_call *call, const struct er_change_request *c,
                        const struct er_change *row, char *out, size_t size);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The workers' two requests. Claim: a hello, then a stream of lines that the engine adds to
  * the link. Report: lines in, one answer when all of them are on disk. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

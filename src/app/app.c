@@ -15,7 +15,6 @@
 #include "app/cmd.h"
 #include "app/render.h"
 #include "base/io.h"
-#include "base/mem.h"
 #include "model/suggest.h"
 
 /* clang-format off */

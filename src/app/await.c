@@ -71,8 +71,8 @@ er_await_task(struct er_app *app, er_task_id id, enum er_await until, er_usec de
     }
 }
 
-int
-er_await_exit_code(const json_t *task)
+static int
+exit_code_of(const json_t *task)
 {
     int64_t code = er_json_int(task, "exit_code", -1);
     int64_t signal = er_json_int(task, "signal", 0);
@@ -127,7 +127,7 @@ er_await_end(const json_t *task)
     if (is_to_be_told(task)) {
         er_await_complain(task);
     }
-    return er_await_exit_code(task);
+    return exit_code_of(task);
 }
 
 int

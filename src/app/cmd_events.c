@@ -12,10 +12,8 @@
 #include "app/cmd.h"
 #include "app/daemon.h"
 #include "app/render.h"
-#include "app/show.h"
 #include "app/sse.h"
 #include "app/targets.h"
-#include "base/mem.h"
 #include "model/suggest.h"
 #include "wire/json_dump.h"
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* errand serve, worker, config: the other programs, started. */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

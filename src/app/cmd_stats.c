@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* errand stats: counts, the daemon, its workers, and what is limited. */
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

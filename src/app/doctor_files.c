@@ -5,14 +5,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "app/doctor.h"
-#include "base/io.h"
 #include "base/mem.h"
 #include "model/duration.h"
 #include "wire/autostart.h"

@@ -28,7 +28,6 @@
 #include "base/proctree.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/base64.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
 
@@ -41,7 +40,6 @@ er_live_attempt_new(struct er_engine *e, struct er_session_live *s,
     run->session = s;
     run->lane = lane;
     run->started_at = ER_NEVER;
-    run->claimed_at = er_clock_mono(e->options.clock);
     TAILQ_INSERT_TAIL(&s->runs, run, in_session);
     s->load++;
     HASH_ADD(hh, e->runs, id, sizeof run->id, run);

@@ -168,11 +168,11 @@ struct er_live_attempt {
     unsigned warn;                         /* ER_WARN_*: for its warnings */
     char *cancel_reason, *cancel_by, *correlation;
     int pid;
-    er_usec started_at;           /* ER_NEVER = not yet */
-    er_usec claimed_at, saved_at; /* mono: when claimed; when progress was last kept */
-    char *progress, *checkpoint;  /* JSON, or NULL */
-    bool told;                    /* its line went out: the worker knows it */
-    bool loaded;                  /* claimed before this start: it may know it */
+    er_usec started_at;          /* ER_NEVER = not yet */
+    er_usec saved_at;            /* mono: when progress was last kept */
+    char *progress, *checkpoint; /* JSON, or NULL */
+    bool told;                   /* its line went out: the worker knows it */
+    bool loaded;                 /* claimed before this start: it may know it */
     uint64_t output_bytes;
     TAILQ_ENTRY(er_live_attempt) in_session;
     UT_hash_handle hh;

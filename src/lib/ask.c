@@ -132,8 +132,11 @@ er_ask_finish(struct er_ask *ask, int status)
     free_ask(ask);
 }
 
-void
-er_ask_fail(struct er_ask *ask, int code, const char *fmt, ...)
+static void fail_ask(struct er_ask *ask, int code, const char *fmt, ...) ER_PRINTF(3, 4);
+
+/* Ends it with a code and words. */
+static void
+fail_ask(struct er_ask *ask, int code, const char *fmt, ...)
 {
     char text[512];
     va_list ap;
@@ -180,9 +183,8 @@ er_ask_look(struct errand *e)
         if (!late) {
             return left;
         }
-        er_ask_fail(late, ER_ETIMEOUT, "%s %s was not answered within %lld s",
-                    late->method, late->target,
-                    (long long)(late->bound / ER_USEC_PER_SEC));
+        fail_ask(late, ER_ETIMEOUT, "%s %s was not answered within %lld s", late->method,
+                 late->target, (long long)(late->bound / ER_USEC_PER_SEC));
     }
 }
 
@@ -199,6 +201,6 @@ er_ask_end_all(struct errand *e, bool callers_only)
         if (!ask) {
             return;
         }
-        er_ask_fail(ask, ER_ECLOSED, "the handle is being closed");
+        fail_ask(ask, ER_ECLOSED, "the handle is being closed");
     }
 }

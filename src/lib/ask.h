@@ -80,8 +80,6 @@ void er_ask_take(struct er_ask *ask, struct er_buf *out);
 const char *er_ask_find(const struct er_buf *headers, const char *name);
 /* The end: takes it off the list, calls done, frees it. */
 void er_ask_finish(struct er_ask *ask, int status);
-/* The same with a code and words. */
-void er_ask_fail(struct er_ask *ask, int code, const char *fmt, ...) ER_PRINTF(3, 4);
 /* Whether it may be sent again when its answer was lost. */
 bool er_ask_is_safe(const struct er_ask *ask);
 /* Ends those that are beyond their bound. Returns how many with a bound are left. */

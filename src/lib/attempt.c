@@ -5,7 +5,6 @@
  * there holds up only the thread that reports it. */
 #include "lib/attempt.h"
 
-#include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <stdarg.h>

@@ -15,10 +15,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/mem.h"
 #include "lib/bus_priv.h"
 
 #define SAVE_EVERY  1000

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "base/heap.h"
-#include "base/mem.h"
 #include "lib/events_priv.h"
 
 #define FRAME_MAX ((size_t)64 << 20)

@@ -6,9 +6,7 @@
  * its error), is interrupted (143), or asks to come back later (75). */
 #include "lib/main.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

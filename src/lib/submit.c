@@ -314,8 +314,9 @@ add_more(struct er_buf *b, const char *more, errand_error *error)
     return 0;
 }
 
-const char *
-er_submit_key(const struct errand *e, char out[ER_SUBMIT_KEY])
+/* For a submit that has none, so that it may be sent again; NULL: no daemon, no need. */
+static const char *
+make_key(const struct errand *e, char out[ER_SUBMIT_KEY])
 {
     if (e->embedded) {
         return NULL; /* an answer cannot be lost inside */
@@ -342,7 +343,7 @@ er_submit_bear_key(const struct errand *e, const struct errand_submit_options *g
                    struct er_sync_spec *spec, char out[ER_SUBMIT_KEY])
 {
     spec->has_key = has_key(given);
-    spec->key = spec->has_key ? NULL : er_submit_key(e, out);
+    spec->key = spec->has_key ? NULL : make_key(e, out);
 }
 
 /* ---- one task ---- */
@@ -605,7 +606,7 @@ add_document(errand *e, struct er_buf *b, const char *document)
         return rc;
     }
     lift_line(b, at);
-    if (er_submit_key(e, key)) {
+    if (make_key(e, key)) {
         json_t *o = json_loadb(b->data + at, b->len - at, 0, NULL);
         if (o && !json_object_get(o, "key")) {
             bool is_empty = json_object_size(o) == 0;

@@ -19,10 +19,9 @@ int er_submit_name_option(int rc, errand_error *error);
 int er_submit_read_options(struct errand_submit_options *out,
                            const struct errand_submit_options *given,
                            errand_error *error) ER_MUSTCHECK;
-/* A key for a submit that has none, so that it may be sent again: only for a daemon. */
 #define ER_SUBMIT_KEY 40
-const char *er_submit_key(const struct errand *e, char out[ER_SUBMIT_KEY]);
-/* Gives the request such a key, unless the options bear one. */
+/* Gives the request a key, unless the options bear one, so that it may be sent again: only
+ * for a daemon. */
 void er_submit_bear_key(const struct errand *e, const struct errand_submit_options *given,
                         struct er_sync_spec *spec, char out[ER_SUBMIT_KEY]);
 

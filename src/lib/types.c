@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "api/builtin.h"
-#include "base/mem.h"
 #include "lib/handle.h"
 #include "lib/handlers.h"
 #include "lib/sync.h"

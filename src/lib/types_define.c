@@ -8,7 +8,6 @@
 #include "lib/types.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"

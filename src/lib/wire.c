@@ -78,8 +78,7 @@ struct er_wire {
     size_t n_free, n_counted;
     struct er_asks waiting;
     struct reach_job *job; /* under way */
-    bool was_reached;
-    er_usec lost_at; /* mono; since when nobody is reached; 0 = somebody is */
+    er_usec lost_at;       /* mono; since when nobody is reached; 0 = somebody is */
     uv_timer_t again;
     bool is_closing;
     er_wire_open_fn *opened; /* NULL once it was told */

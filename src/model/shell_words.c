@@ -3,7 +3,6 @@
  * names, which go into JSON, but not in lines, which go into a shell. */
 #include "model/shell_words.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "model/mask.h"

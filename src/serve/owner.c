@@ -17,7 +17,6 @@
 
 #include "base/buf.h"
 #include "base/io.h"
-#include "base/mem.h"
 
 #define TRIES     2000 /* looks at a lock whose owner is dead or dying */
 #define PAUSE_US  5000

@@ -179,8 +179,9 @@ er_sqlite_next_due(struct er_store *s, er_usec at)
     }
 }
 
-void
-er_sqlite_add_seconds(struct er_buf *b, er_usec span)
+/* "1.500"; null when < 0. */
+static void
+add_seconds(struct er_buf *b, er_usec span)
 {
     if (span < 0) {
         er_buf_add_str(b, "null");
@@ -220,7 +221,7 @@ er_sqlite_fact_waits(struct er_store *s, er_usec now, const struct er_brief *t)
     er_buf_add_str(b, "{\"priority\":");
     er_buf_add_i64(b, t->priority);
     er_buf_add_str(b, ",\"estimated_s\":");
-    er_sqlite_add_seconds(b, expected > 0 ? expected : -1);
+    add_seconds(b, expected > 0 ? expected : -1);
     er_buf_add_str(b, ",\"run_at\":");
     er_sqlite_add_moment(b, t->state == ER_TASK_QUEUED ? ER_NEVER : t->run_at);
     er_buf_add_str(b, ",\"waiting_for\":");

@@ -7,7 +7,6 @@
  * sums, and all remembered environments (they are few and found again by their hash). */
 #include "store/sqlite_priv.h"
 
-#include <stdio.h>
 #include <string.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>

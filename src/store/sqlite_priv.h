@@ -304,8 +304,7 @@ int er_sqlite_fact_held(struct er_store *s, er_usec now, const struct er_brief *
 /* task-resumed or -paused with another reason than "user". */
 int er_sqlite_fact_pause(struct er_store *s, er_usec now, const struct er_brief *t,
                          bool paused, const char *reason) ER_MUSTCHECK;
-void er_sqlite_add_seconds(struct er_buf *b, er_usec span); /* "1.500"; null when < 0 */
-void er_sqlite_add_moment(struct er_buf *b, er_usec at);    /* null for ER_NEVER */
+void er_sqlite_add_moment(struct er_buf *b, er_usec at); /* null for ER_NEVER */
 
 /* ---- sqlite_task.c ---- */
 

@@ -291,8 +291,9 @@ er_config_fini(struct er_config *c)
     }
 }
 
-int
-er_config_read_env(struct er_config *c, struct er_err *err)
+/* The ERRAND_* variables of the settings. ER_EINVALID names the first bad one. */
+static int
+read_env(struct er_config *c, struct er_err *err)
 {
     for (size_t i = 0; i < N_OPTIONS; i++) {
         const char *text = getenv(options[i].variable);
@@ -485,7 +486,7 @@ er_config_load(struct er_config *c, const char *path, struct er_err *err)
 {
     er_config_init(c);
     int rc = er_config_read(c, path, NULL, err);
-    return rc && rc != ER_ENOTFOUND ? rc : er_config_read_env(c, err);
+    return rc && rc != ER_ENOTFOUND ? rc : read_env(c, err);
 }
 
 /* ---- what came of it ---- */

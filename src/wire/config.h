@@ -54,8 +54,6 @@ void er_config_fini(struct er_config *c);
  * is no such file, ER_ETOOBIG above 1 MiB. What is right in it counts all the same. */
 int er_config_read(struct er_config *c, const char *path, struct er_buf *problems,
                    struct er_err *err) ER_MUSTCHECK;
-/* Reads the ERRAND_* variables of the settings. ER_EINVALID names the first bad one. */
-int er_config_read_env(struct er_config *c, struct er_err *err) ER_MUSTCHECK;
 /* Sets one from a text (of a LIST: with commas), unless it has a more important origin.
  */
 int er_config_set(struct er_config *c, const char *key, const char *text,

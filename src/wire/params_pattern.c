@@ -6,7 +6,6 @@
  * compiled in some microseconds. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
-#include <stdio.h>
 
 #include "wire/params_priv.h"
 

@@ -18,8 +18,6 @@
 bool er_params_is_text(enum er_param_kind kind);
 /* Kinds that may have min and max. */
 bool er_params_has_bounds(enum er_param_kind kind);
-/* "an integer", "a URL such as https://host/": what a value of that kind is. */
-const char *er_params_wanted(enum er_param_kind kind);
 const char *er_params_kind_of(const json_t *v); /* "a string", "an array" ... */
 
 /* One value: *out is a new reference to what is stored of it. ER_EINVALID: words that begin

@@ -4,7 +4,6 @@
  * for the bounds of a duration that is a text: JSON Schema has no word for these. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "model/duration.h"
@@ -26,8 +25,9 @@ er_params_kind_of(const json_t *v)
     return v ? kinds[json_typeof(v)] : "nothing";
 }
 
-const char *
-er_params_wanted(enum er_param_kind kind)
+/* "an integer", "a URL such as https://host/": what a value of that kind is. */
+static const char *
+wanted(enum er_param_kind kind)
 {
     switch (kind) {
     case ER_PARAM_STRING:
@@ -68,8 +68,8 @@ er_params_has_bounds(enum er_param_kind kind)
 static int
 fail_kind(const struct er_param *p, const json_t *v, struct er_err *err)
 {
-    return er_fail(err, ER_EINVALID, "%s must be %s, not %s", p->name,
-                   er_params_wanted(p->kind), er_params_kind_of(v));
+    return er_fail(err, ER_EINVALID, "%s must be %s, not %s", p->name, wanted(p->kind),
+                   er_params_kind_of(v));
 }
 
 /* ---- bounds ---- */
@@ -173,8 +173,7 @@ check_text(const struct er_param *p, const json_t *v, struct er_err *err)
     }
     if (p->kind == ER_PARAM_URL &&
         er_params_pattern_match(ER_PARAMS_URL, text, len) != 1) {
-        return er_fail(err, ER_EINVALID, "%s is not %s", p->name,
-                       er_params_wanted(p->kind));
+        return er_fail(err, ER_EINVALID, "%s is not %s", p->name, wanted(p->kind));
     }
     int rc = check_bounds(p, count_characters(text, len), " characters", err);
     return rc ? rc : check_words(p, text, len, err);
@@ -333,7 +332,7 @@ static int
 fail_missing(const struct er_param *p, struct er_params_fault *fault)
 {
     return er_fail(&fault->err, ER_EINVALID, "%s is missing: %s%s%.200s%s", p->name,
-                   er_params_wanted(p->kind), p->help ? " (" : "", p->help ? p->help : "",
+                   wanted(p->kind), p->help ? " (" : "", p->help ? p->help : "",
                    p->help ? ")" : "");
 }
 
@@ -488,10 +487,10 @@ fail_text(const struct er_param *p, const json_t *text, struct er_params_fault *
     (void)snprintf(fault->field, sizeof fault->field, "%s", p->name);
     if (p->secret) {
         return er_fail(&fault->err, ER_EINVALID, "%s must be %s", p->name,
-                       er_params_wanted(p->kind));
+                       wanted(p->kind));
     }
     return er_fail(&fault->err, ER_EINVALID, "%s must be %s, not '%.60s'", p->name,
-                   er_params_wanted(p->kind), json_string_value(text));
+                   wanted(p->kind), json_string_value(text));
 }
 
 /* Whether texts of that kind that mean nothing stay texts, which the check refuses. */

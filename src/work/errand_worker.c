@@ -7,11 +7,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/number.h"
 #include "model/duration.h"

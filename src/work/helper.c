@@ -6,7 +6,6 @@
 #include "work/helper.h"
 
 #include "base/heap.h"
-#include "base/mem.h"
 
 #define STACK_SIZE (256 << 10)
 

@@ -10,10 +10,8 @@
  * try, so that no event falls between. */
 #include "work/link.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "work/orders.h"

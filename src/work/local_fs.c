@@ -9,7 +9,6 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 #include "base/heap.h"
 #include "base/io.h"

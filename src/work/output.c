@@ -32,6 +32,17 @@ scan(struct er_output *o, const char *p, size_t n)
     }
 }
 
+static void
+end_reading(struct er_output *o)
+{
+    if (o->fd >= 0) {
+        er_watch_stop(&o->attempt->worker->watches, &o->watch);
+        er_close(&o->fd);
+    }
+    er_free(o->scan);
+    o->scan = NULL;
+}
+
 /* Reads once: how many bytes, 0 at the end (then it is closed), -1 = nothing there now.
  */
 static ssize_t
@@ -44,7 +55,7 @@ read_some(struct er_output *o)
         return -1;
     }
     if (n <= 0) {
-        er_output_close(o);
+        end_reading(o);
         return 0;
     }
     er_clocks_alive(a);
@@ -100,16 +111,5 @@ er_output_finish(struct er_output *o)
         }
         most -= (size_t)n;
     }
-    er_output_close(o);
-}
-
-void
-er_output_close(struct er_output *o)
-{
-    if (o->fd >= 0) {
-        er_watch_stop(&o->attempt->worker->watches, &o->watch);
-        er_close(&o->fd);
-    }
-    er_free(o->scan);
-    o->scan = NULL;
+    end_reading(o);
 }

@@ -33,6 +33,5 @@ int er_output_start(struct er_output *o) ER_MUSTCHECK;
 /* Reads what is there now, at most what a pipe can hold (its writers are gone, or do not
  * belong to the attempt), and closes. */
 void er_output_finish(struct er_output *o);
-void er_output_close(struct er_output *o);
 
 #endif

@@ -5,7 +5,6 @@
 #include "work/probe.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,8 +90,9 @@ look_at_process(pid_t pid, struct er_probe_found *out)
     (void)closedir(dir);
 }
 
-void
-er_probe_look(pid_t pid, struct er_probe_found *out)
+/* Looks at a process and its descendants. May block; any thread. */
+static void
+look(pid_t pid, struct er_probe_found *out)
 {
     pid_t pids[MOST_PROCESSES] = {pid};
     int n = 1;
@@ -117,7 +117,7 @@ static void
 on_run(struct er_helper_job *job)
 {
     struct er_probe *p = ER_CONTAINER(job, struct er_probe, job);
-    er_probe_look(p->pid, &p->now);
+    look(p->pid, &p->now);
 }
 
 static void

@@ -33,8 +33,6 @@ struct er_probe {
     struct er_probe_found now, before;
 };
 
-/* Looks at a process and its descendants. May block; any thread. */
-void er_probe_look(pid_t pid, struct er_probe_found *out);
 /* Starts one for an attempt that runs, unless one is under way; what it finds goes to
  * er_sample_update. */
 void er_probe_start(struct er_work_attempt *a);

@@ -184,6 +184,21 @@ take_bytes(struct er_progress_fd *p, const char *s, size_t n)
     }
 }
 
+static void
+end_reading(struct er_progress_fd *p)
+{
+    if (p->fd < 0) {
+        return;
+    }
+    er_watch_stop(&p->attempt->worker->watches, &p->watch);
+    er_close(&p->fd);
+    if (p->line.len > 0) { /* the last line needs no newline */
+        end_line(p, "", 0);
+    }
+    er_buf_fini(&p->line);
+    er_said_parts_fini(&p->parts);
+}
+
 /* Reads once: how many bytes, 0 at the end (then it is closed), -1 = nothing there now.
  */
 static ssize_t
@@ -195,7 +210,7 @@ read_some(struct er_progress_fd *p)
         return -1;
     }
     if (n <= 0) {
-        er_progress_fd_close(p);
+        end_reading(p);
         return 0;
     }
     take_bytes(p, chunk, (size_t)n);
@@ -261,20 +276,5 @@ er_progress_fd_finish(struct er_progress_fd *p)
             break;
         }
     }
-    er_progress_fd_close(p);
-}
-
-void
-er_progress_fd_close(struct er_progress_fd *p)
-{
-    if (p->fd < 0) {
-        return;
-    }
-    er_watch_stop(&p->attempt->worker->watches, &p->watch);
-    er_close(&p->fd);
-    if (p->line.len > 0) { /* the last line needs no newline */
-        end_line(p, "", 0);
-    }
-    er_buf_fini(&p->line);
-    er_said_parts_fini(&p->parts);
+    end_reading(p);
 }

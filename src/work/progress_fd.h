@@ -30,7 +30,6 @@ int er_progress_fd_open(struct er_progress_fd *p, struct er_work_attempt *a,
 int er_progress_fd_start(struct er_progress_fd *p) ER_MUSTCHECK;
 /* Reads to the end, or to what is there now, and closes. */
 void er_progress_fd_finish(struct er_progress_fd *p);
-void er_progress_fd_close(struct er_progress_fd *p);
 /* Reads again what was held back because too much waited for the daemon. */
 void er_progress_fd_go_on(struct er_progress_fd *p);
 
