@@ -75,6 +75,24 @@ run_select(struct er_query *q, struct er_store_reader *r)
 }
 
 static void
+take_selected(struct select_query *s)
+{
+    struct er_change_request *c = s->change;
+    c->n = s->n;
+    c->rows = er_arena_alloc(&c->arena, (s->n + 1) * sizeof *c->rows);
+    if (!c->rows) {
+        er_call_problem(s->call, ER_ENOMEM, NULL, "nothing was changed: out of memory");
+        er_change_drop(c);
+        return;
+    }
+    /* oldest first; for a cancel as they come: see newest_first */
+    for (size_t i = 0; i < s->n; i++) {
+        c->rows[i].id = s->ids[c->kind == ER_CHANGE_CANCEL ? i : s->n - 1 - i];
+    }
+    er_engine_change(s->call->api->engine, c);
+}
+
+static void
 done_select(struct er_query *q)
 {
     struct select_query *s = (struct select_query *)(void *)q;
@@ -84,14 +102,7 @@ done_select(struct er_query *q)
                         er_error_meaning(q->rc));
         er_change_drop(c);
     } else {
-        c->n = s->n;
-        c->rows = er_arena_alloc(&c->arena, (s->n + 1) * sizeof *c->rows);
-        ER_ASSERT(c->rows);
-        /* oldest first; for a cancel as they come: see newest_first */
-        for (size_t i = 0; i < s->n; i++) {
-            c->rows[i].id = s->ids[c->kind == ER_CHANGE_CANCEL ? i : s->n - 1 - i];
-        }
-        er_engine_change(s->call->api->engine, c);
+        take_selected(s);
     }
     er_free(s->ids);
     er_arena_free(&q->arena);
@@ -130,6 +141,8 @@ act_by_filter(struct er_call *call, struct er_change_request *c, const json_t *o
         er_change_drop(c);
         return;
     }
+    const char *queue = json_string_value(json_object_get(o, "queue"));
+    const char *tag = json_string_value(json_object_get(o, "tag"));
     struct select_query *s = er_xzalloc(sizeof *s);
     s->q.run = run_select;
     s->q.done = done_select;
@@ -137,11 +150,15 @@ act_by_filter(struct er_call *call, struct er_change_request *c, const json_t *o
     s->change = c;
     s->filter = (struct er_filter){
         .states = states ? states : states_of_action(c->kind),
-        .queue =
-            er_arena_strdup(&s->q.arena, json_string_value(json_object_get(o, "queue"))),
-        .tag = er_arena_strdup(&s->q.arena, json_string_value(json_object_get(o, "tag"))),
+        .queue = er_arena_strdup(&s->q.arena, queue),
+        .tag = er_arena_strdup(&s->q.arena, tag),
         .limit = 1000,
     };
+    if ((queue && !s->filter.queue) || (tag && !s->filter.tag)) {
+        s->q.rc = ER_ENOMEM; /* without it, it would be about all tasks */
+        done_select(&s->q);
+        return;
+    }
     er_engine_query(call->api->engine, &s->q);
 }
 

@@ -196,7 +196,14 @@ er_api_items(struct er_call *call)
     struct part *p = new_part(call, read_items, show_items);
     p->limit = (size_t)limit;
     p->failed = !state ? -1 : failed ? 1 : 0;
-    p->cursor = er_arena_strdup(&p->q.arena, er_request_query(call->req, "cursor"));
+    const char *cursor = er_request_query(call->req, "cursor");
+    p->cursor = er_arena_strdup(&p->q.arena, cursor);
+    if (cursor && !p->cursor) { /* without it, it would be the first page */
+        er_call_hold(call);
+        p->q.rc = ER_ENOMEM;
+        done_part(&p->q);
+        return;
+    }
     start(p);
 }
 

@@ -269,6 +269,7 @@ add_document(struct er_submission *s, const char *text, size_t len,
     }
     if (rc == 0 && header_key && !d.row->key) {
         d.row->key = er_arena_strdup(d.arena, header_key);
+        rc = d.row->key ? 0 : ER_ENOMEM; /* without it, it would be another task */
     }
     if (rc == 0 && (d.ref || d.after_refs)) {
         rc = d.ref ? er_submit_add_ref(g, &d) : 0;

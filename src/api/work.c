@@ -71,6 +71,7 @@ free_claim(struct er_call *call)
     er_free(c);
 }
 
+/* NULL: no memory. */
 static const struct er_held *
 read_held(struct claim *c, const json_t *array, size_t *out_n)
 {
@@ -99,10 +100,16 @@ read_types(struct er_call *call, const json_t *array, struct er_arena *arena,
 {
     size_t n = json_array_size(array);
     const char **types = er_arena_alloc(arena, (n + 1) * sizeof(const char *));
-    bool ok = json_is_array(array) && n <= TYPES_MAX && types;
-    for (size_t i = 0; ok && i < n; i++) {
-        types[i] = er_arena_strdup(arena, json_string_value(json_array_get(array, i)));
-        ok = types[i] && er_type_is_name(types[i]);
+    bool ok = json_is_array(array) && n <= TYPES_MAX, lacks_memory = !types;
+    for (size_t i = 0; ok && !lacks_memory && i < n; i++) {
+        const char *name = json_string_value(json_array_get(array, i));
+        types[i] = er_arena_strdup(arena, name);
+        ok = name && er_type_is_name(name);
+        lacks_memory = name && !types[i];
+    }
+    if (ok && lacks_memory) { /* it comes again */
+        er_call_problem(call, ER_ENOMEM, "types", "out of memory");
+        return NULL;
     }
     if (!ok) {
         er_call_problem(
@@ -133,6 +140,23 @@ read_handlers(struct claim *c, const json_t *o)
     c->hello.slots = (int)slots;
     c->hello.types = read_types(c->call, types, &c->arena, &c->hello.n_types);
     return c->hello.types != NULL;
+}
+
+/* Whether there was memory for all that the hello says: a token that is missing would lose
+ * the session, attempts that are missing would be given to somebody else. */
+static bool
+is_whole(const struct claim *c, const json_t *o)
+{
+    bool has_token = json_is_string(json_object_get(o, "token"));
+    bool has_version = json_is_string(json_object_get(o, "version"));
+    return c->hello.held && c->hello.owed && (c->hello.token || !has_token) &&
+           (c->version || !has_version);
+}
+
+static void
+refuse_hello(struct claim *c)
+{
+    er_call_problem(c->call, ER_ENOMEM, NULL, "out of memory: say hello again");
 }
 
 static bool
@@ -168,6 +192,10 @@ read_hello(struct claim *c, const json_t *o)
         er_arena_strdup(&c->arena, json_string_value(json_object_get(o, "version")));
     c->hello.held = read_held(c, json_object_get(o, "held"), &c->hello.n_held);
     c->hello.owed = read_held(c, json_object_get(o, "owed"), &c->hello.n_owed);
+    if (!is_whole(c, o)) {
+        refuse_hello(c);
+        return false;
+    }
     return read_handlers(c, o);
 }
 
@@ -238,16 +266,19 @@ on_open(void *ctx, int64_t session, int rc)
     struct claim *c = ctx;
     struct er_call *call = c->call;
     struct find_session f = {.id = session};
+    er_engine_sessions(call->api->engine, on_view, &f);
+    c->hello.session = session;
+    c->hello.token = er_arena_strdup(&c->arena, f.token);
     if (rc) {
         er_call_problem(call, rc, NULL, "cannot open a session: %s",
                         er_error_meaning(rc));
     } else if (!call->req) {
         /* the worker did not wait: the session is over before it began */
         er_engine_session_dead(call->api->engine, session, false);
+    } else if (!c->hello.token) {
+        refuse_hello(c);
+        er_engine_session_dead(call->api->engine, session, false);
     } else {
-        er_engine_sessions(call->api->engine, on_view, &f);
-        c->hello.session = session;
-        c->hello.token = er_arena_strdup(&c->arena, f.token);
         attach(c);
     }
     er_call_release(call);
