@@ -722,7 +722,8 @@ typedef struct errand_event {
  * and gets its number then: blocks for at most 30 s. A fact of a
  * task that names no correlation gets the task's; a sample has the one given. task,
  * correlation, name, data and len count: name and correlation of at most 1,000 bytes, data
- * of 1 MiB, that of facts UTF-8 (as JSON, so quotes count when it is a text). Any thread, callbacks included (samples).
+ * of 1 MiB, that of facts UTF-8 (as JSON, so quotes count when it is a text). Any thread,
+ * callbacks included (samples).
  * ERRAND_EINVALID (no topic's name), ERRAND_ETOOBIG, ERRAND_EIO. */
 ERRAND_API int errand_publish(errand *e, const errand_event *event, errand_error *error);
 
