@@ -230,10 +230,8 @@ static void
 any_mixture__leaves_nothing_behind(void **state)
 {
     struct fixture *f = *state;
-    uint64_t seed;
-    er_rand_bytes(&seed, sizeof seed);
     const char *given = getenv("TEST_SEED");
-    seed = given ? strtoull(given, NULL, 10) : seed;
+    uint64_t seed = given ? strtoull(given, NULL, 10) : 1;
     print_message("# seed %llu\n", (unsigned long long)seed);
     struct worker *w = w_new(f, 150);
     struct seen *seen = new_seen(f);
