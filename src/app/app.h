@@ -20,12 +20,15 @@ struct er_app {
     bool has_places;
     char *socket; /* where the daemon was found; NULL = places.socket */
     bool no_autostart;
-    bool elsewhere;      /* --socket names another place than the instance's own */
-    er_usec until;       /* mono; when answers are not waited for any more; 0 = never */
-    er_usec each;        /* no answer may take longer than this; 0 = any time */
-    int daemon;          /* the pid of whom we are connected to, or were; 0 = unknown */
-    bool told_slow;      /* that the daemon does not answer: once a command */
-    bool connected_once; /* so that a broken connection is worth a second try */
+    bool elsewhere;   /* --socket names another place than the instance's own */
+    er_usec until;    /* mono; when answers are not waited for any more; 0 = never */
+    er_usec each;     /* no answer may take longer than this; 0 = any time */
+    int daemon;       /* the pid of whom we are connected to, or were; 0 = unknown */
+    bool told_slow;   /* that the daemon does not answer: once a command */
+    bool told_silent; /* the same of a worker */
+    er_usec
+        silent_until; /* mono; the wait for a worker that is silent now ends; 0 = none */
+    bool connected_once;      /* so that a broken connection is worth a second try */
     struct er_client *client; /* NULL = not connected */
     json_t *problem;          /* the last answer that was an error, or NULL */
     const struct er_cmd *cmd;

@@ -14,10 +14,11 @@
 #include "app/show.h"
 
 #define WAIT_MAX_S 3600.0
+#define SILENT_FOR                                                                       \
+    (60 * ER_USEC_PER_SEC) /* that a worker which does not answer is waited for */
 
-/* Seconds to ask the daemon to wait, at most what it allows. */
-static double
-seconds_until(er_usec deadline)
+double
+er_await_seconds(er_usec deadline)
 {
     if (deadline == ER_NEVER) {
         return WAIT_MAX_S;
@@ -34,18 +35,43 @@ tombstone(const struct er_app *app)
     return json_incref(json_object_get(app->problem, "tombstone"));
 }
 
+void
+er_await_look(struct er_app *app, const json_t *task)
+{
+    const char *words = er_json_text(task, "worker_silent");
+    if (!words) { /* what does not say it changes nothing */
+        bool answers = json_object_get(task, "worker_silent") != NULL;
+        app->silent_until = answers ? 0 : app->silent_until;
+        return;
+    }
+    if (!app->told_silent) {
+        er_app_note("%s", words);
+        app->told_silent = true;
+    }
+    if (!app->silent_until) {
+        app->silent_until = er_clock_mono(er_clock_system()) + SILENT_FOR;
+    }
+}
+
+er_usec
+er_await_until(const struct er_app *app, er_usec deadline)
+{
+    er_usec until = app->silent_until;
+    return until && until < deadline ? until : deadline;
+}
+
 int
-er_await_task(struct er_app *app, er_task_id id, enum er_await until, er_usec deadline,
+er_await_task(struct er_app *app, er_task_id id, unsigned how, er_usec deadline,
               json_t **out, struct er_err *err)
 {
-    bool started = until == ER_AWAIT_STARTED;
+    bool started = how & ER_AWAIT_STARTED, bound = how & ER_AWAIT_ANSWERED;
     for (;;) {
-        char target[96];
-        double wait_s = seconds_until(deadline);
-        (void)snprintf(target, sizeof target,
-                       "/v1/tasks/%" PRId64 "?wait=%.3f&until=%s%s", id, wait_s,
-                       started ? "started" : "final",
-                       until == ER_AWAIT_WHOLE ? "" : "&result=0");
+        char target[128];
+        (void)snprintf(
+            target, sizeof target, "/v1/tasks/%" PRId64 "?wait=%.3f&until=%s%s%s", id,
+            er_await_seconds(bound ? er_await_until(app, deadline) : deadline),
+            started ? "started" : "final", how & ER_AWAIT_WHOLE ? "" : "&result=0",
+            app->silent_until ? "" : "&silent=1");
         json_t *task = NULL;
         int rc = er_daemon_get(app, target, &task, err);
         if (rc == ER_ENOTFOUND && (task = tombstone(app)) != NULL) {
@@ -62,7 +88,8 @@ er_await_task(struct er_app *app, er_task_id id, enum er_await until, er_usec de
             *out = task;
             return 0;
         }
-        if (seconds_until(deadline) <= 0.0) {
+        er_await_look(app, task);
+        if (er_await_seconds(bound ? er_await_until(app, deadline) : deadline) <= 0.0) {
             *out = task;
             return er_fail(err, ER_ETIMEOUT, "task %" PRId64 " is still %s", id,
                            er_task_state_word(state));

@@ -21,6 +21,7 @@
 struct act {
     bool all, hold, free_slot, json, no_wait;
     const char *queue, *tag, *reason;
+    struct er_opt_span timeout;
 };
 
 #define AT(field) offsetof(struct act, field)
@@ -30,6 +31,12 @@ struct act {
     {                                                                                    \
         0, "all", NULL, ER_OPT_FLAG, AT(all), "all tasks for which it makes sense", 0,   \
             0, NULL                                                                      \
+    }
+#define TIMEOUT                                                                          \
+    {                                                                                    \
+        0, "timeout", "DUR", ER_OPT_SPAN, AT(timeout),                                   \
+            "wait at most this long (exit code 124); it is done all the same", 0, 0,     \
+            NULL                                                                         \
     }
 #define JSON                                                                             \
     {                                                                                    \
@@ -41,6 +48,7 @@ static const struct er_opt cancel_opts[] = {
     {0, "reason", "TEXT", ER_OPT_TEXT, AT(reason), "written down with it", 0, 0, NULL},
     {0, "no-wait", NULL, ER_OPT_FLAG, AT(no_wait),
      "do not wait until what runs has ended", 0, 0, NULL},
+    TIMEOUT,
     JSON,
     ER_OPT_END,
 };
@@ -50,6 +58,7 @@ static const struct er_opt pause_opts[] = {
     FILTERS,
     {0, "no-wait", NULL, ER_OPT_FLAG, AT(no_wait),
      "do not wait until what runs is stopped", 0, 0, NULL},
+    TIMEOUT,
     JSON,
     ER_OPT_END,
 };
@@ -130,15 +139,27 @@ add_body(const struct act *o, const char *before, struct er_buf *b)
     }
 }
 
-/* What makes the daemon hold its answer back until it is done; "" = it answers at once. */
-static const char *
-wait_of(const char *action, const struct act *o)
+/* Until when --timeout lets us wait. */
+static er_usec
+deadline(const struct er_app *app)
 {
-    if (!o->no_wait && (strcmp(action, "cancel") == 0 || strcmp(action, "pause") == 0)) {
-        return "?wait=3600";
+    return app->until ? app->until : ER_NEVER;
+}
+
+/* What makes the daemon hold its answer back until it is done; "" = it answers at once. */
+static void
+add_wait(const struct er_app *app, const char *action, const struct act *o,
+         struct er_buf *target)
+{
+    bool waits = strcmp(action, "cancel") == 0 || strcmp(action, "pause") == 0;
+    if (waits && !o->no_wait) {
+        er_buf_addf(target, "?wait=%.3f%s",
+                    er_await_seconds(er_await_until(app, deadline(app))),
+                    app->silent_until ? "" : "&silent=1");
+    } else if (strcmp(action, "resume") == 0) {
+        /* of its worker, when that is not away: it goes on in any case */
+        er_buf_add_str(target, "?wait=10");
     }
-    /* of its worker, when that is not away: it goes on in any case */
-    return strcmp(action, "resume") == 0 ? "?wait=10" : "";
 }
 
 /* The request for one task. */
@@ -146,18 +167,20 @@ static int
 post_one(struct er_app *app, const char *action, const struct act *o, er_task_id id,
          json_t **out, struct er_err *err)
 {
-    char target[96];
-    struct er_buf body;
+    struct er_buf target, body;
     bool remove = strcmp(action, "remove") == 0;
-    (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64 "%s%s%s", id,
-                   remove ? "" : "/", remove ? "" : action, wait_of(action, o));
+    er_buf_init(&target, 0);
+    er_buf_addf(&target, "/v1/tasks/%" PRId64 "%s%s", id, remove ? "" : "/",
+                remove ? "" : action);
+    add_wait(app, action, o, &target);
     er_buf_init(&body, 0);
     er_buf_add_char(&body, '{');
     add_body(o, "", &body);
     er_buf_add_char(&body, '}');
-    int rc = er_daemon_post(app, remove ? "DELETE" : "POST", target,
+    int rc = er_daemon_post(app, remove ? "DELETE" : "POST", target.data,
                             remove ? NULL : &body, out, err);
     er_buf_fini(&body);
+    er_buf_fini(&target);
     return rc;
 }
 
@@ -167,17 +190,24 @@ await_done(struct er_app *app, const char *action, const struct act *o, er_task_
            json_t **task, struct er_err *err)
 {
     bool ends = strcmp(action, "cancel") == 0;
+    er_await_look(app, *task);
     while (!o->no_wait && !er_task_state_is_final(er_json_state(*task)) &&
            (ends || er_json_bool(*task, "pause_requested"))) {
         json_t *now = NULL;
-        int rc = ends ? er_await_task(app, id, o->json ? ER_AWAIT_WHOLE : ER_AWAIT_FINAL,
-                                      ER_NEVER, &now, err)
+        if (er_await_seconds(er_await_until(app, deadline(app))) <= 0.0) {
+            return er_fail(err, ER_ETIMEOUT, "%" PRId64 " is still %s, being %s", id,
+                           er_task_state_word(er_json_state(*task)),
+                           ends ? "cancelled" : "paused");
+        }
+        unsigned how = ER_AWAIT_ANSWERED | (o->json ? ER_AWAIT_WHOLE : 0);
+        int rc = ends ? er_await_task(app, id, how, deadline(app), &now, err)
                       : post_one(app, action, o, id, &now, err);
-        if (rc) {
+        if (rc && !now) {
             return rc;
         }
         json_decref(*task);
         *task = now;
+        er_await_look(app, now);
     }
     return 0;
 }
@@ -383,6 +413,10 @@ await_paused(struct er_app *app, const char *queue, struct er_err *err)
         if (rc || left == 0) {
             break;
         }
+        if (app->until && er_await_seconds(app->until) <= 0.0) {
+            return er_fail(err, ER_ETIMEOUT, "%zu %s still being paused", left,
+                           left == 1 ? "task is" : "tasks are");
+        }
         (void)nanosleep(&ts, NULL);
     }
     return rc;
@@ -429,6 +463,7 @@ act_exec(struct er_app *app, void *data, int n, char **args)
                                 : "%s what? errand %s %s",
                             action, action, app->cmd->operands);
     }
+    app->until = o->timeout.set ? er_clock_mono(er_clock_system()) + o->timeout.value : 0;
     bool both = strcmp(action, "pause") == 0 || strcmp(action, "resume") == 0;
     if (both && filter && !o->tag) {
         return o->all && o->queue
@@ -460,7 +495,8 @@ act_exec(struct er_app *app, void *data, int n, char **args)
 ACT(cancel, cancel_opts, "Change", "end tasks that run, call off those that wait",
     "Its whole process tree is ended: TERM, the grace, KILL; the command returns when "
     "nothing\n"
-    "of it is left.");
+    "of it is left. A worker that does not answer is waited for a minute (exit code "
+    "124).");
 ACT(pause, pause_opts, NULL, "hold back what waits, stop what runs where it is",
     "A command's whole process tree is stopped, its clocks stand still, and it keeps its "
     "slot.\n"

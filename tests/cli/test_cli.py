@@ -876,12 +876,72 @@ def wait__all_pages_through_what_is_open(c):
 def cancel__waits_until_it_is_over(c):
     def handle(request):
         if request.method == "POST":
-            same((request.path, request.query), ("/v1/tasks/4/cancel", {"wait": "3600"}))
+            same((request.path, request.query), ("/v1/tasks/4/cancel", {"wait": "3600.000", "silent": "1"}))
             return 200, task(4, "running", cancel_requested=True)
         return 200, task(4, "cancelled")
     d = c.daemon(handle)
     expect(c.run("cancel", "4", "--reason", "too slow"), 0, "", "errand: 4 was cancelled\n")
     same(d.requests[0].json, {"reason": "too slow"})
+
+
+SILENT = "worker w1 (pid 77) has not answered for 12s (kill -CONT 77 lets it go on)"
+
+
+def slow_to_end(id, action, *answers):
+    """A daemon that acts on a task which is silent, or is not, at each answer; then it is done."""
+    def handle(request):
+        if request.path.startswith("/v1/actions/"):
+            return 200, f'{{"id":{id},"state":"running","{action}_requested":true}}\n'
+        asked.append((request.query.get("silent"), float(request.query["wait"])))
+        silent = answers[min(len(asked), len(answers)) - 1]
+        if silent == "done":
+            return 200, task(id, "cancelled" if action == "cancel" else "paused", worker_silent=None)
+        return 200, task(id, "running", worker_silent=silent, **{f"{action}_requested": True})
+    asked = []
+    return handle, asked
+
+
+@test
+def cancel__tells_of_a_worker_that_does_not_answer(c):
+    for action, end in (("cancel", "was cancelled"), ("pause", "is paused")):
+        handle, asked = slow_to_end(4, action, SILENT, SILENT, None, SILENT, "done")
+        d = c.daemon(handle)
+        expect(c.run(action, "4"), 0, "", f"errand: {SILENT}\nerrand: 4 {end}\n")
+        same([silent for silent, _ in asked], ["1", None, None, "1", None])
+        # a minute for what is silent, any time for what answers again
+        same([seconds > 60 for _, seconds in asked], [True, False, False, True, False])
+        d.close()
+
+
+@test
+def cancel__of_many_tells_it_once(c):
+    handle, asked = slow_to_end(4, "cancel", SILENT, SILENT, "done")
+    c.daemon(handle)
+    expect(c.run("cancel", "--tag", "x"), 0, "", f"errand: {SILENT}\nerrand: 4 was cancelled\n")
+
+
+@test
+def cancel__waits_as_long_as_it_is_told(c):
+    for action, words in (("cancel", "cancelled"), ("pause", "paused")):
+        handle, asked = slow_to_end(4, action, SILENT)
+        d = c.daemon(handle)
+        r = expect(c.run(action, "4", "--timeout", "50ms"), 124, "")
+        if b"in time" not in r.stderr:  # the machine had the time to answer
+            has(r.stderr, f"errand: 4 is still running, being {words}\n")
+        same([seconds <= 0.05 for _, seconds in asked], [True] * len(asked))
+        d.close()
+    handle, asked = slow_to_end(4, "cancel", SILENT)
+    c.daemon(lambda request: (200, task(4, "running", cancel_requested=True, worker_silent=SILENT)))
+    expect(c.run("cancel", "4", "--no-wait"), 0, "",
+           f"errand: {SILENT}\nerrand: 4 is running, being cancelled\n")
+
+
+@test
+def wait__tells_of_a_worker_that_does_not_answer(c):
+    handle, asked = slow_to_end(4, "cancel", None, SILENT, SILENT, "done")
+    c.daemon(handle)
+    expect(c.run("wait", "4"), 1, "", f"errand: {SILENT}\nerrand: task 4 was cancelled\n")
+    same([seconds > 60 for _, seconds in asked], [False, True, True, True])
 
 
 @test

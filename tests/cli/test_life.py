@@ -327,7 +327,7 @@ def edit__refused_says_why(c):
 @test
 def pause__waits_until_it_is_paused(c):
     def handle(request):
-        same((request.path, request.query), ("/v1/tasks/4/pause", {"wait": "3600"}))
+        same((request.path, request.query), ("/v1/tasks/4/pause", {"wait": "3600.000", "silent": "1"}))
         n = len(d.requests)  # the daemon waits for an hour at most
         return 200, task(4, "running", pause_requested=True) if n < 3 else task(4, "paused")
     d = c.daemon(handle)
