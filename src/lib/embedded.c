@@ -46,9 +46,10 @@ struct er_embedded {
     int lock_fd;
     int claim_fd; /* its inode is taken by this; -1 = none */
     bool is_new_store;
-    bool is_new_lock;     /* the lock's file was made by this handle */
-    struct er_http *http; /* NULL = closed */
-    bool is_wanted;       /* a worker was asked for */
+    bool is_new_lock;           /* the lock's file was made by this handle */
+    struct er_http *http;       /* NULL = closed */
+    struct er_places_file door; /* the socket's, that was made */
+    bool is_wanted;             /* a worker was asked for */
     struct er_supervisor *supervisor;
     struct er_keeper keeper; /* over the supervisor's, for sessions of this process */
     struct er_keeper *below;
@@ -222,14 +223,14 @@ open_door(struct er_embedded *h, struct er_err *err)
     }
     int rc = check_socket(h, err);
     rc = rc ? rc : make_folders(h, err);
-    int fd = rc ? rc : er_places_listen(h->places.socket, 0600, err);
+    int fd = rc ? rc : er_places_listen(h->places.socket, 0600, &h->door, err);
     if (fd < 0) {
         return fd;
     }
     rc = er_http_start(er_loop_uv(h->e->loop), fd, true, CONNECTIONS_MAX, er_routes_ops(),
                        &h->api, &h->http, err);
     if (rc) {
-        (void)unlink(h->places.socket);
+        er_places_unlisten(h->places.socket, &h->door);
         er_close(&fd);
     }
     return rc;
@@ -501,7 +502,7 @@ on_stopped(void *ctx)
 {
     struct er_embedded *h = ctx;
     if (h->http) {
-        (void)unlink(h->places.socket);
+        er_places_unlisten(h->places.socket, &h->door);
         er_http_stop(h->http);
         h->http = NULL;
     }

@@ -43,6 +43,7 @@
 struct daemon {
     struct er_api api;
     struct er_http *http;
+    struct er_places_file door; /* the socket that http made */
     struct er_supervisor *supervisor;
     struct er_places places;
     int lock_fd;
@@ -106,14 +107,14 @@ remember_store(struct daemon *d)
 static int
 open_door(struct daemon *d, struct er_err *err)
 {
-    int fd = er_places_listen(d->places.socket, d->api.config.socket_mode, err);
+    int fd = er_places_listen(d->places.socket, d->api.config.socket_mode, &d->door, err);
     if (fd < 0) {
         return fd;
     }
     int rc = er_http_start(er_loop_uv(d->api.loop), fd, !d->api.config.group_may_ask,
                            CONNECTIONS_MAX, er_routes_ops(), &d->api, &d->http, err);
     if (rc) {
-        (void)unlink(d->places.socket);
+        er_places_unlisten(d->places.socket, &d->door);
         er_close(&fd);
     }
     return rc;
@@ -462,7 +463,7 @@ finish(struct daemon *d)
     (void)signal(SIGALRM, on_stuck);
     (void)alarm(FINISH_S);
     er_signals_end(&d->signals);
-    (void)unlink(d->places.socket);
+    er_places_unlisten(d->places.socket, &d->door);
     er_http_stop(d->http);
     for (size_t i = 0; i < d->n_old; i++) {
         er_http_stop(d->old[i]);

@@ -400,10 +400,22 @@ er_places_connect(const char *path, struct er_err *err)
     return er_places_connect_within(path, ER_PLACES_CONNECT_FOR, err);
 }
 
+/* Which file lies at a path. */
+static bool
+identify(const char *path, struct er_places_file *out)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0) {
+        return false;
+    }
+    *out = (struct er_places_file){st.st_dev, st.st_ino, st.st_mtim};
+    return true;
+}
+
 /* Binds and listens at addr, then puts it in place of `path`. */
 static int
 bind_and_rename(int fd, const struct sockaddr_un *addr, const char *temp,
-                const char *path, unsigned mode)
+                const char *path, unsigned mode, struct er_places_file *out_file)
 {
     (void)unlink(temp);
     /* the mode of the descriptor is that of the file: never more open than asked for */
@@ -411,7 +423,8 @@ bind_and_rename(int fd, const struct sockaddr_un *addr, const char *temp,
         bind(fd, (const struct sockaddr *)addr, sizeof *addr) != 0) {
         return -1;
     }
-    if (chmod(temp, mode) != 0 || listen(fd, SOMAXCONN) != 0 || rename(temp, path) != 0) {
+    if (chmod(temp, mode) != 0 || listen(fd, SOMAXCONN) != 0 ||
+        !identify(temp, out_file) || rename(temp, path) != 0) {
         int code = errno;
         (void)unlink(temp);
         errno = code;
@@ -421,9 +434,11 @@ bind_and_rename(int fd, const struct sockaddr_un *addr, const char *temp,
 }
 
 int
-er_places_listen(const char *path, unsigned mode, struct er_err *err)
+er_places_listen(const char *path, unsigned mode, struct er_places_file *out_file,
+                 struct er_err *err)
 {
     struct sockaddr_un addr;
+    struct er_places_file file = {0};
     int dir_fd;
     char *temp = er_xasprintf("%s.%d", path, (int)getpid());
     int rc = open_address(temp, &addr, &dir_fd, err);
@@ -432,7 +447,7 @@ er_places_listen(const char *path, unsigned mode, struct er_err *err)
         return rc == ER_ENODAEMON ? ER_ENOTFOUND : rc;
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || bind_and_rename(fd, &addr, temp, path, mode) != 0) {
+    if (fd < 0 || bind_and_rename(fd, &addr, temp, path, mode, &file) != 0) {
         int code = errno;
         er_close(&fd);
         rc = er_fail(err, er_error_from_errno(code), "cannot listen on '%.400s': %s",
@@ -440,5 +455,18 @@ er_places_listen(const char *path, unsigned mode, struct er_err *err)
     }
     er_close(&dir_fd);
     er_free(temp);
+    if (!rc && out_file) {
+        *out_file = file;
+    }
     return rc ? rc : fd;
+}
+
+void
+er_places_unlisten(const char *path, const struct er_places_file *file)
+{
+    struct er_places_file now;
+    if (identify(path, &now) && now.dev == file->dev && now.ino == file->ino &&
+        now.at.tv_sec == file->at.tv_sec && now.at.tv_nsec == file->at.tv_nsec) {
+        (void)unlink(path);
+    }
 }

@@ -6,6 +6,8 @@
 #define ER_WIRE_PLACES_H
 
 #include <stdbool.h>
+#include <sys/types.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -45,7 +47,17 @@ int er_places_connect_within(const char *path, er_usec bound_for,
 int er_places_connect(const char *path, struct er_err *err) ER_MUSTCHECK;
 /* Listens on a unix socket with that mode: binds beside it and renames, so that a stale
  * file is replaced at once and no half-made socket is ever seen. Only for the owner of
- * the store's lock. Non-blocking, close-on-exec descriptor or a negative code. */
-int er_places_listen(const char *path, unsigned mode, struct er_err *err) ER_MUSTCHECK;
+ * the store's lock. Non-blocking, close-on-exec descriptor or a negative code. *out_file
+ * (NULL = not wanted) is what lies there now. */
+struct er_places_file {
+    dev_t dev;
+    ino_t ino;          /* 0 = none */
+    struct timespec at; /* it was made: the number may be given to another file */
+};
+int er_places_listen(const char *path, unsigned mode, struct er_places_file *out_file,
+                     struct er_err *err) ER_MUSTCHECK;
+/* Takes that file away again, unless another one lies at the path meanwhile: whoever listens
+ * there now goes on. */
+void er_places_unlisten(const char *path, const struct er_places_file *file);
 
 #endif

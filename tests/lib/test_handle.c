@@ -403,6 +403,29 @@ handle__a_socket_lets_clients_in(void **state)
 }
 
 static void
+handle__a_socket_of_another_stays(void **state)
+{
+    struct home *h = *state;
+    struct errand_options o = ERRAND_INIT(errand_options);
+    errand_error error;
+    char path[128], old[140], url[140];
+    errand *first, *second, *client;
+    (void)snprintf(path, sizeof path, "%s/app.sock", h->folder);
+    (void)snprintf(old, sizeof old, "%s.old", path);
+    (void)snprintf(url, sizeof url, "unix:%s", path);
+    o.socket = path;
+    OK(errand_open("memory:", &o, &first, &error));
+    assert_int_equal(rename(path, old), 0); /* by somebody who tidied up */
+    OK(errand_open("memory:", &o, &second, &error));
+    errand_close(first);
+    client = open_with(url, ERRAND_TURN);
+    assert_true(submit_held(client, NULL) > 0);
+    errand_close(client);
+    errand_close(second);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void
 handle__nobody_answers_and_nobody_is_started(void **state)
 {
     struct home *h = *state;
@@ -1208,6 +1231,7 @@ main(int argc, char **argv)
         TEST(handle__an_older_program_knows_fewer_options),
         TEST(handle__a_store_has_one_owner_who_is_named),
         TEST(handle__a_socket_lets_clients_in),
+        TEST(handle__a_socket_of_another_stays),
         TEST(handle__nobody_answers_and_nobody_is_started),
         TEST(handle__closing_ends_what_others_wait_for),
         TEST(handle__answers_come_by_callback),

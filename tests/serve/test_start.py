@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -98,6 +99,20 @@ def test_a_door_that_cannot_be_opened_again_is_tried_until_it_can(h):
     h.until(lambda: answers(h), "the door")
     same(h.expect(200, "GET", "/healthz").status, 200)
     same(h.log().count("cannot listen"), 0)
+
+
+def test_the_socket_of_another_daemon_stays(h):
+    # It is moved away while nothing of this one's is looked at: as it ends.
+    h.start(worker=silent(h))
+    os.kill(h.daemon.pid, signal.SIGSTOP)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(h.socket + ".other")
+        other.listen()
+        os.rename(h.socket + ".other", h.socket)
+        h.daemon.terminate()
+        os.kill(h.daemon.pid, signal.SIGCONT)
+        same(h.daemon.wait(200), 0)
+        assert answers(h), "another daemon's socket is gone"
 
 
 def answers(h):

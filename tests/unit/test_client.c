@@ -74,7 +74,7 @@ play(int fd, const struct script *script)
 static void
 serve(const struct script *scripts, int n)
 {
-    int fd = er_places_listen(path, 0600, NULL);
+    int fd = er_places_listen(path, 0600, NULL, NULL);
     assert_true(fd >= 0);
     assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
     server = fork();

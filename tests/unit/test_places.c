@@ -196,7 +196,7 @@ sockets__have_paths_of_any_length(void **state)
     struct stat st;
     assert_int_equal(er_mkdirs(deep, 0700, NULL), 0);
     assert_int_equal(er_places_connect(path, NULL), ER_ENODAEMON);
-    int fd = er_places_listen(path, 0600, NULL);
+    int fd = er_places_listen(path, 0600, NULL, NULL);
     assert_true(fd >= 0);
     expect_talk(fd, path);
     assert_int_equal(stat(path, &st), 0);
@@ -211,16 +211,35 @@ sockets__that_are_stale_are_replaced(void **state)
 {
     (void)state;
     char *path = er_xasprintf("%s/errand.sock", dir);
-    int fd = er_places_listen(path, 0660, NULL);
+    int fd = er_places_listen(path, 0660, NULL, NULL);
     assert_true(fd >= 0);
     er_close(&fd);
     struct er_err err;
     assert_int_equal(er_places_connect(path, &err), ER_ENODAEMON);
     assert_non_null(strstr(err.text, path));
-    fd = er_places_listen(path, 0660, NULL);
+    fd = er_places_listen(path, 0660, NULL, NULL);
     assert_true(fd >= 0);
     expect_talk(fd, path);
     er_close(&fd);
+    er_free(path);
+}
+
+static void
+sockets__are_taken_away_only_by_who_made_them(void **state)
+{
+    (void)state;
+    struct er_places_file mine, others;
+    char *path = er_xasprintf("%s/errand.sock", dir);
+    int fd = er_places_listen(path, 0600, &mine, NULL);
+    int other = er_places_listen(path, 0600, &others, NULL);
+    assert_true(fd >= 0 && other >= 0);
+    er_places_unlisten(path, &mine);
+    expect_talk(other, path);
+    er_places_unlisten(path, &others);
+    assert_int_equal(access(path, F_OK), -1);
+    er_places_unlisten(path, &others); /* gone already */
+    er_close(&fd);
+    er_close(&other);
     er_free(path);
 }
 
@@ -290,7 +309,7 @@ sockets__with_a_full_queue_are_not_waited_for(void **state)
     socklen_t size = sizeof t;
     (void)state;
     (void)snprintf(path, sizeof path, "%s/s", dir);
-    int fd = er_places_listen(path, 0600, NULL);
+    int fd = er_places_listen(path, 0600, NULL, NULL);
     assert_true(fd >= 0);
     assert_int_equal(listen(fd, 1), 0);
     while ((rc = er_places_connect_within(path, 0, &err)) >= 0) {
@@ -334,6 +353,8 @@ main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(sockets__that_are_stale_are_replaced, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(sockets__are_taken_away_only_by_who_made_them,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(
             programs__are_looked_for_beside_the_errand_in_path, setup, teardown),
     };
