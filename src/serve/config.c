@@ -7,8 +7,39 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "serve/defaults.h"
 #include "serve/types_d.h"
+
+static struct flag {
+    const char *key, *text;
+} flags[ER_CONFIG_OPTIONS]; /* written by main alone, before there are threads */
+static size_t n_flags;
+
+void
+er_server_config_flag(const char *key, const char *text)
+{
+    size_t i = 0;
+    while (i < n_flags && strcmp(flags[i].key, key) != 0) {
+        i++;
+    }
+    ER_ASSERT(i < ER_CONFIG_OPTIONS);
+    flags[i] = (struct flag){key, text};
+    n_flags += i == n_flags;
+}
+
+/* Everything, the least important first. */
+static int
+load(struct er_config *c, const char *path, struct er_err *err)
+{
+    int rc = er_config_load(c, path, err);
+    for (size_t i = 0; i < n_flags && !rc; i++) {
+        char where[40];
+        (void)snprintf(where, sizeof where, "--%s", flags[i].key);
+        rc = er_config_set(c, flags[i].key, flags[i].text, ER_CONFIG_FLAG, where, err);
+    }
+    return rc;
+}
 
 static int
 take_rules(const struct er_config *c, struct er_env_rules *rules, struct er_err *err)
@@ -29,7 +60,7 @@ er_server_config_load(struct er_api_config *out, const struct er_places *places,
                       struct er_env_rules *rules, bool system, struct er_err *err)
 {
     struct er_config c;
-    int rc = er_config_load(&c, places->config, err);
+    int rc = load(&c, places->config, err);
     if (rc == 0) {
         rc = take_rules(&c, rules, err);
     }
@@ -79,7 +110,7 @@ er_server_config_print(bool system, const char *check, bool json)
     if (rc == 0) {
         struct er_buf b;
         er_buf_init(&b, 0);
-        rc = er_config_load(&c, places.config, &err);
+        rc = load(&c, places.config, &err);
         er_config_print(&c, json, &b);
         if (rc == 0 && b.len > 0) {
             (void)fwrite(b.data, 1, b.len, stdout);

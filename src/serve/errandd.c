@@ -481,12 +481,16 @@ finish(struct daemon *d)
 static int
 usage(FILE *to, int code)
 {
-    (void)fputs("usage: errandd [--foreground] [--system] [--ready-fd N]\n"
-                "       errandd --print-config [--json] [--check FILE]\n"
-                "The daemon of errand; 'errand serve' starts it. See errand(1).\n",
-                to);
+    (void)fputs(
+        "usage: errandd [--foreground] [--system] [--ready-fd N] [--SETTING VALUE]...\n"
+        "       errandd --print-config [--json] [--check FILE]\n"
+        "The daemon of errand; 'errand serve' starts it. See errand(1).\n"
+        "--SETTING is any that errand config shows, as --concurrency 4.\n",
+        to);
     return code;
 }
+
+#define SETTING 256 /* what getopt says for each of them */
 
 static int
 parse(int argc, char **argv, struct options *o)
@@ -500,11 +504,17 @@ parse(int argc, char **argv, struct options *o)
         {"check", required_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
+#define OPTION(name, key, ...) {key, required_argument, NULL, SETTING},
+#include "model/options.def"
+#undef OPTION
         {0},
     };
-    int c;
-    while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+    int c, at;
+    while ((c = getopt_long(argc, argv, "h", longs, &at)) != -1) {
         switch (c) {
+        case SETTING:
+            er_server_config_flag(longs[at].name, optarg);
+            break;
         case 'f':
             o->foreground = true;
             break;

@@ -119,7 +119,7 @@ class House:
         with open(os.path.join(self.home, "config.yml"), "w", encoding="utf-8") as out:
             out.write(text)
 
-    def start(self, config="concurrency: 2\n", worker=None):
+    def start(self, config="concurrency: 2\n", worker=None, flags=()):
         """Starts it; `worker`: another program in the worker's place."""
         if config is not None:
             self.configure(config)
@@ -128,7 +128,7 @@ class House:
             env["ERRAND_WORKER"] = worker
         with open(os.path.join(self.home, "log"), "ab") as log:
             self.daemon = subprocess.Popen(
-                [ERRANDD, "--foreground"], env=env, stdin=subprocess.DEVNULL, stdout=log,
+                [ERRANDD, "--foreground", *flags], env=env, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, start_new_session=True)
         self.until(self._answers, "the daemon")
         if not worker:

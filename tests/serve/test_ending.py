@@ -5,8 +5,9 @@ configuration, and workers of another version."""
 
 import os
 import signal
+import subprocess
 
-from house import Player, alive, has, main, now, same
+from house import ERRANDD, Player, alive, has, main, now, same
 
 NOBODY = "/bin/false"
 FOREVER = "echo $$ >pid.$ERRAND_ATTEMPT; exec sleep 1000"
@@ -166,6 +167,26 @@ def test_a_worker_that_never_says_hello_does_not_keep_the_daemon(h):
     h.until(lambda: h.call("GET", "/readyz").status == 503, "draining")
     h.kill(signal.SIGTERM)
     same(h.gone(), 0)
+
+
+def test_a_flag_wins_over_variable_and_file_at_a_reload_too(h):
+    h.env.update(ERRAND_CONCURRENCY="4", ERRAND_BACKOFF="7s")
+    h.start("concurrency: 1\nretries: 1\n", flags=["--concurrency", "9", "--concurrency=3"])
+    same(h.workers()[0]["slots"], 3)
+    h.configure("concurrency: 2\nretries: 2\n")
+    h.kill(signal.SIGHUP)
+    h.until(lambda: "retries has changed" in h.log(), "the reload")
+    same(h.workers()[0]["slots"], 3)
+    task = h.submit(held=True)
+    same((h.task(task)["retries"], h.task(task)["backoff_s"]), (2, 7))
+    for flags, words in ((["--concurrency", "many"], "--concurrency: invalid number 'many'"),
+                         (["--concurency", "3"], "unrecognized option"), (["--grace"], "requires an argument")):
+        r = subprocess.run([ERRANDD, *flags], env=h.env, capture_output=True, text=True, timeout=60)
+        same(r.returncode, 2)
+        has(r.stderr, words)
+    r = subprocess.run([ERRANDD, "--print-config", "--grace", "3s"], env=h.env, capture_output=True, text=True,
+                       timeout=60)
+    has(r.stdout, "grace: 3s                    # --grace;")
 
 
 def test_reload(h):
