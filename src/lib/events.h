@@ -43,6 +43,7 @@ struct er_events {
     int64_t last_seq;          /* of the last fact that came */
     struct er_events_timer *timer;         /* of what is tried again */
     struct errand_subscription *loop_subs; /* ERRAND_ON_LOOP */
+    struct errand_subscription *turn_next; /* of these, while all are turned */
     struct er_pulls *pulls;                /* ERRAND_PULL */
     struct er_page *pages;                 /* read again for these */
     const char *preloaded; /* a cursor that was looked up before its subscription ... */

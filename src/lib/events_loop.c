@@ -30,6 +30,10 @@ on_poll_closed(uv_handle_t *h)
 static void
 leave_loop(struct errand_subscription *s)
 {
+    struct er_events *ev = s->e->events;
+    if (ev->turn_next == s) {
+        ev->turn_next = s->next;
+    }
     *s->prev = s->next;
     if (s->next) {
         s->next->prev = s->prev;
@@ -67,13 +71,11 @@ on_readable(uv_poll_t *h, int status, int events)
 void
 er_events_turn_all(struct er_events *ev)
 {
-    struct errand_subscription *next;
-    for (struct errand_subscription *s = ev->loop_subs; s; s = next) {
-        next = s->next;
-        s->refs++; /* its callback may unsubscribe it */
-        turn(s);
-        next = s->next;
-        er_events_release(s);
+    struct errand_subscription *s;
+    ev->turn_next = ev->loop_subs;
+    while ((s = ev->turn_next)) {
+        ev->turn_next = s->next;
+        turn(s); /* its callback may unsubscribe it, and any other (leave_loop) */
     }
 }
 
@@ -97,15 +99,26 @@ join_loop(struct errand_subscription *s)
     return 0;
 }
 
-/* The bus asks for the cursor, and finds what was looked up. */
+/* The bus asks for the cursor, and finds what was looked up. What the loop cannot look at is
+ * taken back. */
 static int
 subscribe_preloaded(struct er_subscribing *k)
 {
-    struct er_events *ev = k->s->e->events;
+    struct errand_subscription *s = k->s;
+    struct er_events *ev = s->e->events;
     ev->preloaded = k->want.cursor;
     ev->preloaded_at = k->cursor_at;
     int rc = er_events_subscribe(k);
     ev->preloaded = NULL;
+    if (rc) {
+        return rc;
+    }
+    rc = join_loop(s);
+    if (rc) {
+        s->ended = NULL; /* it has not begun */
+        s->refs++;       /* the subscriber's, who frees it */
+        (void)er_bus_unsubscribe(er_events_bus_sub(s));
+    }
     return rc;
 }
 
@@ -113,14 +126,7 @@ static void
 subscribe_here(struct er_wait *wait)
 {
     struct er_subscribing *k = ER_CONTAINER(wait, struct er_subscribing, wait);
-    int rc = subscribe_preloaded(k);
-    if (rc == 0) {
-        rc = join_loop(k->s);
-        if (rc) { /* `ended` frees it */
-            (void)er_bus_unsubscribe(er_events_bus_sub(k->s));
-        }
-    }
-    er_handle_done(wait, rc);
+    er_handle_done(wait, subscribe_preloaded(k));
 }
 
 int
@@ -136,7 +142,6 @@ er_events_loop_subscribe(struct er_subscribing *k)
     k->wait.fn = subscribe_here;
     if (rc == 0 && er_handle_take_loop(e)) {
         rc = subscribe_preloaded(k);
-        rc = rc ? rc : join_loop(k->s);
         er_handle_give_loop(e);
         return rc;
     }

@@ -3,6 +3,9 @@
  * handles at one daemon. */
 #include "lib_fixture.h"
 
+#include <dlfcn.h>
+#include <errno.h>
+
 #define MANY    3000
 #define LONGEST 1000 /* bytes of a name, a correlation id */
 
@@ -232,6 +235,91 @@ events__one_may_leave_from_inside(void **state)
         assert_int_equal(h.samples, 1);
         errand_close(e);
     }
+}
+
+struct pair {
+    errand_subscription *subs[2];
+    int heard, ended;
+};
+
+static void
+leave_both(void *ctx, errand_subscription *sub, const errand_event *ev)
+{
+    struct pair *p = ctx;
+    bool is_second = sub == p->subs[1];
+    assert_string_equal(ev->name, "test.fact");
+    p->heard++;
+    errand_unsubscribe(sub);
+    errand_unsubscribe(p->subs[!is_second]);
+}
+
+static void
+on_pair_ended(void *ctx)
+{
+    struct pair *p = ctx;
+    p->ended++;
+}
+
+/* Both wait for the page; whoever gets it first takes the other along. */
+static void
+events__one_may_take_another_along(void **state)
+{
+    struct errand_subscribe_options o = ERRAND_INIT(errand_subscribe_options);
+    errand *e = open_with("memory:", ERRAND_TURN);
+    struct pair p = {.heard = 0};
+    errand_error error;
+    (void)state;
+    publish(e, ERRAND_FACT, "test.fact", NULL, 0);
+    o.delivery = ERRAND_ON_LOOP;
+    o.prefix = "test.";
+    o.resume = 1;
+    o.ended = on_pair_ended;
+    for (int i = 0; i < 2; i++) {
+        OK(errand_subscribe(e, &o, leave_both, &p, &p.subs[i], &error));
+    }
+    AWAIT(e, p.ended == 2);
+    assert_int_equal(p.heard, 1);
+    errand_close(e);
+}
+
+/* The library's uv_poll_init comes through here. */
+static bool polls_are_refused;
+__attribute__((visibility("default"))) int uv_poll_init(void *loop, void *poll, int fd);
+
+int
+uv_poll_init(void *loop, void *poll, int fd)
+{
+    int (*real)(void *loop, void *poll, int fd);
+    void *found = dlsym(RTLD_NEXT, "uv_poll_init");
+    assert_non_null(found);
+    memcpy(&real, &found, sizeof real);
+    return polls_are_refused ? -ENOMEM : real(loop, poll, fd);
+}
+
+static void
+events__one_that_the_loop_cannot_look_at_never_began(void **state)
+{
+    struct errand_subscribe_options o = ERRAND_INIT(errand_subscribe_options);
+    struct heard h;
+    errand_subscription *sub;
+    errand_error error;
+    (void)state;
+    init(&h);
+    o.delivery = ERRAND_ON_LOOP;
+    o.ended = on_ended;
+    for (int is_turned = 0; is_turned < 2; is_turned++) {
+        errand *e = open_with("memory:", is_turned ? ERRAND_TURN : ERRAND_THREAD);
+        struct heard first;
+        init(&first);
+        (void)subscribe(e, ERRAND_ON_THREAD, &first, "test.", 0);
+        polls_are_refused = true;
+        int rc = errand_subscribe(e, &o, on_event, &h, &sub, &error);
+        polls_are_refused = false;
+        assert_int_equal(rc, ERRAND_EIO);
+        assert_null(sub);
+        errand_close(e);
+    }
+    assert_int_equal(h.ended, 0);
 }
 
 /* ---- what had no room is read again ---- */
@@ -521,6 +609,8 @@ main(void)
         TEST(events__of_tasks_are_told),
         TEST(events__with_the_longest_names_are_told),
         TEST(events__one_may_leave_from_inside),
+        TEST(events__one_may_take_another_along),
+        TEST(events__one_that_the_loop_cannot_look_at_never_began),
         TEST(events__a_slow_subscriber_loses_no_fact),
         TEST(events__a_cursor_goes_on_where_it_was_left),
         TEST(events__what_is_gone_from_the_store_is_told_as_a_gap),
