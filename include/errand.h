@@ -191,7 +191,8 @@ struct errand_options {
                           * number of cores. They are started when needed */
     int concurrency; /* sqlite:, memory: commands that run at once; 0 = number of cores */
     int no_autostart; /* unix: do not start a daemon when none answers */
-    int no_commands;  /* sqlite:, memory: run handlers only, never start a process */
+    int no_commands;  /* sqlite:, memory: run handlers only, never start a process:
+                       * errand_submit_command refuses */
     const char
         *worker; /* sqlite:, memory: the program errand-worker, which runs commands;
                           * NULL = the one installed with the library */
@@ -292,7 +293,8 @@ ERRAND_API int errand_submit(errand *e, const char *type, const char *args,
                              errand_error *error);
 /* The same for a command: argv ends with NULL. cwd NULL = the current folder. It gets
  * this process's environment (without what looks like a secret) when it has a daemon to
- * go to; embedded commands as well. */
+ * go to; embedded commands as well. ERRAND_EINVALID also where options.no_commands was given
+ * to errand_open. */
 ERRAND_API int errand_submit_command(errand *e, const char *const *argv, const char *cwd,
                                      const struct errand_submit_options *options,
                                      int64_t *out_id, errand_error *error);
@@ -719,8 +721,9 @@ typedef struct errand_event {
 
 /* Publishes an event of a topic. A sample is delivered to subscribers of this process at
  * once (unix: and through the daemon to all); a fact (ERRAND_FACT) is first made durable,
- * and gets its number then: blocks for at most 30 s. A fact of a
- * task that names no correlation gets the task's; a sample has the one given. task,
+ * and gets its number then: blocks for at most 30 s. What names no
+ * correlation gets the task's: a fact that of its task; what is published on a handler's
+ * thread, of its task or of none, that of the handler's task. task,
  * correlation, name, data and len count: name and correlation of at most 1,000 bytes, data
  * of 1 MiB, that of facts UTF-8 (as JSON, so quotes count when it is a text). Any thread,
  * callbacks included (samples).

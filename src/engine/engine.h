@@ -34,6 +34,8 @@ struct er_engine_options {
     /* Retries come after their backoff to the microsecond, not spread: for tests of
      * applications. */
     bool is_steady;
+    /* Nothing is claimed: for tests of what was submitted. */
+    bool is_idle;
     /* A task could run now whose type no connected session serves (NULL = nobody asks): once
      * for a type until a session that serves it has come and gone; also for types that are
      * executed by processes, while no worker is there. At the end of a turn; may open a

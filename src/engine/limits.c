@@ -327,6 +327,8 @@ why_all(struct er_engine *e, const struct er_engine_stats *st, struct er_buf *b,
     if (st->sick) {
         er_buf_addf(b, "the store refuses writes now: %s",
                     er_error_meaning(st->sick_code));
+    } else if (e->options.is_idle) {
+        er_buf_add_str(b, "nothing is run here (ERRAND_TEST_HOLD)");
     } else if (e->draining || e->stopping) {
         er_buf_add_str(b, "nothing is started any more");
         *out = ER_HELD_BY_ENDING;

@@ -135,7 +135,7 @@ claim_some(struct er_engine *e)
 static void
 claim(struct er_engine *e)
 {
-    if (!e->sick && !e->tight && !e->stopping && !e->draining) {
+    if (!e->sick && !e->tight && !e->stopping && !e->draining && !e->options.is_idle) {
         claim_some(e);
         er_offers_make(e);
         er_pools_ask(e);

@@ -614,18 +614,46 @@ add_fault(const struct er_attempt_fault *f, struct er_buf *b)
     add_error(b, words[f->cls], f->code, f->message, f->action);
 }
 
+/* Codes by the names that errand.h gives them; but -1 is what any function returns. */
+static const char *
+code_name(int code)
+{
+    static const char *const names[] = {
+#define ER_ERROR(name, number, word, http, exit, meaning) [number] = "ERRAND_E" #name,
+#include "base/errors.def"
+#undef ER_ERROR
+    };
+    int n = (int)(sizeof names / sizeof *names);
+    return code < -1 && code > -n ? names[-code] : NULL;
+}
+
+/* What was returned, in words. */
+static void
+say_return(char *out, size_t size, int returned)
+{
+    const char *name = code_name(returned);
+    if (name) {
+        (void)snprintf(out, size, "the handler returned %d (%s)", returned, name);
+    } else {
+        (void)snprintf(out, size, "the handler returned %d", returned);
+    }
+}
+
 static void
 add_odd_return(int returned, struct er_buf *b)
 {
     char message[100];
-    (void)snprintf(message, sizeof message,
-                   returned == ERRAND_STOPPED
-                       ? "the handler returned ERRAND_STOPPED (%d), but nobody had asked "
-                         "it to stop"
-                       : "the handler returned %d",
-                   returned);
-    add_error(b, "retryable", returned == ERRAND_STOPPED ? "stopped" : "handler", message,
-              NULL);
+    bool has_stopped = returned == ERRAND_STOPPED;
+    if (has_stopped) {
+        (void)snprintf(
+            message, sizeof message,
+            "the handler returned ERRAND_STOPPED (%d), but nobody had asked it "
+            "to stop",
+            returned);
+    } else {
+        say_return(message, sizeof message, returned);
+    }
+    add_error(b, "retryable", has_stopped ? "stopped" : "handler", message, NULL);
 }
 
 enum er_attempt_end
@@ -667,8 +695,8 @@ run_blocking(struct errand_attempt *a, errand_blocking_fn *fn)
     int rc = fn(args, &reply);
     int returned = 0;
     if (rc != 0) {
-        char said[60];
-        (void)snprintf(said, sizeof said, "the handler returned %d", rc);
+        char said[100];
+        say_return(said, sizeof said, rc);
         returned = errand_fail(a, ERRAND_FATAL, "handler", reply ? reply : said, NULL);
     } else if (reply) {
         int kept = errand_result_set(a, reply, strlen(reply));
@@ -683,8 +711,23 @@ run_blocking(struct errand_attempt *a, errand_blocking_fn *fn)
     return returned;
 }
 
+/* The attempt whose handler runs on this thread; handlers may run inside each other
+ * (ERRAND_TEST_INLINE). */
+static _Thread_local const struct errand_attempt *current;
+
 int
 er_attempt_run(struct errand_attempt *a, const struct er_handler *h)
 {
-    return h->fn ? h->fn(a, h->ctx) : run_blocking(a, h->blocking);
+    const struct errand_attempt *outer = current;
+    current = a;
+    int returned = h->fn ? h->fn(a, h->ctx) : run_blocking(a, h->blocking);
+    current = outer;
+    return returned;
+}
+
+const char *
+er_attempt_correlation_here(int64_t task)
+{
+    bool is_its = current && (task == 0 || task == current->task);
+    return is_its && *current->correlation ? current->correlation : NULL;
 }

@@ -130,5 +130,9 @@ struct er_handler {
     errand_blocking_fn *blocking;
 };
 int er_attempt_run(struct errand_attempt *a, const struct er_handler *h);
+/* Any thread: the correlation of the attempt whose handler runs on it, for an event of that
+ * task (0 = of none that is named). Borrowed while it runs; NULL: there is none, or the task is
+ * another one. */
+const char *er_attempt_correlation_here(int64_t task);
 
 #endif

@@ -249,7 +249,15 @@ on_unserved(void *ctx, const char *type)
 {
     struct er_embedded *h = ctx;
     struct er_err err = {""};
-    if (h->e->options.no_commands || h->api.stopping || !is_command(h, type)) {
+    if (h->api.stopping || !is_command(h, type)) {
+        return;
+    }
+    if (h->e->options.no_commands) {
+        er_handle_log(
+            h->e, ERRAND_LOG_WARN,
+            "tasks of type '%.100s' wait: they are commands, and this handle was "
+            "opened with the option no_commands",
+            type);
         return;
     }
     if (open_door(h, &err)) {
@@ -341,7 +349,9 @@ static const char *
 keeper_trouble(const struct er_keeper *k)
 {
     const struct er_embedded *h = of_keeper(k);
-    return h->below->trouble(h->below);
+    return h->e->options.no_commands
+               ? "this handle was opened with the option no_commands"
+               : h->below->trouble(h->below);
 }
 
 static const struct er_keeper keeper = {
@@ -383,6 +393,7 @@ open_engine(struct er_embedded *h, struct er_err *err)
                                   .backoff_cap = c->backoff_cap,
                                   .ageing = c->ageing,
                                   .inline_store = h->folder != NULL,
+                                  .is_idle = (h->e->options.test & ERRAND_TEST_HOLD) != 0,
                                   .is_steady =
                                       (h->e->options.test & ERRAND_TEST_CLOCK) != 0,
                                   .on_unserved = on_unserved,
@@ -411,9 +422,6 @@ open_api(struct er_embedded *h, struct er_err *err)
     h->below = api->keeper;
     h->keeper = keeper;
     api->keeper = &h->keeper;
-    if (h->e->options.test & ERRAND_TEST_HOLD) {
-        er_engine_set_draining(api->engine);
-    }
     h->bad = "socket";
     return h->e->options.socket ? open_door(h, err) : 0;
 }

@@ -247,11 +247,29 @@ er_handlers_run_say(struct er_handler_attempt *attempt, struct er_buf *b)
     attempt->told_at = er_handlers_now(attempt->handlers);
 }
 
+static void
+tell_started(struct er_handler_attempt *attempt)
+{
+    char at[ER_RFC3339_SIZE];
+    struct er_handlers_chunk *c = er_handlers_report_chunk(attempt->handlers);
+    er_time_format(attempt->started_at, at);
+    er_buf_addf(&c->lines,
+                "{\"started\":{\"task\":%lld,\"attempt\":%d,\"pid\":%d,"
+                "\"started_at\":\"%s\"}}\n",
+                (long long)attempt->base.task, attempt->base.number, (int)getpid(), at);
+    attempt->told_started = true;
+}
+
 void
 er_handlers_run_stirred(struct er_handler_attempt *attempt)
 {
     if (attempt->dropped) {
         return;
+    }
+    bool may_stand = attempt->handlers->clock != er_clock_system();
+    if (may_stand && !attempt->told_started &&
+        er_handlers_pool_state(attempt) == ER_HANDLERS_RUNNING) {
+        tell_started(attempt); /* its time to be told might never come */
     }
     collect_notes(attempt);
     attempt->has_pending = true;
@@ -472,19 +490,6 @@ er_handlers_run_drop(struct er_handler_attempt *attempt)
 }
 
 /* ---- its clocks ---- */
-
-static void
-tell_started(struct er_handler_attempt *attempt)
-{
-    char at[ER_RFC3339_SIZE];
-    struct er_handlers_chunk *c = er_handlers_report_chunk(attempt->handlers);
-    er_time_format(attempt->started_at, at);
-    er_buf_addf(&c->lines,
-                "{\"started\":{\"task\":%lld,\"attempt\":%d,\"pid\":%d,"
-                "\"started_at\":\"%s\"}}\n",
-                (long long)attempt->base.task, attempt->base.number, (int)getpid(), at);
-    attempt->told_started = true;
-}
 
 static void
 complain(struct er_handler_attempt *attempt)

@@ -195,6 +195,10 @@ sleep_by_clock(struct errand_attempt *a, int64_t ms)
 {
     struct er_handler_attempt *attempt = attempt_in(a);
     struct er_handlers *h = attempt->handlers;
+    if (!h->is_inline) {
+        er_handlers_pool_stir(
+            attempt); /* that it has begun is told before the clock moves */
+    }
     er_lock_take(&h->room);
     er_usec now = er_handlers_now(h);
     er_usec till = ms < INT64_MAX / 2000 ? now + ms * ER_USEC_PER_MS : ER_NEVER;

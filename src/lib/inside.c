@@ -352,6 +352,10 @@ pull(struct inside_request *req)
             return true; /* the list has it once more */
         }
         req->ask->status = req->status;
+        if (out->failed) { /* a part of it is missing: no more of this one */
+            req->status = ER_ENOMEM;
+            return false;
+        }
         if (out->len > 0 && req->ask->data) {
             req->ask->data(req->ask, out->data, out->len);
         } else if (out->len > 0) {

@@ -16,6 +16,7 @@
 #include "base/heap.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "lib/attempt.h"
 #include "lib/events.h"
 #include "lib/handle.h"
 #include "lib/sync.h"
@@ -287,13 +288,18 @@ check(const errand *e, const errand_event *event, errand_error *error)
 }
 
 int
-errand_publish(errand *e, const errand_event *event, errand_error *error)
+errand_publish(errand *e, const errand_event *given, errand_error *error)
 {
     struct er_buf answer;
     struct er_sync_spec spec = {.method = "POST", .target = "/v1/events"};
-    int rc = check(e, event, error);
+    errand_event own, *event = &own;
+    int rc = check(e, given, error);
     if (rc) {
         return rc;
+    }
+    own = *given;
+    if (!own.correlation) {
+        own.correlation = er_attempt_correlation_here(own.task);
     }
     if (event->kind == ERRAND_SAMPLE) {
         rc = publish_sample(e->events, event);

@@ -563,6 +563,11 @@ errand_submit_command(errand *e, const char *const *argv, const char *cwd,
         return er_handle_fail(error, ER_EINVALID, e ? "argv" : "e",
                               e ? "argv names no program" : "e is NULL");
     }
+    if (e->embedded && e->options.no_commands && !(e->options.test & ERRAND_TEST_HOLD)) {
+        return er_handle_fail(error, ER_EINVALID, "no_commands",
+                              "no command can run here: this handle was opened with the "
+                              "option no_commands");
+    }
     er_buf_init(&body, 0);
     int rc = make_command(&body, argv, cwd, options, error);
     if (rc) {

@@ -226,6 +226,10 @@ handlers__any_return_has_words(void **state)
         const char *says;
     } cases[] = {
         {-1, "the handler returned -1"},
+        {ERRAND_EINVALID, "the handler returned -2 (ERRAND_EINVALID)"},
+        {ERRAND_ETOOBIG, "the handler returned -13 (ERRAND_ETOOBIG)"},
+        {ERRAND_ETASKFAILED, "the handler returned -19 (ERRAND_ETASKFAILED)"},
+        {ERRAND_ETASKFAILED - 1, "the handler returned -20"},
         {INT32_MIN, "the handler returned -2147483648"},
         {1001, "the handler returned 1001"},
         {1002, "the handler returned 1002"},
@@ -245,6 +249,68 @@ handlers__any_return_has_words(void **state)
         }
         errand_free(json);
     }
+    errand_close(e);
+}
+
+/* ---- what it publishes ---- */
+
+struct heard {
+    int64_t other; /* a task */
+    char said[4][40];
+    int n;
+};
+
+static int
+publish_some(errand_attempt *a, void *ctx)
+{
+    struct heard *h = ctx;
+    errand *e = errand_attempt_handle(a);
+    errand_event ev = {.name = "t.said", .kind = ERRAND_SAMPLE};
+    int rc = errand_publish(e, &ev, NULL);
+    ev.task = errand_attempt_task(a);
+    rc = rc ? rc : errand_publish(e, &ev, NULL);
+    ev.correlation = "another";
+    rc = rc ? rc : errand_publish(e, &ev, NULL);
+    ev.correlation = NULL;
+    ev.task = h->other;
+    return rc ? rc : errand_publish(e, &ev, NULL);
+}
+
+static void
+on_said(void *ctx, errand_subscription *sub, const errand_event *event)
+{
+    struct heard *h = ctx;
+    (void)sub;
+    if (h->n < 4) {
+        (void)snprintf(h->said[h->n++], sizeof h->said[0], "%s",
+                       event->correlation ? event->correlation : "");
+    }
+}
+
+static void
+handlers__publish_with_their_correlation(void **state)
+{
+    static const char *const wanted[] = {"mine", "mine", "another", ""};
+    static const char *const names[] = {"t.said", NULL};
+    struct errand_submit_options o = ERRAND_INIT(errand_submit_options);
+    struct errand_subscribe_options s = ERRAND_INIT(errand_subscribe_options);
+    struct heard heard = {.other = 4711};
+    errand_subscription *sub = NULL;
+    int64_t id = 0;
+    errand *e = open_one_thread(ERRAND_THREAD);
+    (void)state;
+    s.names = names;
+    s.delivery = ERRAND_INLINE;
+    OK(errand_subscribe(e, &s, on_said, &heard, &sub, &error));
+    serve(e, "t.publish", publish_some, &heard);
+    o.correlation = "mine";
+    OK(errand_submit(e, "t.publish", NULL, &o, &id, &error));
+    errand_free(finish(e, id, ERRAND_COMPLETED));
+    assert_int_equal(heard.n, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_string_equal(heard.said[i], wanted[i]);
+    }
+    errand_unsubscribe(sub);
     errand_close(e);
 }
 
@@ -438,6 +504,7 @@ main(void)
         TEST(progress_is_between_nothing_and_all),
         TEST(what_makes_no_sense_is_refused),
         TEST(any_return_has_words),
+        TEST(publish_with_their_correlation),
         TEST(may_use_their_handle),
         TEST(that_wait_for_ever_are_woken_by_the_close),
         TEST(may_fork_and_exec),

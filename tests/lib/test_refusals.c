@@ -270,6 +270,28 @@ refusals__submits(void **state)
             "codes");
 }
 
+/* Nobody would ever run it. To be held it may be there. */
+static void
+refusals__a_command_where_none_runs(void **state)
+{
+    static const char *const argv[] = {"/bin/true", NULL};
+    struct errand_options o = ERRAND_INIT(errand_options);
+    errand *other;
+    int64_t id = 0;
+    (void)state;
+    o.no_commands = 1;
+    OK(errand_open("memory:", &o, &other, &error));
+    REFUSED(errand_submit_command(other, argv, NULL, NULL, &id, &error), ERRAND_EINVALID,
+            "no_commands");
+    assert_int_equal(id, 0);
+    errand_close(other);
+    o.test = ERRAND_TEST_HOLD;
+    OK(errand_open("memory:", &o, &other, &error));
+    OK(errand_submit_command(other, argv, NULL, NULL, &id, &error));
+    assert_true(id > 0);
+    errand_close(other);
+}
+
 /* What errand_args was given wrongly is told by every submit, and none goes without. */
 static void
 refusals__texts_that_are_none(void **state)
@@ -444,6 +466,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         REFUSALS(handles),
         REFUSALS(submits),
+        REFUSALS(a_command_where_none_runs),
         REFUSALS(texts_that_are_none),
         REFUSALS(calls),
         REFUSALS(ids),

@@ -344,6 +344,60 @@ testing__hold_runs_nothing(void **state)
 }
 
 static void
+check_why(errand *e, int64_t id, const char *words)
+{
+    errand_error error;
+    char *why = NULL;
+    OK(errand_why(e, id, &why, &error));
+    if (!strstr(why, words)) {
+        fail_msg("task %lld: %s", (long long)id, why);
+    }
+    errand_free(why);
+}
+
+/* Of a test's modes, too, what is told why a task waits is true. */
+static void
+testing__why_is_true(void **state)
+{
+    (void)state;
+    struct work w = {.sleep_ms = 60000};
+    errand_error error;
+    errand *e = open_test(ERRAND_TEST_HOLD);
+    serve(e, "t", do_work, &w, 0, 0);
+    check_why(e, submit(e, "t", NULL, NULL), "nothing is run here (ERRAND_TEST_HOLD)");
+    errand_close(e);
+    e = open_test(ERRAND_TEST_CLOCK);
+    serve(e, "t", do_work, &w, 0, 0);
+    int64_t id = submit(e, "t", NULL, NULL);
+    assert_int_equal(errand_test_settle(e, &error), 1);
+    check_why(e, id, "it runs: attempt 1");
+    OK(errand_test_advance(e, 30000, &error));
+    check_why(e, id, "it runs: attempt 1, for 30.0s");
+    errand_close(e);
+}
+
+/* However far the clock moves meanwhile, nobody is silent for it. */
+static void
+testing__a_worker_is_not_judged_by_the_clock(void **state)
+{
+    static const char *const argv[] = {"/bin/sh", "-c", "exec sleep 1000", NULL};
+    struct errand_submit_options o = ERRAND_INIT(errand_submit_options);
+    errand_error error;
+    int64_t id = 0;
+    char *why = NULL;
+    (void)state;
+    errand *e = open_test(ERRAND_TEST_CLOCK | ERRAND_TEST_INLINE);
+    OK(errand_submit_command(e, argv, NULL, &o, &id, &error));
+    for (int i = 0; i < 5; i++) {
+        OK(errand_test_advance(e, 10000, &error));
+    }
+    OK(errand_why(e, id, &why, &error));
+    assert_null(strstr(why, "has not answered"));
+    errand_free(why);
+    errand_close(e);
+}
+
+static void
 testing__modes_that_do_not_go_together_are_refused(void **state)
 {
     (void)state;
@@ -372,6 +426,8 @@ main(void)
         cmocka_unit_test(testing__inline_runs_before_the_submit_returns),
         cmocka_unit_test(testing__inline_sleepers_move_the_clock),
         cmocka_unit_test(testing__hold_runs_nothing),
+        cmocka_unit_test(testing__why_is_true),
+        cmocka_unit_test(testing__a_worker_is_not_judged_by_the_clock),
         cmocka_unit_test(testing__modes_that_do_not_go_together_are_refused),
     };
     return cmocka_run_group_tests(tests, setup_home, teardown_home);
