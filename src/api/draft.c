@@ -249,6 +249,22 @@ add_variable(struct er_buf *b, const char *key, const json_t *value)
     er_buf_add_json(b, json_string_value(value), json_string_length(value));
 }
 
+/* by_env: it was too large before there was anything of env_set in it. */
+static int
+refuse_env(struct er_draft *d, int code, bool by_env)
+{
+    if (code != ER_ETOOBIG) {
+        return code;
+    }
+    return by_env
+               ? er_draft_bad(d, "env",
+                              "env is longer than %d bytes (the setting env_deny keeps "
+                              "large variables out)",
+                              ER_MAX_ENV)
+               : er_draft_bad(d, "env_set", "env_set makes env longer than %d bytes",
+                              ER_MAX_ENV);
+}
+
 /* The environment that is stored: what was inherited, by the rules; what was named on
  * purpose (env_set), whatever it looks like; never ERRAND_*. */
 static int
@@ -269,6 +285,7 @@ build_env(struct er_draft *d)
             add_variable(&b, key, value);
         }
     }
+    bool by_env = b.failed;
     json_object_foreach((json_t *)(uintptr_t)d->env_set, key, value)
     {
         if (strncasecmp(key, "ERRAND_", 7) != 0) {
@@ -276,11 +293,7 @@ build_env(struct er_draft *d)
         }
     }
     er_buf_add_str(&b, b.len ? "}" : "{}");
-    int rc = b.failed ? er_draft_bad(d, "env",
-                                     "env is longer than %d bytes (the setting env_deny "
-                                     "keeps large variables out)",
-                                     ER_MAX_ENV)
-                      : 0;
+    int rc = b.failed ? refuse_env(d, b.failed, by_env) : 0;
     if (rc == 0) {
         d->row->env_json = er_arena_memdup(d->arena, b.data, b.len);
         rc = d->row->env_json ? 0 : ER_ENOMEM;

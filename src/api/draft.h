@@ -38,6 +38,9 @@ int er_draft_moment(struct er_draft *d) ER_MUSTCHECK;
 int er_draft_bad(struct er_draft *d, const char *field, const char *fmt, ...)
     ER_PRINTF(3, 4);
 
+/* The member that the document has its arguments in. */
+const char *er_draft_args_member(const struct er_draft *d);
+
 /* draft_type.c: the arguments as they are stored, and the name of a task without one.
  * ER_EINVALID: the field is the argument's name. */
 int er_draft_read_args(struct er_draft *d, const struct er_type *t) ER_MUSTCHECK;

@@ -8,6 +8,15 @@
 #include "model/shell_words.h"
 #include "model/suggest.h"
 
+/* One of its members, "argv[3]" say. */
+static int
+refuse(struct er_draft *d, const char *which, const char *why)
+{
+    char field[128];
+    (void)snprintf(field, sizeof field, "%s.%s", er_draft_args_member(d), which);
+    return er_draft_bad(d, field, "%s %s", field, why);
+}
+
 int
 er_draft_check_shell(struct er_draft *d, const json_t *args)
 {
@@ -24,41 +33,42 @@ er_draft_check_shell(struct er_draft *d, const json_t *args)
             i++;
         }
         if (i == 6) {
-            (void)snprintf(d->field, sizeof d->field, "args.%s", key);
+            (void)snprintf(d->field, sizeof d->field, "%s.%s", er_draft_args_member(d),
+                           key);
             return er_suggest_fail(&d->err, ER_EINVALID, "member", key, names, 6);
         }
         if (i > 0 && i < 5 && !json_is_string(value)) {
-            return er_draft_bad(d, "args", "args: %s is not a string", key);
+            return refuse(d, key, "is not a string");
         }
         if (i == 5 && !json_is_boolean(value)) {
-            return er_draft_bad(d, "args", "args: input is not true or false");
+            return refuse(d, key, "is not true or false");
         }
     }
     if ((argv == NULL) == (command == NULL)) {
-        return er_draft_bad(d, "args",
+        return er_draft_bad(d, er_draft_args_member(d),
                             "args of type shell has either argv (an array of strings) or "
                             "command (a shell line)");
     }
     if (command && json_string_value(command)[0] == '\0') {
-        return er_draft_bad(d, "args", "args: command is empty");
+        return refuse(d, "command", "is empty");
     }
     if (command && strlen(json_string_value(command)) != json_string_length(command)) {
-        return er_draft_bad(d, "args", "args: command contains a NUL");
+        return refuse(d, "command", "contains a NUL");
     }
     if (argv && (!json_is_array(argv) || json_array_size(argv) == 0)) {
-        return er_draft_bad(d, "args",
-                            "args: argv is not an array of at least one string");
+        return refuse(d, "argv", "is not an array of at least one string");
     }
     for (size_t i = 0; i < json_array_size(argv); i++) {
         const json_t *word = json_array_get(argv, i);
         if (!json_is_string(word) ||
             strlen(json_string_value(word)) != json_string_length(word)) {
-            return er_draft_bad(d, "args", "args: argv[%zu] is not a string without NUL",
-                                i);
+            char which[40];
+            (void)snprintf(which, sizeof which, "argv[%zu]", i);
+            return refuse(d, which, "is not a string without NUL");
         }
     }
     if (argv && json_string_length(json_array_get(argv, 0)) == 0) {
-        return er_draft_bad(d, "args", "args: argv[0] is empty");
+        return refuse(d, "argv[0]", "is empty");
     }
     return 0;
 }

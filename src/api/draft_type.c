@@ -147,6 +147,30 @@ is_short(const json_t *v)
     return true;
 }
 
+const char *
+er_draft_args_member(const struct er_draft *d)
+{
+    return d->args_text ? "args_text" : "args";
+}
+
+/* Names the argument that makes the most of it, where there are several. */
+static int
+refuse_size(struct er_draft *d, const json_t *args, size_t len)
+{
+    const char *name = er_draft_args_member(d), *key, *largest = NULL;
+    json_t *v;
+    size_t most = 0;
+    json_object_foreach((json_t *)(uintptr_t)args, key, v)
+    {
+        size_t n = json_dumpb(v, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
+        largest = n > most ? key : largest;
+        most = n > most ? n : most;
+    }
+    return er_draft_bad(d, name,
+                        "%s is %zu bytes long as JSON (at most %d): '%.60s' has %zu",
+                        name, len, ER_MAX_ARGS, largest ? largest : "", most);
+}
+
 static int
 keep(struct er_draft *d, const json_t *args)
 {
@@ -155,8 +179,7 @@ keep(struct er_draft *d, const json_t *args)
     size_t len = text ? strlen(text) : 0;
     int rc = text ? 0 : ER_ENOMEM;
     if (rc == 0 && len > ER_MAX_ARGS) {
-        rc = er_draft_bad(d, "args", "args is %zu bytes long as JSON (at most %d)", len,
-                          ER_MAX_ARGS);
+        rc = refuse_size(d, args, len);
     }
     if (rc == 0) {
         d->row->args_json = er_arena_memdup(d->arena, text, len);
@@ -172,7 +195,7 @@ failed(struct er_draft *d, int rc, const struct er_params_fault *fault)
     if (rc) {
         d->err = fault->err;
         (void)snprintf(d->field, sizeof d->field, "%.79s",
-                       *fault->field ? fault->field : "args");
+                       *fault->field ? fault->field : er_draft_args_member(d));
     }
     return rc;
 }

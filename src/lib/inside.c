@@ -194,12 +194,10 @@ give_lines(struct inside_request *req, const struct er_request_ops *ops, void *a
         const char *nl = memchr(at, '\n', (size_t)(end - at));
         size_t len = (size_t)((nl ? nl : end) - at);
         size_t used = nl ? len + 1 : len;
-        if (len > max) {
-            refuse_size(req, "a line", max);
-            return;
-        }
         len -= len > 0 && at[len - 1] == '\r';
-        if (len > 0) {
+        if (len > max) {
+            ops->on_line(api, &req->base, NULL, max);
+        } else if (len > 0) {
             ops->on_line(api, &req->base, at, len);
         }
         at += used;

@@ -349,6 +349,53 @@ er_submit_bear_key(const struct errand *e, const struct errand_submit_options *g
 /* ---- one task ---- */
 
 int
+er_submit_name_option(int rc, errand_error *error)
+{
+    static const char *const names[][2] = {
+        {"delay_s", "delay_ms"},          {"timeout_s", "timeout_ms"},
+        {"expires_s", "expires_ms"},      {"backoff_s", "backoff_ms"},
+        {"heartbeat_s", "heartbeat_ms"},  {"grace_s", "grace_ms"},
+        {"correlation_id", "correlation"}};
+    static const char texts[] = "args_text"; /* what errand_args has made */
+    size_t n = sizeof texts - 1;
+    if (rc && error && strncmp(error->field, texts, n) == 0) {
+        (void)memmove(error->field + 4, error->field + n, strlen(error->field + n) + 1);
+    }
+    for (size_t i = 0; rc && error && i < sizeof names / sizeof *names; i++) {
+        if (strcmp(error->field, names[i][0]) == 0) {
+            (void)snprintf(error->field, sizeof error->field, "%s", names[i][1]);
+            break;
+        }
+    }
+    return rc;
+}
+
+/* Where a task is too large as a whole the API has not read it, and knows no member: the
+ * largest one is named here. */
+static int
+check_size(const struct er_buf *b, errand_error *error)
+{
+    const char *key, *largest = "args";
+    json_t *v;
+    size_t most = 0;
+    if (b->failed || b->len <= ER_JSON_MAX) {
+        return 0;
+    }
+    json_t *o = json_loadb(b->data, b->len, 0, NULL);
+    json_object_foreach(o, key, v)
+    {
+        size_t n = json_dumpb(v, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
+        largest = n > most ? key : largest;
+        most = n > most ? n : most;
+    }
+    int rc = er_handle_fail(error, ER_ETOOBIG, largest,
+                            "%s has %zu bytes as JSON (a task may have %zu in all)",
+                            largest, most, ER_JSON_MAX);
+    json_decref(o);
+    return er_submit_name_option(rc, error);
+}
+
+int
 er_submit_make_body(struct er_buf *b, const char *type, const char *args,
                     const struct errand_submit_options *given, errand_error *error)
 {
@@ -366,6 +413,7 @@ er_submit_make_body(struct er_buf *b, const char *type, const char *args,
     add_options(b, &o);
     er_buf_add_char(b, '}');
     rc = add_more(b, o.more, error);
+    rc = rc ? rc : check_size(b, error);
     return rc ? rc
            : b->failed
                ? er_handle_fail(error, b->failed, NULL, "%s", er_error_meaning(b->failed))
@@ -379,23 +427,6 @@ id_of(const struct er_buf *b)
     return b->data && strncmp(b->data, "{\"id\":", 6) == 0
                ? strtoll(b->data + 6, NULL, 10)
                : 0;
-}
-
-int
-er_submit_name_option(int rc, errand_error *error)
-{
-    static const char *const names[][2] = {
-        {"delay_s", "delay_ms"},          {"timeout_s", "timeout_ms"},
-        {"expires_s", "expires_ms"},      {"backoff_s", "backoff_ms"},
-        {"heartbeat_s", "heartbeat_ms"},  {"grace_s", "grace_ms"},
-        {"correlation_id", "correlation"}};
-    for (size_t i = 0; rc && error && i < sizeof names / sizeof *names; i++) {
-        if (strcmp(error->field, names[i][0]) == 0) {
-            (void)snprintf(error->field, sizeof error->field, "%s", names[i][1]);
-            break;
-        }
-    }
-    return rc;
 }
 
 static int
@@ -449,7 +480,8 @@ on_submitted(void *ctx, int code, struct er_sync_answer *a, const errand_error *
     struct submitted *s = ctx;
     errand_error refused = {0};
     if (a && a->status >= 300) {
-        code = er_handle_problem(&refused, a->status, &a->body);
+        code = er_submit_name_option(er_handle_problem(&refused, a->status, &a->body),
+                                     &refused);
         error = &refused;
     }
     s->done(s->ctx, code, a && code == 0 ? id_of(&a->body) : 0, error);
@@ -550,7 +582,25 @@ make_command(struct er_buf *b, const char *const *argv, const char *cwd,
     add_env(b);
     add_options(b, &o);
     er_buf_add_char(b, '}');
-    return rc ? rc : add_more(b, o.more, error);
+    rc = rc ? rc : add_more(b, o.more, error);
+    return rc ? rc : check_size(b, error);
+}
+
+/* What the API calls args was given as argv here, unless `more` has args of its own. */
+static int
+name_argv(int rc, const struct errand_submit_options *given, errand_error *error)
+{
+    struct errand_submit_options o;
+    static const char args[] = "args";
+    bool is_args = rc && error && strncmp(error->field, args, sizeof args - 1) == 0;
+    if (is_args && er_submit_read_options(&o, given, NULL) == 0) {
+        json_t *more = o.more ? json_loads(o.more, 0, NULL) : NULL;
+        if (!json_object_get(more, args)) {
+            (void)snprintf(error->field, sizeof error->field, "argv");
+        }
+        json_decref(more);
+    }
+    return rc;
 }
 
 int
@@ -572,9 +622,10 @@ errand_submit_command(errand *e, const char *const *argv, const char *cwd,
     int rc = make_command(&body, argv, cwd, options, error);
     if (rc) {
         er_buf_fini(&body);
-        return rc;
+    } else {
+        rc = send_body(e, &body, options, out_id, error);
     }
-    return send_body(e, &body, options, out_id, error);
+    return name_argv(rc, options, error);
 }
 
 /* ---- many ---- */

@@ -360,6 +360,104 @@ text_of_length(size_t n)
     return word;
 }
 
+/* A JSON object with that text in it. */
+static char *
+json_with(const char *before, const char *text, const char *after)
+{
+    size_t n = strlen(before) + strlen(text) + strlen(after) + 1;
+    char *json = malloc(n);
+    assert_non_null(json);
+    (void)snprintf(json, n, "%s%s%s", before, text, after);
+    return json;
+}
+
+static void
+on_refused(void *ctx, int code, int64_t id, const errand_error *got)
+{
+    assert_true(code < 0 && id == 0);
+    error = *got;
+    *(int *)ctx = code;
+}
+
+static void
+async_is_refused(const struct errand_submit_options *o, const char *named)
+{
+    int code = 0;
+    errand_error none;
+    errand *turned = open_with("memory:", ERRAND_TURN);
+    int rc =
+        errand_submit_async(turned, "sleep", "{\"for\":1}", o, on_refused, &code, &none);
+    assert_int_equal(rc, 0);
+    AWAIT(turned, code != 0);
+    assert_string_equal(error.field, named);
+    errand_close(turned);
+}
+
+/* Below and above what a request may have: of the latter the API sees nothing. */
+static void
+refusals__what_is_too_large(void **state)
+{
+    static const size_t sizes[] = {1100000, 2200000};
+    static const int codes[] = {ERRAND_EINVALID, ERRAND_ETOOBIG};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct errand_submit_options o = ERRAND_INIT(errand_submit_options);
+        int64_t id;
+        char *large = text_of_length(sizes[i]);
+        char *args = json_with("{\"command\":\"", large, "\"}");
+        char *texts = json_with("{\"$text\":{\"command\":\"", large, "\"}}");
+        char *more = json_with("{\"env_set\":{\"A\":\"", large, "\"}}");
+        const char *const argv[] = {"echo", large, NULL}, *const one[] = {"echo", NULL};
+        errand_event event = {.name = "a.b", .kind = ERRAND_FACT, .correlation = large};
+        REFUSED(errand_submit(e, "shell", args, NULL, &id, &error), codes[i], "args");
+        REFUSED(errand_submit(e, "shell", texts, NULL, &id, &error), codes[i], "args");
+        REFUSED(errand_submit_command(e, argv, "/", NULL, &id, &error), codes[i], "argv");
+        o.correlation = large;
+        REFUSED(errand_submit_command(e, one, "/", &o, &id, &error), codes[i],
+                "correlation");
+        REFUSED(errand_submit(e, "sleep", "{\"for\":1}", &o, &id, &error), codes[i],
+                "correlation");
+        o.correlation = NULL;
+        o.more = more;
+        REFUSED(errand_submit_command(e, one, "/", &o, &id, &error), codes[i],
+                i == 0 ? "env_set" : "more");
+        if (i == 0) {
+            REFUSED(errand_publish(e, &event, &error), codes[i], "correlation");
+        }
+        free(more);
+        free(texts);
+        free(args);
+        free(large);
+    }
+    struct errand_submit_options o = ERRAND_INIT(errand_submit_options);
+    char *word = text_of_length(1001);
+    o.correlation = word;
+    async_is_refused(&o, "correlation");
+    free(word);
+}
+
+/* One that is too long is refused alone. */
+static void
+refusals__one_of_many(void **state)
+{
+    (void)state;
+    char *large = text_of_length(2200000);
+    char *document = json_with("{\"name\":\"", large, "\",\"args\":{\"argv\":[\"a\"]}}");
+    const char *const documents[] = {"{\"args\":{\"argv\":[\"a\"]}}", document,
+                                     "{\"args\":{\"argv\":[\"b\"]}}"};
+    int64_t ids[3];
+    int codes[3];
+    assert_int_equal(errand_submit_many(e, documents, 3, 0, ids, codes, &error),
+                     ERRAND_ETOOBIG);
+    assert_non_null(strstr(error.message, "entry 1: "));
+    assert_int_equal(codes[0], 0);
+    assert_int_equal(codes[1], ERRAND_ETOOBIG);
+    assert_int_equal(codes[2], 0);
+    assert_true(ids[0] > 0 && ids[1] == 0 && ids[2] > 0);
+    free(document);
+    free(large);
+}
+
 static void
 refusals__ids(void **state)
 {
@@ -470,6 +568,8 @@ main(void)
         REFUSALS(texts_that_are_none),
         REFUSALS(calls),
         REFUSALS(ids),
+        REFUSALS(what_is_too_large),
+        REFUSALS(one_of_many),
         REFUSALS(types),
         REFUSALS(classes_of_failures),
         REFUSALS(subscriptions),

@@ -206,6 +206,20 @@ def test_lines_beyond_the_bound_are_refused_and_the_others_told(h):
     same(h.get("/v1/tasks?limit=1")["counts"]["queued"], before)
 
 
+def test_what_is_too_large_is_called_as_it_was_given(h):
+    h.start()
+    large = "x" * 1100000
+    for field, words, body in [
+            ("args", "'command' has 1100002", {"args": {"command": large}}),
+            ("args_text", "'command' has 1100002", {"args_text": {"command": large}}),
+            ("env", "env_deny", {"args": {"argv": ["true"]}, "env": {"A": large}}),
+            ("env_set", "env_set makes", {"args": {"argv": ["true"]}, "env_set": {"A": large}}),
+            ("meta", "at most 65536", {"args": {"argv": ["true"]}, "meta": {"a": large}}),
+            ("args.stdin", "not a string", {"args": {"argv": ["true"], "stdin": 7}}),
+            ("args.argv[1]", "not a string", {"args": {"argv": ["true", 7]}})]:
+        h.refused(400, field, words, "POST", "/v1/tasks", body)
+
+
 def test_a_task_is_found_by_its_key(h):
     h.start()
     task = h.submit(key="nightly 2026/11&22+é", held=True)

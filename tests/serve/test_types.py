@@ -120,7 +120,8 @@ def test_arguments_are_checked_and_stored_as_they_mean(h):
         h.refused(400, field, words, "POST", "/v1/tasks", {"type": "copy", **body})
     same(len(h.get("/v1/tasks")["tasks"]), 3)
     same(submit(h, "shell", args_text={"argv": "ls,-l"})["args"], {"argv": ["ls", "-l"]})
-    h.refused(400, "args", "command", "POST", "/v1/tasks", {"args_text": {}})
+    h.refused(400, "args_text", "command", "POST", "/v1/tasks", {"args_text": {}})
+    h.refused(400, "args_text.argv[0]", "is empty", "POST", "/v1/tasks", {"args_text": {"argv": ",-l"}})
     # the same work under one key, however it was said
     first = submit(h, "copy", {"from": "/a", "to": "/b", "wait": "60s"}, key="k")["id"]
     same(h.expect(200, "POST", "/v1/tasks",
