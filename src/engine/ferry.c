@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: post (loop) -> flush (loop) -> take all that waits (store thread) -> begin,
- * run each, commit -> one letter back -> effects, then each done (loop).
+ * run each, and what has come meanwhile, commit -> one letter back -> effects, then each done
+ * (loop).
  * Failure modes: begin or commit fails, or a verb reports a fault of disk or memory: the
  * transaction is rolled back and every operation of the crossing gets the code. */
 #include "engine/ferry.h"
@@ -17,6 +18,8 @@ struct cargo {
     struct er_effects effects;
     int rc;
 };
+
+#define LATE_MAX 4 /* looks at what has come while a transaction runs */
 
 struct er_ferry {
     struct er_loop *loop;
@@ -79,13 +82,49 @@ run_all(struct er_ferry *f, struct cargo *first, er_usec now)
     return 0;
 }
 
+/* Mails that are cargoes, chained. */
+static struct cargo *
+chain(struct er_mail *mail)
+{
+    struct cargo *first = (struct cargo *)(void *)mail;
+    for (struct cargo *c = first; c; c = c->more) {
+        c->more = (struct cargo *)(void *)c->letter.mail.next;
+    }
+    return first;
+}
+
+/* What has come since the crossing began goes with it: who has an operation in every other
+ * crossing, because its answer is just too late for the next, has one in each. */
+static struct cargo *
+take_late(struct er_ferry *f, struct cargo *first)
+{
+    struct cargo *late = f->is_inline ? NULL : chain(er_crew_take_more(f->crew));
+    struct cargo *last = first;
+    while (late && last->more) {
+        last = last->more;
+    }
+    last->more = late ? late : last->more;
+    return late;
+}
+
+static int
+run_crossing(struct er_ferry *f, struct cargo *first)
+{
+    struct cargo *c = first;
+    int rc = 0;
+    for (int i = 0; rc == 0 && c && i <= LATE_MAX; i++) {
+        rc = run_all(f, c, er_clock_wall(f->clock));
+        c = rc == 0 && i < LATE_MAX ? take_late(f, first) : NULL;
+    }
+    return rc;
+}
+
 static void
 transact(struct er_ferry *f, struct cargo *first)
 {
-    er_usec now = er_clock_wall(f->clock);
     int rc = er_store_begin(f->store);
     if (rc == 0) {
-        rc = run_all(f, first, now);
+        rc = run_crossing(f, first);
         if (rc == 0) {
             rc = er_store_commit(f->store, &first->effects);
         } else {
@@ -98,11 +137,8 @@ transact(struct er_ferry *f, struct cargo *first)
 static void
 take(void *ctx, struct er_mail *mail)
 {
-    struct cargo *first = (struct cargo *)(void *)mail;
-    for (struct cargo *c = first; c; c = c->more) {
-        c->more = (struct cargo *)(void *)c->letter.mail.next;
-    }
     struct er_ferry *f = ctx;
+    struct cargo *first = chain(mail);
     transact(f, first);
     first->letter.deliver = deliver;
     er_loop_post(f->loop, &first->letter);

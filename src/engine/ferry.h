@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The ferry carries operations to the store's thread and back: group commit. What is
- * posted in one turn of the loop goes together; what arrives while a commit is under way
- * takes the next crossing, all in one transaction and one sync. No timer is involved.
+ * posted in one turn of the loop goes together; what arrives while the operations of a
+ * crossing run joins it, what arrives while it commits takes the next, all in one transaction
+ * and one sync. No timer is involved.
  *
  * An operation's `run` is called on the store's thread inside the transaction, its `done`
  * on the loop's thread after the commit, with the code of the transaction or its own. A

@@ -364,6 +364,12 @@ er_crew_stop(struct er_crew *crew)
     }
 }
 
+struct er_mail *
+er_crew_take_more(struct er_crew *crew)
+{
+    return er_mailbox_take(crew->inbox);
+}
+
 void
 er_crew_post_mail(struct er_crew *crew, struct er_mail *mail)
 {

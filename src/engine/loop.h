@@ -62,6 +62,8 @@ struct er_crew;
 typedef void er_crew_take_fn(void *ctx, struct er_mail *first);
 int er_crew_start_taking(struct er_loop *loop, er_crew_take_fn *take, void *ctx,
                          struct er_crew **out) ER_MUSTCHECK;
+/* From inside `take`: what was posted since, NULL when there is nothing. */
+struct er_mail *er_crew_take_more(struct er_crew *crew);
 void er_crew_post_mail(struct er_crew *crew, struct er_mail *mail);
 
 /* And this one runs jobs one after the other and hands each back to the loop. */

@@ -38,6 +38,7 @@ struct fixture {
     struct uv_timer_s *timer; /* the deadline of f_until */
     bool late;                /* it is over */
     int gate[2], reached[2];  /* pipes that hold the store's thread; see f_block */
+    int gate_rc;              /* of the gate's crossing */
     struct worker *workers;
     struct er_arena arena; /* what is read; freed at the end of the test */
     json_t *kept;          /* likewise */

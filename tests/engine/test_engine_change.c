@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../store/fault_vfs.h"
 #include "base/mem.h"
 #include "wire/outlog.h"
 
@@ -96,6 +97,26 @@ cancel_while_a_claim_is_under_way__follows_the_run_line(void **state)
         assert_int_equal(rc, 0);
         assert_int_equal(f_get(f, ids[i]).state, ER_TASK_CANCELLED);
     }
+}
+
+/* The crossing that had begun before it was posted fails with it. */
+static void
+submit_while_a_crossing_runs__goes_with_it(void **state)
+{
+    struct fixture *f = *state;
+    struct er_new_task row = f_new();
+    er_task_id id;
+    int rc;
+    f->gate_rc = 0;
+    f_block(f);
+    f_post_submit(f, &row, 1, &rc, &id);
+    f_flush(f);
+    fault_vfs_break(FAULT_VFS_IO, 1);
+    f_unblock(f);
+    f_until(f, rc <= 0);
+    fault_vfs_mend();
+    assert_int_equal(rc, ER_EIO);
+    assert_int_equal(f->gate_rc, ER_EIO);
 }
 
 static void
@@ -306,6 +327,7 @@ main(void)
         TEST(cancel_of_a_running_task__is_told_to_its_worker_and_final_with_its_report),
         TEST(cancel_that_crosses_a_good_end__leaves_it_completed),
         TEST_HELD(cancel_while_a_claim_is_under_way__follows_the_run_line),
+        TEST_HELD(submit_while_a_crossing_runs__goes_with_it),
         TEST_HELD(cancel_before_a_claim_in_one_crossing__wins),
         TEST_HELD(cancel_then_failure_on_the_way__is_cancelled_not_tried_again),
         TEST_HELD(failure_then_cancel_on_the_way__is_cancelled_while_it_waits),

@@ -155,11 +155,27 @@ er_crew_post(struct er_crew *crew, struct er_job *job)
     er_crew_post_mail(crew, &job->letter.mail);
 }
 
+/* One mail: as if the others had come just after. */
+struct er_mail *
+er_crew_take_more(struct er_crew *crew)
+{
+    struct er_mail *mail = crew->inbox.first;
+    if (mail) {
+        crew->inbox.first = mail->next;
+        mail->next = NULL;
+    }
+    return mail;
+}
+
 static void
 work(struct er_crew *crew)
 {
     struct er_mail *mail = crew->inbox.first;
-    crew->inbox.first = NULL;
+    if (crew->take == take_jobs) {
+        crew->inbox.first = NULL;
+    } else {
+        mail = er_crew_take_more(crew); /* who takes asks for more */
+    }
     crew->loop->working = crew;
     crew->take(crew->ctx, mail);
     crew->loop->working = NULL;
@@ -169,7 +185,7 @@ void
 er_crew_stop(struct er_crew *crew)
 {
     if (crew) {
-        if (crew->inbox.first) {
+        while (crew->inbox.first) {
             work(crew);
         }
         crew->stopped = true;
