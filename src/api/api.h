@@ -156,27 +156,27 @@ void er_call_task(struct er_call *call, er_task_id id, int status, bool location
 er_route_fn er_api_submit;
 void er_api_submit_line(struct er_call *call, const char *line, size_t len);
 er_route_fn er_api_list, er_api_show, er_api_edit;
-/* api_parts.c */
+/* parts.c */
 er_route_fn er_api_result, er_api_attempts, er_api_items, er_api_after, er_api_why;
-/* api_change.c, api_many.c */
+/* change.c, many.c */
 er_route_fn er_api_delete, er_api_action, er_api_actions, er_api_clean;
-/* api_live.c */
+/* live.c */
 er_route_fn er_api_input, er_api_progress;
 er_route_fn er_api_log, er_api_events;
-/* api_publish.c, api_cursors.c, api_call.c */
+/* publish.c, cursors.c, call.c */
 er_route_fn er_api_publish;
 void er_api_publish_line(struct er_call *call, const char *line, size_t len);
 er_route_fn er_api_cursor_get, er_api_cursor_put, er_api_cursor_delete;
 er_route_fn er_api_call;
-/* api_work.c */
+/* work.c */
 er_route_fn er_api_claim, er_api_report;
 void er_api_report_line(struct er_call *call, const char *line, size_t len);
-/* api_queues.c, api_limits.c, api_types.c */
+/* queues.c, limits.c, types.c */
 er_route_fn er_api_queues, er_api_queue_get, er_api_queue_put, er_api_queue_delete,
     er_api_pause, er_api_resume;
 er_route_fn er_api_limits, er_api_limit_put, er_api_limit_delete;
 er_route_fn er_api_types, er_api_type_put, er_api_type_delete;
-/* api_stats.c, api_doctor.c, api_admin.c */
+/* stats.c, doctor.c, admin.c */
 er_route_fn er_api_stats, er_api_health, er_api_ready, er_api_metrics, er_api_doctor,
     er_api_shutdown, er_api_index;
 

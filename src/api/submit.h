@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A submit's lines on their way to the store, shared by api_submit.c (requests, groups,
+/* A submit's lines on their way to the store, shared by submit.c (requests, groups,
  * answers) and submit_refs.c (names for each other). On the loop's thread. */
 #ifndef ER_API_SUBMIT_H
 #define ER_API_SUBMIT_H

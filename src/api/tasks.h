@@ -67,7 +67,7 @@ bool er_call_check_text(struct er_call *call, const json_t *o, const char *name)
 /* The states that a text with commas names, as bits. */
 bool er_call_states(struct er_call *call, const char *text, unsigned *out);
 
-/* ---- changes (api_change.c), for those about many tasks ---- */
+/* ---- changes (change.c), for those about many tasks ---- */
 
 /* A change of n tasks that answers the call when it is done. Freed by the engine's `done`,
  * or by er_change_drop when it was not sent. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Each turn asks the daemon for the task with ?wait=, which is answered when the task is
- * final or the wait is over; the connection is made anew when it broke (api.c). A task
+ * final or the wait is over; the connection is made anew when it broke (daemon.c). A task
  * that was removed is told by its tombstone. The end of the deadline is ER_ETIMEOUT with
  * the task as it is. */
 #include "app/await.h"

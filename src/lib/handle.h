@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* A handle's inside, for the files of this room:
- *   handle.c    opening and closing, the thread or the turns, errors
- *   ask.c       requests, whichever way; wire.c over a socket, inside.c to the engine inside
- *   embedded.c     the engine inside: store, engine, API, the worker for commands
- *   tasks.c     submit, get, wait, act
- *   call.c      calls
- *   types.c     registry
- *   handlers.c     handlers: the session, its threads, the attempts
- *   attempt.c   what a handler sees of its attempt
- *   events.c    the bus of a handle: fed by the API's stream of events
- *   main.c      errand_worker_main
- *   testing.c   for tests of applications
+ *   handle.c           opening and closing, the thread or the turns, errors
+ *   ask.c, wire.c, inside.c  requests: what both ways share, over a socket, to the engine inside
+ *   embedded.c         the engine inside: store, engine, API, the worker for commands
+ *   sync.c             who waits for a request, or has a callback
+ *   submit.c, tasks.c, call.c  submitting; looking at tasks and acting on them; calls
+ *   types.c, types_define.c  the registry; definitions from structs
+ *   handlers*.c        handlers: the session, its threads, the attempts
+ *   attempt.c          what a handler sees of its attempt
+ *   events*.c, bus*.c, publish.c  the bus of a handle, fed by the API's stream of events
+ *   main*.c            errand_worker_main
+ *   testing.c          for tests of applications
+ *   fault.c            errors as users see them
+ *   standard.c         descriptors 0 to 2 of programs that have closed them
  * All of it lives on the loop's thread, but for what says otherwise. */
 #ifndef ER_LIB_HANDLE_H
 #define ER_LIB_HANDLE_H

@@ -2,6 +2,7 @@
 /* The inside of the store on SQLite, shared by sqlite*.c only. Who does what:
  *   sqlite.c            one connection: statements, errors (the only map of SQLite's codes)
  *   sqlite_open.c       open, upgrade, refuse; the reader
+ *   sqlite_wal.c        the log of the last commits, written in large pieces
  *   sqlite_tx.c         begin, commit, rollback, and what memory must forget with them
  *   sqlite_effects.c    facts, ready tasks, the next moment
  *   sqlite_lane.c       lanes, counters, environments: caches, and sums written at commit
