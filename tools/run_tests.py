@@ -80,15 +80,19 @@ def count_junit(path, label, total):
 
 
 def show_failures(name, text):
-    """Prints the failed cases of a TAP program with what it says about them."""
+    """Prints the failed cases of a TAP program with what it says about them, before and behind."""
     shown = False
+    said = []
     for line in text.splitlines():
         if line.startswith(("ok ", "not ok ")):
             shown = line.startswith("not ok ") and "# SKIP" not in line
             if shown:
-                print(f"---- {name}: {line}")
+                print("\n".join([f"---- {name}: {line}"] + said[-20:]))
+            said = []
         elif shown:
             print(line[:400])
+        else:
+            said.append(line[:400])
     sys.stdout.flush()
 
 

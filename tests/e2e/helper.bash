@@ -129,10 +129,10 @@ api_status() {
     shift
     curl -sS -o "$WORK/body" -w '%{http_code}' --unix-socket "$SOCKET" "$@" "http://errand$path" 3>&-
 }
-# raw TEXT: sends bytes as they are (printf escapes) to the socket, prints what comes back.
+# raw TEXT: sends bytes as they are (printf escapes) to the socket, prints the whole answer.
 raw() {
     python3 - "$SOCKET" "$1" <<'PY'
-import socket, sys
+import re, socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.settimeout(120)
 s.connect(sys.argv[1])
@@ -144,7 +144,9 @@ try:
         if not piece:
             break
         got += piece
-        if b"\r\n\r\n" in got:
+        head, end, body = got.partition(b"\r\n\r\n")
+        size = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        if end and len(body) >= int(size[1] if size else 0):
             break
 except (TimeoutError, ConnectionResetError):
     pass
