@@ -231,40 +231,62 @@ def test_silence_for_too_long_ends_the_tree(c):
     check(not alive(child), "its child is alive")
 
 
+def either(c, kind, task):
+    """Waits for a line of that kind about the task, or for its end."""
+    c.daemon.wait(lambda: c.daemon.all(kind, task) or c.daemon.all("finished", task), f"{kind} of {task}")
+
+
+def is_kept(c, task):
+    """Whether a task that is to live does; it is ended now."""
+    lives = not c.daemon.all("finished", task)
+    if lives:
+        c.daemon.send({"cancel": {"task": task, "attempt": 1, "grace_s": 0, "why": "cancel"}})
+    why = c.daemon.finished(task)["why"]
+    check(why == "heartbeat" or (lives and why == "cancel"), why)
+    return lives
+
+
 @daemon(slots=4)
 def test_each_sign_of_life_counts(c):
     """Three that make a sign by output, by standard error and by a progress line, for longer
     than one that makes none lives; that one has the same clock, and was started last."""
     c.start()
-    say = {1: "echo x", 2: "echo x >&2", 3: "echo 5 >&3"}
-    for task, sign in say.items():
-        c.sh(task, f"while :; do {sign}; sleep 0.05; done", heartbeat_s=5)
-    for task in say:
-        c.daemon.line("started", task)
-    c.sh(4, "exec sleep 1000", heartbeat_s=5)
-    equal(c.daemon.finished(4)["why"], "heartbeat")
-    for task in say:
-        equal(c.daemon.all("finished", task), [])
-        c.daemon.send({"cancel": {"task": task, "attempt": 1, "grace_s": 0, "why": "cancel"}})
-        equal(c.daemon.finished(task)["why"], "cancel")
+    signs = ["echo x", "echo x >&2", "echo 5 >&3"]
+    kept = []
+
+    def outlive(n, seconds):
+        tasks = range(10 * n, 10 * n + 3)
+        for task, sign in zip(tasks, signs):
+            c.sh(task, f"while :; do {sign}; sleep 0.05; done", heartbeat_s=seconds)
+        for task in tasks:
+            either(c, "started", task)
+        c.sh(10 * n + 3, "exec sleep 1000", heartbeat_s=seconds)
+        equal(c.daemon.finished(10 * n + 3)["why"], "heartbeat")
+        kept[:] = [is_kept(c, task) for task in tasks]
+
+    in_time(outlive, lambda: all(kept))
 
 
 def test_a_worker_that_was_held_up_sees_what_was_written_meanwhile(c):
     c.start()
-    c.sh(1, "echo $$ > pid; while :; do echo x; sleep 0.05; done", heartbeat_s=4)
-    c.sh(2, "exec sleep 1000", heartbeat_s=4)
-    c.daemon.line("output", 1)
-    c.daemon.line("started", 2)
-    c.worker.send_signal(signal.SIGSTOP)
-    end = os.times().elapsed + 4.5
-    until(lambda: os.times().elapsed > end, "both clocks to be over")
-    c.worker.send_signal(signal.SIGCONT)
-    equal(c.daemon.finished(2)["why"], "heartbeat")
-    c.run(3, "true")
-    c.daemon.finished(3)
-    equal(c.daemon.all("finished", 1), [])
-    c.daemon.send({"cancel": {"task": 1, "attempt": 1, "grace_s": 0, "why": "cancel"}})
-    equal(c.daemon.finished(1)["why"], "cancel")
+    kept = []
+
+    def hold_up(n, seconds):
+        speaks, is_silent = 10 * n, 10 * n + 1
+        c.sh(speaks, "while :; do echo x; sleep 0.05; done", heartbeat_s=seconds)
+        c.sh(is_silent, "exec sleep 1000", heartbeat_s=seconds)
+        either(c, "output", speaks)
+        either(c, "started", is_silent)
+        c.worker.send_signal(signal.SIGSTOP)
+        end = os.times().elapsed + seconds + 0.5
+        until(lambda: os.times().elapsed > end, "both clocks to be over")
+        c.worker.send_signal(signal.SIGCONT)
+        equal(c.daemon.finished(is_silent)["why"], "heartbeat")
+        c.run(10 * n + 2, "true")
+        c.daemon.finished(10 * n + 2)
+        kept[:] = [is_kept(c, speaks)]
+
+    in_time(hold_up, lambda: all(kept))
 
 
 if __name__ == "__main__":

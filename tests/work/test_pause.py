@@ -7,7 +7,7 @@ import os
 import random
 import signal
 
-from fake_daemon import LIMIT, TOKEN, FakeDaemon, alive, check, daemon, equal, main, until
+from fake_daemon import LIMIT, TOKEN, FakeDaemon, alive, check, daemon, equal, in_time, main, until
 
 
 def order(c, kind, task, attempt=1):
@@ -175,23 +175,33 @@ def test_the_clocks_stand_still(c):
     the others have run out of time."""
     c.start()
     os.mkfifo(c.path("fifo"))
-    c.sh(1, "read x < fifo", timeout_s=8)
-    c.sh(2, "read x < fifo", heartbeat_s=8)
-    for task in (1, 2):
-        c.daemon.line("started", task)
-    for task in (1, 2):
-        order(c, "pause", task)
-    for task in (1, 2):
-        c.daemon.line("paused", task)
-    c.sh(3, "read x < fifo", timeout_s=8)
-    c.sh(4, "read x < fifo", heartbeat_s=8)
-    equal(c.daemon.finished(3)["why"], "timeout")
-    equal(c.daemon.finished(4)["why"], "heartbeat")
-    equal((c.daemon.all("finished", 1), c.daemon.all("finished", 2)), ([], []))
-    order(c, "resume", 1)
-    order(c, "resume", 2)
-    equal(c.daemon.finished(1)["why"], "timeout")
-    equal(c.daemon.finished(2)["why"], "heartbeat")
+    clocks = {"timeout": "timeout_s", "heartbeat": "heartbeat_s"}
+    kept = []
+
+    def either(kind, task):
+        c.daemon.wait(lambda: c.daemon.all(kind, task) or c.daemon.all("finished", task),
+                      f"{kind} of {task}")
+
+    def stand_still(n, seconds):
+        first = dict(zip(range(10 * n, 10 * n + 2), clocks))
+        last = dict(zip(range(10 * n + 2, 10 * n + 4), clocks))
+        for task, why in first.items():
+            c.sh(task, "read x < fifo", **{clocks[why]: seconds})
+        for task in first:
+            either("started", task)
+            order(c, "pause", task)
+        for task in first:
+            either("paused", task)
+        for task, why in last.items():
+            c.sh(task, "read x < fifo", **{clocks[why]: seconds})
+        for task, why in last.items():
+            equal(c.daemon.finished(task)["why"], why)
+        kept[:] = [not c.daemon.all("finished", task) for task in first]
+        for task, why in first.items():
+            order(c, "resume", task)
+            equal(c.daemon.finished(task)["why"], why)
+
+    in_time(stand_still, lambda: all(kept))
 
 
 def test_the_time_left_stands_still(c):
