@@ -4,12 +4,15 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -68,6 +71,23 @@ move_aside(const char *path, const char *what, const char *store, struct er_err 
     return rc;
 }
 
+/* A store that cannot be made is perhaps only away (a link to a disk that is not mounted):
+ * then what it has left stays where it is. */
+static int
+make_store(const char *path, struct er_err *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        int code = errno;
+        return er_fail(err, er_error_from_errno(code),
+                       "the store '%.300s' cannot be made: %s (if it is on another disk, "
+                       "is that mounted?)",
+                       path, strerror(code));
+    }
+    er_close(&fd);
+    return 0;
+}
+
 int
 er_fresh_make_way(const struct er_places *places, struct er_err *err)
 {
@@ -77,12 +97,14 @@ er_fresh_make_way(const struct er_places *places, struct er_err *err)
     }
     char *wal = er_xasprintf("%s-wal", places->store);
     char *shm = er_xasprintf("%s-shm", places->store);
-    int rc = 0;
-    if (stat(wal, &st) == 0 && st.st_size > 0) {
+    bool has_wal = stat(wal, &st) == 0 && st.st_size > 0;
+    bool has_logs = has_entries(places->logs);
+    int rc = has_wal || has_logs ? make_store(places->store, err) : 0;
+    if (rc == 0 && has_wal) {
         rc = move_aside(wal, "the journal (the newest of its tasks)", places->store, err);
         (void)unlink(shm);
     }
-    if (rc == 0 && has_entries(places->logs)) {
+    if (rc == 0 && has_logs) {
         rc = move_aside(places->logs, "the output of the tasks", places->store, err);
         if (rc == 0 && mkdir(places->logs, 0700) != 0) {
             int code = errno;

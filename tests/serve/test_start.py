@@ -197,6 +197,26 @@ def test_a_journal_without_its_store_is_moved_aside(h):
     same([os.path.getsize(h.path(name)) for name in aside(h, "tasks.db-wal")], [size])
 
 
+def test_what_a_store_left_stays_when_it_is_away_for_a_while(h):
+    h.start(worker=NOBODY)
+    h.kill(signal.SIGTERM)
+    same(h.gone(), 0)
+    disk = h.path("disk")
+    os.mkdir(disk)
+    os.rename(h.path("tasks.db"), os.path.join(disk, "tasks.db"))
+    os.symlink(os.path.join(disk, "tasks.db"), h.path("tasks.db"))
+    h.touch("logs/1-1.log")
+    os.rename(disk, h.path("unmounted"))
+    code, words = start(h)
+    same(code == 0, False)
+    has(words, "tasks.db' cannot be made")
+    same(aside(h, "logs"), [])
+    os.rename(h.path("unmounted"), disk)
+    h.start(worker=NOBODY)
+    same(aside(h, "logs"), [])
+    same(os.path.exists(h.path("logs/1-1.log")), True)
+
+
 def test_a_clean_end_leaves_all_in_the_stores_file(h):
     h.start(worker=silent(h))
     for _ in range(20):
