@@ -10,8 +10,9 @@
  * must not pass for one that had not.
  * Then all of it and the end of the session go as one operation. When the store refuses,
  * the operation waits until it is well. No attempt starts again before its tree is gone: as
- * long as something of it is left (a process that sleeps in the kernel), and when /proc
- * cannot be read, all is looked at again after a second, and the runs stay what they are.
+ * long as something of it is left (a process that sleeps in the kernel), and when /proc or a
+ * log cannot be read for want of descriptors or memory, all is looked at again after a second,
+ * and the runs stay what they are.
  */
 #include "engine/engine_priv.h"
 
@@ -57,6 +58,15 @@ struct er_autopsy {
     struct er_begun_list begun; /* of a session of handlers */
 };
 
+/* Those of the first n. */
+static void
+forget_exits(struct er_autopsy *a, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        er_buf_fini(&a->bodies[i].exit);
+    }
+}
+
 static void
 run_autopsy(struct er_job *job, void *thread_ctx)
 {
@@ -76,6 +86,11 @@ run_autopsy(struct er_job *job, void *thread_ctx)
         struct body *b = &a->bodies[i];
         er_buf_init(&b->exit, 0);
         int rc = er_outlog_exit(a->logs, b->task, b->attempt, &b->exit, &b->pid);
+        if (rc == ER_EBUSY || rc == ER_ENOMEM) {
+            forget_exits(a, i + 1);
+            a->left = rc; /* who has ended must not pass for lost */
+            return;
+        }
         b->evidence = rc == 1 ? EXIT_FRAME : rc == ER_ENOTFOUND ? NO_LOG : NO_EXIT;
     }
 }
@@ -91,9 +106,7 @@ run_end(struct er_op *op, struct er_store *s, er_usec now)
 static void
 forget(struct er_autopsy *a)
 {
-    for (size_t i = 0; i < a->n; i++) {
-        er_buf_fini(&a->bodies[i].exit);
-    }
+    forget_exits(a, a->n);
     er_arena_free(&a->arena);
     er_proctree_fini(&a->tree);
     er_free(a->begun.entries);
@@ -179,8 +192,8 @@ tell_left(struct er_autopsy *a)
     a->told = true;
     if (a->left < 0) {
         er_log(ER_LOG_WARN, "recover",
-               "whether processes of session %lld are left cannot be seen (%s): its "
-               "tasks stay as they are until it can",
+               "what session %lld has left cannot be seen (%s): its tasks stay as they "
+               "are until it can",
                (long long)a->session, er_error_meaning(a->left));
         return;
     }
@@ -228,9 +241,7 @@ begin_again(struct er_autopsy *a)
 {
     er_log(ER_LOG_ERROR, "recover", "what session %lld left cannot be ended: %s",
            (long long)a->session, er_error_meaning(ER_ENOMEM));
-    for (size_t i = 0; i < a->n; i++) {
-        er_buf_fini(&a->bodies[i].exit);
-    }
+    forget_exits(a, a->n);
     er_arena_free(&a->arena);
     a->arena = (struct er_arena){0};
     er_free(a->rows);

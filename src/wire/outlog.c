@@ -357,12 +357,23 @@ next_here(struct er_outlog_reader *r, struct er_outlog_frame *out)
     }
 }
 
-/* Opens a tail and reads its segment frame: the descriptor, or -1 when there is none. */
+/* What another look may find otherwise: ER_EBUSY or ER_ENOMEM; 0 = it is as it is. */
 static int
-open_tail(const char *base, int which, uint64_t *out_segment_at)
+passing(int errnum)
+{
+    return errnum == EMFILE || errnum == ENFILE ? ER_EBUSY
+           : errnum == ENOMEM                   ? ER_ENOMEM
+                                                : 0;
+}
+
+/* Opens a tail and reads its segment frame: the descriptor, or -1 when there is none, or
+ * (out_rc: why) it cannot be opened now. */
+static int
+open_tail(const char *base, int which, uint64_t *out_segment_at, int *out_rc)
 {
     char *path = file_path(base, which);
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    *out_rc = !path ? ER_ENOMEM : fd < 0 ? passing(errno) : 0;
     er_free(path);
     unsigned char raw[ER_OUTLOG_HEADER];
     struct header h = {0};
@@ -383,7 +394,7 @@ find_newer(const struct er_outlog_reader *r, int *out_which, uint64_t *out_segme
     int best = -1;
     for (int which = 0; which < 2; which++) {
         uint64_t at;
-        int fd = open_tail(r->base, which, &at);
+        int rc, fd = open_tail(r->base, which, &at, &rc);
         bool newer = fd >= 0 && (r->which == HEAD || at > r->segment_at);
         if (newer && (best < 0 || at < *out_segment_at)) {
             er_close(&best);
@@ -436,16 +447,18 @@ er_outlog_next(struct er_outlog_reader *r, struct er_outlog_frame *out)
     }
 }
 
-int
-er_outlog_open(const char *logs, er_task_id task, int attempt,
-               struct er_outlog_reader **out)
+static int
+open_head(const char *logs, er_task_id task, int attempt, struct er_outlog_reader **out,
+          int *out_errnum)
 {
+    *out_errnum = 0;
     struct er_outlog_reader *r = er_zalloc(sizeof *r);
     char *base = base_path(logs, task, attempt);
     char *path = base ? file_path(base, HEAD) : NULL;
     int rc = r && path ? 0 : ER_ENOMEM;
     int fd = rc ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     if (!rc && fd < 0) {
+        *out_errnum = errno;
         rc = er_error_from_errno(errno);
     }
     er_free(path);
@@ -460,6 +473,14 @@ er_outlog_open(const char *logs, er_task_id task, int attempt,
     er_buf_init(&r->buf, FRAME_MAX + ER_OUTLOG_HEADER + READ_AHEAD);
     *out = r;
     return 0;
+}
+
+int
+er_outlog_open(const char *logs, er_task_id task, int attempt,
+               struct er_outlog_reader **out)
+{
+    int errnum;
+    return open_head(logs, task, attempt, out, &errnum);
 }
 
 void
@@ -507,9 +528,9 @@ er_outlog_exit(const char *logs, er_task_id task, int attempt, struct er_buf *b,
                int *out_pid)
 {
     struct er_outlog_reader *r;
-    int rc = er_outlog_open(logs, task, attempt, &r);
+    int errnum, rc = open_head(logs, task, attempt, &r, &errnum);
     if (rc) {
-        return rc;
+        return passing(errnum) ? passing(errnum) : rc;
     }
     struct er_outlog_frame f;
     if (out_pid) {
@@ -523,7 +544,7 @@ er_outlog_exit(const char *logs, er_task_id task, int attempt, struct er_buf *b,
     for (int which = 0; rc == 0 && which < 2; which++) {
         uint64_t at;
         int head = r->fd;
-        int fd = open_tail(r->base, which, &at);
+        int fd = open_tail(r->base, which, &at, &rc);
         if (fd >= 0) {
             r->fd = -1;
             switch_to(r, fd);

@@ -88,8 +88,9 @@ int er_outlog_next(struct er_outlog_reader *r, struct er_outlog_frame *out) ER_M
 void er_outlog_reader_close(struct er_outlog_reader *r);
 
 /* Reads the exit frame's JSON of an attempt into b. 1 = there, 0 = the log exists and has
- * none (it was spawned, or was about to be), ER_ENOTFOUND = no log: never spawned. When
- * out_pid is not NULL it gets the pid of the start frame, or 0. */
+ * none (it was spawned, or was about to be), ER_ENOTFOUND = no log: never spawned; ER_EBUSY
+ * (no descriptor is left), ER_ENOMEM: it cannot be seen now. When out_pid is not NULL it gets
+ * the pid of the start frame, or 0. */
 int er_outlog_exit(const char *logs, er_task_id task, int attempt, struct er_buf *b,
                    int *out_pid) ER_MUSTCHECK;
 /* Deletes an attempt's files; nothing there is fine. */

@@ -3,8 +3,10 @@
  * waits, and all goes on when the disk does. */
 #include "engine_fixture.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -184,6 +186,40 @@ what_a_dead_worker_left__waits_for_the_disk(void **state)
     assert_int_equal(w_run(next).attempt, 1);
 }
 
+/* An attempt has ended, and its worker could not say so any more. While its log cannot be
+ * opened nobody knows: it is neither lost nor begun again. */
+static void
+an_end_that_cannot_be_read__is_not_a_loss(void **state)
+{
+    struct fixture *f = *state;
+    struct worker *w = w_new(f, 1);
+    er_task_id id = f_add(f, f_new());
+    (void)w_run(w);
+    struct er_outlog log;
+    char json[160];
+    (void)snprintf(json, sizeof json,
+                   "{\"task\":%lld,\"attempt\":1,\"spawned\":true,\"exit_code\":0,"
+                   "\"started_at\":null,\"finished_at\":null}",
+                   (long long)id);
+    assert_int_equal(er_outlog_create(&log, f->logs, id, 1, 1000, 1000, NULL), 0);
+    assert_int_equal(er_outlog_note(&log, ER_OUTLOG_EXIT, 1, json), 0);
+    er_outlog_close(&log);
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 3;
+    f_kills(1, 0); /* nothing is left of it: not what this is about */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    w_die(w);
+    f_until(f, !TAILQ_EMPTY(&f->e->autopsies) || !f->e->sessions);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(f_get(f, id).state, ER_TASK_RUNNING);
+    f_pass(f, 2 * SEC);
+    f_until(f, !f->e->sessions);
+    assert_int_equal(f_get(f, id).state, ER_TASK_COMPLETED);
+    assert_int_equal(f_get(f, id).losses, 0);
+}
+
 /* The engine ends while ends wait for a disk that never came back: a new one finds all.
  */
 static void
@@ -322,6 +358,7 @@ main(void)
         TEST(checkpoint_that_could_not_be_kept__comes_with_the_end),
         TEST(change__is_refused_whole),
         TEST(what_a_dead_worker_left__waits_for_the_disk),
+        TEST(an_end_that_cannot_be_read__is_not_a_loss),
         TEST(stop_while_the_disk_refuses__loses_nothing),
         TEST(due_task__comes_when_the_disk_is_back),
         TEST(full_disk__gives_the_ballast_up_and_makes_it_again),

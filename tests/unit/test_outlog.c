@@ -309,6 +309,42 @@ outlog__garbage_is_an_error_not_a_crash(void **state)
     er_buf_fini(&b);
 }
 
+/* Lets `n` more descriptors be opened; gives what was before. */
+static struct rlimit
+leave_descriptors(int n)
+{
+    struct rlimit before, less;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_true(next >= 0);
+    (void)close(next);
+    less = before;
+    less.rlim_cur = (rlim_t)(next + n);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &less), 0);
+    return before;
+}
+
+static void
+outlog__exit_that_cannot_be_seen_is_not_missing(void **state)
+{
+    struct er_outlog log;
+    struct er_buf b;
+    (void)state;
+    create(&log, 10, 100);
+    er_outlog_write(&log, ER_OUTLOG_STDOUT, 1, "0123456789abcdef", 16); /* into a tail */
+    assert_int_equal(er_outlog_note(&log, ER_OUTLOG_EXIT, 9, "{\"exit_code\":3}"), 0);
+    er_outlog_close(&log);
+    er_buf_init(&b, 0);
+    for (int n = 0; n < 2; n++) { /* for nothing; for the head only */
+        struct rlimit before = leave_descriptors(n);
+        int rc = er_outlog_exit(dir, 42, 1, &b, NULL);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(rc, ER_EBUSY);
+    }
+    assert_int_equal(er_outlog_exit(dir, 42, 1, &b, NULL), 1);
+    er_buf_fini(&b);
+}
+
 int
 main(void)
 {
@@ -323,6 +359,7 @@ main(void)
         T(outlog__refuses_to_make_a_log_twice),
         T(outlog__a_frame_cut_short_ends_the_file),
         T(outlog__exit_is_found_in_head_or_tail),
+        T(outlog__exit_that_cannot_be_seen_is_not_missing),
         T(outlog__a_full_disk_drops_output_but_leaves_whole_frames),
         T(outlog__garbage_is_an_error_not_a_crash),
     };
