@@ -211,6 +211,16 @@ struct errand_options {
      * told to `log` with its line, and changes nothing; one that is gone takes its type
      * along. */
     const char *types_dir;
+    /* sqlite:, memory: what is kept of what has finished, by the names of a daemon's
+     * configuration and within its bounds; 0 = the default (docs/LIBRARY.md), -1 = none (not
+     * for facts; logs_max: no bound). It is looked at when a store is opened, and after every
+     * 200 attempts that ended. */
+    int64_t keep_finished;        /* so many of the newest finished tasks ... */
+    int64_t keep_finished_for_ms; /* ... and all that finished less than this ago */
+    int64_t tombstones_for_ms;    /* what became of a task that is gone */
+    int64_t facts_max;            /* events, the newest ... */
+    int64_t facts_for_ms;         /* ... and none older than this */
+    int64_t logs_max;             /* bytes of output of finished tasks */
 };
 
 /* Opens by URL (see above). options: NULL = all defaults. *out is to be closed with

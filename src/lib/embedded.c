@@ -365,6 +365,24 @@ static const struct er_keeper keeper = {
 
 /* ---- opening ---- */
 
+static int64_t
+chosen(int64_t given, int64_t absent, int64_t unit)
+{
+    return given == 0 ? absent : given < 0 ? 0 : given * unit;
+}
+
+static void
+set_retention(const struct errand_options *o, struct er_retention *keep)
+{
+    keep->keep = chosen(o->keep_finished, keep->keep, 1);
+    keep->keep_for = chosen(o->keep_finished_for_ms, keep->keep_for, ER_USEC_PER_MS);
+    keep->tombstone_for =
+        chosen(o->tombstones_for_ms, keep->tombstone_for, ER_USEC_PER_MS);
+    keep->facts = chosen(o->facts_max, keep->facts, 1);
+    keep->facts_for = chosen(o->facts_for_ms, keep->facts_for, ER_USEC_PER_MS);
+    keep->log_bytes = chosen(o->logs_max, keep->log_bytes, 1);
+}
+
 /* The defaults of a daemon. A store in memory keeps less: what it keeps is the host's. */
 static void
 set_config(struct er_embedded *h)
@@ -378,6 +396,7 @@ set_config(struct er_embedded *h)
         c->retention.tombstone_for = 60 * ER_USEC_PER_SEC;
         c->retention.facts = 10000;
     }
+    set_retention(&h->e->options, &c->retention);
 }
 
 static int
@@ -422,6 +441,9 @@ open_api(struct er_embedded *h, struct er_err *err)
     h->below = api->keeper;
     h->keeper = keeper;
     api->keeper = &h->keeper;
+    if (!h->folder) { /* time has passed, or what is kept is said otherwise */
+        er_engine_clean(api->engine, &api->config.retention, NULL, NULL);
+    }
     h->bad = "socket";
     return h->e->options.socket ? open_door(h, err) : 0;
 }

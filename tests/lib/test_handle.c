@@ -1208,6 +1208,32 @@ handle__opening_waits_for_a_start_within_its_bound(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_home, teardown_home)
 
+/* What has finished goes as the options say, at the next opening at the latest. */
+static void
+handle__what_is_kept_is_said_by_options(void **state)
+{
+    const struct home *h = *state;
+    struct errand_options o = ERRAND_INIT(errand_options);
+    struct errand_submit_options held = ERRAND_INIT(errand_submit_options);
+    const char *const argv[] = {"/bin/true", NULL};
+    errand_error error;
+    int64_t ids[3];
+    errand *e = open_with(h->sqlite, ERRAND_THREAD);
+    held.held = 1;
+    for (size_t i = 0; i < 3; i++) {
+        OK(errand_submit_command(e, argv, "/", &held, &ids[i], &error));
+        OK(errand_cancel(e, ids[i], &error));
+    }
+    errand_close(e);
+    o.keep_finished = 1;
+    o.keep_finished_for_ms = o.tombstones_for_ms = -1;
+    OK(errand_open(h->sqlite, &o, &e, &error));
+    AWAIT(e, errand_state(e, ids[0], &error) == ERRAND_ENOTFOUND &&
+                 errand_state(e, ids[1], &error) == ERRAND_ENOTFOUND);
+    assert_int_equal(errand_state(e, ids[2], &error), ERRAND_CANCELLED);
+    errand_close(e);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -1248,6 +1274,7 @@ main(int argc, char **argv)
         TEST(handle__a_host_that_is_a_subreaper_may_wait_for_all),
         TEST(handle__commands_of_a_store_in_memory_end_with_its_program),
         TEST(handle__closing_does_not_wait_for_a_start),
+        TEST(handle__what_is_kept_is_said_by_options),
         TEST(handle__opening_waits_for_a_start_within_its_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -270,6 +270,27 @@ refusals__submits(void **state)
             "codes");
 }
 
+static void
+refusals__what_is_kept(void **state)
+{
+    errand *other;
+    (void)state;
+#define KEEP(url, member, value, code, named)                                            \
+    do {                                                                                 \
+        struct errand_options o = ERRAND_INIT(errand_options);                           \
+        o.member = value;                                                                \
+        REFUSED(errand_open(url, &o, &other, &error), code, named);                      \
+    } while (0)
+    KEEP("memory:", keep_finished, -2, ERRAND_EINVALID, "keep_finished");
+    KEEP("memory:", keep_finished_for_ms, INT64_MAX, ERRAND_EINVALID,
+         "keep_finished_for_ms");
+    KEEP("memory:", tombstones_for_ms, INT64_MIN, ERRAND_EINVALID, "tombstones_for_ms");
+    KEEP("memory:", facts_max, -1, ERRAND_EINVALID, "facts_max");
+    KEEP("memory:", facts_for_ms, 59999, ERRAND_EINVALID, "facts_for_ms");
+    KEEP("memory:", logs_max, INT64_MAX, ERRAND_EINVALID, "logs_max");
+    KEEP("unix:/nowhere/errand.sock", logs_max, 1, ERRAND_EINVALID, "keep_finished");
+}
+
 /* Nobody would ever run it. To be held it may be there. */
 static void
 refusals__a_command_where_none_runs(void **state)
@@ -564,6 +585,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         REFUSALS(handles),
         REFUSALS(submits),
+        REFUSALS(what_is_kept),
         REFUSALS(a_command_where_none_runs),
         REFUSALS(texts_that_are_none),
         REFUSALS(calls),
