@@ -82,6 +82,14 @@ er_submit_words(const struct er_call *call, int code, char *words, size_t size)
     struct er_buf hint;
     const struct er_api *api = call->api;
     const char *folder = api->places->state_dir;
+    if (code == ER_EIO) {
+        (void)snprintf(
+            words, size,
+            "the store '%.200s' cannot be written (%s): nothing was queued. It "
+            "is tried again every second",
+            api->places->store, er_error_meaning(code));
+        return words;
+    }
     if (code != ER_EDISKFULL || statvfs(folder, &disk) != 0) {
         (void)snprintf(words, size, "%s", er_error_meaning(code));
         return words;

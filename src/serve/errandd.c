@@ -338,7 +338,7 @@ on_signal(void *ctx, int signum)
     case SIGCHLD:
         er_supervisor_reap(d->supervisor);
         break;
-    default: /* SIGPIPE: a write says so itself */
+    default: /* SIGPIPE, SIGXFSZ: a write says so itself */
         break;
     }
 }
@@ -347,7 +347,7 @@ static int
 watch_signals(struct daemon *d, struct er_err *err)
 {
     static const int all[] = {SIGTERM, SIGINT,  SIGQUIT, SIGUSR2,
-                              SIGHUP,  SIGCHLD, SIGPIPE};
+                              SIGHUP,  SIGCHLD, SIGPIPE, SIGXFSZ};
     uv_loop_t *uv = er_loop_uv(d->api.loop);
     (void)uv_timer_init(uv, &d->drain);
     d->drain.data = d;

@@ -186,6 +186,41 @@ PY
     for id in $(cat acknowledged 2>/dev/null); do same "$(field "$id" .state)" paused; done
 }
 
+@test "a store that cannot be written refuses submits clearly; service comes back" {
+    # A limit on the size of files, as `ulimit -f` sets it; the daemon's own log meets it, too.
+    before=$(errand add -- true)
+    exits 0 errand wait "$before"
+    pid=$(daemon_pid)
+    kept=$(errand add --hold -- true)
+    prlimit --pid "$pid" --fsize=1:
+    for n in 1 2 3; do
+        exits 1 errand add -- true
+        has "$stderr" "errand: the store '$ERRAND_HOME/tasks.db' cannot be written"
+        has "$stderr" 'nothing was queued'
+    done
+    same "$(daemon_pid)" "$pid"
+    same "$(field "$before" .state)" completed
+    [ "$(api_status /readyz)" = 503 ] || fail "ready with a store that refuses"
+    prlimit --pid "$pid" --fsize=unlimited:
+    eventually 120 errand add -- true
+    exits 0 errand wait @last --timeout 200s
+    same "$(daemon_pid)" "$pid"
+    same "$(field "$kept" .state)" paused
+}
+
+@test "output that meets the limit on files is told, and the worker lives" {
+    id=$(errand add -- true)
+    exits 0 errand wait "$id"
+    pid=$(worker_pid)
+    prlimit --pid "$pid" --fsize=65536:
+    id=$(errand add -- sh -c 'head -c 200000 /dev/zero; exit 3')
+    exits 1 errand wait "$id" --timeout 200s
+    same "$(field "$id" .exit_code)" 3
+    same "$(worker_pid)" "$pid"
+    errand log "$id" >out
+    grep -qa 'bytes could not be written' out
+}
+
 @test "long paths: a socket's path of more than 107 bytes works" {
     deep=$ERRAND_HOME/$(printf 'a%.0s' $(seq 100))/$(printf 'b%.0s' $(seq 100))
     mkdir -p "$deep"
