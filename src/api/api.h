@@ -55,6 +55,12 @@ struct er_keeper {
     const char *(*trouble)(const struct er_keeper *k);
 };
 
+/* What the last reading of the folder types.d found. */
+struct er_types_files {
+    size_t types, wrong; /* files: good ones, each a type; those that are not */
+    char *fault; /* of the first that is wrong: file, line and member; NULL = none */
+};
+
 struct er_api {
     struct er_loop *loop;
     struct er_engine *engine;
@@ -69,6 +75,7 @@ struct er_api {
     const char *closed_words; /* why, for who submits then; NULL = it is shutting down */
     dev_t store_dev; /* of the file that is open; ino 0 = unknown (or in memory) */
     ino_t store_ino;
+    struct er_types_files types_files;
     struct er_serial settings; /* changes of queues, limits, types, pauses */
     struct er_serial edits;    /* PATCH */
     /* a client asked for it; NULL: the engine ends with the program that has it inside */

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "api/hint.h"
 #include "base/mem.h"
@@ -215,6 +216,37 @@ check_socket(const struct doctor *d, struct er_buf *b)
               "chmod 600 it: others may do everything with your tasks");
 }
 
+/* The types that come from files. */
+static void
+check_types(const struct doctor *d, struct er_buf *b)
+{
+    const struct er_api *s = d->call->api;
+    const struct er_types_files *found = &s->types_files;
+    struct er_buf text, advice;
+    if (!s->places->types) {
+        return;
+    }
+    er_buf_init(&text, 0);
+    er_buf_init(&advice, 0);
+    er_buf_addf(&text, "%zu type%s from %.400s", found->types,
+                found->types == 1 ? "" : "s", s->places->types);
+    if (found->wrong > 0) {
+        er_buf_addf(&text, "; %zu file%s wrong, such as %.500s", found->wrong,
+                    found->wrong == 1 ? " is" : "s are", found->fault);
+    }
+    if (s->on_shutdown) {
+        er_buf_addf(&advice,
+                    "mend it (errand config --check FILE), then kill -HUP %d has the "
+                    "folder read again",
+                    (int)getpid());
+    } else {
+        er_buf_add_str(&advice, "mend it: it is read when the store is opened");
+    }
+    add_check(b, "types.d", found->wrong == 0, text.data, advice.data);
+    er_buf_fini(&text);
+    er_buf_fini(&advice);
+}
+
 struct views {
     const struct er_api *api;
     struct er_buf text;
@@ -291,6 +323,7 @@ done_doctor(struct er_query *q)
     check_clock(d, &b);
     check_limits(d, &b);
     check_socket(d, &b);
+    check_types(d, &b);
     er_buf_add_str(&b, "]}");
     er_call_json(d->call, 200, &b);
     er_call_release(d->call);

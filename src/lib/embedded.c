@@ -582,6 +582,7 @@ er_embedded_free(struct er_embedded *h)
     remove_folder(h);
     er_close(&h->claim_fd);
     er_close(&h->lock_fd);
+    er_types_d_fini(&h->api.types_files);
     er_places_fini(&h->places);
     er_env_rules_fini(&h->api.env_rules);
     er_free(h->api.default_env);

@@ -94,6 +94,30 @@ check_file(const char *path)
     return rc == 0 ? 0 : er_error_exit(rc);
 }
 
+static void
+tell_fault(enum er_log_level level, const char *words)
+{
+    (void)level;
+    (void)fprintf(stderr, "errand: %s\n", words);
+}
+
+/* What else is configuration, as a comment: the types of types.d. */
+static void
+print_types(const char *folder, bool json)
+{
+    struct er_types_files found;
+    er_types_d_look(folder, &found, tell_fault);
+    if (!json && found.wrong > 0) {
+        (void)printf("# %zu type%s from %s; %zu file%s left out\n", found.types,
+                     found.types == 1 ? "" : "s", folder, found.wrong,
+                     found.wrong == 1 ? " is" : "s are");
+    } else if (!json) {
+        (void)printf("# %zu type%s from %s\n", found.types, found.types == 1 ? "" : "s",
+                     folder);
+    }
+    er_types_d_fini(&found);
+}
+
 int
 er_server_config_print(bool system, const char *check, bool json)
 {
@@ -117,6 +141,7 @@ er_server_config_print(bool system, const char *check, bool json)
             if (b.data[b.len - 1] != '\n') {
                 (void)fputc('\n', stdout);
             }
+            print_types(places.types, json);
         }
         er_buf_fini(&b);
         er_config_fini(&c);

@@ -51,17 +51,34 @@ fini(struct names *l)
 
 /* ---- the folder ---- */
 
+/* Takes words over: tells them, and keeps the first. */
+static void
+take_fault(struct er_types_files *found, er_types_d_tell *tell, enum er_log_level level,
+           char *words)
+{
+    tell(level, words);
+    found->wrong++;
+    if (found->fault) {
+        er_free(words);
+    } else {
+        found->fault = words;
+    }
+}
+
 /* The types that have a file. False: the folder cannot be read, which is told. */
 static bool
-list_files(const char *folder, struct names *out)
+list_files(const char *folder, struct names *out, struct er_types_files *found,
+           er_types_d_tell *tell)
 {
     DIR *dir = opendir(folder);
     if (!dir) {
-        if (errno != ENOENT) {
-            er_log(ER_LOG_ERROR, "types.d", "cannot read the folder '%s': %s", folder,
-                   strerror(errno));
+        if (errno == ENOENT) {
+            return true;
         }
-        return errno == ENOENT;
+        take_fault(
+            found, tell, ER_LOG_ERROR,
+            er_xasprintf("cannot read the folder '%s': %s", folder, strerror(errno)));
+        return false;
     }
     errno = 0;
     for (struct dirent *one; (one = readdir(dir)) != NULL;) {
@@ -71,10 +88,11 @@ list_files(const char *folder, struct names *out)
             add(out, name);
         } else if (one->d_name[0] != '.' && dot &&
                    (strcmp(dot, ".yml") == 0 || strcmp(dot, ".yaml") == 0)) {
-            er_log(ER_LOG_WARN, "types.d",
-                   "%s/%s is left out: the file of a type is called NAME.yml, with "
-                   "letters, digits, '.', '_' and '-' in the name",
-                   folder, one->d_name);
+            take_fault(found, tell, ER_LOG_WARN,
+                       er_xasprintf("%s/%s is left out: the file of a type is called "
+                                    "NAME.yml, with letters, digits, '.', '_' and '-' in "
+                                    "the name",
+                                    folder, one->d_name));
         }
     }
     bool whole = errno == 0;
@@ -82,19 +100,25 @@ list_files(const char *folder, struct names *out)
     return whole;
 }
 
+/* Reads one file; its type goes to `api` (NULL = it is only looked at). */
 static void
-read_file(struct er_api *api, const char *name)
+read_file(struct er_api *api, const char *folder, const char *name,
+          struct er_types_files *found, er_types_d_tell *tell)
 {
     struct er_arena arena = {0};
     struct er_type type;
     struct er_err err = {""};
-    char *path = er_xasprintf("%s/%s.yml", api->places->types, name);
+    char *path = er_xasprintf("%s/%s.yml", folder, name);
     if (er_config_type_read(path, &arena, &type, &err)) {
-        er_log(ER_LOG_ERROR, "types.d", "%s%s", err.text,
-               er_engine_has_type(api->engine, name) ? " (the type stays as it was)"
-                                                     : "");
+        bool stays = api && er_engine_has_type(api->engine, name);
+        take_fault(
+            found, tell, ER_LOG_ERROR,
+            er_xasprintf("%s%s", err.text, stays ? " (the type stays as it was)" : ""));
     } else {
-        er_registry_define(api, &type);
+        found->types++;
+        if (api) {
+            er_registry_define(api, &type);
+        }
     }
     er_free(path);
     er_arena_free(&arena);
@@ -108,13 +132,21 @@ add_filed(void *ctx, const struct er_type *t)
     }
 }
 
+static void
+tell_log(enum er_log_level level, const char *words)
+{
+    er_log(level, "types.d", "%s", words);
+}
+
 void
 er_types_d_read(struct er_api *api)
 {
     struct names files = {.n = 0}, filed = {.n = 0};
-    if (list_files(api->places->types, &files)) {
+    struct er_types_files *found = &api->types_files;
+    er_types_d_fini(found);
+    if (list_files(api->places->types, &files, found, tell_log)) {
         for (size_t i = 0; i < files.n; i++) {
-            read_file(api, files.all[i]);
+            read_file(api, api->places->types, files.all[i], found, tell_log);
         }
         er_engine_each_type(api->engine, add_filed, &filed);
         for (size_t i = 0; i < filed.n; i++) {
@@ -129,7 +161,27 @@ er_types_d_read(struct er_api *api)
     fini(&filed);
 }
 
+void
+er_types_d_fini(struct er_types_files *found)
+{
+    er_free(found->fault);
+    *found = (struct er_types_files){.fault = NULL};
+}
+
 /* ---- checks ---- */
+
+void
+er_types_d_look(const char *folder, struct er_types_files *out, er_types_d_tell *tell)
+{
+    struct names files = {.n = 0};
+    *out = (struct er_types_files){.fault = NULL};
+    if (list_files(folder, &files, out, tell)) {
+        for (size_t i = 0; i < files.n; i++) {
+            read_file(NULL, folder, files.all[i], out, tell);
+        }
+    }
+    fini(&files);
+}
 
 bool
 er_types_d_is_file(const char *path)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Types: built in, defined by PUT and by files; arguments, their defaults, what is secret."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -42,6 +43,11 @@ def write(h, name, text):
     os.makedirs(h.path("types.d"), exist_ok=True)
     with open(h.path(f"types.d/{name}"), "w", encoding="utf-8") as f:
         f.write(text)
+
+
+def of_files(h):
+    """What doctor says of them."""
+    return [c for c in h.get("/v1/doctor")["checks"] if c["name"] == "types.d"][0]
 
 
 def logged(h, words):
@@ -334,6 +340,11 @@ def test_files_define_types(h):
     same((t["origin"], t["help"]), ("file", "no"))
     task = submit(h, "greet", {"who": "you"})["id"]
     same((h.end(task)["state"], log(h, task)), ("completed", "Hello you\n"))
+    check = of_files(h)
+    same(check["ok"], False)
+    has(check["detail"], f"1 type from {h.path('types.d')}; ")
+    has(check["detail"], " files are wrong, such as ")
+    has(check["advice"], f"kill -HUP {h.daemon.pid} ")
     # what was made of files changes with them
     write(h, "greet.yml", "command: [echo, changed]\nparameters: []\n")
     write(h, "wrong.yml", "help: right now\n")
@@ -351,10 +362,32 @@ def test_files_define_types(h):
     same(h.get("/v1/types/greet")["command"], ["echo", "changed"])
     # a program's definition holds until the file is read again
     same(define(h, "wrong", {"help": "by a program"})["origin"], "program")
-    os.unlink(h.path("types.d/sleep.yml"))
+    write(h, "greet.yml", "command: [echo, whole]\n")
+    for name in os.listdir(h.path("types.d")):
+        if name not in ("greet.yml", "wrong.yml"):
+            os.unlink(h.path("types.d/" + name))
     h.kill(signal.SIGHUP)
     h.until(lambda: h.get("/v1/types/sleep")["origin"] == "built-in", "the built-in")
     h.until(lambda: h.get("/v1/types/wrong")["origin"] == "file", "the file's")
+    h.until(lambda: of_files(h)["ok"], "all files to be right")
+    same(of_files(h)["detail"], f"2 types from {h.path('types.d')}")
+
+
+def test_the_configuration_shows_what_comes_from_files(h):
+    def config(*more):
+        return subprocess.run([ERRANDD, "--print-config", *more], check=True, env=h.env, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    folder = h.path("types.d")
+    same(config().stdout.splitlines()[-1], f"# 0 types from {folder}")
+    write(h, "good.yml", "help: x\n")
+    write(h, "bad.yml", "help: x\nretries: many\n")
+    got = config()
+    same(got.stdout.splitlines()[-1], f"# 1 type from {folder}; 1 file is left out")
+    same(got.stderr, f"errand: {folder}/bad.yml:2: retries must be an integer, not a string\n")
+    with open(h.path("config.yml"), "w", encoding="utf-8") as f:
+        f.write(got.stdout)
+    same(config("--check", h.path("config.yml")).stdout, f"{h.path('config.yml')}: ok\n")
+    json.loads(config("--json").stdout)
 
 
 def test_files_that_are_gone_take_their_types_along(h):
