@@ -387,14 +387,17 @@ open_tail(const char *base, int which, uint64_t *out_segment_at, int *out_rc)
     return fd;
 }
 
-/* Finds the oldest tail that is newer than the file being read: its descriptor or -1. */
+/* Finds the oldest tail that is newer than the file being read: its descriptor, or -1 when
+ * there is none, or (out_rc: why) one of them cannot be opened now. */
 static int
-find_newer(const struct er_outlog_reader *r, int *out_which, uint64_t *out_segment_at)
+find_newer(const struct er_outlog_reader *r, int *out_which, uint64_t *out_segment_at,
+           int *out_rc)
 {
     int best = -1;
-    for (int which = 0; which < 2; which++) {
+    *out_rc = 0;
+    for (int which = 0; *out_rc == 0 && which < 2; which++) {
         uint64_t at;
-        int rc, fd = open_tail(r->base, which, &at, &rc);
+        int fd = open_tail(r->base, which, &at, out_rc);
         bool newer = fd >= 0 && (r->which == HEAD || at > r->segment_at);
         if (newer && (best < 0 || at < *out_segment_at)) {
             er_close(&best);
@@ -404,6 +407,9 @@ find_newer(const struct er_outlog_reader *r, int *out_which, uint64_t *out_segme
         } else {
             er_close(&fd);
         }
+    }
+    if (*out_rc) {
+        er_close(&best);
     }
     return best;
 }
@@ -432,9 +438,9 @@ er_outlog_next(struct er_outlog_reader *r, struct er_outlog_frame *out)
         }
         int which = 0;
         uint64_t segment_at = 0;
-        int fd = find_newer(r, &which, &segment_at);
+        int fd = find_newer(r, &which, &segment_at, &rc);
         if (fd < 0) {
-            return 0;
+            return rc; /* 0: no more now */
         }
         rc = next_here(r, out); /* what was added before the newer file was made */
         if (rc != 0) {

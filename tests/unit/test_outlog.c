@@ -345,6 +345,29 @@ outlog__exit_that_cannot_be_seen_is_not_missing(void **state)
     er_buf_fini(&b);
 }
 
+static void
+outlog__output_that_cannot_be_seen_is_not_missing(void **state)
+{
+    struct er_outlog log;
+    struct er_outlog_reader *r;
+    struct er_outlog_frame f;
+    (void)state;
+    create(&log, 10, 100);
+    er_outlog_write(&log, ER_OUTLOG_STDOUT, 1, "0123456789abcdef", 16); /* into a tail */
+    er_outlog_close(&log);
+    assert_int_equal(er_outlog_open(dir, 42, 1, &r), 0);
+    assert_int_equal(er_outlog_next(r, &f), 1);
+    assert_int_equal(f.len, 10);
+    struct rlimit before = leave_descriptors(0);
+    int rc = er_outlog_next(r, &f);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(rc, ER_EBUSY);
+    assert_int_equal(er_outlog_next(r, &f), 1); /* it goes on where it was */
+    assert_int_equal(f.len, 6);
+    assert_int_equal(er_outlog_next(r, &f), 0);
+    er_outlog_reader_close(r);
+}
+
 int
 main(void)
 {
@@ -360,6 +383,7 @@ main(void)
         T(outlog__a_frame_cut_short_ends_the_file),
         T(outlog__exit_is_found_in_head_or_tail),
         T(outlog__exit_that_cannot_be_seen_is_not_missing),
+        T(outlog__output_that_cannot_be_seen_is_not_missing),
         T(outlog__a_full_disk_drops_output_but_leaves_whole_frames),
         T(outlog__garbage_is_an_error_not_a_crash),
     };
