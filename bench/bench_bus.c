@@ -3,15 +3,17 @@
  * and in turns, the best of each. Prints `NAME<TAB>VALUE`: events a second (*_per_s), and
  * nanoseconds for one event to 64 callbacks (*_ns).
  *
- * Between threads: what is sent has to arrive. The bus's publisher never waits, so the bench
- * waits for it: at most IN_FLIGHT events are on their way, less than fit the buffer, so that
- * none has to be coalesced (which is checked). GAsyncQueue has no bound and gets none;
- * uv_queue_work has 64 in flight. An event is a name, a task and 16 bytes, copied for the
- * subscriber. GAsyncQueue passes a pointer: once one that is already there, which is in its
- * favour, and once to an event as ours, which the sender allocates and the receiver frees.
+ * Between threads: what is sent has to arrive. The bus's publisher never waits, so the
+ * bench waits for it: at most IN_FLIGHT events are on their way, less than fit the
+ * buffer, so that none has to be coalesced (which is checked). GAsyncQueue has no bound
+ * and gets none; uv_queue_work has 64 in flight. An event is a name, a task and 16 bytes,
+ * copied for the subscriber. GAsyncQueue passes a pointer: once one that is already
+ * there, which is in its favour, and once to an event as ours, which the sender allocates
+ * and the receiver frees.
  *
- * What one stalled among ten costs the others: short runs with and without it take turns, and
- * the median of their ratios counts; ten threads on a few cores never run the same twice. */
+ * What one stalled among ten costs the others: short runs with and without it take turns,
+ * and the median of their ratios counts; ten threads on a few cores never run the same
+ * twice. */
 #include <event2/event.h>
 #include <glib-object.h>
 #include <glib.h>

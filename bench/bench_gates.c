@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Measures what choosing the next task costs in memory: a task is taken, ends, and another
- * one comes to its lane. One line a case, tab-separated: what, lanes, nanoseconds a task,
- * times the first case. No store, no worker.
+/* Measures what choosing the next task costs in memory: a task is taken, ends, and
+ * another one comes to its lane. One line a case, tab-separated: what, lanes, nanoseconds
+ * a task, times the first case. No store, no worker.
  *
  * usage: bench_gates [LANES [TASKS]]     (1000 lanes with 100 tasks each)
  */

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* usage: bench_lib embedded FOLDER N | call N
  *
- * The library with the engine inside, by its public header alone. Prints `NAME<TAB>VALUE`.
+ * The library with the engine inside, by its public header alone. Prints
+ * `NAME<TAB>VALUE`.
  *
- * embedded: a store in FOLDER (on its disk, each commit synced), and handlers that do nothing,
- * up to 64 at once.
+ * embedded: a store in FOLDER (on its disk, each commit synced), and handlers that do
+ * nothing, up to 64 at once.
  *   drain_per_s     N tasks that are queued, from the moment on which they may run to the
  *                   moment at which all are completed
  *   flight_per_s    submitted and completed, by 8 threads that keep 50 in flight each
  *   blocking_per_s  the same by 8 threads that submit one and wait for it
- * call: short calls with `memory:`, one after the other, and beside them a round trip over
+ * call: short calls with `memory:`, one after the other, and beside them a round trip
+ * over
  *   uv_async between two threads: call_us_p50, call_us_p99, uv_async_us_p50, _p99 */
 #include <errand.h>
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Tasks inside a program: the store is a file of its own, handlers run on threads, and what
- * was not finished when the program ended (or was killed) goes on at its next start.
+/* Tasks inside a program: the store is a file of its own, handlers run on threads, and
+ * what was not finished when the program ended (or was killed) goes on at its next start.
  *
  *   embed [URL]      sqlite:/tmp/embed.db by default; memory: and unix:... work as well
  *
@@ -101,7 +101,8 @@ main(int argc, char **argv)
     }
     printf("refused: %s\n", error.field);
 
-    /* A call: short work is answered like a function call, long work goes on by itself. */
+    /* A call: short work is answered like a function call, long work goes on by
+     * itself. */
     struct errand_call_options call = ERRAND_INIT(errand_call_options);
     struct errand_reply reply;
     call.budget_ms = 30000;

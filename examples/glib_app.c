@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* In a GLib main loop, as every GTK program has one: a call does not freeze the window, and
- * progress arrives on the main thread.
+/* In a GLib main loop, as every GTK program has one: a call does not freeze the window,
+ * and progress arrives on the main thread.
  *
  *   glib_app [URL]      memory: by default
  *

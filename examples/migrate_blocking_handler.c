@@ -4,8 +4,8 @@
  *     int make_report(const char *request, char **reply);
  *
  * It is registered as it is, and its callers call errand_call instead of it: within two
- * seconds they get the same bytes as before; beyond, the very same run of it goes on in the
- * background, and they have an id to show.
+ * seconds they get the same bytes as before; beyond, the very same run of it goes on in
+ * the background, and they have an id to show.
  *
  *   migrate_blocking_handler [URL]      memory: by default */
 #include <errand.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A type of its own in a process of its own: finds the prime numbers below a bound, piece by
- * piece. It says how far it is, leaves a checkpoint after each piece, and when it is paused,
- * killed, or its machine goes down, the next attempt goes on behind the last piece.
+/* A type of its own in a process of its own: finds the prime numbers below a bound, piece
+ * by piece. It says how far it is, leaves a checkpoint after each piece, and when it is
+ * paused, killed, or its machine goes down, the next attempt goes on behind the last
+ * piece.
  *
  *   worker try math.primes below=100000      here and now, without a daemon
  *   worker register                          tells the daemon; from then on:

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Submitting inside a transaction of your own.
  *
- * A program that writes to its own SQLite database and submits a task afterwards can die in
- * between: the order is stored, and nobody ever ships it. The other way round the task runs
- * for an order that was rolled back. So the task is first written beside the order, in the
- * same transaction (a row in the table errand_outbox), and handed on after the commit:
+ * A program that writes to its own SQLite database and submits a task afterwards can die
+ * in between: the order is stored, and nobody ever ships it. The other way round the task
+ * runs for an order that was rolled back. So the task is first written beside the order,
+ * in the same transaction (a row in the table errand_outbox), and handed on after the
+ * commit:
  *
  *     sqlite3_exec(db, "BEGIN", 0, 0, 0);
  *     ... your own inserts and updates ...
@@ -12,15 +13,15 @@
  *     sqlite3_exec(db, "COMMIT", 0, 0, 0);
  *     errand_outbox_relay(db, e, NULL, NULL, &error);
  *
- * Relay again at the start of the program, and whenever it has returned an error: what was
- * left over then goes. A row leaves the outbox after its task is on disk; a program that is
- * killed in between hands it on a second time under the same key, and the same task answers.
- * (Keys are remembered as long as tasks and their tombstones are, 30 days by default: that is
- * how long a program may stay dead in that very moment.)
+ * Relay again at the start of the program, and whenever it has returned an error: what
+ * was left over then goes. A row leaves the outbox after its task is on disk; a program
+ * that is killed in between hands it on a second time under the same key, and the same
+ * task answers. (Keys are remembered as long as tasks and their tombstones are, 30 days
+ * by default: that is how long a program may stay dead in that very moment.)
  *
- * Only your own connection is used, on the calling thread; link your program with the sqlite3
- * that you use anyway. Functions return 0, an ERRAND_E code, or with ERRAND_EIO leave the
- * reason in sqlite3_errmsg(db).
+ * Only your own connection is used, on the calling thread; link your program with the
+ * sqlite3 that you use anyway. Functions return 0, an ERRAND_E code, or with ERRAND_EIO
+ * leave the reason in sqlite3_errmsg(db).
  *
  * The outbox table belongs to this header; read it as you like:
  *   id INTEGER PRIMARY KEY, key TEXT, type TEXT, task TEXT (the JSON of POST /v1/tasks),
@@ -59,18 +60,18 @@ errand_outbox_create(sqlite3 *db)
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? ERRAND_OK : ERRAND_EIO;
 }
 
-/* Puts a task into the outbox, inside the transaction that is open. args: a JSON object (or
- * what errand_args gives), NULL = {}. more: a JSON object with other members of POST /v1/tasks
- * ({"queue":"mail"}), NULL = none. out_key (or NULL) gets its idempotency key, by which the
- * task can be found later. ERRAND_EINVALID: args or more is not a JSON object, errand_args was
- * given a text that is none, or its own "key" is longer than 39 bytes. ERRAND_EIO too when that
- * key is in the outbox already. */
+/* Puts a task into the outbox, inside the transaction that is open. args: a JSON object
+ * (or what errand_args gives), NULL = {}. more: a JSON object with other members of POST
+ * /v1/tasks ({"queue":"mail"}), NULL = none. out_key (or NULL) gets its idempotency key,
+ * by which the task can be found later. ERRAND_EINVALID: args or more is not a JSON
+ * object, errand_args was given a text that is none, or its own "key" is longer than 39
+ * bytes. ERRAND_EIO too when that key is in the outbox already. */
 static inline int
 errand_outbox_add(sqlite3 *db, const char *type, const char *args, const char *more,
                   char out_key[ERRAND_OUTBOX_KEY])
 {
-    /* The key begins with the time, so that the keys of a day lie side by side in indexes.
-     * A key in `more` is the caller's own and wins. */
+    /* The key begins with the time, so that the keys of a day lie side by side in
+     * indexes. A key in `more` is the caller's own and wins. */
     static const char sql[] =
         "INSERT INTO errand_outbox (key, type, task)"
         " SELECT k, ?1, json_set(json(?3), '$.type', ?1, '$.key', k, '$.args', json(?2)) "
@@ -110,8 +111,8 @@ errand_outbox_add(sqlite3 *db, const char *type, const char *args, const char *m
     return rc;
 }
 
-/* Called for each task that was handed on (or, with a negative id, refused for good with that
- * code), after it has left the outbox. */
+/* Called for each task that was handed on (or, with a negative id, refused for good with
+ * that code), after it has left the outbox. */
 typedef void errand_outbox_fn(void *ctx, const char *key, int64_t id);
 
 static inline int
@@ -190,8 +191,8 @@ errand_outbox_settle(sqlite3 *db, sqlite3_int64 row, const char *refused)
     return rc;
 }
 
-/* Why a task was refused, in words: it is asked for once more, alone. Returns the code that
- * came of it (it may even have been taken by now). */
+/* Why a task was refused, in words: it is asked for once more, alone. Returns the code
+ * that came of it (it may even have been taken by now). */
 static inline int
 errand_outbox_ask_why(errand *e, const char *task, int64_t *out_id, errand_error *error)
 {
@@ -200,8 +201,8 @@ errand_outbox_ask_why(errand *e, const char *task, int64_t *out_id, errand_error
     return code != ERRAND_OK ? code : rc;
 }
 
-/* Returns the first code that another time may mend, with its words; ERRAND_ENOTFOUND only
- * when it is none but types that nobody knows. */
+/* Returns the first code that another time may mend, with its words; ERRAND_ENOTFOUND
+ * only when it is none but types that nobody knows. */
 static inline int
 errand_outbox_relay_batch(sqlite3 *db, errand *e, struct errand_outbox_row *rows, int n,
                           errand_outbox_fn *fn, void *ctx, errand_error *error)
@@ -247,12 +248,13 @@ errand_outbox_relay_batch(sqlite3 *db, errand *e, struct errand_outbox_row *rows
 }
 
 /* Hands on what is in the outbox, oldest first, and returns when all of it was, or at the
- * first error that another try may mend (ERRAND_ENODAEMON, ERRAND_EFULL, ERRAND_EIO ...): what
- * is left then stays. A type that nobody has registered yet is such an error, too
- * (ERRAND_ENOTFOUND), but holds up no other row: register your types first, then relay. Tasks
- * that never can be submitted (arguments that do not fit, a key that was used otherwise) are
- * marked as refused, and do not hold up the rest. Outside of transactions: each row
- * is settled in one of its own. fn may be NULL. Blocks as errand_submit_many does. */
+ * first error that another try may mend (ERRAND_ENODAEMON, ERRAND_EFULL, ERRAND_EIO ...):
+ * what is left then stays. A type that nobody has registered yet is such an error, too
+ * (ERRAND_ENOTFOUND), but holds up no other row: register your types first, then relay.
+ * Tasks that never can be submitted (arguments that do not fit, a key that was used
+ * otherwise) are marked as refused, and do not hold up the rest. Outside of transactions:
+ * each row is settled in one of its own. fn may be NULL. Blocks as errand_submit_many
+ * does. */
 static inline int
 errand_outbox_relay(sqlite3 *db, errand *e, errand_outbox_fn *fn, void *ctx,
                     errand_error *error)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The types that every instance has. They stand in no store: the engine is given them at the
- * start and whenever a definition that stood before one of them goes. Loop thread. */
+/* The types that every instance has. They stand in no store: the engine is given them at
+ * the start and whenever a definition that stood before one of them goes. Loop thread. */
 #ifndef ER_API_BUILTIN_H
 #define ER_API_BUILTIN_H
 

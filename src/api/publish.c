@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* POST /v1/events: a program's own events, one or one a line. A sample is handed at once to
- * who listens now; what is durable waits for the whole request and goes to the store in one
- * transaction. A line that is wrong is told and disturbs no other.
+/* POST /v1/events: a program's own events, one or one a line. A sample is handed at once
+ * to who listens now; what is durable waits for the whole request and goes to the store
+ * in one transaction. A line that is wrong is told and disturbs no other.
  *
  * Failure modes: no such name, task or member (that line's problem); a store that refuses
  * (every durable line's). */

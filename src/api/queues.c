@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Queues: settings, counts and the live view; pause and resume of one or of everything. */
+/* Queues: settings, counts and the live view; pause and resume of one or of
+ * everything. */
 #include <string.h>
 
 #include "api/counts.h"

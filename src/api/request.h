@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* A request, whatever door it came through. A door makes it, tells the handler of its head,
- * its lines and its end (er_request_ops), and answers its questions (er_door). All on the
- * loop's thread.
+/* A request, whatever door it came through. A door makes it, tells the handler of its
+ * head, its lines and its end (er_request_ops), and answers its questions (er_door). All
+ * on the loop's thread.
  *
- * A request lives from its handler's call until it has been answered and the answer has gone
- * out, or who asked is gone. A handler answers at once or later, exactly once. */
+ * A request lives from its handler's call until it has been answered and the answer has
+ * gone out, or who asked is gone. A handler answers at once or later, exactly once. */
 #ifndef ER_API_REQUEST_H
 #define ER_API_REQUEST_H
 
@@ -32,21 +32,21 @@ struct er_request_ops {
      * return -1. */
     int (*on_head)(void *ctx, struct er_request *req, enum er_body_kind *out_body,
                    size_t *out_max);
-    /* One line of a LINES body, without its end; empty lines are left out. NULL: one that is
-     * longer than may be, which is `len` bytes; it is not read. May answer
-     * (an error): then no more lines come and on_request is not called. */
+    /* One line of a LINES body, without its end; empty lines are left out. NULL: one that
+     * is longer than may be, which is `len` bytes; it is not read. May answer (an error):
+     * then no more lines come and on_request is not called. */
     void (*on_line)(void *ctx, struct er_request *req, const char *line, size_t len);
     /* The request is complete. Must lead to exactly one reply or stream, now or later. */
     void (*on_request)(void *ctx, struct er_request *req);
-    /* The request is over: answered and sent, or who asked was gone before or while it was
-     * answered. Called once for each request for which on_head was called; the user
+    /* The request is over: answered and sent, or who asked was gone before or while it
+     * was answered. Called once for each request for which on_head was called; the user
      * pointer is the handler's to free here; req is gone afterwards. */
     void (*on_end)(void *ctx, struct er_request *req);
 };
 
-/* Fills `out` with what there is to send, up to about `room` bytes (a little more is fine).
- * Nothing added and returning true = nothing now: the stream sleeps until er_stream_wake.
- * Returning false = the stream ends after what was added. */
+/* Fills `out` with what there is to send, up to about `room` bytes (a little more is
+ * fine). Nothing added and returning true = nothing now: the stream sleeps until
+ * er_stream_wake. Returning false = the stream ends after what was added. */
 typedef bool er_pull_fn(void *ctx, struct er_buf *out, size_t room);
 
 /* ---- for doors ------------------------------------------------------------------------ */

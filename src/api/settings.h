@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Settings of queues, limit keys and types: PUT merges what it is given into what is there
- * and writes it, DELETE takes it away. All of them go through one lane, so that none
- * overwrites what another one has just written. Loop thread, but for `read` and `write`. */
+/* Settings of queues, limit keys and types: PUT merges what it is given into what is
+ * there and writes it, DELETE takes it away. All of them go through one lane, so that
+ * none overwrites what another one has just written. Loop thread, but for `read` and
+ * `write`. */
 #ifndef ER_API_SETTINGS_H
 #define ER_API_SETTINGS_H
 
@@ -38,17 +39,17 @@ void er_setting_put(struct er_call *call, const struct er_setting_ops *ops,
                     const char *const *members, size_t n_members);
 void er_setting_remove(struct er_call *call, const struct er_setting_ops *ops);
 
-/* Members of such bodies; each leaves *out alone when it is absent, and answers and returns
- * false when it is wrong. A number from 0, or null = 0 = no limit; true or false; an array
- * of rates, or null = none. */
+/* Members of such bodies; each leaves *out alone when it is absent, and answers and
+ * returns false when it is wrong. A number from 0, or null = 0 = no limit; true or false;
+ * an array of rates, or null = none. */
 bool er_setting_number(struct er_call *call, const json_t *o, const char *name,
                        int64_t *out);
 bool er_setting_flag(struct er_call *call, const json_t *o, const char *name, bool *out);
 bool er_setting_rates(struct er_call *call, const json_t *o,
                       struct er_rate out[ER_MAX_RATES], size_t *out_n);
 
-/* Adds ,"concurrency":,"rates":,"running":,"open_at": of a gate, with what its buckets hold
- * now. */
+/* Adds ,"concurrency":,"rates":,"running":,"open_at": of a gate, with what its buckets
+ * hold now. */
 void er_setting_add_gate(struct er_buf *b, struct er_engine *e, enum er_gate_kind kind,
                          const char *name, int concurrency, const struct er_rate *rates,
                          size_t n_rates);

@@ -111,8 +111,8 @@ name_from(const struct er_submit_group *g, const struct step *before)
     return g->after_refs[before->row][before->next - 1];
 }
 
-/* Adds the names way[from .. n) and the first again, as JSON and as words; of a long circle
- * the first ones. */
+/* Adds the names way[from .. n) and the first again, as JSON and as words; of a long
+ * circle the first ones. */
 static void
 add_chain(const struct er_submit_group *g, const struct step *way, size_t from, size_t n,
           struct er_buf *json, struct er_buf *words)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Types: what there is to submit, and the definition of each (wire/type_json.h). What is
- * shown is what the engine goes by; the store is asked how long each takes. A PUT is merged
- * into what there is (`?merge=0`: stands alone) and written in its normal form. */
+ * shown is what the engine goes by; the store is asked how long each takes. A PUT is
+ * merged into what there is (`?merge=0`: stands alone) and written in its normal form. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -375,8 +375,8 @@ read_type(struct er_setting *s, struct er_store_reader *r)
     return 0;
 }
 
-/* The member with which the words of a refusal begin ("retries is -1", "params.a.min: ..."),
- * or false. */
+/* The member with which the words of a refusal begin ("retries is -1", "params.a.min:
+ * ..."), or false. */
 static bool
 member_of(const char *words, char *out, size_t size)
 {
@@ -445,9 +445,9 @@ differing_member(const struct er_type *a, const struct er_type *b, struct er_are
     return member;
 }
 
-/* By the query `besides` (a session, 0 = none): a definition by which others go stays as it
- * is. Others are sessions of handlers that serve it, and workers that execute its command
- * or program, when that would be taken from them. */
+/* By the query `besides` (a session, 0 = none): a definition by which others go stays as
+ * it is. Others are sessions of handlers that serve it, and workers that execute its
+ * command or program, when that would be taken from them. */
 static bool
 is_free(struct er_setting *s)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: KEY=TEXT alone becomes `args_text`, and nothing is asked before the submit.
- * With KEY:=JSON alone, or one object, it is `args`. Only where the two are mixed, or a word
- * has no name, the type's parameters are looked at first: a type that has some gets texts,
- * since the daemon reads JSON out of them where that is asked for; one that has none gets
- * the values as they are.
+ * With KEY:=JSON alone, or one object, it is `args`. Only where the two are mixed, or a
+ * word has no name, the type's parameters are looked at first: a type that has some gets
+ * texts, since the daemon reads JSON out of them where that is asked for; one that has
+ * none gets the values as they are.
  *
  * Failure modes: what is not UTF-8, given twice, or has no parameter to go to is refused
  * before anything is sent; what the parameters do not allow is refused by the daemon. */

@@ -6,8 +6,8 @@
  *   WORD         the parameter of a type that requires exactly one
  *   {...}        all of them as one JSON object
  *
- * A TEXT, JSON or WORD that begins with @ is the name of a file that is read in its place (@-
- * is standard input); @@ is a text that begins with one @. Blocking; one thread. */
+ * A TEXT, JSON or WORD that begins with @ is the name of a file that is read in its place
+ * (@- is standard input); @@ is a text that begins with one @. Blocking; one thread. */
 #ifndef ER_APP_ARGS_H
 #define ER_APP_ARGS_H
 
@@ -17,11 +17,12 @@
  * like it. */
 int er_args_type(struct er_app *app, const char *name, json_t **out,
                  struct er_err *err) ER_MUSTCHECK;
-/* Whether a parameter must be given: er_args_type's object has them under "parameters". */
+/* Whether a parameter must be given: er_args_type's object has them under
+ * "parameters". */
 bool er_args_is_required(const json_t *parameter);
-/* Adds `"args":{...}` or `"args_text":{...}`. *type is er_args_type's object, or NULL: then
- * it is asked for when it is needed, and the caller frees it. ER_EINVALID names the argument,
- * ER_ENOTFOUND the type or the file. */
+/* Adds `"args":{...}` or `"args_text":{...}`. *type is er_args_type's object, or NULL:
+ * then it is asked for when it is needed, and the caller frees it. ER_EINVALID names the
+ * argument, ER_ENOTFOUND the type or the file. */
 int er_args_add(struct er_app *app, const char *name, json_t **type, int n, char **args,
                 struct er_buf *b, struct er_err *err) ER_MUSTCHECK;
 

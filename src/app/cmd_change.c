@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* errand send, clean: what is said to a task that runs, and cleared away of those that are
- * over. */
+/* errand send, clean: what is said to a task that runs, and cleared away of those that
+ * are over. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* errand doctor: looks at everything that may be wrong with an instance, from here and,
- * by GET /v1/doctor, from inside the daemon; says what to do about it. The checks of files
- * and of the machine are in doctor_files.c and doctor_machine.c. */
+ * by GET /v1/doctor, from inside the daemon; says what to do about it. The checks of
+ * files and of the machine are in doctor_files.c and doctor_machine.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -60,8 +60,8 @@ er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *advic
     }
 }
 
-/* Runs a program, and reads what it writes on `fd`, up to size - 1 bytes. Its wait status; -1
- * when it does not run. */
+/* Runs a program, and reads what it writes on `fd`, up to size - 1 bytes. Its wait
+ * status; -1 when it does not run. */
 static int
 run_program(char *const *argv, int fd, char *out, size_t size)
 {
@@ -225,7 +225,8 @@ check_workers(struct er_doctor *d, const json_t *stats)
                            : "");
 }
 
-/* No daemon answers: none was started, or its start has failed, or it may not be asked. */
+/* No daemon answers: none was started, or its start has failed, or it may not be
+ * asked. */
 static void
 note_absent(struct er_app *app, struct er_doctor *d, int rc, const struct er_err *err)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* errand edit: changes a task that waits, with the options of add that can still change. */
+/* errand edit: changes a task that waits, with the options of add that can still
+ * change. */
 #include <inttypes.h>
 #include <stdio.h>
 

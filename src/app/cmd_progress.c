@@ -97,7 +97,8 @@ check_item(const char *option, const char *name, struct er_err *err)
     return 0;
 }
 
-/* Looks for the item in the file with those that were completed: 0 or 1, the exit code. */
+/* Looks for the item in the file with those that were completed: 0 or 1, the exit
+ * code. */
 static int
 has_item(const char *name)
 {
@@ -161,8 +162,8 @@ add_position(struct er_buf *b, const char *text, struct er_err *err)
                    text);
 }
 
-/* Adds the checkpoint; one that may be too long for a line goes to `parts` instead (NULL =
- * any line will do). */
+/* Adds the checkpoint; one that may be too long for a line goes to `parts` instead (NULL
+ * = any line will do). */
 static int
 add_checkpoint(const char *given, struct er_buf *b, struct er_buf *parts,
                struct er_err *err)

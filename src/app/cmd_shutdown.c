@@ -3,8 +3,8 @@
  * became of what ran.
  *
  * Failure modes: none answers; it takes longer than --timeout (tasks that run may have a
- * long `drain`), which names what hurries it. A daemon that goes before it could answer has
- * done what was asked. */
+ * long `drain`), which names what hurries it. A daemon that goes before it could answer
+ * has done what was asked. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -81,7 +81,8 @@ is_below(int pid)
     return false;
 }
 
-/* Whether this is a task of the daemon that is asked: it, or one of its workers, is above. */
+/* Whether this is a task of the daemon that is asked: it, or one of its workers, is
+ * above. */
 static bool
 is_own_task(const json_t *stats)
 {
@@ -99,8 +100,8 @@ is_own_task(const json_t *stats)
     return is_below((int)er_json_int(json_object_get(stats, "daemon"), "pid", 0));
 }
 
-/* How many tasks run now, and the daemon's pid; what it does not tell any more, since it is
- * ending already, stays as it is. */
+/* How many tasks run now, and the daemon's pid; what it does not tell any more, since it
+ * is ending already, stays as it is. */
 static int
 ask(struct er_app *app, bool keep, int64_t *out_running, int *out_pid, struct er_err *err)
 {

@@ -178,8 +178,8 @@ total(const json_t *counts)
     return n;
 }
 
-/* Which rows there is room for when it is not enough for all: what runs comes first, then what
- * waits, then what is final; the newest of each. Sets show[i]. */
+/* Which rows there is room for when it is not enough for all: what runs comes first, then
+ * what waits, then what is final; the newest of each. Sets show[i]. */
 static void
 choose(const json_t *tasks, size_t room, bool *show)
 {

@@ -22,16 +22,17 @@ struct er_doctor {
     "log, and kill -9 it if it stays so: the next command starts another one, and no "   \
     "task is lost"
 
-/* Notes one check; the advice (NULL = none) only where it is not ok. One that was noted by
- * that name already (the daemon knows better) is noted again only when it is not ok. */
+/* Notes one check; the advice (NULL = none) only where it is not ok. One that was noted
+ * by that name already (the daemon knows better) is noted again only when it is not
+ * ok. */
 void er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *advice,
                     const char *fmt, ...) ER_PRINTF(5, 6);
 
-/* How the daemon's last start ended, from its log; false when it did not fail, or that is not
- * known. */
+/* How the daemon's last start ended, from its log; false when it did not fail, or that is
+ * not known. */
 bool er_doctor_start(struct er_doctor *d, const struct er_places *p);
-/* What the files say, also without a daemon: folders, room on the disk, the store, its lock,
- * the socket, locks of workers, the daemon's log. */
+/* What the files say, also without a daemon: folders, room on the disk, the store, its
+ * lock, the socket, locks of workers, the daemon's log. */
 void er_doctor_files(struct er_doctor *d, const struct er_places *p);
 /* The machine: clocks, limits on open files, processes and inotify. */
 void er_doctor_machine(struct er_doctor *d, const struct er_places *p);

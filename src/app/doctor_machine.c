@@ -192,7 +192,8 @@ check_processes(struct er_doctor *d)
                    "%" PRId64 " of %" PRId64 " for this user", used, (int64_t)r.rlim_cur);
 }
 
-/* A worker waits for its daemon by inotify: one more instance and watch must be possible. */
+/* A worker waits for its daemon by inotify: one more instance and watch must be
+ * possible. */
 static void
 check_inotify(struct er_doctor *d)
 {

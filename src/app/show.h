@@ -10,8 +10,8 @@
 
 /* Prints a value as one line of JSON; 0 or the exit code. */
 int er_show_json(const json_t *value);
-/* Adds the first dependency that did not end as it was to, where there is one, as BEFORE41BETWEEN
- * failed (is running, with `open`: those count that have not ended). */
+/* Adds the first dependency that did not end as it was to, where there is one, as
+ * BEFORE41BETWEEN failed (is running, with `open`: those count that have not ended). */
 bool er_show_add_unmet(const json_t *task, const char *before, const char *between,
                        bool open, struct er_buf *b);
 /* Adds how it ended, or its state: "failed with exit code 3", "was cancelled". */

@@ -503,7 +503,8 @@ add_cwd(struct er_buf *b, const struct er_submission *s, struct er_err *err)
     return rc;
 }
 
-/* The task that this command runs inside of, of the daemon that it speaks to; 0 = none. */
+/* The task that this command runs inside of, of the daemon that it speaks to; 0 =
+ * none. */
 static er_task_id
 own_task(void)
 {
@@ -514,8 +515,8 @@ own_task(void)
                : 0;
 }
 
-/* A task that is added from inside a task is its child, unless it is given another parent,
- * or none; the parent's correlation id becomes its own. */
+/* A task that is added from inside a task is its child, unless it is given another
+ * parent, or none; the parent's correlation id becomes its own. */
 static int
 add_family(struct er_buf *b, const struct er_submission *s, struct er_err *err)
 {

@@ -34,8 +34,8 @@ int er_submit_changes(struct er_app *app, const struct er_submission *s, struct 
  * folder and the environment. Asks the daemon what `@last` is when it is named. */
 int er_submit_members(struct er_app *app, const struct er_submission *s, struct er_buf *b,
                       struct er_err *err) ER_MUSTCHECK;
-/* Sends one task: its id, and in *answer (which the caller ends) the daemon's answer, short
- * or, with --json, the whole task. */
+/* Sends one task: its id, and in *answer (which the caller ends) the daemon's answer,
+ * short or, with --json, the whole task. */
 int er_submit_store(struct er_app *app, const struct er_submission *s,
                     const struct er_buf *body, er_task_id *out,
                     struct er_response *answer, struct er_err *err) ER_MUSTCHECK;

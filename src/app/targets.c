@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* All arguments are read before anything is asked for: one that is wrong refuses the
- * whole command. `@last` costs one request, and is an error where no task was added yet. */
+ * whole command. `@last` costs one request, and is an error where no task was added
+ * yet. */
 #include "app/targets.h"
 
 #include "app/daemon.h"

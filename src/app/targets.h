@@ -12,8 +12,8 @@ int er_targets_read(struct er_app *app, int n, const char *const *args,
 /* Puts the newest task's id in the place of `@last`. */
 int er_targets_resolve(struct er_app *app, struct er_idlist *ids,
                        struct er_err *err) ER_MUSTCHECK;
-/* Calls fn for each task that n arguments name, until all had their turn: the exit code of
- * the first that failed, or 0. */
+/* Calls fn for each task that n arguments name, until all had their turn: the exit code
+ * of the first that failed, or 0. */
 typedef int er_targets_fn(struct er_app *app, er_task_id id, const void *ctx);
 int er_targets_each(struct er_app *app, int n, const char *const *args, er_targets_fn *fn,
                     const void *ctx);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Counters that one thread reads while others count. They order nothing: what is read is a
- * value the counter had, exact once the threads that count are known to be done. A zeroed
- * struct is 0. */
+/* Counters that one thread reads while others count. They order nothing: what is read is
+ * a value the counter had, exact once the threads that count are known to be done. A
+ * zeroed struct is 0. */
 #ifndef ER_BASE_COUNT_H
 #define ER_BASE_COUNT_H
 
@@ -54,8 +54,8 @@ er_count_raise(struct er_count *c, int64_t above, int64_t to)
     return false;
 }
 
-/* Puts `to` in its place and returns what was there. Sequentially consistent: what a thread
- * did before it put a value in is seen by who takes that out. */
+/* Puts `to` in its place and returns what was there. Sequentially consistent: what a
+ * thread did before it put a value in is seen by who takes that out. */
 static inline int64_t
 er_count_swap(struct er_count *c, int64_t to)
 {

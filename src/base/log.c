@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A record is made in a buffer on the stack (its text is cut at 1,023 bytes) and written by one
- * write. What cannot be written is lost without a word: there is nowhere to complain. */
+/* A record is made in a buffer on the stack (its text is cut at 1,023 bytes) and written
+ * by one write. What cannot be written is lost without a word: there is nowhere to
+ * complain. */
 #include "base/log.h"
 
 #include <stdio.h>

@@ -19,8 +19,8 @@ int er_log_find_level(const char *word);
 void er_log(enum er_log_level level, const char *src, const char *fmt, ...)
     ER_PRINTF(3, 4);
 
-/* For the library, which writes nothing: records of this thread go to `fn` instead (NULL =
- * nowhere special), and once it is quiet those of other threads go nowhere. */
+/* For the library, which writes nothing: records of this thread go to `fn` instead (NULL
+ * = nowhere special), and once it is quiet those of other threads go nowhere. */
 typedef void er_log_sink_fn(void *ctx, enum er_log_level level, const char *src,
                             const char *text);
 void er_log_sink(er_log_sink_fn *fn, void *ctx);

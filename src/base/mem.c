@@ -132,8 +132,8 @@ er_free(void *p)
 
 /* ---- memory that must be there ---- */
 
-/* Memory is out, for the n-th time in a row: waits a moment, so that it may be tried again.
- * Ends the process when there is no hope. */
+/* Memory is out, for the n-th time in a row: waits a moment, so that it may be tried
+ * again. Ends the process when there is no hope. */
 static void
 try_again(int n)
 {

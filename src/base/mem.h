@@ -26,10 +26,11 @@ char *er_xstrdup(const char *s);
 char *er_xstrndup(const char *s, size_t n);
 char *er_xasprintf(const char *fmt, ...) ER_PRINTF(1, 2);
 
-/* For the library, which lives in somebody else's process: keeps `size` bytes (again, when
- * they were used up). The first allocation that fails gives them up and is tried again, so
- * that a moment without memory is survived everywhere. And from now on the er_x* forms wait
- * some seconds for memory before they end the process. Cheap when the reserve is there. */
+/* For the library, which lives in somebody else's process: keeps `size` bytes (again,
+ * when they were used up). The first allocation that fails gives them up and is tried
+ * again, so that a moment without memory is survived everywhere. And from now on the
+ * er_x* forms wait some seconds for memory before they end the process. Cheap when the
+ * reserve is there. */
 void er_mem_reserve(size_t size);
 
 /* For tests: the n-th allocation from now fails (1 = the next), and when `persist` is not

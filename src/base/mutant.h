@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Rules broken on purpose: the simulator (tests/sim) must find every one of them. Where a
- * rule stands in the code, ER_MUTANT(n) breaks it when the simulator's build of the sources
- * asks for number n; in every other build it is false and nothing of it is compiled.
+ * rule stands in the code, ER_MUTANT(n) breaks it when the simulator's build of the
+ * sources asks for number n; in every other build it is false and nothing of it is
+ * compiled.
  *
  *  1 a loss counts as a failure             8 a claim that the disk refused forgets its task
  *  2 a queue that was full stays closed     9 a task's second place is forgotten

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The digits are looked at before strtol is: it would take blanks, a plus and what follows.
- * Too many of them are out of range like any other number. */
+/* The digits are looked at before strtol is: it would take blanks, a plus and what
+ * follows. Too many of them are out of range like any other number. */
 #include "base/number.h"
 
 #include <errno.h>

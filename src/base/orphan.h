@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Starting a program that is nobody's child: for a library, whose host may wait for any child
- * of its own (waitpid(-1)) or handle SIGCHLD. The program gets a session of its own, no
- * signal blocked or ignored, and its parent is init (or the nearest subreaper: a host that
- * has made itself one sees it all the same). Any thread; blocks until the exec. */
+/* Starting a program that is nobody's child: for a library, whose host may wait for any
+ * child of its own (waitpid(-1)) or handle SIGCHLD. The program gets a session of its
+ * own, no signal blocked or ignored, and its parent is init (or the nearest subreaper: a
+ * host that has made itself one sees it all the same). Any thread; blocks until the
+ * exec. */
 #ifndef ER_BASE_ORPHAN_H
 #define ER_BASE_ORPHAN_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* How it works. Positions count units of 8 bytes since the beginning, modulo 2^40; a record
- * is a header word and its bytes, in one piece (when the end of the memory is too near, a
- * record of filler takes the rest). The header is 0 until the record is written: the reader
- * clears what it has read before it gives the room back, so that whatever becomes a header
- * later is 0 already.
+/* How it works. Positions count units of 8 bytes since the beginning, modulo 2^40; a
+ * record is a header word and its bytes, in one piece (when the end of the memory is too
+ * near, a record of filler takes the rest). The header is 0 until the record is written:
+ * the reader clears what it has read before it gives the room back, so that whatever
+ * becomes a header later is 0 already.
  *
  *   tail   where the next record is reserved; with it, in the upper 24 bits, how many were:
  *          one compare-and-swap moves both
@@ -28,19 +28,20 @@
  *     that cannot be, and for `shut`, all are sequentially consistent. Whoever turns
  *     `asleep` from 1 to 0 by an exchange, and nobody else, wakes.
  *
- * Shutting. `shut` is a word that the owner gives a meaning. While it is not 0, writers keep
- * what they have elsewhere: under a lock, or in the word itself by a compare-and-swap. The
- * reader, when the ring is empty, takes all of that under the same lock: er_ring_open first
- * exchanges the word for OPENING (no compare-and-swap succeeds any more, and the ring is
- * still shut), then reads the tail (the mark), then stores 0. Claim: what one writer put
- * into the ring before what was taken lies before the mark, and what it puts there
- * afterwards behind it. Before: its reservation came before its append in its own program,
- * and the append, by the lock or by the word, before the reading of the mark. After: at its
- * append the ring was shut; its next reservation succeeds only when it reads (acquire) the 0
- * that was stored after the mark was read; so its compare-and-swap comes after that reading
- * and lies behind the mark. A writer that had looked at `shut` before somebody else set it
- * may reserve at any time later: if it appends something before the opening, "before"
- * holds; if not, either side of the mark is right. */
+ * Shutting. `shut` is a word that the owner gives a meaning. While it is not 0, writers
+ * keep what they have elsewhere: under a lock, or in the word itself by a
+ * compare-and-swap. The reader, when the ring is empty, takes all of that under the same
+ * lock: er_ring_open first exchanges the word for OPENING (no compare-and-swap succeeds
+ * any more, and the ring is still shut), then reads the tail (the mark), then stores 0.
+ * Claim: what one writer put into the ring before what was taken lies before the mark,
+ * and what it puts there afterwards behind it. Before: its reservation came before its
+ * append in its own program, and the append, by the lock or by the word, before the
+ * reading of the mark. After: at its append the ring was shut; its next reservation
+ * succeeds only when it reads (acquire) the 0 that was stored after the mark was read; so
+ * its compare-and-swap comes after that reading and lies behind the mark. A writer that
+ * had looked at `shut` before somebody else set it may reserve at any time later: if it
+ * appends something before the opening, "before" holds; if not, either side of the mark
+ * is right. */
 #include "base/ring.h"
 
 #include <stdatomic.h>
@@ -141,7 +142,8 @@ next_of(const struct er_ring *r)
     return atomic_load_explicit(&r->next, memory_order_relaxed);
 }
 
-/* Whether `want` units behind tail fit; looks at the reader's head when the copy says no. */
+/* Whether `want` units behind tail fit; looks at the reader's head when the copy says
+ * no. */
 static bool
 has_room(struct er_ring *r, uint64_t tail, uint64_t want)
 {
@@ -154,7 +156,8 @@ has_room(struct er_ring *r, uint64_t tail, uint64_t want)
     return distance(head, tail) + want <= r->units;
 }
 
-/* A place for `records` that take so many units, in one piece. NULL as er_ring_reserve. */
+/* A place for `records` that take so many units, in one piece. NULL as
+ * er_ring_reserve. */
 static _Atomic uint64_t *
 reserve(struct er_ring *r, uint64_t need, uint64_t records)
 {

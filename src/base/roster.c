@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* How it works. The array in use is never changed: a change makes a copy, stores it as the
- * newest and puts the one before into `old`. A thread that walks claims a slot, writes the
- * list it walks into it, and goes on only when that is still the newest. A list in `old` is
- * freed once no slot names it; an entry, once no list has it.
+/* How it works. The array in use is never changed: a change makes a copy, stores it as
+ * the newest and puts the one before into `old`. A thread that walks claims a slot,
+ * writes the list it walks into it, and goes on only when that is still the newest. A
+ * list in `old` is freed once no slot names it; an entry, once no list has it.
  *
- * Memory order. Each of the three rules below is one thread that stores A and loads B while
- * another stores B and loads A, so that at least one of both has to see what the other has
- * stored:
+ * Memory order. Each of the three rules below is one thread that stores A and loads B
+ * while another stores B and loads A, so that at least one of both has to see what the
+ * other has stored:
  *
  *   1 lists: the walker stores slot->list, loads roster->list; who changes stores
  *     roster->list, then loads every slot->list (er_roster_collect). Either the walker sees
@@ -20,17 +20,19 @@
  *     one sees that it is over, or the walker sees `closed` (pass->ended) and has to wake
  *     it, under the lock.
  *
- * That takes a full barrier between store and load on both sides. The walker's is a locked
- * instruction for each entry, which is more than the call of a short callback costs. Walks
- * are many and changes are rare; so where the kernel can, who changes makes the barriers of
- * both (base/barrier.h) between its store and its loads. er_roster_collect and
- * er_roster_runs stand behind one: er_roster_add and er_roster_remove end with it. Rule 3 is
- * the same one: the waiting one has removed before. Else all are sequentially consistent,
- * which says the same. er_entry_enter always is; it is rare enough.
+ * That takes a full barrier between store and load on both sides. The walker's is a
+ * locked instruction for each entry, which is more than the call of a short callback
+ * costs. Walks are many and changes are rare; so where the kernel can, who changes makes
+ * the barriers of both (base/barrier.h) between its store and its loads.
+ * er_roster_collect and er_roster_runs stand behind one: er_roster_add and
+ * er_roster_remove end with it. Rule 3 is the same one: the waiting one has removed
+ * before. Else all are sequentially consistent, which says the same. er_entry_enter
+ * always is; it is rare enough.
  *
- * What was done by the one who called is visible to who then finds slot->at moved on, since
- * those stores release and the loads acquire (sequentially consistent ones do both). A slot
- * goes from thread to thread by its `owner`: acquired when claimed, released when left. */
+ * What was done by the one who called is visible to who then finds slot->at moved on,
+ * since those stores release and the loads acquire (sequentially consistent ones do
+ * both). A slot goes from thread to thread by its `owner`: acquired when claimed,
+ * released when left. */
 #include "base/roster.h"
 
 #include <pthread.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A list that is walked all the time by any thread and changed now and then by any thread.
- * Walking takes no lock and waits for nobody; changing makes a new array and leaves the old
- * one to those who are still walking it. An entry that was removed is not *called* any more
- * (er_pass_at says no), and it can be told whether somebody is calling it at this moment,
- * and who: by walking, or by er_entry_enter for those who do not walk.
+/* A list that is walked all the time by any thread and changed now and then by any
+ * thread. Walking takes no lock and waits for nobody; changing makes a new array and
+ * leaves the old one to those who are still walking it. An entry that was removed is not
+ * *called* any more (er_pass_at says no), and it can be told whether somebody is calling
+ * it at this moment, and who: by walking, or by er_entry_enter for those who do not walk.
  *
  *     struct er_pass pass;
  *     if (er_pass_enter(roster, &pass)) {
@@ -14,9 +14,9 @@
  *         er_pass_leave(&pass);
  *     }
  *
- * What a walk does with an entry without er_pass_at (copy something into its queue) is safe
- * too: the entry's memory stays until no walk has it in its list. roster.c has the argument.
- * "The lock" below is the owner's: one lock for all changes of a roster. */
+ * What a walk does with an entry without er_pass_at (copy something into its queue) is
+ * safe too: the entry's memory stays until no walk has it in its list. roster.c has the
+ * argument. "The lock" below is the owner's: one lock for all changes of a roster. */
 #ifndef ER_BASE_ROSTER_H
 #define ER_BASE_ROSTER_H
 
@@ -39,7 +39,8 @@ struct er_entry {
     int64_t walked; /* what was counted in lists that are gone (the lock) */
 };
 
-/* A place from which a thread walks: it says which list and which entry it has in hand. */
+/* A place from which a thread walks: it says which list and which entry it has in
+ * hand. */
 struct er_slot {
     _Atomic uintptr_t owner; /* the thread, or 0 = free */
     struct er_roster_list *_Atomic list;
@@ -95,8 +96,8 @@ int er_roster_add(struct er_roster *r, struct er_entry *e, bool first) ER_MUSTCH
 /* The lock. Closes it; from now on nobody begins to call it. Never fails: without memory
  * for a new array it stays listed, closed, until the next change. */
 void er_roster_remove(struct er_roster *r, struct er_entry *e);
-/* The lock. Whether a thread (0: any) is calling this entry. When it was removed before and
- * the answer is no, it stays no. */
+/* The lock. Whether a thread (0: any) is calling this entry. When it was removed before
+ * and the answer is no, it stays no. */
 bool er_roster_runs(const struct er_roster *r, const struct er_entry *e,
                     uintptr_t thread);
 /* The lock. Keeps the entry from er_roster_collect; the second gives that up again. */
@@ -116,9 +117,9 @@ bool er_pass_enter(struct er_roster *r, struct er_pass *out) ER_MUSTCHECK;
 void er_pass_renew(struct er_pass *p);
 void er_pass_leave(struct er_pass *p);
 
-/* Takes the entry in hand (and puts the one before down; NULL: only that). True: it may be
- * called now. When pass->ended is true at the end of the pass, somebody may be waiting for
- * an entry that this pass has called. */
+/* Takes the entry in hand (and puts the one before down; NULL: only that). True: it may
+ * be called now. When pass->ended is true at the end of the pass, somebody may be waiting
+ * for an entry that this pass has called. */
 static inline bool
 er_pass_at(struct er_pass *p, struct er_entry *e)
 {

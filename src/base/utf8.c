@@ -25,7 +25,8 @@ er_utf8_len(const char *s, size_t n)
             return 0;
         }
     }
-    /* the second byte is bounded after these leads: overlong, surrogates, above U+10FFFF */
+    /* the second byte is bounded after these leads: overlong, surrogates, above
+     * U+10FFFF */
     if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
         (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f)) {
         return 0;

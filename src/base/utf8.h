@@ -7,7 +7,8 @@
 #include <stddef.h>
 
 /* Length in bytes (1 to 4) of the well-formed character at the start of s, of which n
- * bytes are there; 0 when it is not well-formed: overlong, a surrogate, cut, too large. */
+ * bytes are there; 0 when it is not well-formed: overlong, a surrogate, cut, too
+ * large. */
 size_t er_utf8_len(const char *s, size_t n);
 bool er_utf8_is_valid(const char *s, size_t n);
 

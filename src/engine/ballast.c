@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A full disk. Beside the store lies a file of BALLAST bytes that is given up when a write
- * finds no space, so that what runs can still end and be cancelled. From then on the engine
- * is tight: submits are refused at once and nothing is claimed, until there is room again
- * for the ballast and a margin. Looked at once a second, only while it is so. All file work
- * is on the thread for files; the ballast is no file of the store's. */
+/* A full disk. Beside the store lies a file of BALLAST bytes that is given up when a
+ * write finds no space, so that what runs can still end and be cancelled. From then on
+ * the engine is tight: submits are refused at once and nothing is claimed, until there is
+ * room again for the ballast and a margin. Looked at once a second, only while it is so.
+ * All file work is on the thread for files; the ballast is no file of the store's. */
 #include "engine/engine_priv.h"
 
 #include <fcntl.h>

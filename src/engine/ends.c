@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The end of a run in memory, and ends that the engine finds itself. A run whose end is on
- * its way to the store is in phase ENDING: it has given its permits back, and nothing is
- * said to its worker about it any more. */
+/* The end of a run in memory, and ends that the engine finds itself. A run whose end is
+ * on its way to the store is in phase ENDING: it has given its permits back, and nothing
+ * is said to its worker about it any more. */
 #include "engine/engine_priv.h"
 
 #include "base/mem.h"

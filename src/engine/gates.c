@@ -1,34 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* Gates: what holds a lane back although its queue could give work. A type gives permits, a
- * limit key permits and tokens, a queue tokens (its permits and its switch close the queue
- * as a whole, see lanes.c; so does the lack of a session for those of its lanes that stand in
- * one bay, see pools.c). A lane whose head a gate does not let through leaves its bay's heap
- * and waits at that gate, at one at a time.
+/* Gates: what holds a lane back although its queue could give work. A type gives permits,
+ * a limit key permits and tokens, a queue tokens (its permits and its switch close the
+ * queue as a whole, see lanes.c; so does the lack of a session for those of its lanes
+ * that stand in one bay, see pools.c). A lane whose head a gate does not let through
+ * leaves its bay's heap and waits at that gate, at one at a time.
  *
- * Happy path: er_gates_refuse finds a gate in the way of the best lane -> er_gates_park ->
- * the gate gets room (a permit comes back, time has passed, settings) -> `look` sends the
- * first in line back to its bay's heap as the gate's envoy -> when that is taken, or held
- * up elsewhere, the next one.
+ * Happy path: er_gates_refuse finds a gate in the way of the best lane -> er_gates_park
+ * -> the gate gets room (a permit comes back, time has passed, settings) -> `look` sends
+ * the first in line back to its bay's heap as the gate's envoy -> when that is taken, or
+ * held up elsewhere, the next one.
  *
  * One envoy is enough, since tasks are taken one at a time. The invariant, for each gate
  * that would let its first in line through: its envoy stands in the heap of an open bay
  * and goes before all that wait there and whose bay is open. So the best lane of all open
- * bays goes before all that might run, and none is forgotten. `look` establishes it; it is
- * called after whatever may break it: room, a better head in line, an envoy that is gone, a
- * bay that opened or closed.
+ * bays goes before all that might run, and none is forgotten. `look` establishes it; it
+ * is called after whatever may break it: room, a better head in line, an envoy that is
+ * gone, a bay that opened or closed.
  *
  * Those whose bay is closed must not be in the way of others at the gate: they wait by
  * bay, in groups. A group whose turn comes while its bay is closed is set aside until
  * that opens; an envoy whose bay closes is replaced by one of another bay. Neither costs
- * anything where a gate has lanes of one bay only. One that saves up tokens saves no more when
- * its bay closes. Nothing here depends on how many lanes
+ * anything where a gate has lanes of one bay only. One that saves up tokens saves no more
+ * when its bay closes. Nothing here depends on how many lanes
  * wait: each event moves a constant number of them.
  *
- * Tokens are for the first in line: nobody behind it takes what it saves up for. A lane that
- * needs tokens of its queue and of its key, and has waited for those of one, may find too few
- * of the other, and so on for ever, since others need only one of them. So the gate that it
- * comes from keeps a hold for it (the best such lane): whoever goes after it takes tokens
- * there only if as many will be there again when the other gate opens. */
+ * Tokens are for the first in line: nobody behind it takes what it saves up for. A lane
+ * that needs tokens of its queue and of its key, and has waited for those of one, may
+ * find too few of the other, and so on for ever, since others need only one of them. So
+ * the gate that it comes from keeps a hold for it (the best such lane): whoever goes
+ * after it takes tokens there only if as many will be there again when the other gate
+ * opens. */
 #include "engine/engine_priv.h"
 
 #include <limits.h>
@@ -183,8 +184,8 @@ first_in_line(struct er_gate *g)
     return NULL;
 }
 
-/* Until when (boot) the limit's tokens are kept for a better lane, and this one has to leave
- * them; 0 = they are not. The buckets must be filled. */
+/* Until when (boot) the limit's tokens are kept for a better lane, and this one has to
+ * leave them; 0 = they are not. The buckets must be filled. */
 static er_usec
 held_until(const struct er_limit_live *l, const struct er_lane_live *lane)
 {
@@ -605,8 +606,9 @@ note_gate(struct gate_list *all, struct er_gate *g)
     all->gates[all->n++] = g;
 }
 
-/* Whom the bay's envoys kept back may go now, and others may have what its lanes saved up for,
- * here or at another gate. All is gathered first: a look at one gate changes others. */
+/* Whom the bay's envoys kept back may go now, and others may have what its lanes saved up
+ * for, here or at another gate. All is gathered first: a look at one gate changes
+ * others. */
 void
 er_gates_bay_closed(struct er_engine *e, struct er_bay *bay)
 {

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* Lanes: what may run next. A lane is (queue, type, limit key); its tasks differ only in
  * rank. Memory holds a window of the first few of each lane; what lies behind is fetched
- * (a peek) before the window runs dry. The lanes of a queue stand in bays, one for all types
- * that the same sessions serve (pools.c). Lanes with something in their window stand in their
- * bay's heap or wait at a gate (gates.c), bays that may give work in the engine's heap, all
- * by best head: taking the next task costs O(log lanes), whatever is saturated, paused,
- * without a session or waiting beside it.
+ * (a peek) before the window runs dry. The lanes of a queue stand in bays, one for all
+ * types that the same sessions serve (pools.c). Lanes with something in their window
+ * stand in their bay's heap or wait at a gate (gates.c), bays that may give work in the
+ * engine's heap, all by best head: taking the next task costs O(log lanes), whatever is
+ * saturated, paused, without a session or waiting beside it.
  *
  * The rule is that a window has no holes: what the store has and the window has not lies
  * behind the window's end, and then `more` is set. So news that fall behind the end of a
- * window with `more` are left out, the next peek brings them. A peek and the news may cross
- * on their way: of all that is left out while a peek is under way the first is noted, and
- * of what the peek brings, only what stands before that one is taken; the next peek begins
- * there. The same task from both sides is recognised by its place. A task that is gone or
- * elsewhere by the time it is claimed is refused by the store's compare-and-set, which costs
- * nothing but the try. */
+ * window with `more` are left out, the next peek brings them. A peek and the news may
+ * cross on their way: of all that is left out while a peek is under way the first is
+ * noted, and of what the peek brings, only what stands before that one is taken; the next
+ * peek begins there. The same task from both sides is recognised by its place. A task
+ * that is gone or elsewhere by the time it is claimed is refused by the store's
+ * compare-and-set, which costs nothing but the try. */
 #include "engine/engine_priv.h"
 
 #include <string.h>
@@ -429,10 +429,10 @@ drop_head(struct er_lane_live *lane)
 
 /* ---- heads that save up ---- */
 
-/* A task that waits may be cancelled, held, edited, expire. In general its claim finds out,
- * which costs nothing; but where it is first in line for tokens and its cost is high, all
- * behind it would wait for what it does not need any more. So it is looked up when it begins
- * to wait for them, and at each fact about it. */
+/* A task that waits may be cancelled, held, edited, expire. In general its claim finds
+ * out, which costs nothing; but where it is first in line for tokens and its cost is
+ * high, all behind it would wait for what it does not need any more. So it is looked up
+ * when it begins to wait for them, and at each fact about it. */
 struct check_op {
     struct er_op op;
     struct er_engine *engine;

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* Offers: a task that finds its lane empty and a slot free is claimed in the transaction that
- * makes it, so that it is with its worker after one sync and not after two.
+/* Offers: a task that finds its lane empty and a slot free is claimed in the transaction
+ * that makes it, so that it is with its worker after one sync and not after two.
  *
- * Happy path: a submit is posted, and the lanes of its rows are noted -> at the end of the
- * turn, when nobody is known any more who may run, each of them gets a seat: a run without a
- * task, which holds a session's slot and the lane's permits as any run in phase CLAIMING does
- * -> one operation behind the submits claims for each seat the best of its lane that has
- * become able to run in this transaction -> a seat that was taken is a run that is held; one
- * that was not is given back (the submit was refused, its task is blocked, or held).
+ * Happy path: a submit is posted, and the lanes of its rows are noted -> at the end of
+ * the turn, when nobody is known any more who may run, each of them gets a seat: a run
+ * without a task, which holds a session's slot and the lane's permits as any run in phase
+ * CLAIMING does -> one operation behind the submits claims for each seat the best of its
+ * lane that has become able to run in this transaction -> a seat that was taken is a run
+ * that is held; one that was not is given back (the submit was refused, its task is
+ * blocked, or held).
  *
- * The same for what the end of an attempt releases, in the lane of what ended, as long as tasks
- * with dependencies were submitted and have not started.
+ * The same for what the end of an attempt releases, in the lane of what ended, as long as
+ * tasks with dependencies were submitted and have not started.
  *
  * Nobody is overtaken: whom the loop knew it has claimed before, so only those can stand
- * before who have become able to run since, and of whom it will hear: what an end releases,
- * what is due, submits without a seat. The store counts them (er_store_fresh). When there are
- * more of them than slots and permits are left beside the seats, nothing is claimed, and the
- * loop decides as ever when it has heard of all. It always does where tokens are asked for.
+ * before who have become able to run since, and of whom it will hear: what an end
+ * releases, what is due, submits without a seat. The store counts them (er_store_fresh).
+ * When there are more of them than slots and permits are left beside the seats, nothing
+ * is claimed, and the loop decides as ever when it has heard of all. It always does where
+ * tokens are asked for.
  *
  * Failure modes: the transaction fails: all seats are given back. The session dies: its
  * autopsy waits for offers as it does for claims. */
@@ -46,8 +48,9 @@ stands_before(const struct er_ready *a, const struct er_ready *b)
     return a->rank != b->rank ? a->rank < b->rank : a->id < b->id;
 }
 
-/* The best of a lane that stands behind `last`; NULL = there is none. What has had an attempt
- * waits for the loop: something may have been promised about it while that ended. */
+/* The best of a lane that stands behind `last`; NULL = there is none. What has had an
+ * attempt waits for the loop: something may have been promised about it while that
+ * ended. */
 static const struct er_ready *
 next_of(int64_t lane, const struct er_ready *last, const struct er_ready *fresh, size_t n)
 {

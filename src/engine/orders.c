@@ -6,9 +6,9 @@
  * Happy path: all is known, or came with the claim -> the line goes out at once. Else a
  * query reads it (on the reader's thread) and all goes out together, in order, when it is
  * back. A few are read at a time, and none while much waits on the link.
- * Failure modes: the run has ended or its session lost its link meanwhile: nothing is sent,
- * the next hello sorts it out. It cannot be read: the attempt fails, since without it it
- * would do something else. */
+ * Failure modes: the run has ended or its session lost its link meanwhile: nothing is
+ * sent, the next hello sorts it out. It cannot be read: the attempt fails, since without
+ * it it would do something else. */
 #include "engine/engine_priv.h"
 
 #include <stdio.h>
@@ -55,8 +55,8 @@ add_texts(struct er_buf *b, const char *const *texts, size_t n)
     er_buf_add_str(b, n == 0 ? "[]" : "]");
 }
 
-/* The standard input of a command: null when there is none, and when it was an argument that
- * is not there; an array's texts are lines. */
+/* The standard input of a command: null when there is none, and when it was an argument
+ * that is not there; an array's texts are lines. */
 static void
 add_stdin(struct er_buf *b, char *const *texts, size_t n)
 {
@@ -346,8 +346,8 @@ drop_env(struct er_session_live *s, struct er_env_sent *env)
     er_free(env);
 }
 
-/* Has the worker forget those that were named longest ago. It keeps what its attempts still
- * need; what is named again is sent again. */
+/* Has the worker forget those that were named longest ago. It keeps what its attempts
+ * still need; what is named again is sent again. */
 static void
 bound_envs(struct er_session_live *s)
 {

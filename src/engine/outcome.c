@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* From what is known of an attempt's end to the row that ends it.
  *
- * Happy path: on the loop a report is read into a struct er_outcome (er_outcome_report), or
- * the frame that a dead worker left (er_outcome_parse), or the lack of one
+ * Happy path: on the loop a report is read into a struct er_outcome (er_outcome_report),
+ * or the frame that a dead worker left (er_outcome_parse), or the lack of one
  * (er_outcome_lost, _unspawned); on the store's thread er_outcome_write looks at what the
  * transaction knows better (a cancel that came meanwhile, items that are stored), asks
  * er_verdict what it comes to, and writes that. So nothing can come between what was
@@ -483,7 +483,8 @@ write_row(struct er_outcome *o, const struct er_verdict *v, struct er_arena *are
     return whole ? 0 : ER_ENOMEM;
 }
 
-/* An attempt counts what it has told itself; what is stored for the task is what counts. */
+/* An attempt counts what it has told itself; what is stored for the task is what
+ * counts. */
 static int
 count_items(struct er_outcome *o, struct er_arena *arena)
 {
@@ -522,7 +523,8 @@ look(struct er_store *s, struct er_outcome *o)
     return rc;
 }
 
-/* A row says itself that what is queued is held; what waits for a moment is held after. */
+/* A row says itself that what is queued is held; what waits for a moment is held
+ * after. */
 static int
 hold(struct er_store *s, er_usec now, const struct er_outcome *o)
 {

@@ -2,18 +2,19 @@
 /* Stopping what runs where it is, and letting it go on; the switches of queues and of
  * everything.
  *
- * Happy path: asked, which is stored (ER_ASKED_*) -> the run says what is wanted -> told to the
- * worker -> it reports `paused` or `resumed` -> that is written (report.c) -> the run says
- * what is. The last
+ * Happy path: asked, which is stored (ER_ASKED_*) -> the run says what is wanted -> told
+ * to the worker -> it reports `paused` or `resumed` -> that is written (report.c) -> the
+ * run says what is. The last
  * request wins: what is wanted and what is may differ for a while, and the line that was
  * sent last makes them agree. While they differ the task shows as pausing or resuming.
- * A handler, or a program that speaks the handlers' protocol, is not stopped where it is: it
- * is asked to stop (er_dispatch_send_stop), and its task put back held, at its checkpoint.
- * A switch is stored first, then what it asks of those that run; then it is answered.
+ * A handler, or a program that speaks the handlers' protocol, is not stopped where it is:
+ * it is asked to stop (er_dispatch_send_stop), and its task put back held, at its
+ * checkpoint. A switch is stored first, then what it asks of those that run; then it is
+ * answered.
  * Failure modes: no link, or the worker does not know the run yet: said when it does. The
- * attempt ends first: its end finds in its transaction what was asked, and what follows is
- * held (outcome.c). Its worker dies: a loss as ever. The engine dies: the next one reads what
- * was asked, and asks again. */
+ * attempt ends first: its end finds in its transaction what was asked, and what follows
+ * is held (outcome.c). Its worker dies: a loss as ever. The engine dies: the next one
+ * reads what was asked, and asks again. */
 #include "engine/engine_priv.h"
 
 #include <string.h>

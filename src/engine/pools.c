@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Pools: which sessions serve which types. A session of a worker executes processes (`shell`,
- * and every type with a command or a program); a session of handlers executes the types that
- * it has named. Types that the same sessions serve are in one pool; usually there is the one
- * of processes, one of each program with handlers, and that of the types that nobody serves.
+/* Pools: which sessions serve which types. A session of a worker executes processes
+ * (`shell`, and every type with a command or a program); a session of handlers executes
+ * the types that it has named. Types that the same sessions serve are in one pool;
+ * usually there is the one of processes, one of each program with handlers, and that of
+ * the types that nobody serves.
  *
- * A pool whose sessions have no room gives no work: its bays (a bay is the lanes of one queue
- * and one pool) are closed, as a queue is whose permits are taken, and stand in nobody's way,
- * neither in the heap of bays nor at gates that they share. So a claim looks at what could run
- * only. Who has room is looked at right before a task is taken; with one kind of sessions only
- * there is nothing to tell apart, and no bay opens or closes for it.
+ * A pool whose sessions have no room gives no work: its bays (a bay is the lanes of one
+ * queue and one pool) are closed, as a queue is whose permits are taken, and stand in
+ * nobody's way, neither in the heap of bays nor at gates that they share. So a claim
+ * looks at what could run only. Who has room is looked at right before a task is taken;
+ * with one kind of sessions only there is nothing to tell apart, and no bay opens or
+ * closes for it.
  *
- * Happy path: er_pools_update after sessions have changed -> each type finds its pool by who
- * serves it -> lanes of types that have another pool now move to its bays -> er_pools_look
- * before each claim. Sessions come and go rarely: that may cost as much as there are lanes. */
+ * Happy path: er_pools_update after sessions have changed -> each type finds its pool by
+ * who serves it -> lanes of types that have another pool now move to its bays ->
+ * er_pools_look before each claim. Sessions come and go rarely: that may cost as much as
+ * there are lanes. */
 #include "engine/engine_priv.h"
 
 #include <string.h>

@@ -2,8 +2,8 @@
 /* What workers report, in batches. Lines are parsed as they come: samples take effect at
  * once, in memory; what has to be on disk before the worker may forget it (items,
  * checkpoints, stops, ends) is gathered, goes as one operation, and the batch is answered
- * when that is committed. Within it items and checkpoints go first: an end has to know what
- * is stored. What an end comes to is outcome.c's.
+ * when that is committed. Within it items and checkpoints go first: an end has to know
+ * what is stored. What an end comes to is outcome.c's.
  *
  * When the store refuses, nothing was taken: the runs are as before and the worker sends
  * again. */

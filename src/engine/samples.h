@@ -25,9 +25,10 @@ struct er_samples {
 };
 void er_samples_init(struct er_samples *s);
 void er_samples_fini(struct er_samples *s);
-/* One more. Progress and output (topic NULL) of a task replace what waits there of the same.
- * A program's own (topic is its name) all wait in order, until there are many: then a new one
- * replaces the latest of the same name and task. Beyond the bounds the oldest go. */
+/* One more. Progress and output (topic NULL) of a task replace what waits there of the
+ * same. A program's own (topic is its name) all wait in order, until there are many: then
+ * a new one replaces the latest of the same name and task. Beyond the bounds the oldest
+ * go. */
 void er_samples_put(struct er_samples *s, er_task_id task, enum er_event event,
                     const char *topic, struct er_frame *frame);
 /* Adds them all to out; none waits any more. */

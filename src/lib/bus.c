@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The bus, and the life of a subscription (publishing: bus_publish.c).
  *
- * The end of a subscription: er_bus_unsubscribe closes the entry, so that no call begins any
- * more. Once nobody calls it (er_bus_settle looks, now and whenever somebody has left a
- * closed one) `ended` is called and who waits is woken. Its memory stays until no walk has
- * it in its list and its thread was joined.
+ * The end of a subscription: er_bus_unsubscribe closes the entry, so that no call begins
+ * any more. Once nobody calls it (er_bus_settle looks, now and whenever somebody has left
+ * a closed one) `ended` is called and who waits is woken. Its memory stays until no walk
+ * has it in its list and its thread was joined.
  *
- * Facts: a publisher raises `last_seq` before it takes the roster's newest list; a subscriber
- * is listed before it looks at last_seq. So each fact reaches it in one way at least: by the
- * walk, or by lying at or before the number up to which it reads again. */
+ * Facts: a publisher raises `last_seq` before it takes the roster's newest list; a
+ * subscriber is listed before it looks at last_seq. So each fact reaches it in one way at
+ * least: by the walk, or by lying at or before the number up to which it reads again. */
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -403,8 +403,8 @@ reap(struct er_bus *bus)
     collect(bus);
 }
 
-/* Whether a wait for `sub` by this thread would never end, since its callback's thread waits
- * (perhaps for one that waits) for a callback of this thread; the lock. */
+/* Whether a wait for `sub` by this thread would never end, since its callback's thread
+ * waits (perhaps for one that waits) for a callback of this thread; the lock. */
 static bool
 is_circle(struct er_bus *bus, uintptr_t self, const struct er_bus_sub *sub, int depth)
 {

@@ -10,16 +10,16 @@
  *                  pages of facts that were read again
  *   bus_serve.c    who calls: a thread, a turn, a pull; sleeping and waking; cursors
  *
- * The way of an event: er_bus_publish -> each subscriber's callback (inline), or a record in
- * its ring -> er_bus_take_next -> its callback. Full ring: -> er_bus_spill_* instead, until
- * the subscriber has emptied the ring and taken what was spilled.
+ * The way of an event: er_bus_publish -> each subscriber's callback (inline), or a record
+ * in its ring -> er_bus_take_next -> its callback. Full ring: -> er_bus_spill_* instead,
+ * until the subscriber has emptied the ring and taken what was spilled.
  *
- * Locks (base/lock.h). bus->lock: who subscribes, unsubscribes and waits for an end; never
- * taken to publish. sub->lock: what is spilled; taken by a publisher only for a subscriber
- * whose ring is full, for one look-up and one copy, and by the subscriber for one swap of
- * pointers. A mailbox would do for neither: coalescing changes what others have posted, and
- * the end of a subscription has to be waited for. bus->lock is taken first where both are
- * (the metrics); neither in a callback. */
+ * Locks (base/lock.h). bus->lock: who subscribes, unsubscribes and waits for an end;
+ * never taken to publish. sub->lock: what is spilled; taken by a publisher only for a
+ * subscriber whose ring is full, for one look-up and one copy, and by the subscriber for
+ * one swap of pointers. A mailbox would do for neither: coalescing changes what others
+ * have posted, and the end of a subscription has to be waited for. bus->lock is taken
+ * first where both are (the metrics); neither in a callback. */
 #ifndef ER_LIB_BUS_PRIV_H
 #define ER_LIB_BUS_PRIV_H
 
@@ -47,8 +47,8 @@ struct er_bus_pub {
     int64_t
         after; /* of a sample: all facts that its publisher may know of lie up to here */
 };
-/* All but `after`. `before`: one that was checked just now, whose lengths need not be taken
- * again where the pointer is the same; or NULL. */
+/* All but `after`. `before`: one that was checked just now, whose lengths need not be
+ * taken again where the pointer is the same; or NULL. */
 int er_bus_event_check(const struct er_bus_event *ev, const struct er_bus_pub *before,
                        struct er_bus_pub *out) ER_MUSTCHECK;
 
@@ -103,7 +103,8 @@ void er_bus_spill_fini(struct er_bus_spill *s);
 void er_bus_spill_move(struct er_bus_spill *s, struct er_bus_spill *to);
 /* Keeps it instead of an older one; true when there was such a one. */
 bool er_bus_spill_sample(struct er_bus_spill *s, const struct er_bus_pub *pub);
-/* Takes the oldest sample out, which is then the caller's to free; NULL when there is none. */
+/* Takes the oldest sample out, which is then the caller's to free; NULL when there is
+ * none. */
 struct er_bus_sample *er_bus_spill_take(struct er_bus_spill *s);
 /* Samples, and one more when some were missed. */
 int64_t er_bus_spill_count(const struct er_bus_spill *s);
@@ -181,15 +182,15 @@ struct er_bus {
     struct er_bus_stats past; /* of subscribers that were freed */
 };
 
-/* bus.c: calls `ended` for those that are over and wakes who waits. After a callback whose
- * subscription was ended meanwhile. */
+/* bus.c: calls `ended` for those that are over and wakes who waits. After a callback
+ * whose subscription was ended meanwhile. */
 void er_bus_settle(struct er_bus *bus);
 /* bus_publish.c */
 void er_bus_signal(struct er_bus_sub *sub); /* makes its descriptor readable */
 
 /* bus_take.c; the subscriber's thread */
-/* 1: sub->now is the next event; 0: there is none; or the code of the read function. Gives
- * the one that was in hand back. */
+/* 1: sub->now is the next event; 0: there is none; or the code of the read function.
+ * Gives the one that was in hand back. */
 int er_bus_take_next(struct er_bus_sub *sub) ER_MUSTCHECK;
 void er_bus_take_back(struct er_bus_sub *sub); /* only that */
 

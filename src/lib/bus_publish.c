@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Publishing walks the roster (base/roster.h): first the inline subscribers, who are called,
- * then the others, who get a record into their ring, or, when that is full or shut, what
- * they need is spilled (bus_spill.c) under a lock that is held for one look-up and one copy.
+/* Publishing walks the roster (base/roster.h): first the inline subscribers, who are
+ * called, then the others, who get a record into their ring, or, when that is full or
+ * shut, what they need is spilled (bus_spill.c) under a lock that is held for one look-up
+ * and one copy.
  *
  * What an inline callback publishes itself is copied and delivered right after the event
- * that is being delivered, by the same walk: a thread knows by its chain of frames that it
- * is inside of one. So all subscribers see both in the same order. */
+ * that is being delivered, by the same walk: a thread knows by its chain of frames that
+ * it is inside of one. So all subscribers see both in the same order. */
 #include <errno.h>
 #include <unistd.h>
 
@@ -107,7 +108,8 @@ enqueue_one(struct er_bus_sub *sub, const struct er_bus_pub *pub)
     return true;
 }
 
-/* There was no room for all of them: what the ring still takes, and the rest elsewhere. */
+/* There was no room for all of them: what the ring still takes, and the rest
+ * elsewhere. */
 static RARE void
 keep_elsewhere(struct er_bus_sub *sub, const struct er_bus_pub *pubs, size_t n)
 {
@@ -169,8 +171,8 @@ enqueue_fitting(struct er_bus_sub *sub, const struct er_bus_pub *pubs, size_t n)
     }
 }
 
-/* Who wants everything is counted by the walks over its lists: a locked instruction for each
- * call would cost more than the call. */
+/* Who wants everything is counted by the walks over its lists: a locked instruction for
+ * each call would cost more than the call. */
 static void
 call_inline(struct er_pass *pass, const struct er_bus_pub *pub)
 {
@@ -339,7 +341,8 @@ raise_seq(struct er_bus *bus, const struct series *s)
     return s->first == 0 || er_count_raise(&bus->last_seq, s->first, s->last);
 }
 
-/* Hangs copies of a run to the end of a chain, whose new end it returns; NULL: no memory. */
+/* Hangs copies of a run to the end of a chain, whose new end it returns; NULL: no
+ * memory. */
 static struct deferred **
 defer(struct deferred **end, const struct er_bus_pub *pubs, size_t n)
 {

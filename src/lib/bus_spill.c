@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What a subscriber with a full ring keeps: the latest sample of each (task, name), in the
- * order in which they were last changed, and the number of the first fact that was left out.
- * A sample remembers the last fact that was published before it, so that both can be put
- * together in their order again.
+/* What a subscriber with a full ring keeps: the latest sample of each (task, name), in
+ * the order in which they were last changed, and the number of the first fact that was
+ * left out. A sample remembers the last fact that was published before it, so that both
+ * can be put together in their order again.
  *
  * It is bounded in bytes: then the samples that were not changed for longest go, and are
  * counted as missed. A sample for which there is no memory is missed, too, and so is the

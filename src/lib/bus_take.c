@@ -8,12 +8,13 @@
  *   3 (ring at its end, no batch, shut) what is spilled becomes the batch, and the ring is
  *     opened
  *
- * Happy path: place 1 only. Failures: the read function fails: the code is returned, and the
- * next call tries again from the same fact. Facts that are gone from there: a gap. A fact
- * that comes a second time (it was read again, and it is in the ring, too) is passed over.
+ * Happy path: place 1 only. Failures: the read function fails: the code is returned, and
+ * the next call tries again from the same fact. Facts that are gone from there: a gap. A
+ * fact that comes a second time (it was read again, and it is in the ring, too) is passed
+ * over.
  *
- * Invariants: facts up to last_seq were delivered, fitted nobody, or are told as gone; in a
- * batch `since` <= every fact that is still owed <= `until`. */
+ * Invariants: facts up to last_seq were delivered, fitted nobody, or are told as gone; in
+ * a batch `since` <= every fact that is still owed <= `until`. */
 #include <string.h>
 
 #include "base/mem.h"

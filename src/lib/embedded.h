@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine inside: a store that belongs to this process alone, the engine, the API over it,
- * and (when a command is to run) an errand-worker of the library's own. Loop thread, but for
- * what says otherwise.
+/* The engine inside: a store that belongs to this process alone, the engine, the API over
+ * it, and (when a command is to run) an errand-worker of the library's own. Loop thread,
+ * but for what says otherwise.
  *
  * Beside a store PATH lie
  *   PATH.lock      flock of the owner; its pid, its socket (or an empty line) and its program,
@@ -23,15 +23,15 @@ struct er_api;
 struct er_embedded;
 struct er_inside;
 
-/* path NULL = in memory. Blocks for the disk. ER_EBUSY: the store has an owner, who is named.
- * *out_field: what was wrong ("url", or an option). */
+/* path NULL = in memory. Blocks for the disk. ER_EBUSY: the store has an owner, who is
+ * named. *out_field: what was wrong ("url", or an option). */
 int er_embedded_open(struct errand *e, const char *path, struct er_embedded **out,
                      const char **out_field, struct er_err *err) ER_MUSTCHECK;
 /* Ends the worker (what it runs goes back to the queue) and closes the doors; `done` is
  * called, never from inside, when that is so. */
 void er_embedded_stop(struct er_embedded *h, void (*done)(void *ctx), void *ctx);
-/* The loop does not run any more (er_loop_uv may be turned by this): stops the engine, writes
- * what was posted, closes the store, gives the lock back, frees it. */
+/* The loop does not run any more (er_loop_uv may be turned by this): stops the engine,
+ * writes what was posted, closes the store, gives the lock back, frees it. */
 void er_embedded_free(struct er_embedded *h);
 
 struct er_api *er_embedded_api(struct er_embedded *h);

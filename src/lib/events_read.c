@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Facts from the API: one of them taken apart, pages of them for subscribers whose buffer was
- * too small, and the cursors.
+/* Facts from the API: one of them taken apart, pages of them for subscribers whose buffer
+ * was too small, and the cursors.
  *
- * A page is asked for while the subscriber's own thread waits. On the loop's thread nobody
- * may wait: there the first try asks and says "busy", and when the page has come the
- * subscribers of the loop are turned again and find it.
+ * A page is asked for while the subscriber's own thread waits. On the loop's thread
+ * nobody may wait: there the first try asks and says "busy", and when the page has come
+ * the subscribers of the loop are turned again and find it.
  *
  * The JSON is scanned, not parsed: its writer (wire/task_json.c) puts the numbers and the
- * correlation before anything that a person has written, a quote within a text is escaped,
- * and so the first `,"task":` is the member. */
+ * correlation before anything that a person has written, a quote within a text is
+ * escaped, and so the first `,"task":` is the member. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +35,8 @@ find(const char *text, size_t len, const char *name)
     return at ? at + strlen(name) : NULL;
 }
 
-/* A JSON string's bytes, as a text in `scratch`, which has room for it. NULL: no string. */
+/* A JSON string's bytes, as a text in `scratch`, which has room for it. NULL: no
+ * string. */
 static const char *
 add_text(const char *at, const char *end, struct er_buf *scratch, size_t *out_len)
 {
@@ -156,8 +157,8 @@ target_of(const struct er_bus_read *req, char *out, size_t size)
                     req->since, req->until, limit);
 }
 
-/* The last line of a page: where the store begins now, and how far the page has looked. It is
- * read before the facts, since the sink may end before all of them. */
+/* The last line of a page: where the store begins now, and how far the page has looked.
+ * It is read before the facts, since the sink may end before all of them. */
 static void
 read_bounds(const struct er_buf *body, struct er_bus_read *req)
 {

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The session of this process's handlers.
  *
- * Happy path: the first type that is served opens the stream (a hello with `types`); the lines
- * that come are orders; those of one piece are queued together. er_handlers_look is the one place
- * where the loop looks at what its threads have done: it takes what ended and what has news,
- * sends a report if it may, and sets the timer.
+ * Happy path: the first type that is served opens the stream (a hello with `types`); the
+ * lines that come are orders; those of one piece are queued together. er_handlers_look is
+ * the one place where the loop looks at what its threads have done: it takes what ended
+ * and what has news, sends a report if it may, and sets the timer.
  *
- * Failure modes: the stream ends: the daemon is gone; attempts go on, and a hello with the
- * session, what is held and what is owed is sent again, at once, then after 0.1 s doubling to
- * 5 s. The session is not known any more: all attempts are told so (ERRAND_STOP_LOST), and a
- * new one is begun. Stopping with nobody there: reports are given up after 5 s. */
+ * Failure modes: the stream ends: the daemon is gone; attempts go on, and a hello with
+ * the session, what is held and what is owed is sent again, at once, then after 0.1 s
+ * doubling to 5 s. The session is not known any more: all attempts are told so
+ * (ERRAND_STOP_LOST), and a new one is begun. Stopping with nobody there: reports are
+ * given up after 5 s. */
 #include "lib/handlers_priv.h"
 
 #include <string.h>

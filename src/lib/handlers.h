@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The handlers of a handle: its session with the engine (a daemon's, or the one inside: the
- * same lines either way, docs/PROTOCOL.md, "Workers"), the threads they run on, and what they
- * report.
+/* The handlers of a handle: its session with the engine (a daemon's, or the one inside:
+ * the same lines either way, docs/PROTOCOL.md, "Workers"), the threads they run on, and
+ * what they report.
  *
  *     handlers = er_handlers_get(e);                      // nothing is asked yet
  *     er_handlers_serve(handlers, "image.resize", &h);    // the session begins
@@ -12,9 +12,9 @@
  * Stopping: what waits for a thread is given back, handlers that run are asked to stop
  * (ERRAND_STOP_SHUTDOWN) and waited for as long as they take; reports, 5 s.
  *
- * A handler in this process cannot be killed. One that goes on after its grace (cancelled,
- * too late) is complained of in the log, keeps its thread and its slot, and its report has a
- * warning.
+ * A handler in this process cannot be killed. One that goes on after its grace
+ * (cancelled, too late) is complained of in the log, keeps its thread and its slot, and
+ * its report has a warning.
  *
  * Loop thread, but for what says otherwise. */
 #ifndef ER_LIB_HANDLERS_H
@@ -27,8 +27,8 @@ struct er_handlers;
 
 /* Those of the handle; made when there are none. NULL: no memory. */
 struct er_handlers *er_handlers_get(struct errand *e);
-/* Tasks of that type run here from now on; a handler there was is replaced (attempts that run
- * go on with the old one). ER_ENOMEM; ER_ECLOSED while it stops. */
+/* Tasks of that type run here from now on; a handler there was is replaced (attempts that
+ * run go on with the old one). ER_ENOMEM; ER_ECLOSED while it stops. */
 int er_handlers_serve(struct er_handlers *h, const char *type,
                       const struct er_handler *handler) ER_MUSTCHECK;
 /* No more tasks of it are taken; those that run go on. ER_ENOTFOUND. */
@@ -42,8 +42,8 @@ int64_t er_handlers_session(const struct er_handlers *h);
  * only in er_handlers_work; and another clock is used for timeouts and errand_sleep. */
 void er_handlers_set_inline(struct er_handlers *h);
 void er_handlers_set_clock(struct er_handlers *h, const struct er_clock *clock);
-/* A handler that sleeps on the thread of er_handlers_work moves the other clock itself: `move`
- * moves it to the mono `till`, or less far when the attempt is to stop. */
+/* A handler that sleeps on the thread of er_handlers_work moves the other clock itself:
+ * `move` moves it to the mono `till`, or less far when the attempt is to stop. */
 void er_handlers_set_mover(struct er_handlers *h,
                            void (*move)(void *ctx, const struct errand_attempt *a,
                                         er_usec till),
@@ -52,9 +52,9 @@ void er_handlers_set_mover(struct er_handlers *h,
 bool er_handlers_work(struct er_handlers *h);
 /* The clock has been moved: timeouts that are over take effect, sleepers look. */
 void er_handlers_clock_moved(struct er_handlers *h);
-/* How many attempts are here: waiting for a thread, running, or not yet reported. How many of
- * them sleep (errand_sleep, with another clock). And when the next of its clocks or sleepers
- * is due (ER_NEVER = none): the clock's mono. */
+/* How many attempts are here: waiting for a thread, running, or not yet reported. How
+ * many of them sleep (errand_sleep, with another clock). And when the next of its clocks
+ * or sleepers is due (ER_NEVER = none): the clock's mono. */
 size_t er_handlers_busy(const struct er_handlers *h);
 size_t er_handlers_asleep(struct er_handlers *h);
 er_usec er_handlers_due(struct er_handlers *h);

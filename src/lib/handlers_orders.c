@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The lines of the stream (docs/PROTOCOL.md, "POST /v1/work/claim"), each with its function.
- * An attempt that is told of is queued with the others of the same piece (er_handlers_pool_add).
+/* The lines of the stream (docs/PROTOCOL.md, "POST /v1/work/claim"), each with its
+ * function. An attempt that is told of is queued with the others of the same piece
+ * (er_handlers_pool_add).
  *
- * Failure modes: a line that is no order is logged and passed over; a type that is not served
- * (any more), or an order while all stops: it is given back. */
+ * Failure modes: a line that is no order is logged and passed over; a type that is not
+ * served (any more), or an order while all stops: it is given back. */
 #include "lib/handlers_priv.h"
 
 #include <fcntl.h>
@@ -15,8 +16,8 @@
 #include "base/mem.h"
 #include "wire/json.h"
 
-/* What handlers ask for of what is given, and how much it may be: the engine's bounds, and
- * for results what JSON makes of 16 MiB. */
+/* What handlers ask for of what is given, and how much it may be: the engine's bounds,
+ * and for results what JSON makes of 16 MiB. */
 static const struct {
     const char *env;
     size_t max;
@@ -238,8 +239,8 @@ take_stop(struct er_handlers *h, json_t *v)
     er_handlers_orders_stop_all(h);
 }
 
-/* What is for others: environments and slots (the engine counts them), input, drain (nothing
- * more comes), a pause in place. */
+/* What is for others: environments and slots (the engine counts them), input, drain
+ * (nothing more comes), a pause in place. */
 static void
 pass_over(struct er_handlers *h, json_t *v)
 {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path: facts are lines in chunks, in order; flush sends the chunks there are, with the
- * samples, as one report; the answer frees them (and the attempts whose ends they told), and
- * what came meanwhile is sent at once. So the length of one commit is what makes a batch.
+/* Happy path: facts are lines in chunks, in order; flush sends the chunks there are, with
+ * the samples, as one report; the answer frees them (and the attempts whose ends they
+ * told), and what came meanwhile is sent at once. So the length of one commit is what
+ * makes a batch.
  *
- * Failure modes: no answer, or 5xx: the chunks wait again, in their place, for 0.1 s, doubling
- * to 5 s. 409: the session is lost. Another 4xx: a line that the engine will not have: then
- * they go one line a report until that line is found, which is given up, with a message. */
+ * Failure modes: no answer, or 5xx: the chunks wait again, in their place, for 0.1 s,
+ * doubling to 5 s. 409: the session is lost. Another 4xx: a line that the engine will not
+ * have: then they go one line a report until that line is found, which is given up, with
+ * a message. */
 #include "lib/handlers_priv.h"
 
 #include <string.h>
@@ -136,8 +138,8 @@ fail(struct er_handlers *h, int status, const struct er_buf *body)
     h->retry_at = er_handlers_now(h) + h->retry_for;
 }
 
-/* The first line of the first chunk becomes a chunk of its own. The attempts that ended stay
- * with the last line. */
+/* The first line of the first chunk becomes a chunk of its own. The attempts that ended
+ * stay with the last line. */
 static void
 split_first(struct er_handlers *h)
 {

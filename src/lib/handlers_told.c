@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* What others say of an attempt in this process, by HTTP: a child of its handler's (`errand
- * progress`), or anybody who may (docs/PROTOCOL.md, "Progress lines").
+/* What others say of an attempt in this process, by HTTP: a child of its handler's
+ * (`errand progress`), or anybody who may (docs/PROTOCOL.md, "Progress lines").
  *
- * Happy path: it is as if the handler had said it: progress, items and the checkpoint at once;
- * a result, an error and a rate limit count at the end, where what the handler itself has set
- * is stronger. An error or a rate limit makes an end of its own, also when the handler then
- * returns 0; one that has stopped as it was asked has only stopped.
+ * Happy path: it is as if the handler had said it: progress, items and the checkpoint at
+ * once; a result, an error and a rate limit count at the end, where what the handler
+ * itself has set is stronger. An error or a rate limit makes an end of its own, also when
+ * the handler then returns 0; one that has stopped as it was asked has only stopped.
  *
- * Failure modes: what makes no sense, or finds no memory, becomes a warning of the attempt. */
+ * Failure modes: what makes no sense, or finds no memory, becomes a warning of the
+ * attempt. */
 #include "lib/handlers_priv.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The door of the engine inside: asks become requests of the API (api/request.h) in the same
- * process. Loop thread. */
+/* The door of the engine inside: asks become requests of the API (api/request.h) in the
+ * same process. Loop thread. */
 #ifndef ER_LIB_INSIDE_H
 #define ER_LIB_INSIDE_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: the first word says what to do (errand.h, "workers").
  *
- * Failure modes: what is wrong with the command line or with the program's own types is said
- * on standard error, and the exit code is 2; what the daemon says, 1. */
+ * Failure modes: what is wrong with the command line or with the program's own types is
+ * said on standard error, and the exit code is 2; what the daemon says, 1. */
 #include "lib/main.h"
 
 #include <limits.h>

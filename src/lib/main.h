@@ -21,8 +21,9 @@ int er_main_run(const char *program, const struct errand_type *type);
 int er_main_try(const char *program, const struct errand_type *type, int n_words,
                 char **words);
 
-/* Listens, on a thread of its own, for what asks an attempt to stop: lines on a descriptor
- * ({"stop": {"why": ...}}; its end means that the worker is gone), and signals. */
+/* Listens, on a thread of its own, for what asks an attempt to stop: lines on a
+ * descriptor ({"stop": {"why": ...}}; its end means that the worker is gone), and
+ * signals. */
 struct er_main_listener {
     struct errand_attempt *attempt;
     int fd;             /* of the lines; -1 = none */
@@ -31,15 +32,15 @@ struct er_main_listener {
     int quit_fd;
     pthread_t thread;
 };
-/* SIGTERM and SIGINT become stops from now on, before and after the listener is opened; SIGPIPE
- * an error of the write. False: no descriptor. */
+/* SIGTERM and SIGINT become stops from now on, before and after the listener is opened;
+ * SIGPIPE an error of the write. False: no descriptor. */
 bool er_main_catch_signals(void);
 int er_main_listener_open(struct er_main_listener *listener) ER_MUSTCHECK;
 void er_main_listener_close(struct er_main_listener *listener);
 
-/* Tells the news of progress, on a thread of its own that begins with the first of them: at
- * once, then every 100 ms while there are more, and the last when it is closed. Without a
- * thread (no memory) only the last. */
+/* Tells the news of progress, on a thread of its own that begins with the first of them:
+ * at once, then every 100 ms while there are more, and the last when it is closed.
+ * Without a thread (no memory) only the last. */
 struct er_main_sender {
     struct errand_attempt *attempt;
     void (*tell)(struct er_main_sender *v, const struct er_attempt_news *news);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Signals are caught by handlers (not blocked: a program that the handler starts must not
- * inherit that) which only write to an event descriptor; it lives as long as the process. */
+ * inherit that) which only write to an event descriptor; it lives as long as the
+ * process. */
 #include "lib/main.h"
 
 #include <errno.h>

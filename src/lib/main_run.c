@@ -2,13 +2,14 @@
 /* One order of errand-worker (docs/PROTOCOL.md, "What a handler's process sees").
  *
  * Happy path: the first line of standard input is the order; the handler runs on the main
- * thread, while a listener waits for the word to stop; what it reports are lines on the progress
- * descriptor, in the order said. Progress is told by a thread of its own (the sender), which
- * begins with the first word of it: at once, then every 100 ms while there is news. At the end
- * come the last news, the error, the result, and the exit code.
+ * thread, while a listener waits for the word to stop; what it reports are lines on the
+ * progress descriptor, in the order said. Progress is told by a thread of its own (the
+ * sender), which begins with the first word of it: at once, then every 100 ms while there
+ * is news. At the end come the last news, the error, the result, and the exit code.
  *
  * Failure modes: not started by errand-worker (exit 2, with words); the pipe is full: who
- * reports waits, as any command does; the worker is gone: the handler is asked to stop. */
+ * reports waits, as any command does; the worker is gone: the handler is asked to
+ * stop. */
 #include "lib/main.h"
 
 #include <errno.h>
@@ -67,8 +68,8 @@ write_line(struct run *r, struct er_buf *b)
     return rc;
 }
 
-/* A text in parts, each a line that is written in one piece: whoever else of this process's
- * tree writes to the pipe comes between two of them. */
+/* A text in parts, each a line that is written in one piece: whoever else of this
+ * process's tree writes to the pipe comes between two of them. */
 static int
 write_parts(struct run *r, const char *member, const char *text, size_t len)
 {

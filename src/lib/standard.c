@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One count for all handles of the process. It takes a lock of its own, since the last one
- * that goes must not take away what another is about to rely on. */
+/* One count for all handles of the process. It takes a lock of its own, since the last
+ * one that goes must not take away what another is about to rely on. */
 #include "lib/standard.h"
 
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One request of the protocol on behalf of an application: while it waits, or with a callback
- * on the loop's thread. */
+/* One request of the protocol on behalf of an application: while it waits, or with a
+ * callback on the loop's thread. */
 #ifndef ER_LIB_SYNC_H
 #define ER_LIB_SYNC_H
 
@@ -31,17 +31,18 @@ struct er_sync_answer {
     double expected_s;  /* header X-Errand-Expected; -1 = none */
 };
 
-/* Any thread. 0 and the answer, whatever its status; or a code (`error` tells) and nothing to
- * free. */
+/* Any thread. 0 and the answer, whatever its status; or a code (`error` tells) and
+ * nothing to free. */
 int er_sync_ask(struct errand *e, struct er_sync_spec *spec, struct er_sync_answer *out,
                 errand_error *error) ER_MUSTCHECK;
 /* The same, but a status of 300 and above is a code, too. The body is the caller's. */
 int er_sync_run(struct errand *e, struct er_sync_spec *spec, struct er_buf *out,
                 errand_error *error) ER_MUSTCHECK;
 
-/* Without waiting: `done` is called once, on the loop's thread as an application's function
- * (in_callback), never from inside, unless a code comes back. answer: NULL when `code`, which
- * is then negative, is not 0; its body stays this file's unless it is taken. */
+/* Without waiting: `done` is called once, on the loop's thread as an application's
+ * function (in_callback), never from inside, unless a code comes back. answer: NULL when
+ * `code`, which is then negative, is not 0; its body stays this file's unless it is
+ * taken. */
 typedef void er_sync_fn(void *ctx, int code, struct er_sync_answer *answer,
                         const errand_error *error);
 int er_sync_start(struct errand *e, struct er_sync_spec *spec, er_sync_fn *done,

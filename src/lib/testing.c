@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A store in memory does all its work in the turns of the loop. So the engine is at rest when
- * the loop has gone round a few times without anything to do and no attempt runs but those
- * that sleep by the test's clock: that is what er_testing_rest waits for. Moving the clock
- * goes from one moment at which something is due to the next, and rests at each.
+/* A store in memory does all its work in the turns of the loop. So the engine is at rest
+ * when the loop has gone round a few times without anything to do and no attempt runs but
+ * those that sleep by the test's clock: that is what er_testing_rest waits for. Moving
+ * the clock goes from one moment at which something is due to the next, and rests at
+ * each.
  *
  * wall, mono and boot move together. */
 #include "lib/testing.h"
@@ -215,7 +216,8 @@ move_here(struct er_wait *wait)
     er_handle_done(wait, 0);
 }
 
-/* A handler that is inline sleeps: it has the only thread there is, and moves the clock. */
+/* A handler that is inline sleeps: it has the only thread there is, and moves the
+ * clock. */
 static void
 sleep_on(void *ctx, const struct errand_attempt *a, er_usec till)
 {
@@ -321,8 +323,8 @@ errand_test_settle(errand *e, errand_error *error)
     return n;
 }
 
-/* Whether all members of `wanted` are in `args`, with the same values; those of an object in
- * it likewise. */
+/* Whether all members of `wanted` are in `args`, with the same values; those of an object
+ * in it likewise. */
 static bool
 contains(const json_t *args, json_t *wanted, int depth)
 {

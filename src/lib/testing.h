@@ -16,8 +16,8 @@ void er_testing_free(struct er_testing *t);
 int er_testing_start(struct er_testing *t) ER_MUSTCHECK;
 /* Any thread reads it. */
 const struct er_clock *er_testing_clock(const struct er_testing *t);
-/* After a submit, on the caller's thread: with ERRAND_TEST_INLINE runs what can run now, until
- * nothing can. Otherwise (and for NULL) it does nothing. */
+/* After a submit, on the caller's thread: with ERRAND_TEST_INLINE runs what can run now,
+ * until nothing can. Otherwise (and for NULL) it does nothing. */
 void er_testing_run(struct er_testing *t);
 
 #endif

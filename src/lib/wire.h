@@ -7,8 +7,8 @@
 #include "lib/ask.h"
 
 struct er_wire;
-/* Connects for the first time; `done` is called once, never from inside: 0, or the code and
- * its words. socket NULL = the user's own daemon. */
+/* Connects for the first time; `done` is called once, never from inside: 0, or the code
+ * and its words. socket NULL = the user's own daemon. */
 typedef void er_wire_open_fn(void *ctx, int rc, const char *words);
 int er_wire_open(struct errand *e, er_wire_open_fn *done, void *ctx, struct er_wire **out,
                  struct er_err *err) ER_MUSTCHECK;

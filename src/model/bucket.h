@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* A token bucket: what a rate (model/rate.h) has left. Pure: the time is handed in, from a
- * clock that never goes back. Any thread.
+/* A token bucket: what a rate (model/rate.h) has left. Pure: the time is handed in, from
+ * a clock that never goes back. Any thread.
  *
- * It fills by rate.n in rate.per_for and ER_BUCKET_MARGIN (at most a twentieth of the span):
- * tokens are counted when a task is claimed, and whoever set the rate counts when it has
- * started, which takes now more, now less. It holds rate.burst, or what is `wanted` from it
- * at once when that is more. It counts in whole parts of a token, so that nothing is rounded:
- * it holds what was asked for at the very microsecond that er_bucket_opens_at has named. */
+ * It fills by rate.n in rate.per_for and ER_BUCKET_MARGIN (at most a twentieth of the
+ * span): tokens are counted when a task is claimed, and whoever set the rate counts when
+ * it has started, which takes now more, now less. It holds rate.burst, or what is
+ * `wanted` from it at once when that is more. It counts in whole parts of a token, so
+ * that nothing is rounded: it holds what was asked for at the very microsecond that
+ * er_bucket_opens_at has named. */
 #ifndef ER_MODEL_BUCKET_H
 #define ER_MODEL_BUCKET_H
 
@@ -40,8 +41,8 @@ void er_bucket_take(struct er_bucket *b, const struct er_rate *r, int64_t n);
 /* Gives tokens back that were not used; what does not fit is lost. */
 void er_bucket_give(struct er_bucket *b, const struct er_rate *r, int64_t n,
                     int64_t wanted);
-/* When it will hold n tokens if nobody takes any: the moment of the last fill when it does
- * already, ER_NEVER when that is too far away to tell. */
+/* When it will hold n tokens if nobody takes any: the moment of the last fill when it
+ * does already, ER_NEVER when that is too far away to tell. */
 er_usec er_bucket_opens_at(const struct er_bucket *b, const struct er_rate *r, int64_t n);
 /* Tokens as a number for people. */
 double er_bucket_level(const struct er_bucket *b, const struct er_rate *r);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A parameter of a type: what an argument of that name may be. Pure; any thread. Definitions
- * and arguments as JSON: wire/params.h. */
+/* A parameter of a type: what an argument of that name may be. Pure; any thread.
+ * Definitions and arguments as JSON: wire/params.h. */
 #ifndef ER_MODEL_PARAM_H
 #define ER_MODEL_PARAM_H
 
@@ -41,8 +41,9 @@ struct er_param {
 };
 /* Whether it is a name that a parameter may have. */
 bool er_param_is_name(const char *name);
-/* Whether a type may be called so: letters, digits, '.', '_', '-', at most 100 bytes, and the
- * first no '.' or '-' (".." cannot stand in an address, nor "-x" in a command line). */
+/* Whether a type may be called so: letters, digits, '.', '_', '-', at most 100 bytes, and
+ * the first no '.' or '-' (".." cannot stand in an address, nor "-x" in a command
+ * line). */
 #define ER_TYPE_NAME_RULE                                                                \
     "at most 100 letters, digits, '.', '_' and '-', a letter, digit or '_' first"
 bool er_type_is_name(const char *name);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Rates. Each value that moves has a pace: at every move the rate since the last move is
  * blended in with the weight dt / (dt + TAU), so that many small steps weigh as one large
- * one. Time is *active* time: since the start, without pauses. The first value is the first
- * anchor: whether it tells of work that was done since the start, of an earlier attempt's, or
- * of what is begun now is not known. Until another one tells, the rate is guessed from the
- * start on; then the guess counts no more. A restart sets the anchor anew with no rate.
+ * one. Time is *active* time: since the start, without pauses. The first value is the
+ * first anchor: whether it tells of work that was done since the start, of an earlier
+ * attempt's, or of what is begun now is not known. Until another one tells, the rate is
+ * guessed from the start on; then the guess counts no more. A restart sets the anchor
+ * anew with no rate.
  *
  * Between two moves the time left counts down. Once a move is overdue (it takes longer
  * than they did on average) the rate decays as if by empty moves, and after ten times

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Rates: so many in such a span, as a token bucket. Pure; any thread.
  *
- * As text: `60/1m`; behind it `:starts` (it counts starts, not what they cost) and `:burst=N`
- * (what the bucket holds). */
+ * As text: `60/1m`; behind it `:starts` (it counts starts, not what they cost) and
+ * `:burst=N` (what the bucket holds). */
 #ifndef ER_MODEL_RATE_H
 #define ER_MODEL_RATE_H
 

@@ -25,8 +25,8 @@ const char *er_retry_class_word(enum er_retry_class c);
 int er_retry_class_find(const char *word); /* -1 when unknown */
 
 /* The wait after the failures-th failure (1 = the first): base x 2^(failures - 1), at
- * most cap_for (0 = ER_RETRY_CAP; a larger base is its own ceiling), then between 75 % and
- * 125 % of that as `random` (any 64 bits) says. */
+ * most cap_for (0 = ER_RETRY_CAP; a larger base is its own ceiling), then between 75 %
+ * and 125 % of that as `random` (any 64 bits) says. */
 #define ER_RETRY_STEADY UINT64_MAX /* as random: not spread at all */
 er_usec er_retry_backoff(er_usec base_for, er_usec cap_for, int failures,
                          uint64_t random);

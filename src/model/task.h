@@ -74,15 +74,16 @@ bool er_after_is_met(enum er_after_when when, enum er_task_state state);
 #define ER_MAX_RATES      4 /* rates of one queue or limit key that hold at once */
 #define ER_MAX_CHECKPOINT (64 << 10) /* bytes of a checkpoint as JSON */
 #define ER_MAX_RESULT     (16 << 20) /* bytes of a result */
-/* An attempt that has said a larger one and none after it has lost it: it fails, class fatal. */
+/* An attempt that has said a larger one and none after it has lost it: it fails, class
+ * fatal. */
 #define ER_RESULT_LOST_CODE    "too-big"
 #define ER_RESULT_LOST_MESSAGE "the result is larger than 16 MiB"
 #define ER_RESULT_LOST_ACTION  "write it to a file, and give the path as the result"
 #define ER_MAX_PARAMS          100 /* parameters of one type */
 #define ER_MAX_LOSSES          3   /* losses in a row after which a task fails */
 
-/* How much longer waiting one more of priority is worth, where nothing else is set; strict
- * order by priority is a step that nothing outwaits. */
+/* How much longer waiting one more of priority is worth, where nothing else is set;
+ * strict order by priority is a step that nothing outwaits. */
 #define ER_AGEING        (60 * ER_USEC_PER_SEC)
 #define ER_AGEING_STRICT (INT64_C(10) * 365 * 86400 * ER_USEC_PER_SEC)
 
@@ -158,7 +159,8 @@ struct er_fact {
     const char *data_json;                  /* an object; "{}" at least */
     const char *topic;                      /* ER_EVENT_TOPIC: its name; else NULL */
     /* task-completed, among the effects of its transaction only: the result's own bytes;
-     * NULL = it has none, or one of more than ER_FACT_RESULT bytes. Its length in any case. */
+     * NULL = it has none, or one of more than ER_FACT_RESULT bytes. Its length in any
+     * case. */
     const void *result;
     size_t result_len;
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A type: what is the same for all tasks of one kind. Pure; any thread.
  *
- * The definition as JSON (read and written by wire/type_json.h) is what the store keeps and
- * the API shows. Whatever it leaves out is as for a type without a definition. */
+ * The definition as JSON (read and written by wire/type_json.h) is what the store keeps
+ * and the API shows. Whatever it leaves out is as for a type without a definition. */
 #ifndef ER_MODEL_TYPE_H
 #define ER_MODEL_TYPE_H
 
@@ -46,8 +46,8 @@ struct er_type {
     bool has_params;      /* its arguments are checked; else any object will do */
     struct er_param *params;
     size_t n_params;
-    /* How it is executed: at most one of these three. None of them: by `shell`'s own rules
-     * (that type alone), or not at all until a definition says how. */
+    /* How it is executed: at most one of these three. None of them: by `shell`'s own
+     * rules (that type alone), or not at all until a definition says how. */
     const char *
         *command; /* an argument vector; {NAME} in a word stands for an argument */
     size_t n_command;
@@ -63,7 +63,8 @@ struct er_type {
 #define ER_TYPE_RETRIES     2
 #define ER_TYPE_TIMEOUT_FOR (1800 * ER_USEC_PER_SEC)
 
-/* A type without a definition: no limits, ER_EX_TEMPFAIL is retryable. `name` is borrowed. */
+/* A type without a definition: no limits, ER_EX_TEMPFAIL is retryable. `name` is
+ * borrowed. */
 void er_type_init(struct er_type *t, const char *name);
 /* Whether it says how it is executed: by command, program or handler. */
 bool er_type_is_executed(const struct er_type *t);

@@ -2,9 +2,9 @@
 /* What an attempt's end comes to: the table "What an attempt comes to" of
  * docs/SEMANTICS.md as one function. Pure; any thread.
  *
- * In goes what happened (a report, the exit frame of a log, or that the worker died), what
- * was asked for meanwhile, and what the task may still spend; out comes where the task goes,
- * when, and what it costs. The words around it are the caller's. */
+ * In goes what happened (a report, the exit frame of a log, or that the worker died),
+ * what was asked for meanwhile, and what the task may still spend; out comes where the
+ * task goes, when, and what it costs. The words around it are the caller's. */
 #ifndef ER_MODEL_VERDICT_H
 #define ER_MODEL_VERDICT_H
 
@@ -19,8 +19,8 @@ enum er_end_why {
     ER_END_HEARTBEAT, /* ... since it gave no sign of life */
     ER_END_LOST,      /* its worker died */
 };
-/* Of the `why` of a report: "cancel", "requeue" (or "pause"), "timeout", "heartbeat"; else
- * ITSELF. */
+/* Of the `why` of a report: "cancel", "requeue" (or "pause"), "timeout", "heartbeat";
+ * else ITSELF. */
 enum er_end_why er_end_why_find(const char *word);
 
 struct er_end {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One member a setting, nothing is decided here but what a word stands for (ageing: off). */
+/* One member a setting, nothing is decided here but what a word stands for (ageing:
+ * off). */
 #include "serve/defaults.h"
 
 void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* From values of the configuration to what the engine's API needs of them; for the daemon, and
- * for an engine inside a host, which has no configuration but the same defaults. */
+/* From values of the configuration to what the engine's API needs of them; for the
+ * daemon, and for an engine inside a host, which has no configuration but the same
+ * defaults. */
 #ifndef ER_SERVE_DEFAULTS_H
 #define ER_SERVE_DEFAULTS_H
 

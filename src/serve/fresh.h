@@ -6,10 +6,11 @@
 #include "base/error.h"
 #include "wire/places.h"
 
-/* For the owner of the lock, before the store is opened. When there is no store (or an empty
- * file), moves aside what belongs to one that was deleted: its logs, in which the numbers of
- * new tasks would find the output of old ones, and its journal, which SQLite would throw
- * away. Each is told with a WARN. An error with words when that cannot be done. */
+/* For the owner of the lock, before the store is opened. When there is no store (or an
+ * empty file), moves aside what belongs to one that was deleted: its logs, in which the
+ * numbers of new tasks would find the output of old ones, and its journal, which SQLite
+ * would throw away. Each is told with a WARN. An error with words when that cannot be
+ * done. */
 int er_fresh_make_way(const struct er_places *places, struct er_err *err) ER_MUSTCHECK;
 
 #endif

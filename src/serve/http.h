@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The HTTP server of the daemon: libmicrohttpd inside a libuv loop, made into four things:
- * requests with their whole body, requests whose body comes in lines, replies that may come
- * later, and streams. It knows no route and no task. All on the loop's thread.
+/* The HTTP server of the daemon: libmicrohttpd inside a libuv loop, made into four
+ * things: requests with their whole body, requests whose body comes in lines, replies
+ * that may come later, and streams. It knows no route and no task. All on the loop's
+ * thread.
  *
  * A request lives from its handler's call until it has been answered and sent, or its
  * connection broke. A handler answers at once or later, exactly once. */
@@ -13,8 +14,9 @@
 struct uv_loop_s;
 struct er_http; /* a server: one listening socket */
 
-/* Serves on a listening descriptor, which it takes over. When `uid_check` is true the peer
- * of each connection must run as our own uid or as root (SO_PEERCRED), or else is answered
+/* Serves on a listening descriptor, which it takes over. When `uid_check` is true the
+ * peer of each connection must run as our own uid or as root (SO_PEERCRED), or else is
+ * answered
  * 403. At most `max_connections` (further ones wait in the kernel's backlog).
  * Hardening: see the file's head. Returns 0 or ER_EIO / ER_ENOMEM. */
 int er_http_start(struct uv_loop_s *loop, int listen_fd, bool uid_check,

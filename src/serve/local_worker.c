@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the local worker is, and how it is started: in a session of its own, with the log of
- * the daemon, and no signal blocked. */
+/* Where the local worker is, and how it is started: in a session of its own, with the log
+ * of the daemon, and no signal blocked. */
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -90,7 +90,8 @@ er_local_worker_start_hidden(const char *program, const char *beside, const char
                     (char *)(uintptr_t) "--owner-folder",
                     (char *)(uintptr_t)folder,
                     NULL};
-    /* of this process: that it is gone can be read there, and no other can be taken for it */
+    /* of this process: that it is gone can be read there, and no other can be taken for
+     * it */
     int self = folder ? (int)syscall(SYS_pidfd_open, getpid(), 0) : -1;
     struct er_orphan o = {path, argv, NULL, {-1, -1, -1, self}};
     if (self < 0) {

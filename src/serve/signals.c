@@ -2,8 +2,8 @@
 /* A signalfd that the loop polls. Signals of one kind that come before they are read are
  * one, as they are to a handler; whoever is told looks for all that may have happened.
  *
- * Failure modes: without a descriptor (or when the loop cannot poll it) the process would be
- * deaf to `kill`: it does not start then. */
+ * Failure modes: without a descriptor (or when the loop cannot poll it) the process would
+ * be deaf to `kill`: it does not start then. */
 #include "serve/signals.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Signals by a descriptor: blocked, and read by the loop like any other news. No handler
- * ever runs in the middle of something, and none can meet a lock that its own thread holds. */
+ * ever runs in the middle of something, and none can meet a lock that its own thread
+ * holds. */
 #ifndef ER_SERVE_SIGNALS_H
 #define ER_SERVE_SIGNALS_H
 

@@ -160,8 +160,8 @@ er_sqlite_number(struct er_sqlite *c, const char *sql, int64_t none, int64_t *ou
     return 0;
 }
 
-/* What a check of the file has found. A page that could not be read for want of memory, or
- * because of the disk, is reported among the damages, with SQLite's code. */
+/* What a check of the file has found. A page that could not be read for want of memory,
+ * or because of the disk, is reported among the damages, with SQLite's code. */
 static int
 judge_finding(struct er_sqlite *c, const char *found)
 {

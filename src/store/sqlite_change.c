@@ -282,8 +282,8 @@ list_cancelled_by(struct er_store *s, er_task_id id, er_task_id **ids, size_t *n
     return rc;
 }
 
-/* How many were cancelled because of a task, and because of those, and so on. After all of
- * a call have begun their new runs, so that none of these is counted. */
+/* How many were cancelled because of a task, and because of those, and so on. After all
+ * of a call have begun their new runs, so that none of these is counted. */
 static int
 count_cancelled(struct er_store *s, struct er_change *row)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What time brings: scheduled tasks become queued, what a rate limit has paused goes on, and
- * what has waited for its first start longer than it was allowed to fails. Also a clock that
- * was set, and a lane's first tasks, for the scheduler. */
+/* What time brings: scheduled tasks become queued, what a rate limit has paused goes on,
+ * and what has waited for its first start longer than it was allowed to fails. Also a
+ * clock that was set, and a lane's first tasks, for the scheduler. */
 #include "store/sqlite_priv.h"
 
 #include "base/mutant.h"

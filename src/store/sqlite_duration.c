@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* How long attempts of one signature took: a mean in which the latest weigh most. Each is
- * learnt from twice: under the signature of its type and command, and under that of its type
- * alone. Remembered in memory while in use. What was learnt is written at the commit, but a
- * mean that is known well and hardly moves only now and then: of short tasks each would
- * otherwise pay for two more rows. */
+ * learnt from twice: under the signature of its type and command, and under that of its
+ * type alone. Remembered in memory while in use. What was learnt is written at the
+ * commit, but a mean that is known well and hardly moves only now and then: of short
+ * tasks each would otherwise pay for two more rows. */
 #include "store/sqlite_priv.h"
 
 #include <string.h>
@@ -13,8 +13,8 @@
 #define WEIGHT     8    /* the mean is that of about so many latest durations */
 #define REMEMBERED 1024 /* after more than these, all are forgotten at a commit */
 
-/* A mean of at least WEIGHT durations that is off by less than one of these in the table may
- * be so for a while. */
+/* A mean of at least WEIGHT durations that is off by less than one of these in the table
+ * may be so for a while. */
 #define OFF_PART  16
 #define OFF_FOR   (10 * ER_USEC_PER_MS)
 #define OFF_WHILE (60 * ER_USEC_PER_SEC)

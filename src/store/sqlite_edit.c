@@ -3,9 +3,10 @@
  * dependencies, circles), then the row is written as the edit wants it, then told. Other
  * dependencies may let the task go, block it, or end it.
  *
- * A circle is looked for from the new dependencies along what they wait for, breadth first,
- * with a list and a set instead of recursion: chains may be 100,000 tasks deep. What has
- * ended is waited for by nobody, so that the search sees unfinished tasks only. */
+ * A circle is looked for from the new dependencies along what they wait for, breadth
+ * first, with a list and a set instead of recursion: chains may be 100,000 tasks deep.
+ * What has ended is waited for by nobody, so that the search sees unfinished tasks
+ * only. */
 #include "store/sqlite_priv.h"
 
 #include <string.h>
@@ -84,8 +85,8 @@ look_behind(struct search *w, size_t i)
     return rc;
 }
 
-/* The circle: the task, the way to the i-th of the list, the task again; its beginning when
- * it is longer than the chain. */
+/* The circle: the task, the way to the i-th of the list, the task again; its beginning
+ * when it is longer than the chain. */
 static void
 tell_chain(const struct search *w, size_t i, struct er_edit *edit)
 {
@@ -124,7 +125,8 @@ search_circle(struct search *w, const int *states, struct er_edit *edit)
     return 0;
 }
 
-/* Whether anything waits for a task: 1, 0 or an error. Without that there is no circle. */
+/* Whether anything waits for a task: 1, 0 or an error. Without that there is no
+ * circle. */
 static int
 is_waited_for(struct er_store *s, er_task_id id)
 {

@@ -12,7 +12,8 @@ or_else(er_usec at, er_usec otherwise)
 }
 
 /* Whether the losses in a row are over: the attempt came to its own end, and another
- * follows. A task that is final keeps the count, so that one can see what it went through. */
+ * follows. A task that is final keeps the count, so that one can see what it went
+ * through. */
 static bool
 ends_losses(const struct er_finish *row)
 {

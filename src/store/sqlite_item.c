@@ -53,7 +53,8 @@ turn_to(struct er_store *s, const struct er_item_row *row, struct counting *c)
     return rc < 0 ? rc : 0;
 }
 
-/* How an item that is there already has ended: 1 (failed or not in *out), 0 or an error. */
+/* How an item that is there already has ended: 1 (failed or not in *out), 0 or an
+ * error. */
 static int
 find_item(struct er_store *s, const struct er_item_row *row, bool *out)
 {

@@ -225,8 +225,8 @@ er_store_limits(struct er_store_reader *r, struct er_arena *arena, struct er_lim
     return rc;
 }
 
-/* What waits and is held counts as paused, as it is shown. Between the two reads it may have
- * gone on: no count becomes less than 0. */
+/* What waits and is held counts as paused, as it is shown. Between the two reads it may
+ * have gone on: no count becomes less than 0. */
 static int
 move_held(struct er_sqlite *c, struct er_counter *counters, size_t n)
 {

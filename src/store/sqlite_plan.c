@@ -101,8 +101,8 @@ refuse(struct er_new_task *row, int status, int bad_after)
     row->bad_after = bad_after;
 }
 
-/* How a dependency has ended: 1 (its state, or -1 = not yet, in *out), 0 (it never was) or
- * an error. One of which nothing is left has ended as was asked for. */
+/* How a dependency has ended: 1 (its state, or -1 = not yet, in *out), 0 (it never was)
+ * or an error. One of which nothing is left has ended as was asked for. */
 static int
 find_end(struct er_store *s, const struct er_new_after *after, int *out)
 {

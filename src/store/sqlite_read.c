@@ -7,7 +7,8 @@
 
 #include "model/topic.h"
 
-/* Results that a claim reads by the way: a look of the reader costs each a turn of threads. */
+/* Results that a claim reads by the way: a look of the reader costs each a turn of
+ * threads. */
 #define AFTER_FEW   ((size_t)16)
 #define AFTER_SMALL ((size_t)16 << 10)
 
@@ -214,8 +215,8 @@ read_one_result(struct er_sqlite *c, struct er_arena *arena, struct er_after_res
     return rc;
 }
 
-/* The results of the first `most` dependencies (-1 = all); *out_left tells how many were left
- * out. */
+/* The results of the first `most` dependencies (-1 = all); *out_left tells how many were
+ * left out. */
 static int
 after_results(struct er_sqlite *c, er_task_id id, int64_t most, size_t max_bytes,
               struct er_arena *arena, struct er_sqlite_rows *out, size_t *out_left)

@@ -234,7 +234,8 @@ count_log_bytes(struct er_store *s, int64_t *out)
     return rc < 0 ? rc : 0;
 }
 
-/* What is beyond the bytes that stay. Tasks without output would make no room: they stay. */
+/* What is beyond the bytes that stay. Tasks without output would make no room: they
+ * stay. */
 static int
 prune_logs(struct er_store *s, er_usec now, const struct er_retention *keep, size_t limit,
            struct removed *r)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Settings that users make: of queues, of limit keys, of types, and the switch for
- * everything. Each change is a row and a fact. Rates are kept as texts, one behind the other
- * (`60/1m 90000/1m:starts`), as people write them.
+ * everything. Each change is a row and a fact. Rates are kept as texts, one behind the
+ * other (`60/1m 90000/1m:starts`), as people write them.
  *
  * A setting that is refused leaves the transaction as it was. */
 #include "store/sqlite_priv.h"
@@ -27,8 +27,8 @@ is_same_rate(const struct er_rate *a, const struct er_rate *b)
            a->starts == b->starts;
 }
 
-/* One rate as text, at the end of what b has: 0; ER_EINVALID: it is out of bounds, or reads
- * otherwise than it was written; ER_ENOMEM. */
+/* One rate as text, at the end of what b has: 0; ER_EINVALID: it is out of bounds, or
+ * reads otherwise than it was written; ER_ENOMEM. */
 static int
 add_rate(struct er_buf *b, const struct er_rate *rate)
 {

@@ -84,9 +84,9 @@ release(struct er_store *s, er_usec now, struct er_brief *t)
     return t->held ? 0 : er_sqlite_ready(s, t);
 }
 
-/* One dependency less, when it waits for more: 1; 0: this was the last, or it does not wait
- * any more. Reads nothing of the task: one that waits for 100,000 costs each of them the
- * same. */
+/* One dependency less, when it waits for more: 1; 0: this was the last, or it does not
+ * wait any more. Reads nothing of the task: one that waits for 100,000 costs each of them
+ * the same. */
 static int
 count_down(struct er_store *s, er_task_id id)
 {

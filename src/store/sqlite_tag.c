@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Tags come as a JSON array of texts. It is read here, and not by SQLite's functions for JSON:
- * when memory is out some of these give a wrong answer instead of an error, and a task would
- * be refused for its tags, or lose one. */
+/* Tags come as a JSON array of texts. It is read here, and not by SQLite's functions for
+ * JSON: when memory is out some of these give a wrong answer instead of an error, and a
+ * task would be refused for its tags, or lose one. */
 #include "store/sqlite_priv.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A program's own facts, and named cursors. A topic is a fact like any other: numbered, in
- * the order of commits, gone with retention. A cursor is a number under a name, which whoever
- * reads facts moves when it has done with them.
+/* A program's own facts, and named cursors. A topic is a fact like any other: numbered,
+ * in the order of commits, gone with retention. A cursor is a number under a name, which
+ * whoever reads facts moves when it has done with them.
  *
  * A row that is refused has changed nothing, and the transaction stays good. */
 #include "store/sqlite_priv.h"

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The write-ahead log, written in pieces as large as a commit. SQLite writes two pieces a
  * page (a head of 24 bytes, the page), one behind the other: a commit of seven pages is
- * fourteen system calls. A layer over the default VFS gathers what is contiguous and writes
- * it when SQLite asks for anything else of that file: a sync above all, which every commit
- * ends with, before the pages are shown to readers (synchronous=FULL). All other files are
- * opened as ever.
+ * fourteen system calls. A layer over the default VFS gathers what is contiguous and
+ * writes it when SQLite asks for anything else of that file: a sync above all, which
+ * every commit ends with, before the pages are shown to readers (synchronous=FULL). All
+ * other files are opened as ever.
  *
- * What cannot be written shows one call later than SQLite would see it, in the sync of the
- * same commit, which fails the commit all the same. The gathered bytes are dropped then: they
- * lie behind the last valid frame, where the next commit begins again. */
+ * What cannot be written shows one call later than SQLite would see it, in the sync of
+ * the same commit, which fails the commit all the same. The gathered bytes are dropped
+ * then: they lie behind the last valid frame, where the next commit begins again. */
 #include <string.h>
 
 #include "store/sqlite_priv.h"

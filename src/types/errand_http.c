@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* errand-http: the built-in type `http.request`, in a process of its own for each attempt:
- * nothing but this program has libcurl in it. Written with errand.h alone. */
+/* errand-http: the built-in type `http.request`, in a process of its own for each
+ * attempt: nothing but this program has libcurl in it. Written with errand.h alone. */
 #include <errand.h>
 
 #include <curl/curl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* errand-types: the built-in types `wait` and `file.hash`, in a process of their own for each
- * attempt. Written with errand.h alone: what they can do, any program can. */
+/* errand-types: the built-in types `wait` and `file.hash`, in a process of their own for
+ * each attempt. Written with errand.h alone: what they can do, any program can. */
 #include <errand.h>
 
 #include "types/file_hash.h"

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path: walk once to know how much there is, then once more: each file is read through
- * SHA-256, its line goes to the output, its path is an item, and every now and then a
- * checkpoint says which file was the last and what the tree's hash is so far.
+/* Happy path: walk once to know how much there is, then once more: each file is read
+ * through SHA-256, its line goes to the output, its path is an item, and every now and
+ * then a checkpoint says which file was the last and what the tree's hash is so far.
  *
- * A later attempt skips what comes before its checkpoint. Between the checkpoint and the end
- * of the attempt before some files may have been read already: they are read again, since
- * their hash is needed, but not told as items again.
+ * A later attempt skips what comes before its checkpoint. Between the checkpoint and the
+ * end of the attempt before some files may have been read already: they are read again,
+ * since their hash is needed, but not told as items again.
  *
- * Failure modes: what cannot be read is a failed item with a line in the output, and left out
- * of the hash; the result counts it. A tree with such files leaves no checkpoint at its end,
- * so that a retry reads all of it. The path itself cannot be read: a person must help. A path
- * that is not UTF-8, or very long, cannot stand in a checkpoint: the one before it
- * counts; as an item it goes by the SHA-256 of its path. */
+ * Failure modes: what cannot be read is a failed item with a line in the output, and left
+ * out of the hash; the result counts it. A tree with such files leaves no checkpoint at
+ * its end, so that a retry reads all of it. The path itself cannot be read: a person must
+ * help. A path that is not UTF-8, or very long, cannot stand in a checkpoint: the one
+ * before it counts; as an item it goes by the SHA-256 of its path. */
 #include "types/file_hash.h"
 
 #include <errno.h>

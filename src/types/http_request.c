@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path: set libcurl up from the arguments, let it work until it is done (or the stop
- * descriptor is readable), then look at the status.
+/* Happy path: set libcurl up from the arguments, let it work until it is done (or the
+ * stop descriptor is readable), then look at the status.
  *
- * Failure modes: http_request.h has the table. The body of an answer that is a failure goes to
- * the output, as far as it is short; values of Set-Cookie do not. A request is sent again by
- * nobody but the task's retries. */
+ * Failure modes: http_request.h has the table. The body of an answer that is a failure
+ * goes to the output, as far as it is short; values of Set-Cookie do not. A request is
+ * sent again by nobody but the task's retries. */
 #include "types/http_request.h"
 
 #include <curl/curl.h>

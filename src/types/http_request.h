@@ -13,7 +13,8 @@
  *   another protocol, too many redirections, more bytes than max_bytes
  *                                   failed for good
  *
- * A name that is not known may be retried, since a network that is down looks the same. */
+ * A name that is not known may be retried, since a network that is down looks the
+ * same. */
 #ifndef ER_TYPES_HTTP_REQUEST_H
 #define ER_TYPES_HTTP_REQUEST_H
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path: read a folder's names, look at each, sort (a folder as if its name ended with a
- * slash: so the files come in the order of their whole paths), visit.
+/* Happy path: read a folder's names, look at each, sort (a folder as if its name ended
+ * with a slash: so the files come in the order of their whole paths), visit.
  *
  * Failure modes: what cannot be opened or looked at is told to the visitor; what vanished
- * since the folder was read counts as bad too. A link that leads into a folder above would
- * have no end: told as bad (ELOOP). */
+ * since the folder was read counts as bad too. A link that leads into a folder above
+ * would have no end: told as bad (ELOOP). */
 #include "types/tree.h"
 
 #include <dirent.h>

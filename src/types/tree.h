@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Walking a folder in the order of the paths of its files, as bytes. One folder's names are
- * in memory at a time for each level, nothing else. The folder named is followed if it is a
- * link; those in it only with `follow`, and never into a folder above. */
+/* Walking a folder in the order of the paths of its files, as bytes. One folder's names
+ * are in memory at a time for each level, nothing else. The folder named is followed if
+ * it is a link; those in it only with `follow`, and never into a folder above. */
 #ifndef ER_TYPES_TREE_H
 #define ER_TYPES_TREE_H
 
@@ -22,8 +22,8 @@ struct er_tree_visitor {
     /* Whether to look into that folder; NULL = into all. */
     bool (*enter)(void *ctx, const char *path);
 };
-/* Walks the folder that `fd` is, which it closes: true, or false when a visitor has ended it
- * or (*out_code = ENOMEM) memory is out. */
+/* Walks the folder that `fd` is, which it closes: true, or false when a visitor has ended
+ * it or (*out_code = ENOMEM) memory is out. */
 bool er_tree_walk(int fd, const struct er_tree_visitor *v, int *out_code);
 
 #endif

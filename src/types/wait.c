@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: sleep to the end of the step, checkpoint, progress, the next one.
  *
- * Failure modes: asked to stop, it leaves what it has waited so far, to the millisecond. A
- * checkpoint that is not one of ours (another definition had the name before) counts as
+ * Failure modes: asked to stop, it leaves what it has waited so far, to the millisecond.
+ * A checkpoint that is not one of ours (another definition had the name before) counts as
  * none. */
 #include "types/wait.h"
 

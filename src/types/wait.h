@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The type `wait`: waits for a time in equal steps. After each it says where it is; one that
- * was stopped goes on with what is left. */
+/* The type `wait`: waits for a time in equal steps. After each it says where it is; one
+ * that was stopped goes on with what is left. */
 #ifndef ER_TYPES_WAIT_H
 #define ER_TYPES_WAIT_H
 

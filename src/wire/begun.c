@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The table is a head and ER_BEGUN_MAX entries, mapped shared: a store is in the kernel's
- * memory when it is done, whatever becomes of the process. An entry counts when its task is
- * not 0, which is written last and cleared first. The head has the machine's boot: what was
- * mapped before another boot was not synced and says nothing. */
+ * memory when it is done, whatever becomes of the process. An entry counts when its task
+ * is not 0, which is written last and cleared first. The head has the machine's boot:
+ * what was mapped before another boot was not synced and says nothing. */
 #include "wire/begun.h"
 
 #include <fcntl.h>

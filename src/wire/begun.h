@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Which attempts a program with handlers has begun and not yet reported: a small table in a
- * file that the program maps, so that it outlives the program's sudden end as it is. What is
- * given ahead of free threads and was never begun is told by it from what was, without a file
- * an attempt and without a system call each.
+/* Which attempts a program with handlers has begun and not yet reported: a small table in
+ * a file that the program maps, so that it outlives the program's sudden end as it is.
+ * What is given ahead of free threads and was never begun is told by it from what was,
+ * without a file an attempt and without a system call each.
  *
  * It survives the process, not the machine: after another boot nothing is known. */
 #ifndef ER_WIRE_BEGUN_H
@@ -19,11 +19,11 @@
 /* ---- the program's side; one thread at a time ---- */
 
 struct er_begun;
-/* Makes the session's table in the folder of the logs. NULL: it cannot be made; then nothing
- * will be known, which is fine. */
+/* Makes the session's table in the folder of the logs. NULL: it cannot be made; then
+ * nothing will be known, which is fine. */
 struct er_begun *er_begun_open(const char *logs, int64_t session);
-/* Notes an attempt before it begins: its place, for er_begun_remove; -1 = no place left, after
- * which the table says that it knows nothing. b may be NULL. */
+/* Notes an attempt before it begins: its place, for er_begun_remove; -1 = no place left,
+ * after which the table says that it knows nothing. b may be NULL. */
 int er_begun_add(struct er_begun *b, er_task_id task, int attempt);
 /* Its end is on disk. place may be -1. */
 void er_begun_remove(struct er_begun *b, int place);

@@ -17,8 +17,8 @@ void er_client_close(struct er_client *c);
 
 /* The process at the other end: 0 when it is not known (not connected). */
 int er_client_peer(const struct er_client *c);
-/* From now on `tell` is called once in a request, on this thread, when nothing of its answer
- * has come for that time (0 = never); it is waited for all the same. */
+/* From now on `tell` is called once in a request, on this thread, when nothing of its
+ * answer has come for that time (0 = never); it is waited for all the same. */
 typedef void er_client_slow_fn(void *ctx);
 void er_client_tell_slow(struct er_client *c, er_usec after, er_client_slow_fn *tell,
                          void *ctx);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* How it works: libyaml's tree becomes a JSON value, member by member as the table of
- * wire/type_json.c says what each is, and is then read as a PUT's body would be. On the way
- * the line of each member is noted under its name ("retries", "params.depth.min"), so that a
- * refusal, which begins with that name, gets its line.
+ * wire/type_json.c says what each is, and is then read as a PUT's body would be. On the
+ * way the line of each member is noted under its name ("retries", "params.depth.min"), so
+ * that a refusal, which begins with that name, gets its line.
  *
- * Failure modes: not YAML, several documents, a member twice, nested too deep or too large
- * by its aliases, and all that the definition itself refuses. The first one is told. */
+ * Failure modes: not YAML, several documents, a member twice, nested too deep or too
+ * large by its aliases, and all that the definition itself refuses. The first one is
+ * told. */
 #include "wire/config_types.h"
 
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A type's definition from a file in types.d: YAML, one mapping with the members that
- * wire/type_json.h has. As with the configuration, what a value is is decided by the member
- * it stands for (`help: no` is a text, `idempotent: no` is false). Blocking; any thread. */
+ * wire/type_json.h has. As with the configuration, what a value is is decided by the
+ * member it stands for (`help: no` is a text, `idempotent: no` is false). Blocking; any
+ * thread. */
 #ifndef ER_WIRE_CONFIG_TYPES_H
 #define ER_WIRE_CONFIG_TYPES_H
 

@@ -16,9 +16,9 @@
 
 #define ER_JSON_MAX ((size_t)2 << 20) /* bytes of one document */
 
-/* json_loadb for what must not be lost. Where an allocation fails, jansson may speak of a wrong
- * token, or of nothing: so it is tried twice. What is wrong is wrong the second time, too; a
- * moment without memory is over by then. */
+/* json_loadb for what must not be lost. Where an allocation fails, jansson may speak of a
+ * wrong token, or of nothing: so it is tried twice. What is wrong is wrong the second
+ * time, too; a moment without memory is over by then. */
 json_t *er_json_load(const char *text, size_t len, size_t flags, json_error_t *why);
 
 /* Parses one value of any kind; *out is a new reference. ER_EINVALID with line and

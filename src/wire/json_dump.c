@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* jansson writes the document, and its numbers with a fraction, which have up to 17 digits,
- * are then shortened in place: strings are passed over, and what has no shorter form that
- * reads back as the same number stays. NULL when memory is out. */
+/* jansson writes the document, and its numbers with a fraction, which have up to 17
+ * digits, are then shortened in place: strings are passed over, and what has no shorter
+ * form that reads back as the same number stays. NULL when memory is out. */
 #include "wire/json_dump.h"
 
 #include <stdbool.h>
@@ -12,8 +12,8 @@
 #define DIGITS_SAFE 15 /* of these any number has as many, and 17 are always enough */
 #define DIGITS_ALL  17
 
-/* Writes the number of n bytes at `from` to `to` in short: its length; 0 = it stays as it is
- * (an integer, or what has no shorter form). */
+/* Writes the number of n bytes at `from` to `to` in short: its length; 0 = it stays as it
+ * is (an integer, or what has no shorter form). */
 static size_t
 shorten(const char *from, size_t n, char *to, size_t size)
 {

@@ -224,8 +224,8 @@ read_choices(struct reading *r, const struct raw *raw)
     return p->choices ? 0 : out_of_memory(r);
 }
 
-/* Each of them must be one that could be given: of the kind, within the bounds, and as the
- * pattern says. */
+/* Each of them must be one that could be given: of the kind, within the bounds, and as
+ * the pattern says. */
 static int
 check_choices(struct reading *r, const struct er_param *p)
 {

@@ -26,9 +26,9 @@ struct er_params_fault {
     struct er_err err;
 };
 
-/* Reads a definition's array; all memory is the arena's. ER_EINVALID: unknown members, a name
- * twice, a default that its own parameter would refuse, min above max, a pattern that is
- * none, choices of what is no string, required with a default ... */
+/* Reads a definition's array; all memory is the arena's. ER_EINVALID: unknown members, a
+ * name twice, a default that its own parameter would refuse, min above max, a pattern
+ * that is none, choices of what is no string, required with a default ... */
 int er_params_read(const json_t *array, struct er_arena *arena, struct er_param **out,
                    size_t *out_n, struct er_params_fault *fault) ER_MUSTCHECK;
 /* Adds the same array. Equal parameters give equal text. */
@@ -36,9 +36,9 @@ void er_params_add(const struct er_param *params, size_t n, struct er_buf *b);
 /* Adds the JSON Schema that the arguments must fit. */
 void er_params_schema_add(const struct er_param *params, size_t n, struct er_buf *b);
 
-/* Checks arguments (an object) and makes what is stored of them: a new object with defaults
- * filled in and durations in seconds. ER_EINVALID: fault->field is the argument's name;
- * an unknown one is named with the one that is like it. ER_ENOMEM. */
+/* Checks arguments (an object) and makes what is stored of them: a new object with
+ * defaults filled in and durations in seconds. ER_EINVALID: fault->field is the
+ * argument's name; an unknown one is named with the one that is like it. ER_ENOMEM. */
 int er_params_check(const struct er_param *params, size_t n, const json_t *args,
                     json_t **out, struct er_params_fault *fault) ER_MUSTCHECK;
 /* The same for arguments that are all texts, as people type them: each is read as its
@@ -48,19 +48,19 @@ int er_params_check_text(const struct er_param *params, size_t n, const json_t *
 /* A copy of arguments with secret ones as "***"; NULL = no memory. */
 json_t *er_params_mask(const struct er_param *params, size_t n, const json_t *args);
 
-/* Fills in a command's words from checked arguments: "{name}" within a word is the argument
- * as text; a word that is "{name}" alone is left out when there is no such argument, and
- * becomes several for an array; "{{" and "}}" are braces. *out ends with NULL. ER_EINVALID: a
- * name that is no parameter (for er_type_json: at definition), an array or object within a
- * word, an argument that is not there within a word. ER_ETOOBIG: more than
- * ER_PARAMS_EXPANDED_MAX in all. */
+/* Fills in a command's words from checked arguments: "{name}" within a word is the
+ * argument as text; a word that is "{name}" alone is left out when there is no such
+ * argument, and becomes several for an array; "{{" and "}}" are braces. *out ends with
+ * NULL. ER_EINVALID: a name that is no parameter (for er_type_json: at definition), an
+ * array or object within a word, an argument that is not there within a word. ER_ETOOBIG:
+ * more than ER_PARAMS_EXPANDED_MAX in all. */
 int er_params_expand(const char *const *words, size_t n_words, const json_t *args,
                      struct er_arena *arena, char ***out, size_t *out_n,
                      struct er_err *err) ER_MUSTCHECK;
 /* Whether a word of a command may stand so in the definition of a type with these
- * parameters: each {NAME} is one of them and fits there for all arguments that are allowed.
- * must_be: the word must never be left out nor become several (the program's name).
- * ER_EINVALID. */
+ * parameters: each {NAME} is one of them and fits there for all arguments that are
+ * allowed. must_be: the word must never be left out nor become several (the program's
+ * name). ER_EINVALID. */
 int er_params_check_word(const struct er_param *params, size_t n, const char *word,
                          bool must_be, struct er_err *err) ER_MUSTCHECK;
 /* The same for the text of a standard input, which may be nothing but not several. */

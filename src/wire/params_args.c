@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What is done with arguments that were checked: shown without what is secret, put into the
- * words of a command. Apart from the check, so that who only executes links no patterns. */
+/* What is done with arguments that were checked: shown without what is secret, put into
+ * the words of a command. Apart from the check, so that who only executes links no
+ * patterns. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

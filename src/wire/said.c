@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Each member of the object goes to its function in the table `members`, which hands what it
- * has read to the listener, or adds it to the update of the progress that is told last.
- * A member that is unknown or of a wrong kind, a result or checkpoint that is too large,
- * parts out of order are dropped, each with a warning that says what would be right. */
+/* Each member of the object goes to its function in the table `members`, which hands what
+ * it has read to the listener, or adds it to the update of the progress that is told
+ * last. A member that is unknown or of a wrong kind, a result or checkpoint that is too
+ * large, parts out of order are dropped, each with a warning that says what would be
+ * right. */
 #include "wire/said.h"
 
 #include <math.h>
@@ -192,8 +193,8 @@ read_result(struct reading *r, const json_t *v)
     return NULL;
 }
 
-/* One part of a text of at most `max` bytes: part number 0 begins a new one. *out_whole when
- * it was the last. */
+/* One part of a text of at most `max` bytes: part number 0 begins a new one. *out_whole
+ * when it was the last. */
 static const char *
 read_part(struct er_said_part *p, size_t max, const json_t *v, bool *out_whole)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What a progress line in JSON says (docs/PROTOCOL.md, "Progress lines"), whichever way it
- * came: down the pipe of a command, or by HTTP to whoever runs the task.
+/* What a progress line in JSON says (docs/PROTOCOL.md, "Progress lines"), whichever way
+ * it came: down the pipe of a command, or by HTTP to whoever runs the task.
  *
- * Happy path: position and words come back as an update; all else is told to a sink, member by
- * member. Failure modes: a member that makes no sense, is too large, or is none, is told to
- * the sink as a warning; the others count. One thread at a time. */
+ * Happy path: position and words come back as an update; all else is told to a sink,
+ * member by member. Failure modes: a member that makes no sense, is too large, or is
+ * none, is told to the sink as a warning; the others count. One thread at a time. */
 #ifndef ER_WIRE_SAID_H
 #define ER_WIRE_SAID_H
 

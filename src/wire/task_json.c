@@ -138,7 +138,8 @@ add_after(struct er_buf *b, const struct er_task_json_more *more)
     }
 }
 
-/* The value with the credentials in its strings' URLs masked: a new reference, or NULL. */
+/* The value with the credentials in its strings' URLs masked: a new reference, or
+ * NULL. */
 static json_t *
 masked(const json_t *v)
 {

@@ -36,14 +36,14 @@ struct er_task_json_more {
     bool hide_args;
 };
 /* Adds a task as docs/PROTOCOL.md describes it, and cwd, attempts, cancel_requested and
- * pause_requested, what was asked for it (cost, backoff_s, timeout_s, ...) and how many of
- * its items are stored. */
+ * pause_requested, what was asked for it (cost, backoff_s, timeout_s, ...) and how many
+ * of its items are stored. */
 void er_task_json(struct er_buf *b, const struct er_task *t,
                   const struct er_task_json_more *more);
 
-/* An attempt's progress counts the items that it has told itself; those that attempts before
- * it have stored count, too. Sets the counts where more are stored; `progress` may be any
- * value, or NULL. */
+/* An attempt's progress counts the items that it has told itself; those that attempts
+ * before it have stored count, too. Sets the counts where more are stored; `progress` may
+ * be any value, or NULL. */
 struct json_t;
 void er_task_json_raise_items(struct json_t *progress, int64_t completed, int64_t failed);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A definition is read by a table of its members (wire/json.h); the map of exit codes, the
- * parameters, commands and the rates by hand. What is equal to the default is left out when
- * it is written. The words of a refusal begin with the member that is wrong: "retries is -1",
- * "command: ...", "params.depth.min: ...". */
+/* A definition is read by a table of its members (wire/json.h); the map of exit codes,
+ * the parameters, commands and the rates by hand. What is equal to the default is left
+ * out when it is written. The words of a refusal begin with the member that is wrong:
+ * "retries is -1", "command: ...", "params.depth.min: ...". */
 #include "wire/type_json.h"
 
 #include <stdio.h>

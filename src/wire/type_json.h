@@ -26,18 +26,18 @@
 
 /* Reads a definition; texts go into the arena (the name is borrowed). What says how it is
  * executed and not how often or how long gets ER_TYPE_RETRIES and ER_TYPE_TIMEOUT_FOR.
- * ER_EINVALID: the words begin with the member ("retries is -1 ...", "params.depth.min: ...")
- * and say what would be right. */
+ * ER_EINVALID: the words begin with the member ("retries is -1 ...", "params.depth.min:
+ * ...") and say what would be right. */
 int er_type_json_read(const char *name, const json_t *o, struct er_arena *arena,
                       struct er_type *out, struct er_err *err) ER_MUSTCHECK;
 /* The same from text. */
 int er_type_json_parse(const char *name, const char *json, struct er_arena *arena,
                        struct er_type *out, struct er_err *err) ER_MUSTCHECK;
-/* The name and kind of the i-th member that a definition may have, from 0; NULL behind the
- * last. `origin`, which is kept with definitions from files, is none of them. */
+/* The name and kind of the i-th member that a definition may have, from 0; NULL behind
+ * the last. `origin`, which is kept with definitions from files, is none of them. */
 const char *er_type_json_member(size_t i, enum er_json_kind *out_kind);
-/* Adds the definition's object: only what differs from a type without one. Equal types give
- * equal text. */
+/* Adds the definition's object: only what differs from a type without one. Equal types
+ * give equal text. */
 void er_type_json_add(const struct er_type *t, struct er_buf *b);
 
 /* Rates: an array of at most ER_MAX_RATES objects or texts. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The clocks of a running attempt: its timeout, and its heartbeat, the longest time it may
- * give no sign of life (output, or a progress line). Both count active time: they stand
- * still while the attempt is paused, and, being monotonic, while the machine sleeps.
+/* The clocks of a running attempt: its timeout, and its heartbeat, the longest time it
+ * may give no sign of life (output, or a progress line). Both count active time: they
+ * stand still while the attempt is paused, and, being monotonic, while the machine
+ * sleeps.
  *
  * A sign of life costs a store to memory: the timer is moved only when it fires. What the
  * command has written and the worker has not read yet is a sign of life too; so a worker

@@ -21,8 +21,8 @@ static const char *const our_names[] = {
 };
 #define OUR_NAMES (sizeof our_names / sizeof *our_names)
 
-/* Files that the daemon gives to some (given.h): one of a task that submits another is not
- * the other's. */
+/* Files that the daemon gives to some (given.h): one of a task that submits another is
+ * not the other's. */
 static const char *const given_names[] = {"ERRAND_ITEMS_DONE", "ERRAND_AFTER_RESULTS"};
 #define GIVEN_NAMES (sizeof given_names / sizeof *given_names)
 

@@ -2,8 +2,8 @@
 /* What an attempt executes, worked out of the `run` order: arguments, environment,
  * working directory, and where standard input comes from. By the order's `how` that is a
  * command of the daemon's making, or a program that gets the order itself on its standard
- * input (docs/PROTOCOL.md, "What a handler's process sees"); without it `shell`'s own rules
- * hold. Nothing is opened here. Loop thread. */
+ * input (docs/PROTOCOL.md, "What a handler's process sees"); without it `shell`'s own
+ * rules hold. Nothing is opened here. Loop thread. */
 #ifndef ER_WORK_COMMAND_H
 #define ER_WORK_COMMAND_H
 

@@ -31,8 +31,8 @@ struct er_given_folder {
     struct er_given *waiting; /* those whose run order has not come yet */
 };
 
-/* Whether a variable may be given: [A-Z_][A-Z0-9_]*, begins with ERRAND_, and none of those
- * that the worker sets itself. */
+/* Whether a variable may be given: [A-Z_][A-Z0-9_]*, begins with ERRAND_, and none of
+ * those that the worker sets itself. */
 bool er_given_is_name(const char *name);
 
 /* The session has begun and its lock is ours: takes the folder and empties it. */

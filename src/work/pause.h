@@ -11,8 +11,8 @@
  * Stopping: SIGSTOP to the whole tree, looked for again until two looks find nothing that
  * runs. What can't be stopped within 5 s (a process of another user) is named in a
  * warning, and the attempt counts as paused. The last order wins: a resume that comes
- * while it is stopping lets it go on, and only `resumed` is told; a pause that comes while
- * it is continuing stops it again, and both are told.
+ * while it is stopping lets it go on, and only `resumed` is told; a pause that comes
+ * while it is continuing stops it again, and both are told.
  *
  * The clocks stand still from the order to the SIGCONT; output is still read. An end from
  * whatever reason wins: the TERM to the tree goes with a SIGCONT, and only the end is
@@ -47,9 +47,9 @@ void er_pause_order(struct er_work_attempt *a);
 void er_pause_resume(struct er_work_attempt *a);
 /* Looks at what happened, while the attempt is running and shall not end. */
 void er_pause_advance(struct er_work_attempt *a);
-/* What a hello says of it: the last order while that may still be carried out (it is, or is
- * just being), so that a daemon that knows of no order takes over what will be; else what
- * was told. */
+/* What a hello says of it: the last order while that may still be carried out (it is, or
+ * is just being), so that a daemon that knows of no order takes over what will be; else
+ * what was told. */
 bool er_pause_is_held(const struct er_work_attempt *a);
 
 #endif

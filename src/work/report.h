@@ -8,8 +8,8 @@
  * may wait some milliseconds for company, so that the report of a short command is one,
  * not two; so may an end while there is enough other work at hand.
  *
- * Items and the latest checkpoint of an attempt that wait share facts, its *notes*, of some
- * 64 KiB. When ER_REPORT_NOTES_MAX bytes of notes wait (the daemon has been gone for
+ * Items and the latest checkpoint of an attempt that wait share facts, its *notes*, of
+ * some 64 KiB. When ER_REPORT_NOTES_MAX bytes of notes wait (the daemon has been gone for
  * hundreds of thousands of items), nothing more is read from progress pipes until it has
  * taken some: the commands wait in their writes, nothing is lost. Loop thread. */
 #ifndef ER_WORK_REPORT_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A command's standard input: /dev/null, bytes that came with the task (a memory file, so
- * that nothing has to be fed), a pipe for `errand send`, or the pipe by which a program with
- * the handlers' protocol gets its order, and later the word to stop. A program that does not
- * read, or has closed it, holds nobody up.
+ * that nothing has to be fed), a pipe for `errand send`, or the pipe by which a program
+ * with the handlers' protocol gets its order, and later the word to stop. A program that
+ * does not read, or has closed it, holds nobody up.
  *
  * What is sent before the command runs, or faster than it reads, is queued: at most
  * ER_INPUT_MAX bytes. What would go beyond that is dropped as a whole piece, and the
@@ -38,7 +38,8 @@ int er_stdin_open(struct er_work_attempt *a, int *out_child_fd) ER_MUSTCHECK;
 void er_stdin_close_child(struct er_work_attempt *a, int *fd);
 /* Queues n bytes, and after them the end of file if `eof`. */
 void er_stdin_send(struct er_work_attempt *a, const void *p, size_t n, bool eof);
-/* A line for a program that got its order so; nothing for others. n without the newline. */
+/* A line for a program that got its order so; nothing for others. n without the
+ * newline. */
 void er_stdin_tell(struct er_work_attempt *a, const char *line, size_t n);
 /* Closes, frees, and adds the warnings. */
 void er_stdin_close(struct er_work_attempt *a);

@@ -101,8 +101,8 @@ void er_worker_on_lost(struct er_worker *w, const char *why);
 void er_worker_add(struct er_worker *w, json_t *run);
 void er_worker_add_env(struct er_worker *w, const json_t *id, const json_t *vars);
 /* The environment of that number; NULL for null and for one that was never sent. */
-/* The daemon will tell that one anew before it names it again; what we have of it goes when
- * no attempt needs it any more. */
+/* The daemon will tell that one anew before it names it again; what we have of it goes
+ * when no attempt needs it any more. */
 void er_worker_forget_env(struct er_worker *w, const json_t *id);
 const struct er_env *er_worker_find_env(struct er_worker *w, const json_t *id);
 struct er_work_attempt *er_worker_find(struct er_worker *w, er_task_id task, int attempt);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* The task of the kill campaign: leaves a trace of (task, attempt) that does not depend on
- * errand, so that tools/crash.py can prove from outside what really ran, and when.
+/* The task of the kill campaign: leaves a trace of (task, attempt) that does not depend
+ * on errand, so that tools/crash.py can prove from outside what really ran, and when.
  *
  * usage: probe FOLDER MILLISECONDS plain|tree|fail
  *
  * Writes lines `KIND TASK ATTEMPT PID NANOSECONDS` (wall clock) to FOLDER/side.log, each
  * with one write: S started, D another attempt of the task is alive now, E ended.
  *
- * A task's lock file is held by every process of an attempt (the descriptor is inherited),
- * also by one that left its session: as long as any of them lives, the lock is taken. So a
- * lock that is not free at the start means two attempts at the same time, whatever clocks
- * say.
+ * A task's lock file is held by every process of an attempt (the descriptor is
+ * inherited), also by one that left its session: as long as any of them lives, the lock
+ * is taken. So a lock that is not free at the start means two attempts at the same time,
+ * whatever clocks say.
  *
  * plain: sleeps and ends. tree: leaves a grandchild in a session of its own behind, which
  * would sleep for ever. fail: exits 1 on its first attempt. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Clocks that are set while the engine runs, suspend, and what that means for what waits. */
+/* Clocks that are set while the engine runs, suspend, and what that means for what
+ * waits. */
 #include "engine_fixture.h"
 
 #include "base/mem.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Every verb of the engine with every write, sync and allocation beneath it failing: the
- * n-th, for n = 1, 2, 3 ... until none is hit. After each the verb was answered with success
- * or with what the fault is called; asked again when all is well it succeeds; then the tasks
- * are exactly where they would be without the fault, with the same facts. The store is
- * verified at the end of each test.
+ * n-th, for n = 1, 2, 3 ... until none is hit. After each the verb was answered with
+ * success or with what the fault is called; asked again when all is well it succeeds;
+ * then the tasks are exactly where they would be without the fault, with the same facts.
+ * The store is verified at the end of each test.
  *
  * A disk that fails goes on failing until it is mended. Allocations fail on the store's
  * thread and, for orders, on the reader's; the loop's own end the process by design

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What an attempt leaves to the next, and what it is given: items, checkpoints, results of
- * what it waited for. */
+/* What an attempt leaves to the next, and what it is given: items, checkpoints, results
+ * of what it waited for. */
 #include "engine_fixture.h"
 
 #include <string.h>

@@ -427,8 +427,8 @@ queue_paused_meanwhile__puts_it_back(void **state)
     assert_int_equal(commits_to_run(f, w, &row, 1), 1);
 }
 
-/* A pause that was promised while the task was being put back is made good before it could be
- * given away again. */
+/* A pause that was promised while the task was being put back is made good before it
+ * could be given away again. */
 static void
 put_back_with_a_promise__gets_no_seat(void **state)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Stopping what runs where it is: asked for, told, reported, written; what overtakes what;
- * what a worker that comes back, a new engine, a dead worker make of it; the switches. */
+/* Stopping what runs where it is: asked for, told, reported, written; what overtakes
+ * what; what a worker that comes back, a new engine, a dead worker make of it; the
+ * switches. */
 #include "engine_fixture.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Samples that wait for a subscriber: in order, bounded, the latest win; and a program's own,
- * as they come out of the engine. */
+/* Samples that wait for a subscriber: in order, bounded, the latest win; and a program's
+ * own, as they come out of the engine. */
 #include "engine_fixture.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Sessions that serve certain types: who gets what, what waits, how handlers are stopped, and
- * what becomes of them when their process dies. */
+/* Sessions that serve certain types: who gets what, what waits, how handlers are stopped,
+ * and what becomes of them when their process dies. */
 #include "engine_fixture.h"
 
 #include <stdlib.h>

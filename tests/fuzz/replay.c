@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A fuzzer's main without a fuzzer: feeds the files named, and of each every beginning that
- * is shorter than CUT bytes, so that gcc and its sanitizers see the seeds as well. Speaks
- * TAP, a line a file. What the fuzzer checks itself ends the program (abort), and then the
- * plan is not fulfilled. */
+/* A fuzzer's main without a fuzzer: feeds the files named, and of each every beginning
+ * that is shorter than CUT bytes, so that gcc and its sanitizers see the seeds as well.
+ * Speaks TAP, a line a file. What the fuzzer checks itself ends the program (abort), and
+ * then the plan is not fulfilled. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of the bus share: a store of facts to read again from, cursors, and lists
- * of what was received. Included after cmocka's headers. */
+/* What the tests of the bus share: a store of facts to read again from, cursors, and
+ * lists of what was received. Included after cmocka's headers. */
 #ifndef TESTS_LIB_BUS_FIXTURE_H
 #define TESTS_LIB_BUS_FIXTURE_H
 

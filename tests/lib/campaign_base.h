@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the campaigns share: chance that can be replayed, a folder, a look at the process, and
- * an end at the first breach, which is named with the seed. */
+/* What the campaigns share: chance that can be replayed, a folder, a look at the process,
+ * and an end at the first breach, which is named with the seed. */
 #ifndef CAMPAIGN_BASE_H
 #define CAMPAIGN_BASE_H
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* usage: campaign_calls CALLS [SEED [URL...]]: calls from eight threads whose budgets lie
- * around what their handlers take, in all ways a call can be made; on memory:, on sqlite: and
- * on a daemon (or on the URLs given). Speaks TAP; ends with 1 at the first breach.
+ * around what their handlers take, in all ways a call can be made; on memory:, on sqlite:
+ * and on a daemon (or on the URLs given). Speaks TAP; ends with 1 at the first breach.
  *
  * Each call has a number, which its handler gets. Checked for each:
  *   - its handler ran to its end exactly once, for one task
  *   - its caller got exactly one answer
  *   - the answer is true: completed with the very bytes that its handler gave, failed with
  *     its error, or in the background; that task is then found in the end with those bytes
- * Then rounds in which the callers' handle is closed while calls are under way: each caller is
- * still answered once, no handler ends twice, and what was stored comes to its end at the
- * next opening.
+ * Then rounds in which the callers' handle is closed while calls are under way: each
+ * caller is still answered once, no handler ends twice, and what was stored comes to its
+ * end at the next opening.
  *
  * The seed says what is called and how; the machine's scheduling it does not say. */
 #include "campaign_base.h"
@@ -341,7 +341,8 @@ call_all(void *ctx)
     return NULL;
 }
 
-/* What a submit behind all calls gets as its number: whether there are others than theirs. */
+/* What a submit behind all calls gets as its number: whether there are others than
+ * theirs. */
 static int64_t
 last_task(errand *e)
 {
@@ -453,8 +454,8 @@ call_and_leave(void *ctx)
     return NULL;
 }
 
-/* A third calls from threads; the handle is closed when their handlers have begun, so that
- * nobody calls a handle that is gone. The others are asynchronous. */
+/* A third calls from threads; the handle is closed when their handlers have begun, so
+ * that nobody calls a handle that is gone. The others are asynchronous. */
 static void
 leave(const char *url, struct leaver *ls, int64_t from, uint64_t *state)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* usage: campaign_fault STEP [SEED [URL...]]: the n-th allocation of the whole process fails,
- * of whatever thread and library (malloc, calloc and realloc are those of this program), each
- * STEP-th of them until none is hit; SEED says with which it begins. Each life is a process of its
- * own: it opens, registers, submits, waits, calls in both ways, subscribes, publishes and
- * closes. Speaks TAP. With -N instead of STEP only the N-th fails, and in this very process.
+/* usage: campaign_fault STEP [SEED [URL...]]: the n-th allocation of the whole process
+ * fails, of whatever thread and library (malloc, calloc and realloc are those of this
+ * program), each STEP-th of them until none is hit; SEED says with which it begins. Each
+ * life is a process of its own: it opens, registers, submits, waits, calls in both ways,
+ * subscribes, publishes and closes. Speaks TAP. With -N instead of STEP only the N-th
+ * fails, and in this very process.
  *
  * What a life must be, wherever memory was not to be had once:
  *   - every function does its work, or returns a code that says why; asked again, it does it
@@ -29,8 +30,8 @@ extern void *__libc_realloc(void *old, size_t size);
 static _Atomic long countdown; /* 0 = off */
 static _Atomic int struck;
 
-/* jansson writes behind its buffer when that of a token cannot grow (2.14 passes over it in
- * its lexer), which no program can help: buffers grow to powers of two from 32 on. */
+/* jansson writes behind its buffer when that of a token cannot grow (2.14 passes over it
+ * in its lexer), which no program can help: buffers grow to powers of two from 32 on. */
 static bool
 is_token_of_jansson(size_t size, const void *caller)
 {

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* usage: campaign_flat TASKS [URL...]: so many tasks that do nothing, on memory: and sqlite:
- * (or on the URLs given); memory, descriptors and threads of the process are looked at
- * twenty times on the way, when nothing is under way. Speaks TAP; the curve is printed.
+/* usage: campaign_flat TASKS [URL...]: so many tasks that do nothing, on memory: and
+ * sqlite: (or on the URLs given); memory, descriptors and threads of the process are
+ * looked at twenty times on the way, when nothing is under way. Speaks TAP; the curve is
+ * printed.
  *
- * A store in memory keeps its newest 10,000 finished tasks and the outcome of those of the
- * last minute. So its clock is moved by hand, two minutes at each look: what is there then
- * does not depend on how fast the machine is. Of the file what has ended is removed at each look.
+ * A store in memory keeps its newest 10,000 finished tasks and the outcome of those of
+ * the last minute. So its clock is moved by hand, two minutes at each look: what is there
+ * then does not depend on how fast the machine is. Of the file what has ended is removed
+ * at each look.
  *
- * Flat: from a quarter of the way on (warm by then) no more than BOUND_KIB is added, and no
- * descriptor and no thread but the handlers'. */
+ * Flat: from a quarter of the way on (warm by then) no more than BOUND_KIB is added, and
+ * no descriptor and no thread but the handlers'. */
 #include "campaign_base.h"
 
 #define LOOKS     20

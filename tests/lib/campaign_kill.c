@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* usage: campaign_kill ROUNDS [SEED]: a program with the engine inside is killed (SIGKILL) at
- * ROUNDS random moments, while it opens, under submits and handlers; then the store is opened
- * once more, everything comes to its end, and it is proved from outside what happened. Speaks
- * TAP; ends with 1 at the first breach.
+/* usage: campaign_kill ROUNDS [SEED]: a program with the engine inside is killed
+ * (SIGKILL) at ROUNDS random moments, while it opens, under submits and handlers; then
+ * the store is opened once more, everything comes to its end, and it is proved from
+ * outside what happened. Speaks TAP; ends with 1 at the first breach.
  *
  * Two files are written with O_APPEND, a line a write, so that they outlive the program:
  *   acks     "try N" before a submit under key N, "ack N TASK" when it has returned
@@ -16,7 +16,8 @@
  *     has done all its work; what died with its process is lost, and the third loss in a row
  *     fails (G4)
  *
- * The seed says what is submitted and when the kills come, as far as a clock can say it. */
+ * The seed says what is submitted and when the kills come, as far as a clock can say
+ * it. */
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
@@ -534,8 +535,8 @@ main(int argc, char **argv)
     }
     struct proof p = {0};
     prove(&p);
-    /* between its place in the table and its first word a handler may be killed, but hardly
-     * the same task's three times in a row */
+    /* between its place in the table and its first word a handler may be killed, but
+     * hardly the same task's three times in a row */
     bool is_proof = p.lost > 0 && p.acks > rounds && p.unbegun <= 1;
     (void)printf("%s 1 - killed %d times: %lld acknowledged, %lld tasks, each with one "
                  "end\n# %lld completed, %lld failed; %lld attempts, %lld of them lost; "

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Handlers of this process against an engine that is the test: asks are caught, and answered
- * by hand. */
+/* Handlers of this process against an engine that is the test: asks are caught, and
+ * answered by hand. */
 #ifndef HANDS_FIXTURE_H
 #define HANDS_FIXTURE_H
 
@@ -176,7 +176,8 @@ order(const char *fmt, ...)
     w.claim->data(w.claim, text, (size_t)n);
 }
 
-/* Never sleeps for long: what is waited for may have been caused by a timer of this turn. */
+/* Never sleeps for long: what is waited for may have been caused by a timer of this
+ * turn. */
 static inline void
 turn(void)
 {

@@ -15,7 +15,8 @@
  *   - the memory of the process has not grown since the first quarter
  *
  * The store of facts is a ring of the newest KEEP: subscribers that are slow enough meet
- * gaps. Slow ones are made by waiting in callbacks for rounds of a loop, not for a time. */
+ * gaps. Slow ones are made by waiting in callbacks for rounds of a loop, not for a
+ * time. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>

@@ -788,7 +788,8 @@ bus__resumes_also_over_facts_of_another_process(void **state)
 
 static struct er_bus_sub *late;
 
-/* Publishes a fact, which is delivered when this callback has returned, and subscribes. */
+/* Publishes a fact, which is delivered when this callback has returned, and
+ * subscribes. */
 static void
 publish_and_subscribe(void *ctx, struct er_bus_sub *sub, const struct er_bus_event *ev)
 {
@@ -984,7 +985,8 @@ bus__metrics_stay_when_subscribers_go(void **state)
     assert_memory_equal(&before, &after, sizeof after);
 }
 
-/* All that a subscriber can see while the n-th allocation fails; what came anyway is right. */
+/* All that a subscriber can see while the n-th allocation fails; what came anyway is
+ * right. */
 static void
 try_all(struct test *t, int64_t *base)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of lib/bus.h for threads and callbacks: who may do what inside a callback, how a
- * subscription ends, and that one that misbehaves stops nobody. Threads meet in counters
- * (struct meeting); nothing here waits for a time. */
+/* The rules of lib/bus.h for threads and callbacks: who may do what inside a callback,
+ * how a subscription ends, and that one that misbehaves stops nobody. Threads meet in
+ * counters (struct meeting); nothing here waits for a time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The n-th allocation of the program's thread fails, for each n until none does: a function
- * either works all the same or says ERRAND_ENOMEM, and nothing is lost or left behind. The
- * handle is turned on this thread, so that the engine's allocations are among them. */
+/* The n-th allocation of the program's thread fails, for each n until none does: a
+ * function either works all the same or says ERRAND_ENOMEM, and nothing is lost or left
+ * behind. The handle is turned on this thread, so that the engine's allocations are among
+ * them. */
 #include "lib_fixture.h"
 
 #include "base/mem.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The beginning and the end of what a program holds: who owns a store, whatever it is called;
- * what a refused open leaves behind; what is left of subscriptions when their handle is
- * closed. */
+/* The beginning and the end of what a program holds: who owns a store, whatever it is
+ * called; what a refused open leaves behind; what is left of subscriptions when their
+ * handle is closed. */
 #include "lib_fixture.h"
 
 #include <fcntl.h>
@@ -151,7 +151,8 @@ lifetime__a_refused_open_leaves_nothing(void **state)
     assert_int_equal(count_entries(h), before);
 }
 
-/* Whoever starts a program twice is told whose the store is, not that its socket is in use. */
+/* Whoever starts a program twice is told whose the store is, not that its socket is in
+ * use. */
 static void
 lifetime__the_owner_is_named_before_its_socket(void **state)
 {
@@ -350,7 +351,8 @@ leave_that(void *ctx, errand_subscription *sub, const errand_event *event)
     l->sub = NULL;
 }
 
-/* A pull that reads facts again turns the loop, and so a callback comes in the midst of it. */
+/* A pull that reads facts again turns the loop, and so a callback comes in the midst of
+ * it. */
 static void
 lifetime__a_callback_may_end_what_is_being_pulled(void **state)
 {

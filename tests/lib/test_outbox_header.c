@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* errand_outbox.h against a library that is played: what leaves the outbox, and what stays. */
+/* errand_outbox.h against a library that is played: what leaves the outbox, and what
+ * stays. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -143,8 +143,8 @@ count_sessions(errand *e)
     return n;
 }
 
-/* Two handles of one process, one of which has the store: they are two sessions, whichever
- * of them came first, and each ends with its handle. */
+/* Two handles of one process, one of which has the store: they are two sessions,
+ * whichever of them came first, and each ends with its handle. */
 static void
 types__are_served_by_two_handles_of_one_process(void **state)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The store's verbs stand here in front of the real ones (ld --wrap): each asks the model
- * what has to come, calls the real one, and compares. Facts are compared at the commit. */
+ * what has to come, calls the real one, and compares. Facts are compared at the
+ * commit. */
 #include "check.h"
 
 #include <stdlib.h>
@@ -303,7 +304,8 @@ explained_by_key(const struct er_new_task *row)
     return true;
 }
 
-/* Whether it refers to a row that was refused, or is the same by its key: then it is, too. */
+/* Whether it refers to a row that was refused, or is the same by its key: then it is,
+ * too. */
 static bool
 hangs_on_refused(const struct er_new_task *rows, size_t at)
 {
@@ -1045,8 +1047,8 @@ compare_tombstones(const void *a, const void *b)
     return dx != dy ? (dx > dy) - (dx < dy) : (x->id > y->id) - (x->id < y->id);
 }
 
-/* No more than `limit` tombstones go in one transaction: if the next one fails, the rest are
- * there still, and hold their keys. */
+/* No more than `limit` tombstones go in one transaction: if the next one fails, the rest
+ * are there still, and hold their keys. */
 static void
 forget_oldest(er_usec before, size_t limit)
 {

@@ -326,7 +326,8 @@ turn(void)
     sim_loop_end_turn(sim.loop);
 }
 
-/* The disk has refused for the first time: it will be mended soon, or the power is cut. */
+/* The disk has refused for the first time: it will be mended soon, or the power is
+ * cut. */
 static bool
 cut(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What an attempt's end comes to: the table in docs/SEMANTICS.md, by what really happened to
- * the attempt (struct try), against the row that the engine wants to write. Where a request
- * and an end may have crossed, either outcome is right. */
+/* What an attempt's end comes to: the table in docs/SEMANTICS.md, by what really happened
+ * to the attempt (struct try), against the row that the engine wants to write. Where a
+ * request and an end may have crossed, either outcome is right. */
 #include <string.h>
 
 #include "check.h"
@@ -134,7 +134,8 @@ is_done(const struct verdict *v, er_usec now)
     return comes_to(v, ER_TASK_COMPLETED, 0, 0, false);
 }
 
-/* Of an attempt that a worker with handlers was given, and then died: it may have begun. */
+/* Of an attempt that a worker with handlers was given, and then died: it may have
+ * begun. */
 static bool
 is_lost_handler(const struct verdict *v)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the engine has been told of queues, types and limit keys, and whether it keeps to it.
- * The engine decides in memory and may be told meanwhile: until the next crossing it may
- * still act by what it knew before, so the looser of both holds. Of rates every start is
- * written down, and every span that ends with the latest is looked at. */
+/* What the engine has been told of queues, types and limit keys, and whether it keeps to
+ * it. The engine decides in memory and may be told meanwhile: until the next crossing it
+ * may still act by what it knew before, so the looser of both holds. Of rates every start
+ * is written down, and every span that ends with the latest is looked at. */
 #include <string.h>
 
 #include "check.h"

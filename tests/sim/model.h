@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The naive model of the store: an array of tasks, walked from end to end for everything, by
- * the rules of docs/SEMANTICS.md. It is told what is asked of the store, in the order in
- * which it is asked; it says what has to come of it. */
+/* The naive model of the store: an array of tasks, walked from end to end for everything,
+ * by the rules of docs/SEMANTICS.md. It is told what is asked of the store, in the order
+ * in which it is asked; it says what has to come of it. */
 #ifndef ER_TESTS_SIM_MODEL_H
 #define ER_TESTS_SIM_MODEL_H
 
@@ -44,7 +44,8 @@ struct mtask {
     struct mafter after[MAX_AFTER];
     int n_after;
     int finals; /* final facts of this run */
-    /* beside the model: what the engine was asked and told, not undone with a transaction */
+    /* beside the model: what the engine was asked and told, not undone with a
+     * transaction */
     bool acked;
 };
 /* Settings of a queue, a type or a limit key. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What is looked at as a whole: every task in the store against the array, the store's own
- * invariants, what a daemon finds when it starts, and what must have happened when nothing
- * is under way. */
+/* What is looked at as a whole: every task in the store against the array, the store's
+ * own invariants, what a daemon finds when it starts, and what must have happened when
+ * nothing is under way. */
 #include <string.h>
 
 #include "check.h"

@@ -13,10 +13,10 @@
  *   quiet.c     what must hold when nothing is under way, and after a start
  *   sim.c       the main function: a campaign, the same seed twice, the mutants
  *
- * A step does one thing: a crew works off its box, or the loop turns once (it delivers some
- * letters and lets some of the world happen, in an order that the seed chooses). When nothing
- * can be done, all is quiet: what must hold then is checked, and time goes on to the next
- * moment at which something happens. */
+ * A step does one thing: a crew works off its box, or the loop turns once (it delivers
+ * some letters and lets some of the world happen, in an order that the seed chooses).
+ * When nothing can be done, all is quiet: what must hold then is checked, and time goes
+ * on to the next moment at which something happens. */
 #ifndef ER_TESTS_SIM_H
 #define ER_TESTS_SIM_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Workers that are played by the rules of docs/PROTOCOL.md: they connect, run what they are
- * given for a random while, report, come back after a lost link with what they hold and owe.
- * And by bad luck: they lose replies, leave a report half said, freeze and die. */
+/* Workers that are played by the rules of docs/PROTOCOL.md: they connect, run what they
+ * are given for a random while, report, come back after a lost link with what they hold
+ * and owe. And by bad luck: they lose replies, leave a report half said, freeze and
+ * die. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the engine asks of the machine, answered by the simulated world: time, chance, the
- * processes and logs that a dead worker left, space on the disk. Linked in place of the real
- * functions (ld --wrap), so the sources of the engine are the ones that ship. */
+ * processes and logs that a dead worker left, space on the disk. Linked in place of the
+ * real functions (ld --wrap), so the sources of the engine are the ones that ship. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>

@@ -47,7 +47,8 @@ int f_teardown(void **state);
 void f_open(struct fixture *f); /* store and reader */
 void f_close(struct fixture *f);
 void f_reopen(struct fixture *f);
-/* Closes it, and puts a store there that the version with schema 1 has made (schema_1.sql). */
+/* Closes it, and puts a store there that the version with schema 1 has made
+ * (schema_1.sql). */
 void f_make_schema_1(struct fixture *f);
 void f_begin(struct fixture *f);
 void f_commit(struct fixture *f); /* succeeds; takes the effects; verifies */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Dependencies beyond the plain ones of test_store_submit.c and test_store_run.c: other ones
- * by edit, circles, what can be read of them, what stays cancelled, and 100,000 of them.
- * Also what a child takes from its parent. */
+/* Dependencies beyond the plain ones of test_store_submit.c and test_store_run.c: other
+ * ones by edit, circles, what can be read of them, what stays cancelled, and 100,000 of
+ * them. Also what a child takes from its parent. */
 #include <stdio.h>
 #include <string.h>
 

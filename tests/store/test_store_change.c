@@ -469,8 +469,8 @@ submit_into_net(struct fixture *f)
     return row.status;
 }
 
-/* That a queue has no size is remembered: until it gets one, and until that it has none is
- * taken back. */
+/* That a queue has no size is remembered: until it gets one, and until that it has none
+ * is taken back. */
 static void
 queues__have_the_size_of_now(void **state)
 {

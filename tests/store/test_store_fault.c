@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The store while memory or the disk fails: for n = 1, 2, 3, ... until none is hit, the n-th
- * allocation or write fails in a scenario that uses every verb of store.h. A transaction
- * that fails has changed nothing (the invariants hold), works when tried again, and the end
- * is always the same.
+/* The store while memory or the disk fails: for n = 1, 2, 3, ... until none is hit, the
+ * n-th allocation or write fails in a scenario that uses every verb of store.h. A
+ * transaction that fails has changed nothing (the invariants hold), works when tried
+ * again, and the end is always the same.
  *
- * Faults of our own allocations and of the disk replay the whole scenario. Those of SQLite,
- * of which there are thousands, replay the step in which they strike, from a copy of the
- * file as it was before. */
+ * Faults of our own allocations and of the disk replay the whole scenario. Those of
+ * SQLite, of which there are thousands, replay the step in which they strike, from a copy
+ * of the file as it was before. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -428,8 +428,8 @@ our_allocations__may_fail_anywhere(void **state)
     assert_true(n > 50);
 }
 
-/* SQLite makes tens of thousands of allocations: all of them fail once on the plain build,
- * each 13th where a sanitizer makes everything many times slower. */
+/* SQLite makes tens of thousands of allocations: all of them fail once on the plain
+ * build, each 13th where a sanitizer makes everything many times slower. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SQLITE_STEP 13
 #else
@@ -746,8 +746,8 @@ is_copy(const char *path, const struct copy *copy)
     return same;
 }
 
-/* One step from the copy, while the n-th allocation fails (0 = none); the store has done the
- * step afterwards. Whether it has struck. */
+/* One step from the copy, while the n-th allocation fails (0 = none); the store has done
+ * the step afterwards. Whether it has struck. */
 static bool
 step_with_sqlite_fault(const char *path, const struct copy *copy, step_fn *step, long n)
 {
@@ -773,8 +773,8 @@ step_with_sqlite_fault(const char *path, const struct copy *copy, step_fn *step,
     return struck;
 }
 
-/* A step while each of its allocations fails once. Done without or with a fault on the way,
- * it leaves the same file, to the byte. */
+/* A step while each of its allocations fails once. Done without or with a fault on the
+ * way, it leaves the same file, to the byte. */
 static void
 step_with_sqlite_faults(const char *path, step_fn *step)
 {
@@ -1033,8 +1033,8 @@ log__of_a_commit_is_written_in_one_piece(void **state)
     assert_int_equal(f_get(f, id).state, ER_TASK_QUEUED); /* by a reader */
 }
 
-/* A transaction that is larger than the cache: its pages go into the log, and are read from
- * there, before it is committed. */
+/* A transaction that is larger than the cache: its pages go into the log, and are read
+ * from there, before it is committed. */
 static void
 submit_large(struct fixture *f, int expected)
 {

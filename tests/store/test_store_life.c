@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What happens to a task on its way: pauses in place and by rate limits, items, a clock that
- * is set, what a priority is worth. */
+/* What happens to a task on its way: pauses in place and by rate limits, items, a clock
+ * that is set, what a priority is worth. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Settings: rates of queues and limit keys, types, the switch for everything. (What a queue's
- * size and removal do is in test_store_change.c.) */
+/* Settings: rates of queues and limit keys, types, the switch for everything. (What a
+ * queue's size and removal do is in test_store_change.c.) */
 #include <string.h>
 
 #include "store_fixture.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Definitions of types in YAML: what a value is by the member it stands for, and that what is
- * wrong is told with its line. */
+/* Definitions of types in YAML: what a value is by the member it stands for, and that
+ * what is wrong is told with its line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Parameters: which definitions are refused and how, what arguments they allow (the cases of
- * fixtures/params.ndjson, whose verdicts another implementation of JSON Schema shares: see
- * params_ajv.mjs), what is made of texts, what is shown, and what becomes of commands. */
+/* Parameters: which definitions are refused and how, what arguments they allow (the cases
+ * of fixtures/params.ndjson, whose verdicts another implementation of JSON Schema shares:
+ * see params_ajv.mjs), what is made of texts, what is shown, and what becomes of
+ * commands. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -279,8 +279,8 @@ proctree__stops_what_keeps_forking(void **state)
     er_proctree_fini(&again);
 }
 
-/* A process that is in vfork sleeps in the kernel until its child has executed something; a
- * child that is stopped before that keeps it there. */
+/* A process that is in vfork sleeps in the kernel until its child has executed something;
+ * a child that is stopped before that keeps it there. */
 static void
 proctree__one_that_sleeps_in_the_kernel_counts_when_it_was_told(void **state)
 {

@@ -38,7 +38,8 @@ of(struct er_end end)
 {
     struct er_verdict v;
     er_verdict(&end, NOW, &v);
-    /* what holds of every one: the table of states allows it, and only what goes on costs */
+    /* what holds of every one: the table of states allows it, and only what goes on
+     * costs */
     assert_true(er_task_state_can_move(ER_TASK_RUNNING, v.state));
     assert_true(v.at == ER_NEVER || v.state == ER_TASK_SCHEDULED ||
                 v.state == ER_TASK_PAUSED);
