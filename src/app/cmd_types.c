@@ -255,6 +255,11 @@ types_exec(struct er_app *app, void *data, int n, char **args)
     if (rc) {
         return er_app_fail(rc, &err);
     }
+    if (change && type && !er_show_type_is_executed(type)) {
+        er_app_note("nothing executes '%s' yet: its tasks wait until something does "
+                    "(errand types %s --remove forgets it)",
+                    args[0], args[0]);
+    }
     rc = type && o->json                 ? er_show_json(type)
          : type && !change && !o->define ? er_show_type(type)
                                          : 0;

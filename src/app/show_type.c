@@ -31,6 +31,8 @@ help_of(const json_t *type)
     return help ? help : er_json_text(type, "description");
 }
 
+#define NOBODY "nothing yet"
+
 /* What executes its tasks, in a word or two. */
 static const char *
 executed_by(const json_t *type)
@@ -46,7 +48,13 @@ executed_by(const json_t *type)
     if (er_json_bool(type, "handler")) {
         return served ? "handler" : "handler, not connected";
     }
-    return served ? "handler" : "nothing yet";
+    return served ? "handler" : NOBODY;
+}
+
+bool
+er_show_type_is_executed(const json_t *type)
+{
+    return strcmp(executed_by(type), NOBODY) != 0;
 }
 
 /* ---- a row ---- */

@@ -132,6 +132,10 @@ YML
     same "$output" 2
     exits 0 errand types job --remove
     exits 3 errand submit job 7
+    exits 0 errand types shel --retries 2 # not what was meant, or what is to come
+    has "$stderr" "nothing executes 'shel' yet"
+    exits 0 errand types shell --retries 2
+    same "$stderr" ""
 }
 
 @test "a call of a type gives its answer" {
