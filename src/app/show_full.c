@@ -63,6 +63,22 @@ add_moment(struct er_buf *b, const char *label, const json_t *task, const char *
     er_buf_add_str(b, ")\n");
 }
 
+/* A text of several lines, one below the other: on one line they would be another command. */
+static void
+add_lines(const struct er_term *t, struct er_buf *b, const char *label, const char *text)
+{
+    size_t left = text ? strlen(text) : 0;
+    while (left > 0) {
+        size_t n = strcspn(text, "\n"), whole = n < left ? n + 1 : n;
+        er_buf_addf(b, "%-13s", label);
+        (void)er_term_text(t, b, text, n, 0);
+        er_buf_add_char(b, '\n');
+        label = "";
+        text += whole;
+        left -= whole;
+    }
+}
+
 /* The command: argv as words of a shell, or the shell line; else the arguments as JSON.
  */
 static void
@@ -82,9 +98,9 @@ add_command(const struct er_term *t, const json_t *task, struct er_buf *b)
             er_shell_words_add(&line,
                                json_string_value(arg) ? json_string_value(arg) : "?");
         }
-        add_line(t, b, "Command:", line.data);
+        add_lines(t, b, "Command:", line.data);
     } else if (command) {
-        add_line(t, b, "Command:", command);
+        add_lines(t, b, "Command:", command);
     } else if (json_object_size(args) > 0) {
         char *text = er_json_dumps(args, JSON_COMPACT);
         add_line(t, b, "Arguments:", text);

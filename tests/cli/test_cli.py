@@ -694,6 +694,16 @@ def show__says_all_of_it_and_the_end_of_the_output(c):
 
 
 @test
+def show__keeps_the_lines_of_a_command(c):
+    c.daemon(lambda request: (200, task(5, args=arguments[0])))
+    for args, text in (({"argv": ["sh", "-c", "echo 1\n\techo 2\n"]}, "sh -c 'echo 1\n             echo 2\n             '\n"),
+                       ({"command": "echo 1\necho 2"}, "echo 1\n             echo 2\n"),
+                       ({"argv": ["true"]}, "true\n")):
+        arguments = [args]
+        has(c.run("show", "5").stdout, "Command:     " + text + "Queue:")
+
+
+@test
 def show__of_what_is_unknown(c):
     c.daemon(lambda request: problem(404, "not-found", "there is no task 99"))
     expect(c.run("show", "99"), 3, "", "errand: there is no task 99\n")
