@@ -48,7 +48,8 @@
  *         -Wl,-rpath,$(pkg-config --variable=libdir errand)
  *
  * WHERE TASKS LIVE is said by the URL; all else is the same:
- *   unix:/path/errand.sock   a daemon (errandd), which is started when none answers
+ *   unix:/path/errand.sock   a daemon (errandd), which is started when none answers (in a
+ *                            folder that is there)
  *   NULL                     the user's own daemon
  *   sqlite:/path/tasks.db    store, engine and handlers inside this process, alone: a
  *                            second one is refused with the name of the owner

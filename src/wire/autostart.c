@@ -322,6 +322,7 @@ struct reaching {
     struct er_places places;
     char *home; /* of a daemon that is not the user's own; NULL = it is */
     bool may_start;
+    bool is_nowhere; /* home: there is no such folder */
 };
 
 /* Connects at the place, or (the user's own) at the one that the owner says. */
@@ -360,6 +361,9 @@ find_places(struct reaching *g, struct er_err *err)
         g->home = er_xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
         er_places_init_home(&g->places, g->home);
     }
+    struct stat st; /* a folder that is not there may be a slip of the pen */
+    g->is_nowhere = g->may_start && stat(g->home, &st) != 0 && errno == ENOENT;
+    g->may_start = g->may_start && !g->is_nowhere;
     return 0;
 }
 
@@ -399,6 +403,13 @@ explain(const struct reaching *g, struct er_err *err)
         return er_fail(
             err, ER_ENODAEMON,
             "no daemon answers at %.300s, and none is started from inside a task", path);
+    }
+    if (g->is_nowhere) {
+        return er_fail(
+            err, ER_ENODAEMON,
+            "no daemon answers at %.300s, and none is started there: there is no "
+            "folder '%.150s' (make it first)",
+            path, g->home);
     }
     if (stat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
         return er_fail(err, ER_ENODAEMON,

@@ -146,6 +146,7 @@ refusals__opens(void **state)
         {"unix:", "/dead.sock", ERRAND_ENODAEMON, "/dead.sock"},
         {"unix:", "/text", ERRAND_ENODAEMON, "/text: that is not a socket"},
         {"unix:", "/folder", ERRAND_ENODAEMON, "/folder: that is not a socket"},
+        {"unix:", "/nowhere/errand.sock", ERRAND_ENODAEMON, "/nowhere' (make it first)"},
         {"unix:", "/text/errand.sock", ERRAND_EINVALID, "/text' is not a folder"},
         {"unix:", name, ERRAND_EINVALID, "is too long: use one of at most 80 bytes"},
     };
@@ -164,6 +165,9 @@ refusals__opens(void **state)
             fail_msg("%s: %d, '%s': %s", url, rc, error.field, error.message);
         }
     }
+    char nowhere[128];
+    (void)snprintf(nowhere, sizeof nowhere, "%s/nowhere", h->folder);
+    assert_int_equal(access(nowhere, F_OK), -1); /* nothing was made */
     errand *owner = open_with(h->sqlite, ERRAND_THREAD);
     REFUSED(errand_open(h->sqlite, NULL, &other, &error), ERRAND_EBUSY, "url");
     errand_close(owner);
@@ -214,7 +218,7 @@ refusals__what_is_not_allowed(void **state)
         const char *way, *path, *words;
     } cases[] = {{"sqlite:", "/a.db", "cannot make a file in '/"},
                  {"sqlite:", "/store.db", "/store.db.lock': Permission denied"},
-                 {"unix:", "/below/errand.sock", "/below"}};
+                 {"unix:", "/errand.sock", "/"}};
     const struct home *h = *state;
     char path[128];
     errand_close(open_with(h->sqlite, ERRAND_THREAD));
