@@ -16,6 +16,9 @@ static const struct {
     [ER_HINT_SHOW] = {"errand show #", "errand_get(e, #, ...)"},
     [ER_HINT_RESUME_QUEUE] = {"errand queue # --resume",
                               "errand_request: POST /v1/resume {\"queue\":\"#\"}"},
+    [ER_HINT_CANCEL_QUEUE] = {"errand cancel --queue #",
+                              "errand_request: POST /v1/actions/cancel "
+                              "{\"queue\":\"#\"}"},
     [ER_HINT_RESUME_ALL] = {"errand resume --all",
                             "errand_request: POST /v1/resume {\"all\":true}"},
     [ER_HINT_CLEAN] = {"errand clean", "errand_request: POST /v1/clean"},

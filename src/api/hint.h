@@ -15,6 +15,7 @@ enum er_hint {
     ER_HINT_RESUME,
     ER_HINT_SHOW,
     ER_HINT_RESUME_QUEUE,
+    ER_HINT_CANCEL_QUEUE, /* all of its tasks */
     ER_HINT_RESUME_ALL,
     ER_HINT_CLEAN,
     ER_HINT_INPUT,

@@ -91,8 +91,14 @@ show_result(struct part *p, struct er_buf *b)
 {
     struct er_call *call = p->call;
     if (!p->task.result) {
-        er_call_problem(call, ER_ENOTFOUND, NULL, "task %lld has no result",
-                        (long long)call->id);
+        enum er_task_state state = er_task_shown_state(&p->task);
+        bool is_cancelled = state == ER_TASK_CANCELLED;
+        er_call_problem(call, ER_ENOTFOUND, NULL, "task %lld has no result%s: it %s%s",
+                        (long long)call->id, er_task_state_is_final(state) ? "" : " yet",
+                        er_task_state_is_final(state) && !is_cancelled ? ""
+                        : is_cancelled                                 ? "was "
+                                                                       : "is ",
+                        er_task_state_word(state));
         return;
     }
     er_buf_add(b, p->task.result, p->task.result_len);

@@ -5,6 +5,7 @@
  * lane is started in every case. When the client is gone the change happens all the
  * same. */
 #include "api/settings.h"
+#include "api/hint.h"
 
 #include <string.h>
 
@@ -40,8 +41,14 @@ done_write(struct er_op *op, int rc)
     struct er_call *call = s->call;
     const char *kind = s->ops->kind;
     if (rc == ER_ESTATE) {
-        er_call_problem(call, rc, NULL, "%s '%.200s' has tasks that are not finished",
-                        kind, call->name);
+        struct er_buf hint;
+        er_buf_init(&hint, 0);
+        er_hint_add(call, ER_HINT_CANCEL_QUEUE, call->name, &hint);
+        er_call_problem(call, rc, NULL,
+                        "cannot remove %s '%.200s': it has tasks that are not finished "
+                        "(%.300s ends them)",
+                        kind, call->name, hint.data ? hint.data : "");
+        er_buf_fini(&hint);
     } else if (rc == ER_ENOTFOUND) {
         er_call_problem(call, rc, NULL, "%s '%.200s' has no settings", kind, call->name);
     } else if (rc) {

@@ -370,6 +370,19 @@ def test_why_while_and_after_it_runs(h):
     has(h.why(task), "it completed at ")
 
 
+def test_why_there_is_no_result(h):
+    h.start()
+    for task, words in [(h.submit(held=True), "has no result yet: it is paused"),
+                        (h.submit(), "has no result: it completed"),
+                        (h.submit("false"), "has no result: it failed")]:
+        if "yet" not in words:
+            h.end(task)
+        h.refused(404, None, words, "GET", f"/v1/tasks/{task}/result")
+        if "yet" in words:
+            h.act(task, "cancel")
+            h.refused(404, None, "it was cancelled", "GET", f"/v1/tasks/{task}/result")
+
+
 def test_rate_limited_until(h):
     h.start()
     task = h.sh('[ $ERRAND_ATTEMPT -gt 1 ] || echo \'{"retry_after_s": 1000}\' >&$ERRAND_PROGRESS_FD')

@@ -91,7 +91,7 @@ def test_a_queue_with_unfinished_tasks_is_not_removed(h):
     h.start(worker=NOBODY)
     h.expect(200, "PUT", "/v1/queues/q", {"concurrency": 1})
     task = h.submit(queue="q")
-    h.refused(409, None, "not finished", "DELETE", "/v1/queues/q")
+    h.refused(409, None, "not finished (errand cancel --queue q ends them)", "DELETE", "/v1/queues/q")
     same(h.get("/v1/queues/q")["concurrency"], 1)
     h.act(task, "cancel")
     h.expect(204, "DELETE", "/v1/queues/q")
