@@ -109,6 +109,23 @@ er_api_input(struct er_call *call)
     json_decref(o);
 }
 
+/* Nothing of it runs: since there is none, or by the state that it has. */
+static void
+refuse_progress(struct er_show *show)
+{
+    char extra[40];
+    if (show->q.rc) {
+        er_show_answer(show);
+        return;
+    }
+    const char *state = er_task_state_word(er_task_shown_state(&show->task));
+    (void)snprintf(extra, sizeof extra, "\"state\":\"%s\"", state);
+    er_call_problem_extra(
+        show->call, ER_ESTATE, NULL, extra,
+        "cannot report progress of %lld: no worker runs it now (it is %s)",
+        (long long)show->id, state);
+}
+
 void
 er_api_progress(struct er_call *call)
 {
@@ -121,9 +138,7 @@ er_api_progress(struct er_call *call)
     free(text);
     json_decref(o);
     if (rc) {
-        er_call_problem(call, ER_ESTATE, NULL,
-                        "cannot report progress of %lld: it is not running",
-                        (long long)call->id);
+        er_show_start(er_show_new(call, call->id, refuse_progress));
     } else {
         er_call_task(call, call->id, 200, false);
     }

@@ -383,6 +383,14 @@ def test_why_there_is_no_result(h):
             h.refused(404, None, "it was cancelled", "GET", f"/v1/tasks/{task}/result")
 
 
+def test_progress_of_what_does_not_run_is_refused_with_the_state(h):
+    h.start()
+    task = h.submit(held=True)
+    problem = h.refused(409, None, "(it is paused)", "POST", f"/v1/tasks/{task}/progress", {"percent": 1})
+    same((problem["code"], problem["state"]), ("state", "paused"))
+    h.refused(404, None, "no task 99", "POST", "/v1/tasks/99/progress", {"percent": 1})
+
+
 def test_rate_limited_until(h):
     h.start()
     task = h.sh('[ $ERRAND_ATTEMPT -gt 1 ] || echo \'{"retry_after_s": 1000}\' >&$ERRAND_PROGRESS_FD')
