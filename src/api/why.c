@@ -240,6 +240,10 @@ add_running(struct er_engine *e, const struct er_task *t, er_usec now, struct er
             er_buf_addf(b, ", pid %d", live.pid);
         }
     }
+    if (known && live.late) {
+        er_buf_add_str(b, "; its handler has not stopped within its grace, and cannot be "
+                          "killed");
+    }
 }
 
 /* Why it was cancelled: since a dependency ended as it did, or with the words of a request. */

@@ -343,6 +343,7 @@ er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out)
                             .resuming = !run->want_pause && run->paused,
                             .asked = asked,
                             .handler = run->session->handlers,
+                            .late = run->late,
                             .ending = run->phase == ER_LIVE_ENDING,
                             .worker = run->session->worker};
     return true;

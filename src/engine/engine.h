@@ -196,6 +196,7 @@ struct er_live {
         resuming; /* ... or are to be, or to go on; the worker has not said so yet */
     bool asked;   /* pausing: not where it is, but it was asked to stop, and goes back */
     bool handler; /* not a process, but a handler in that of its worker */
+    bool late;    /* that was asked to stop, and has not within its grace */
     const char *worker;
 };
 bool er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out);

@@ -169,6 +169,7 @@ struct er_live_attempt {
     char *cancel_reason, *cancel_by, *correlation;
     int pid;
     er_usec started_at;          /* ER_NEVER = not yet */
+    bool late;                   /* a handler that did not stop within its grace */
     er_usec saved_at;            /* mono: when progress was last kept */
     char *progress, *checkpoint; /* JSON, or NULL */
     bool told;                   /* its line went out: the worker knows it */

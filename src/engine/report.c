@@ -304,6 +304,7 @@ own_line(struct er_report_batch *b, const char *kind, struct er_live_attempt *ru
     if (strcmp(kind, "started") == 0) {
         run->pid = (int)json_integer_value(json_object_get(o, "pid"));
         run->started_at = er_outcome_moment(o, "started_at");
+        run->late = json_is_true(json_object_get(o, "late"));
     } else if (strcmp(kind, "output") == 0) {
         run->output_bytes = (uint64_t)json_integer_value(json_object_get(o, "bytes"));
         er_observe_sample(b->engine, run, ER_EVENT_TASK_OUTPUT);

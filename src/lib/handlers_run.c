@@ -255,8 +255,9 @@ tell_started(struct er_handler_attempt *attempt)
     er_time_format(attempt->started_at, at);
     er_buf_addf(&c->lines,
                 "{\"started\":{\"task\":%lld,\"attempt\":%d,\"pid\":%d,"
-                "\"started_at\":\"%s\"}}\n",
-                (long long)attempt->base.task, attempt->base.number, (int)getpid(), at);
+                "\"started_at\":\"%s\"%s}}\n",
+                (long long)attempt->base.task, attempt->base.number, (int)getpid(), at,
+                attempt->has_complained ? ",\"late\":true" : "");
     attempt->told_started = true;
 }
 
@@ -496,6 +497,7 @@ complain(struct er_handler_attempt *attempt)
 {
     attempt->complain_at = 0;
     attempt->has_complained = true;
+    tell_started(attempt); /* once more, as one that is late */
     er_handle_log(attempt->handlers->e, ERRAND_LOG_WARN,
                   "task %lld (%s): its handler was asked to stop (%s) and has not within "
                   "its grace; it cannot be killed, and keeps its thread",

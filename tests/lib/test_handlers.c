@@ -495,6 +495,50 @@ handlers__are_told_why_they_are_to_stop(void **state)
     }
 }
 
+static int
+do_not_listen(errand_attempt *a, void *ctx)
+{
+    const int *may_end = ctx;
+    const struct timespec moment = {.tv_nsec = 1000000};
+    (void)a;
+    while (!__atomic_load_n(may_end, __ATOMIC_SEQ_CST)) {
+        (void)nanosleep(&moment, NULL);
+    }
+    return ERRAND_STOPPED;
+}
+
+static bool
+why_has(errand *e, int64_t id, const char *words)
+{
+    char *why = NULL;
+    OK(errand_why(e, id, &why, &error));
+    bool is_there = strstr(why, words) != NULL;
+    errand_free(why);
+    return is_there;
+}
+
+/* While they still run, not only when they have returned. */
+static void
+handlers__that_do_not_listen_are_named(void **state)
+{
+    struct errand_submit_options o = ERRAND_INIT(errand_submit_options);
+    int may_end = 0;
+    int64_t id = 0;
+    errand *e = open_one_thread(ERRAND_THREAD);
+    (void)state;
+    serve(e, "t.deaf", do_not_listen, &may_end);
+    o.grace_ms = 1;
+    OK(errand_submit(e, "t.deaf", NULL, &o, &id, &error));
+    AWAIT(e, errand_state(e, id, &error) == ERRAND_RUNNING);
+    assert_false(why_has(e, id, "within its grace"));
+    AWAIT(e, why_has(e, id, "it runs"));
+    OK(errand_cancel(e, id, &error));
+    AWAIT(e, why_has(e, id, "has not stopped within its grace, and cannot be killed"));
+    __atomic_store_n(&may_end, 1, __ATOMIC_SEQ_CST);
+    assert_int_equal(errand_wait(e, id, -1, &error), ERRAND_CANCELLED);
+    errand_close(e);
+}
+
 int
 main(void)
 {
@@ -508,6 +552,7 @@ main(void)
         TEST(may_use_their_handle),
         TEST(that_wait_for_ever_are_woken_by_the_close),
         TEST(may_fork_and_exec),
+        TEST(that_do_not_listen_are_named),
         TEST(are_told_why_they_are_to_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
