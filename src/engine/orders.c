@@ -35,13 +35,43 @@
 
 /* ---- the run line ---- */
 
+/* Adds `,"name":`. */
 static void
-add_span(struct er_buf *b, const char *name, er_usec span)
+add_name(struct er_buf *b, const char *name)
+{
+    er_buf_add_str(b, ",\"");
+    er_buf_add_str(b, name);
+    er_buf_add_str(b, "\":");
+}
+
+static void
+add_number(struct er_buf *b, const char *name, int64_t n)
+{
+    add_name(b, name);
+    er_buf_add_i64(b, n);
+}
+
+/* Without printf's way from binary to decimal, which costs more than the rest of the line. */
+static void
+add_seconds(struct er_buf *b, const char *name, er_usec span)
+{
+    char digits[8];
+    add_number(b, name, span / ER_USEC_PER_SEC);
+    if (span % ER_USEC_PER_SEC > 0) {
+        (void)snprintf(digits, sizeof digits, ".%06d", (int)(span % ER_USEC_PER_SEC));
+        er_buf_add_str(b, digits);
+    }
+}
+
+/* `lean`: what is not known is left out. */
+static void
+add_span(struct er_buf *b, const char *name, er_usec span, bool lean)
 {
     if (span > 0) {
-        er_buf_addf(b, ",\"%s\":%.6g", name, (double)span / 1e6);
-    } else {
-        er_buf_addf(b, ",\"%s\":null", name);
+        add_seconds(b, name, span);
+    } else if (!lean) {
+        add_name(b, name);
+        er_buf_add_str(b, "null");
     }
 }
 
@@ -127,28 +157,37 @@ add_how(struct er_buf *b, const struct er_type *type, const char *args_json)
     }
 }
 
+/* To handlers it is lean: they are many and short, and each member has its cost. */
 static void
-add_run_line(struct er_buf *b, const struct er_engine *e, const struct er_task *t,
-             er_usec expected_for)
+add_run_line(struct er_buf *b, const struct er_engine *e, const struct er_session_live *s,
+             const struct er_task *t, er_usec expected_for)
 {
-    er_buf_addf(b, "{\"run\":{\"task\":%lld,\"attempt\":%d,\"run\":%d,\"type\":",
-                (long long)t->id, t->attempt, t->run);
+    bool lean = s->handlers;
+    er_buf_add_str(b, "{\"run\":{\"task\":");
+    er_buf_add_i64(b, t->id);
+    add_number(b, "attempt", t->attempt);
+    add_number(b, "run", t->run);
+    add_name(b, "type");
     er_buf_add_json_str(b, t->type);
-    er_buf_add_str(b, ",\"name\":");
+    add_name(b, "name");
     er_buf_add_json_str(b, t->name);
-    er_buf_add_str(b, ",\"args\":");
+    add_name(b, "args");
     er_buf_add_str(b, t->args_json);
-    er_buf_add_str(b, ",\"cwd\":");
-    er_buf_add_json_str(b, t->cwd);
-    er_buf_addf(b, ",\"env\":%lld", (long long)t->env);
-    add_span(b, "timeout_s", t->timeout_for);
-    add_span(b, "heartbeat_s", t->heartbeat_for);
-    er_buf_addf(b, ",\"grace_s\":%.6g", (double)t->grace_for / 1e6);
-    er_buf_add_str(b, ",\"correlation_id\":");
+    if (t->cwd || !lean) {
+        add_name(b, "cwd");
+        er_buf_add_json_str(b, t->cwd);
+    }
+    add_number(b, "env", t->env);
+    add_span(b, "timeout_s", t->timeout_for, lean);
+    add_span(b, "heartbeat_s", t->heartbeat_for, lean);
+    add_seconds(b, "grace_s", t->grace_for);
+    add_name(b, "correlation_id");
     er_buf_add_json_str(b, t->correlation);
-    add_span(b, "expected_s", expected_for);
-    er_buf_add_str(b, ",\"checkpoint\":");
-    er_buf_add_str(b, t->checkpoint_json ? t->checkpoint_json : "null");
+    add_span(b, "expected_s", expected_for, lean);
+    if (t->checkpoint_json || !lean) {
+        add_name(b, "checkpoint");
+        er_buf_add_str(b, t->checkpoint_json ? t->checkpoint_json : "null");
+    }
     add_how(b, er_engine_type(e, t->type), t->args_json);
     er_buf_add_str(b, "}}\n");
 }
@@ -532,7 +571,7 @@ er_orders_send(struct er_engine *e, struct er_live_attempt *run,
     bool later = er_orders_is_full(s) || !TAILQ_EMPTY(&s->orders);
     if (!later && !needs_env && task->items_completed == 0 &&
         (!task->has_after || give_results(s, run, row))) {
-        add_run_line(&s->link->out, e, task, row->expected_for);
+        add_run_line(&s->link->out, e, s, task, row->expected_for);
         told(run);
         return;
     }
@@ -547,7 +586,7 @@ er_orders_send(struct er_engine *e, struct er_live_attempt *run,
     o->needs_results = task->has_after;
     er_buf_init(&o->given, LINES_MAX);
     er_buf_init(&o->line, 0);
-    add_run_line(&o->line, e, task, row->expected_for);
+    add_run_line(&o->line, e, s, task, row->expected_for);
     o->q.run = run_order;
     o->q.done = done_order;
     TAILQ_INSERT_TAIL(&s->orders, o, in_session);
