@@ -349,9 +349,7 @@ static const char *
 keeper_trouble(const struct er_keeper *k)
 {
     const struct er_embedded *h = of_keeper(k);
-    return h->e->options.no_commands
-               ? "this handle was opened with the option no_commands"
-               : h->below->trouble(h->below);
+    return h->below->trouble(h->below);
 }
 
 static const struct er_keeper keeper = {
