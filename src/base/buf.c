@@ -103,6 +103,21 @@ er_buf_add_i64(struct er_buf *b, int64_t v)
 }
 
 void
+er_buf_add_seconds(struct er_buf *b, int64_t usec)
+{
+    char fraction[7] = {'.', '0', '0', '0', '0', '0', '0'};
+    int64_t rest = usec % 1000000;
+    er_buf_add_i64(b, usec / 1000000);
+    if (rest > 0) {
+        for (size_t i = 6; i > 0; i--) {
+            fraction[i] = (char)('0' + rest % 10);
+            rest /= 10;
+        }
+        er_buf_add(b, fraction, sizeof fraction);
+    }
+}
+
+void
 er_buf_addf(struct er_buf *b, const char *fmt, ...)
 {
     va_list ap;

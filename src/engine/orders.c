@@ -51,16 +51,11 @@ add_number(struct er_buf *b, const char *name, int64_t n)
     er_buf_add_i64(b, n);
 }
 
-/* Without printf's way from binary to decimal, which costs more than the rest of the line. */
 static void
 add_seconds(struct er_buf *b, const char *name, er_usec span)
 {
-    char digits[8];
-    add_number(b, name, span / ER_USEC_PER_SEC);
-    if (span % ER_USEC_PER_SEC > 0) {
-        (void)snprintf(digits, sizeof digits, ".%06d", (int)(span % ER_USEC_PER_SEC));
-        er_buf_add_str(b, digits);
-    }
+    add_name(b, name);
+    er_buf_add_seconds(b, span);
 }
 
 /* `lean`: what is not known is left out. */

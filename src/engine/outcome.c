@@ -259,17 +259,26 @@ take(struct er_arena *arena, struct er_buf *b)
     return text;
 }
 
+/* Adds `,"name":`. */
+static void
+add_name(struct er_buf *b, const char *name)
+{
+    er_buf_add_str(b, ",\"");
+    er_buf_add_str(b, name);
+    er_buf_add_str(b, "\":");
+}
+
 static void
 add_raw(struct er_buf *b, const char *name, const char *json)
 {
-    er_buf_addf(b, ",\"%s\":", name);
+    add_name(b, name);
     er_buf_add_str(b, json ? json : "null");
 }
 
 static void
 add_text(struct er_buf *b, const char *name, const char *text)
 {
-    er_buf_addf(b, ",\"%s\":", name);
+    add_name(b, name);
     er_buf_add_json_str(b, text);
 }
 
@@ -278,7 +287,8 @@ add_time(struct er_buf *b, const char *name, er_usec at)
 {
     char text[ER_RFC3339_SIZE];
     er_time_format(at, text);
-    er_buf_addf(b, ",\"%s\":\"%s\"", name, text);
+    add_name(b, name);
+    er_buf_add_json(b, text, strlen(text));
 }
 
 static int64_t
@@ -389,11 +399,12 @@ write_warnings(const struct er_outcome *o, const struct er_verdict *v,
 static void
 add_duration(struct er_buf *b, const struct er_finish *f)
 {
+    er_buf_add_str(b, "\"duration_s\":");
     if (f->started_at != ER_NEVER && f->finished_at != ER_NEVER) {
         er_usec d = f->finished_at - f->started_at;
-        er_buf_addf(b, "\"duration_s\":%.6f", (double)(d > 0 ? d : 0) / 1e6);
+        er_buf_add_seconds(b, d > 0 ? d : 0);
     } else {
-        er_buf_add_str(b, "\"duration_s\":null");
+        er_buf_add_str(b, "null");
     }
 }
 

@@ -49,6 +49,15 @@ buf__numbers_and_formats(void **state)
     er_buf_addf(&b, " %s-%03d", "x", 7);
     assert_string_equal(b.data, "0 -9223372036854775808 9223372036854775807 x-007");
     er_buf_clear(&b);
+    er_buf_add_seconds(&b, 0);
+    er_buf_add_char(&b, ' ');
+    er_buf_add_seconds(&b, 100);
+    er_buf_add_char(&b, ' ');
+    er_buf_add_seconds(&b, 90 * INT64_C(1000000) + 120034);
+    er_buf_add_char(&b, ' ');
+    er_buf_add_seconds(&b, INT64_MAX);
+    assert_string_equal(b.data, "0 0.000100 90.120034 9223372036854.775807");
+    er_buf_clear(&b);
     er_buf_addf(&b, "%*s", 5000, "wide");
     assert_int_equal(b.len, 5000);
     er_buf_fini(&b);
