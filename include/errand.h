@@ -770,8 +770,10 @@ struct errand_subscribe_options {
                          * one subscriber at a time */
     void (*ended)(void *ctx); /* fn will never be called again; NULL = not told */
 };
-/* ERRAND_EINVALID, ERRAND_EBUSY (the cursor is in use), ERRAND_ENOTFOUND never: a new
- * cursor begins with the next fact (resume: behind `since`). */
+/* Facts are delivered from the moment it returns; with a cursor that is new, to the next
+ * one who subscribes with it if not to this one: it is stored before this returns, at the
+ * latest fact (resume: at `since`). ERRAND_EINVALID, ERRAND_EBUSY (the cursor is in use by
+ * another subscription of the handle); of a cursor also what a request may return. */
 ERRAND_API int errand_subscribe(errand *e, const struct errand_subscribe_options *options,
                                 errand_event_fn *fn, void *ctx, errand_subscription **out,
                                 errand_error *error);

@@ -155,9 +155,9 @@ check_cursor(const struct er_bus *bus, const struct er_bus_subscription *s,
     return 0;
 }
 
-static int
-check_subscription(const struct er_bus *bus, const struct er_bus_subscription *s,
-                   struct er_err *err)
+int
+er_bus_check(const struct er_bus *bus, const struct er_bus_subscription *s,
+             struct er_err *err)
 {
     if ((unsigned)s->way > ER_BUS_PULL) {
         return er_fail(err, ER_EINVALID, "way: %d is none", (int)s->way);
@@ -263,25 +263,54 @@ join_bus(struct er_bus_sub *sub, struct er_err *err)
     return rc;
 }
 
+/* Behind `last`, but where older facts are asked for (and such facts exist). */
+static int64_t
+begin_behind(const struct er_bus_subscription *s, int64_t last)
+{
+    bool resume = s->resume && s->since <= last;
+    bool wants_facts = s->filter.kinds == 0 || (s->filter.kinds & ER_BUS_FACT);
+    return resume && wants_facts ? s->since : last;
+}
+
+int64_t
+er_bus_begins(const struct er_bus *bus, const struct er_bus_subscription *s)
+{
+    return begin_behind(s, er_count_see(&bus->last_seq));
+}
+
+/* Where its cursor is. A new one is made where it begins, at once: what is published from
+ * now on is owed to the next subscriber, whatever becomes of this one. */
+static int
+begin_at_cursor(struct er_bus_sub *sub, int64_t begins, int64_t *out_since,
+                struct er_err *err)
+{
+    const struct er_bus_options *o = &sub->bus->options;
+    int rc = o->cursor_load(o->ctx, sub->cursor, out_since);
+    if (rc && rc != ER_ENOTFOUND) {
+        return er_fail(err, rc, "cursor: '%s' cannot be read: %s", sub->cursor,
+                       er_error_meaning(rc));
+    }
+    if (rc == ER_ENOTFOUND) {
+        *out_since = begins;
+        rc = o->cursor_save(o->ctx, sub->cursor, begins);
+    }
+    sub->saved_seq = *out_since;
+    return rc == 0 ? 0
+                   : er_fail(err, rc, "cursor: '%s' cannot be made: %s", sub->cursor,
+                             er_error_meaning(rc));
+}
+
 /* From where its facts come: in the bus, before its thread is there. */
 static int
 begin_facts(struct er_bus_sub *sub, const struct er_bus_subscription *s,
             struct er_err *err)
 {
-    const struct er_bus_options *o = &sub->bus->options;
-    int64_t last = er_count_see(&sub->bus->last_seq), since = s->since;
-    bool resume = s->resume;
-    if (sub->cursor) {
-        int rc = o->cursor_load(o->ctx, sub->cursor, &since);
-        if (rc && rc != ER_ENOTFOUND) {
-            return er_fail(err, rc, "cursor: '%s' cannot be read: %s", sub->cursor,
-                           er_error_meaning(rc));
-        }
-        sub->saved_seq = rc ? -1 : since; /* a new one is written down soon */
-        resume = resume || rc == 0;
-        since = rc ? s->since : since;
+    int64_t last = er_count_see(&sub->bus->last_seq), since = begin_behind(s, last);
+    int rc = sub->cursor ? begin_at_cursor(sub, since, &since, err) : 0;
+    if (rc) {
+        return rc;
     }
-    if (!resume || since > last || !(sub->wants.kinds & ER_BUS_FACT)) {
+    if (since > last || !(sub->wants.kinds & ER_BUS_FACT)) {
         since = last;
     }
     sub->last_seq = sub->done_seq = sub->since = since;
@@ -308,7 +337,7 @@ int
 er_bus_subscribe(struct er_bus *bus, const struct er_bus_subscription *s,
                  struct er_bus_sub **out, struct er_err *err)
 {
-    int rc = check_subscription(bus, s, err);
+    int rc = er_bus_check(bus, s, err);
     if (rc) {
         return rc;
     }

@@ -173,12 +173,19 @@ struct er_bus_subscription {
     bool resume; /* begin behind number `since`; one that no fact has had yet: from now */
     int64_t since;
     const char
-        *cursor; /* begin behind what this cursor says; without one as said above */
+        *cursor; /* begin behind what this cursor says; a new one is saved at once, where
+                  * it would begin without one */
 };
 
+/* Refuses what er_bus_subscribe would refuse for its members. */
+int er_bus_check(const struct er_bus *bus, const struct er_bus_subscription *s,
+                 struct er_err *err) ER_MUSTCHECK;
+/* The number behind which it would begin now, were its cursor new. */
+int64_t er_bus_begins(const struct er_bus *bus, const struct er_bus_subscription *s);
 /* Begins now: whatever is published after this returns is delivered (or told as lost).
  * *out is the handle for er_bus_unsubscribe. ER_EINVALID names the member; ER_EEXISTS: the
- * cursor is in use; ER_ENOMEM; ER_EIO: no descriptor or no thread; or what cursor_load says. */
+ * cursor is in use; ER_ENOMEM; ER_EIO: no descriptor or no thread; or what the cursor
+ * functions say. */
 int er_bus_subscribe(struct er_bus *bus, const struct er_bus_subscription *s,
                      struct er_bus_sub **out, struct er_err *err) ER_MUSTCHECK;
 /* Ends a subscription; the handle is gone. When it returns 0, the callback is not running

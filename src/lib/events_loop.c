@@ -129,15 +129,27 @@ subscribe_here(struct er_wait *wait)
     er_handle_done(wait, subscribe_preloaded(k));
 }
 
+/* As the bus would, which may not block there: a new one is made first. */
+static int
+look_up_cursor(struct er_subscribing *k)
+{
+    struct er_events *ev = k->s->e->events;
+    int rc = er_events_cursor_load(ev, k->want.cursor, &k->cursor_at);
+    if (rc == ER_ENOTFOUND) {
+        k->cursor_at = er_bus_begins(ev->bus, &k->want);
+        rc = er_events_cursor_save(ev, k->want.cursor, k->cursor_at);
+    }
+    return rc;
+}
+
 int
 er_events_loop_subscribe(struct er_subscribing *k)
 {
     struct errand *e = k->s->e;
-    int rc = 0;
+    int rc = er_bus_check(e->events->bus, &k->want, &k->err);
     k->cursor_at = -1;
-    if (k->want.cursor) {
-        rc = er_events_cursor_load(e->events, k->want.cursor, &k->cursor_at);
-        rc = rc == ER_ENOTFOUND ? 0 : rc;
+    if (rc == 0 && k->want.cursor) {
+        rc = look_up_cursor(k);
     }
     k->wait.fn = subscribe_here;
     if (rc == 0 && er_handle_take_loop(e)) {

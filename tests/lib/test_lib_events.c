@@ -409,6 +409,49 @@ events__a_cursor_goes_on_where_it_was_left(void **state)
     }
 }
 
+static int64_t
+where_cursor_is(errand *e, const char *name)
+{
+    char target[64], *body;
+    errand_error error;
+    (void)snprintf(target, sizeof target, "/v1/cursors/%s", name);
+    int status = errand_request(e, "GET", target, NULL, 0, &body, NULL, &error);
+    const char *seq = status == 200 ? strstr(body, "\"seq\":") : NULL;
+    int64_t at = seq ? strtoll(seq + 6, NULL, 10) : -1;
+    errand_free(body);
+    return at;
+}
+
+/* Who dies before its first fact, or with one in its hands, has missed nothing. */
+static void
+events__a_new_cursor_is_kept_from_the_subscription_on(void **state)
+{
+    struct home *home = *state;
+    static const int ways[] = {ERRAND_ON_THREAD, ERRAND_ON_LOOP, ERRAND_PULL};
+    for (int run = 0; run < 6; run++) {
+        struct errand_subscribe_options o = ERRAND_INIT(errand_subscribe_options);
+        errand *e = open_with(run % 2 ? home->daemon : home->sqlite, ERRAND_THREAD);
+        char cursor[32];
+        errand_error error;
+        struct heard h;
+        errand_subscription *sub;
+        (void)snprintf(cursor, sizeof cursor, "new%d", run);
+        init(&h);
+        o.cursor = cursor;
+        o.delivery = ways[run / 2];
+        o.buffer = 1;
+        errand_event_fn *fn = o.delivery == ERRAND_PULL ? NULL : on_event;
+        assert_int_equal(errand_subscribe(e, &o, fn, &h, &sub, &error), ERRAND_EINVALID);
+        assert_int_equal(where_cursor_is(e, cursor), -1); /* nothing is left behind */
+        o.buffer = 0;
+        o.prefix = "test.";
+        OK(errand_subscribe(e, &o, fn, &h, &sub, &error));
+        assert_true(where_cursor_is(e, cursor) >= 0);
+        errand_unsubscribe(sub);
+        errand_close(e);
+    }
+}
+
 /* ---- what is gone ---- */
 
 static int
@@ -613,6 +656,7 @@ main(void)
         TEST(events__one_that_the_loop_cannot_look_at_never_began),
         TEST(events__a_slow_subscriber_loses_no_fact),
         TEST(events__a_cursor_goes_on_where_it_was_left),
+        TEST(events__a_new_cursor_is_kept_from_the_subscription_on),
         TEST(events__what_is_gone_from_the_store_is_told_as_a_gap),
         TEST(events__others_hear_it_and_the_own_do_once),
         TEST(events__the_stream_is_opened_again_behind_the_last),
