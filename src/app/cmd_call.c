@@ -19,6 +19,7 @@
 
 #include "app/args.h"
 #include "app/await.h"
+#include "app/await_end.h"
 #include "app/cmd.h"
 #include "app/daemon.h"
 #include "app/output.h"

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,32 +32,6 @@ static const struct er_opt doctor_opts[] = {
     {0, "json", NULL, ER_OPT_FLAG, offsetof(struct doctor, json), "as JSON", 0, 0, NULL},
     ER_OPT_END,
 };
-
-void
-er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *advice,
-               const char *fmt, ...)
-{
-    char detail[700];
-    size_t i;
-    const json_t *known;
-    va_list ap;
-    json_array_foreach(d->checks, i, known)
-    {
-        if (ok && strcmp(er_json_text(known, "name"), name) == 0) {
-            return;
-        }
-    }
-    va_start(ap, fmt);
-    (void)vsnprintf(detail, sizeof detail, fmt, ap);
-    va_end(ap);
-    detail[er_text_fit(detail, strlen(detail), sizeof detail - 1)] = '\0';
-    json_t *c = json_pack("{s:s, s:b, s:s, s:s?}", "name", name, "ok", ok ? 1 : 0,
-                          "detail", detail, "advice", ok ? NULL : advice);
-    d->bad += !ok;
-    if (c) {
-        (void)json_array_append_new(d->checks, c);
-    }
-}
 
 /* Runs a program, and reads what it writes on `fd`, up to size - 1 bytes. Its wait
  * status; -1 when it does not run. */

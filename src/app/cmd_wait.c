@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "app/await.h"
+#include "app/await_end.h"
 #include "app/cmd.h"
 #include "app/daemon.h"
 #include "app/show.h"

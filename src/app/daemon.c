@@ -313,9 +313,10 @@ await_end(struct er_app *app, er_usec until)
     return is_gone;
 }
 
-int
-er_daemon_send(struct er_app *app, const struct er_daemon_request *r,
-               struct er_response *out, struct er_err *err)
+/* One request and its answer, whatever its status. */
+static int
+send_request(struct er_app *app, const struct er_daemon_request *r,
+             struct er_response *out, struct er_err *err)
 {
     er_usec since = 0, closed_until = 0;
     int rc = er_daemon_open(app, err);
@@ -422,7 +423,7 @@ er_daemon_call(struct er_app *app, const struct er_daemon_request *r,
                struct er_response *out, struct er_err *err)
 {
     struct er_response got;
-    int rc = er_daemon_send(app, r, &got, err);
+    int rc = send_request(app, r, &got, err);
     if (!rc && got.status >= 400) {
         rc = er_daemon_problem(app, got.status, &got.body, err);
         er_response_fini(&got);

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/await.h"
+#include "app/await_end.h"
 #include "app/daemon.h"
 #include "app/show.h"
 #include "base/io.h"
