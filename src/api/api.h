@@ -151,6 +151,10 @@ json_t *er_call_object(struct er_call *call);
 /* Refuses members that are not among the n names: answers and returns false. */
 bool er_call_known(struct er_call *call, const json_t *o, const char *const *names,
                    size_t n);
+/* Members of it. Each answers the call and returns false when it is not as it must be:
+ * absent, or true or false; absent, or a string as names are. */
+bool er_call_check_flag(struct er_call *call, const json_t *o, const char *name);
+bool er_call_check_text(struct er_call *call, const json_t *o, const char *name);
 
 /* Whether there is no If-Match, or it names what is so tagged ("" = there is no such thing
  * yet). Only while the call has its request. */

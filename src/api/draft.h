@@ -32,6 +32,8 @@ void er_draft_init(struct er_draft *d);
 int er_draft_read(struct er_draft *d, const char *text, size_t len) ER_MUSTCHECK;
 /* Reads one member that is not null. ER_EINVALID. */
 int er_draft_member(struct er_draft *d, const char *name, const json_t *v) ER_MUSTCHECK;
+/* Reads all members of an object; null stands for one that is not there. ER_EINVALID. */
+int er_draft_read_members(struct er_draft *d, const json_t *o) ER_MUSTCHECK;
 /* run_at from delay_s; ER_EINVALID when both are given. */
 int er_draft_moment(struct er_draft *d) ER_MUSTCHECK;
 /* Notes what is wrong; returns ER_EINVALID. */

@@ -147,12 +147,6 @@ is_short(const json_t *v)
     return true;
 }
 
-const char *
-er_draft_args_member(const struct er_draft *d)
-{
-    return d->args_text ? "args_text" : "args";
-}
-
 /* Names the argument that makes the most of it, where there are several. */
 static int
 refuse_size(struct er_draft *d, const json_t *args, size_t len)

@@ -10,36 +10,6 @@
 #define IDS_MAX    ((size_t)100000)
 #define BIT(state) (1u << ER_TASK_##state)
 
-/* ---- members of bodies ---- */
-
-bool
-er_call_check_flag(struct er_call *call, const json_t *o, const char *name)
-{
-    const json_t *v = json_object_get(o, name);
-    if (v && !json_is_boolean(v)) {
-        er_call_problem(call, ER_EINVALID, name, "%s is not true or false", name);
-        return false;
-    }
-    return true;
-}
-
-bool
-er_call_check_text(struct er_call *call, const json_t *o, const char *name)
-{
-    const json_t *v = json_object_get(o, name);
-    size_t len = json_string_length(v);
-    bool ok = !v || (json_is_string(v) && len > 0 && len <= ER_MAX_NAME);
-    for (const char *p = v && ok ? json_string_value(v) : ""; *p && ok; p++) {
-        ok = (unsigned char)*p >= 0x20 && *p != 0x7f;
-    }
-    if (!ok) {
-        er_call_problem(call, ER_EINVALID, name,
-                        "%s is not a string of 1 to %d bytes without control characters",
-                        name, ER_MAX_NAME);
-    }
-    return ok;
-}
-
 /* ---- which tasks ---- */
 
 /* Finds the tasks that an action by filter is about, page by page, then acts. */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "api/target.h"
 #include "base/buf.h"
 
 struct er_request;
@@ -54,10 +55,6 @@ typedef bool er_pull_fn(void *ctx, struct er_buf *out, size_t room);
 /* Each does for its door what the function of the same name below says. */
 struct er_door {
     const char *(*header)(const struct er_request *req, const char *name);
-    const char *(*query)(const struct er_request *req, const char *name);
-    void (*queries)(const struct er_request *req,
-                    bool (*fn)(void *ctx, const char *name, const char *value),
-                    void *ctx);
     const struct er_buf *(*body)(const struct er_request *req);
     void (*add_header)(struct er_request *req, const char *name, const char *value);
     void (*reply)(struct er_request *req, int status, const char *content_type,
@@ -66,15 +63,16 @@ struct er_door {
                                 const char *content_type, er_pull_fn *pull, void *ctx);
     void (*wake)(struct er_stream *s);
 };
-/* The beginning of a door's own request. method: a literal ("GET" for HEAD too); path:
- * decoded, without the query; both NULL when there are none that make sense. */
+/* The beginning of a door's own request. method: a literal ("GET" for HEAD too); path: that
+ * of the target; both NULL when there are none that make sense. */
 struct er_request {
     const struct er_door *door;
     const char *method, *path;
-    pid_t peer_pid; /* 0 = unknown */
-    bool inside;    /* by no connection: the handle asks that the engine is inside of */
-    bool gone;      /* who asked is: no answer can arrive */
-    void *user;     /* the handler's */
+    struct er_buf target; /* taken apart (api/target.h); made and freed by the door */
+    pid_t peer_pid;       /* 0 = unknown */
+    bool inside; /* by no connection: the handle asks that the engine is inside of */
+    bool gone;   /* who asked is: no answer can arrive */
+    void *user;  /* the handler's */
 };
 struct er_stream {
     const struct er_door *door;
@@ -86,14 +84,14 @@ struct er_stream {
 static inline const char *
 er_request_query(const struct er_request *req, const char *name)
 {
-    return req->door->query(req, name);
+    return er_target_query(&req->target, name);
 }
 /* Calls fn for each parameter of the query until it returns false. */
 static inline void
 er_request_queries(const struct er_request *req,
                    bool (*fn)(void *ctx, const char *name, const char *value), void *ctx)
 {
-    req->door->queries(req, fn, ctx);
+    er_target_queries(&req->target, fn, ctx);
 }
 /* Or NULL. */
 static inline const char *

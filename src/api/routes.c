@@ -200,48 +200,6 @@ er_call_seconds(struct er_call *call, const char *name, uint64_t *out_ms)
     return true;
 }
 
-json_t *
-er_call_object(struct er_call *call)
-{
-    const struct er_buf *body = er_request_body(call->req);
-    struct er_err err;
-    json_t *o = NULL;
-    if (body->len == 0) {
-        return json_object();
-    }
-    int rc = er_json_parse(body->data, body->len, &o, &err);
-    if (rc == 0 && !json_is_object(o)) {
-        rc = er_fail(&err, ER_EINVALID, "the body is not a JSON object");
-    }
-    if (rc) {
-        er_call_problem(call, rc, NULL, "%s", err.text);
-        json_decref(o);
-        return NULL;
-    }
-    return o;
-}
-
-bool
-er_call_known(struct er_call *call, const json_t *o, const char *const *names, size_t n)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)o, key, value)
-    {
-        size_t i = 0;
-        while (i < n && strcmp(names[i], key) != 0) {
-            i++;
-        }
-        if (i == n) {
-            struct er_err err;
-            int rc = er_suggest_fail(&err, ER_EINVALID, "member", key, names, n);
-            er_call_problem(call, rc, key, "%s", err.text);
-            return false;
-        }
-    }
-    return true;
-}
-
 bool
 er_call_matches(const struct er_call *call, const char *etag)
 {

@@ -60,10 +60,6 @@ enum er_wait_until {
 void er_wait_start(struct er_call *call, er_task_id id, uint64_t ms,
                    enum er_wait_until until);
 
-/* Members of bodies. Each answers the call and returns false when it is not as it must be:
- * absent, or true or false; absent, or a string as names are. */
-bool er_call_check_flag(struct er_call *call, const json_t *o, const char *name);
-bool er_call_check_text(struct er_call *call, const json_t *o, const char *name);
 /* The states that a text with commas names, as bits. */
 bool er_call_states(struct er_call *call, const char *text, unsigned *out);
 

@@ -29,7 +29,7 @@ struct inside_request {
     struct er_request base;
     struct er_inside *in;
     struct er_ask *ask; /* NULL: gone */
-    struct er_buf target, headers, reply;
+    struct er_buf headers, reply;
     int status;
     bool known;     /* on_end is owed */
     bool answered;  /* replied, or a stream */
@@ -78,19 +78,6 @@ header(const struct er_request *base, const char *name)
         return ask->type ? ask->type : "application/json";
     }
     return given;
-}
-
-static const char *
-query(const struct er_request *base, const char *name)
-{
-    return er_target_query(&mine(base)->target, name);
-}
-
-static void
-queries(const struct er_request *base,
-        bool (*fn)(void *ctx, const char *name, const char *value), void *ctx)
-{
-    er_target_queries(&mine(base)->target, fn, ctx);
 }
 
 static const struct er_buf *
@@ -156,8 +143,6 @@ wake(struct er_stream *s)
 
 static const struct er_door door = {
     .header = header,
-    .query = query,
-    .queries = queries,
     .body = body,
     .add_header = add_header,
     .reply = reply,
@@ -238,14 +223,14 @@ er_inside_send(struct er_ask *ask)
     req->base.door = &door;
     req->base.peer_pid = in->pid;
     req->base.inside = true;
-    int rc = er_target_parse(&req->target, ask->target);
+    int rc = er_target_parse(&req->base.target, ask->target);
     if (rc || ask->body.failed || ask->headers.failed) {
         refuse(req, rc == ER_EINVALID ? 400 : 503, rc == ER_EINVALID ? rc : ER_ENOMEM,
                rc == ER_EINVALID ? "the target cannot be decoded" : NULL);
         return;
     }
     req->base.method = ask->method;
-    req->base.path = req->target.data;
+    req->base.path = req->base.target.data;
     give(req);
 }
 
@@ -321,7 +306,7 @@ end(struct inside_request *req)
     if (ask) {
         er_ask_finish(ask, req->status);
     }
-    er_buf_fini(&req->target);
+    er_buf_fini(&req->base.target);
     er_buf_fini(&req->headers);
     er_buf_fini(&req->reply);
     er_free(req);

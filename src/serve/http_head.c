@@ -23,8 +23,8 @@ er_http_head_target(struct er_http_request *req, const char *uri)
 {
     req->uri = uri;
     req->uri_end = uri + strlen(uri);
-    req->bad = er_target_parse(&req->target, uri) != 0;
-    req->base.path = req->target.data;
+    req->bad = er_target_parse(&req->base.target, uri) != 0;
+    req->base.path = req->base.target.data;
 }
 
 /* ---- the headers ---- */

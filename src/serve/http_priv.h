@@ -50,7 +50,6 @@ struct er_http_request {
     int status;
     struct MHD_Response *response; /* until it is handed to the library */
     bool is_head;
-    struct er_buf target;      /* path NUL {name NUL value NUL}... , decoded */
     const char *uri, *uri_end; /* the raw target in the library's buffer, and its NUL */
     struct er_buf headers;     /* {name NUL value NUL}... of the answer to come */
     enum er_body_kind kind;
@@ -111,7 +110,7 @@ struct er_http_framing {
     uint64_t length; /* of the body as it was announced; 0 when chunked */
     bool has_body, expects_continue;
 };
-/* Decodes the target into req->target (or sets req->bad). */
+/* Decodes the target into req->base.target (or sets req->bad). */
 void er_http_head_target(struct er_http_request *req, const char *uri);
 /* Checks the head and sets req->method: 0, or the status to refuse it with and why. */
 int er_http_head_check(struct er_http_request *req, const char *method,

@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/target.h"
 #include "serve/http_priv.h"
 
 #define KEEP_MAX ((size_t)4 << 10) /* bytes a buffer may keep between two requests */
@@ -315,18 +314,22 @@ er_http_request_end(struct er_http_request *req)
     if (req->response) {
         MHD_destroy_response(req->response);
     }
-    recycle(&req->target);
+    recycle(&req->base.target);
     recycle(&req->headers);
     recycle(&req->body);
     er_buf_fini(&req->stream.out);
     *req = (struct er_http_request){
-        .conn = c, .target = req->target, .headers = req->headers, .body = req->body};
+        .base = {.target = req->base.target},
+        .conn = c,
+        .headers = req->headers,
+        .body = req->body,
+    };
 }
 
 void
 er_http_request_fini(struct er_http_request *req)
 {
-    er_buf_fini(&req->target);
+    er_buf_fini(&req->base.target);
     er_buf_fini(&req->headers);
     er_buf_fini(&req->body);
 }
@@ -345,19 +348,6 @@ header(const struct er_request *base, const char *name)
     return MHD_lookup_connection_value(mine(base)->conn->mhd, MHD_HEADER_KIND, name);
 }
 
-static const char *
-query(const struct er_request *base, const char *name)
-{
-    return er_target_query(&mine(base)->target, name);
-}
-
-static void
-queries(const struct er_request *base,
-        bool (*fn)(void *ctx, const char *name, const char *value), void *ctx)
-{
-    er_target_queries(&mine(base)->target, fn, ctx);
-}
-
 static const struct er_buf *
 body(const struct er_request *base)
 {
@@ -366,8 +356,6 @@ body(const struct er_request *base)
 
 const struct er_door er_http_door = {
     .header = header,
-    .query = query,
-    .queries = queries,
     .body = body,
     .add_header = er_http_add_header,
     .reply = er_http_reply,

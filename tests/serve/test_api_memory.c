@@ -40,7 +40,7 @@
 struct ask {
     struct er_request base; /* first */
     const char *key, *text;
-    struct er_buf target, body, answer;
+    struct er_buf body, answer;
     int status;
     er_pull_fn *pull;
     void *pull_ctx;
@@ -57,19 +57,6 @@ static const char *
 door_header(const struct er_request *base, const char *name)
 {
     return strcmp(name, "Idempotency-Key") == 0 ? ask_of(base)->key : NULL;
-}
-
-static const char *
-door_query(const struct er_request *base, const char *name)
-{
-    return er_target_query(&ask_of(base)->target, name);
-}
-
-static void
-door_queries(const struct er_request *base,
-             bool (*fn)(void *ctx, const char *name, const char *value), void *ctx)
-{
-    er_target_queries(&ask_of(base)->target, fn, ctx);
 }
 
 static const struct er_buf *
@@ -119,8 +106,6 @@ door_wake(struct er_stream *s)
 
 static const struct er_door door = {
     .header = door_header,
-    .query = door_query,
-    .queries = door_queries,
     .body = door_body,
     .add_header = door_add_header,
     .reply = door_reply,
@@ -203,7 +188,7 @@ static size_t n_asks;
 static void
 free_ask(struct ask *a)
 {
-    er_buf_fini(&a->target);
+    er_buf_fini(&a->base.target);
     er_buf_fini(&a->body);
     er_buf_fini(&a->answer);
 }
@@ -270,11 +255,11 @@ ask(struct house *h, const char *method, const char *target, const char *key,
     *a = (struct ask){.base = {.door = &door, .method = method}, .key = key};
     er_buf_init(&a->body, 0);
     er_buf_add_str(&a->body, body);
-    if (er_target_parse(&a->target, target) != 0 || a->body.failed) {
+    if (er_target_parse(&a->base.target, target) != 0 || a->body.failed) {
         a->status = 503; /* a door refuses it */
         return a;
     }
-    a->base.path = a->target.data;
+    a->base.path = a->base.target.data;
     if (ops->on_head(&h->api, &a->base, &kind, &max) == 0) {
         ops->on_request(&h->api, &a->base);
     }
