@@ -141,34 +141,6 @@ is_null(const yaml_node_t *node)
 }
 
 static json_t *
-number_of(const char *text)
-{
-    json_error_t why;
-    json_t *v = json_loads(text, JSON_DECODE_ANY, &why);
-    if (v && !json_is_number(v)) {
-        json_decref(v);
-        return NULL;
-    }
-    return v;
-}
-
-static json_t *
-bool_of(const char *text)
-{
-    static const char *const yes[] = {"true", "yes", "on"}, *const no[] = {"false", "no",
-                                                                           "off"};
-    for (size_t i = 0; i < 3; i++) {
-        if (strcmp(text, yes[i]) == 0) {
-            return json_true();
-        }
-        if (strcmp(text, no[i]) == 0) {
-            return json_false();
-        }
-    }
-    return NULL;
-}
-
-static json_t *
 convert_scalar(struct file *f, const yaml_node_t *node, enum shape shape)
 {
     const char *text = scalar(node);
@@ -177,11 +149,11 @@ convert_scalar(struct file *f, const yaml_node_t *node, enum shape shape)
         return fail_at(f, node, "this text contains a NUL");
     }
     if (shape == SHAPE_NUMBER || (shape == SHAPE_ANY && is_plain(node))) {
-        v = number_of(text);
+        v = er_json_number_of(text);
     }
     if (!v && (shape == SHAPE_BOOL || (shape == SHAPE_ANY && is_plain(node) &&
                                        (*text == 't' || *text == 'f')))) {
-        v = bool_of(text);
+        v = er_json_bool_of(text);
     }
     v = v ? v : json_string(text);
     return v ? v : fail_at(f, node, "this text is not UTF-8");

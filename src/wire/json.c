@@ -333,17 +333,32 @@ er_json_read(const json_t *o, const struct er_json_form *form, void *dest,
     return rc;
 }
 
-int
-er_json_fault_within(struct er_json_fault *fault, int code, const char *fmt, ...)
+/* ---- texts that people type ---- */
+
+json_t *
+er_json_number_of(const char *text)
 {
-    char field[sizeof fault->field];
-    memcpy(field, fault->field, sizeof field);
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(fault->field, sizeof fault->field, fmt, ap);
-    va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof field && field[0] != '\0') {
-        (void)snprintf(fault->field + n, sizeof field - (size_t)n, ".%s", field);
+    json_error_t why;
+    json_t *v = json_loads(text, JSON_DECODE_ANY, &why);
+    if (v && !json_is_number(v)) {
+        json_decref(v);
+        return NULL;
     }
-    return code;
+    return v;
+}
+
+json_t *
+er_json_bool_of(const char *text)
+{
+    static const char *const yes[] = {"true", "yes", "on"}, *const no[] = {"false", "no",
+                                                                           "off"};
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(text, yes[i]) == 0) {
+            return json_true();
+        }
+        if (strcmp(text, no[i]) == 0) {
+            return json_false();
+        }
+    }
+    return NULL;
 }

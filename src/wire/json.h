@@ -69,9 +69,12 @@ struct er_json_fault {
  * wrong kind or out of bounds; dest may then be half filled. */
 int er_json_read(const json_t *o, const struct er_json_form *form, void *dest,
                  uint64_t *given, struct er_json_fault *fault) ER_MUSTCHECK;
-/* Puts the place of a nested object before the field: "when" becomes "after[2].when".
- * Returns `code`. */
-int er_json_fault_within(struct er_json_fault *fault, int code, const char *fmt, ...)
-    ER_PRINTF(3, 4);
+
+/* ---- texts that people type ---- */
+
+/* Exactly a number as JSON has them (a new reference), or NULL. */
+json_t *er_json_number_of(const char *text);
+/* true, yes, on or false, no, off; NULL for anything else. */
+json_t *er_json_bool_of(const char *text);
 
 #endif

@@ -398,34 +398,12 @@ er_params_check(const struct er_param *params, size_t n, const json_t *args, jso
 
 /* ---- texts that people type ---- */
 
-/* Exactly a number as JSON has them. */
-static json_t *
-number_of(const char *text)
-{
-    json_error_t why;
-    json_t *v = json_loads(text, JSON_DECODE_ANY, &why);
-    if (v && !json_is_number(v)) {
-        json_decref(v);
-        v = NULL;
-    }
-    return v;
-}
-
 static json_t *
 boolean_of(const char *text)
 {
-    static const char *const yes[] = {"true", "yes", "on", "1"}, *const no[] = {
-                                                                     "false", "no", "off",
-                                                                     "0"};
-    for (size_t i = 0; i < 4; i++) {
-        if (strcmp(text, yes[i]) == 0) {
-            return json_true();
-        }
-        if (strcmp(text, no[i]) == 0) {
-            return json_false();
-        }
-    }
-    return NULL;
+    return strcmp(text, "1") == 0   ? json_true()
+           : strcmp(text, "0") == 0 ? json_false()
+                                    : er_json_bool_of(text);
 }
 
 /* An array as JSON, or texts with commas between them; an empty text is an empty array. */
@@ -459,7 +437,7 @@ read_text(const struct er_param *p, const json_t *text)
     case ER_PARAM_INTEGER:
     case ER_PARAM_NUMBER:
     case ER_PARAM_DURATION:
-        v = number_of(json_string_value(text));
+        v = er_json_number_of(json_string_value(text));
         break;
     case ER_PARAM_BOOLEAN:
         v = boolean_of(json_string_value(text));

@@ -213,22 +213,6 @@ read__passes_over_what_it_does_not_know_when_lenient(void **state)
     json_decref(o);
 }
 
-static void
-fault__tells_the_place_of_a_nested_object(void **state)
-{
-    (void)state;
-    struct er_json_fault fault = {.field = "when"};
-    assert_int_equal(er_json_fault_within(&fault, ER_EINVALID, "after[%d]", 2),
-                     ER_EINVALID);
-    assert_string_equal(fault.field, "after[2].when");
-    fault.field[0] = '\0';
-    (void)er_json_fault_within(&fault, ER_EINVALID, "args");
-    assert_string_equal(fault.field, "args");
-    memset(fault.field, 'x', sizeof fault.field - 1);
-    (void)er_json_fault_within(&fault, ER_EINVALID, "%s", "args");
-    assert_int_equal(strlen(fault.field), sizeof fault.field - 1);
-}
-
 int
 main(void)
 {
@@ -239,7 +223,6 @@ main(void)
         cmocka_unit_test(read__fills_what_is_given_and_leaves_the_rest),
         cmocka_unit_test(read__names_the_member_and_what_would_be_right),
         cmocka_unit_test(read__passes_over_what_it_does_not_know_when_lenient),
-        cmocka_unit_test(fault__tells_the_place_of_a_nested_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
