@@ -105,6 +105,36 @@ er_close(int *fd)
     }
 }
 
+/* `ours`: which of the two ends. */
+static int
+open_pipe(int ours, int *out_ours, int *out_theirs)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return er_error_from_errno(errno);
+    }
+    if (fcntl(ends[ours], F_SETFL, O_NONBLOCK) != 0) {
+        er_close(&ends[0]);
+        er_close(&ends[1]);
+        return ER_EIO;
+    }
+    *out_ours = ends[ours];
+    *out_theirs = ends[1 - ours];
+    return 0;
+}
+
+int
+er_pipe_read(int *out_ours, int *out_theirs)
+{
+    return open_pipe(0, out_ours, out_theirs);
+}
+
+int
+er_pipe_write(int *out_ours, int *out_theirs)
+{
+    return open_pipe(1, out_ours, out_theirs);
+}
+
 static int
 remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
 {

@@ -6,7 +6,6 @@
 #include "work/output.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -76,21 +75,9 @@ int
 er_output_open(struct er_output *o, struct er_work_attempt *a, enum er_outlog_kind kind,
                int *out_child_fd)
 {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) {
-        return er_error_from_errno(errno);
-    }
-    /* only our end: a command may be confused by a standard output that does not block */
-    if (fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) {
-        er_close(&ends[0]);
-        er_close(&ends[1]);
-        return ER_EIO;
-    }
     o->attempt = a;
     o->kind = kind;
-    o->fd = ends[0];
-    *out_child_fd = ends[1];
-    return 0;
+    return er_pipe_read(&o->fd, out_child_fd);
 }
 
 int

@@ -13,7 +13,6 @@
 #include "work/progress_fd.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
 #include <unistd.h>
@@ -243,20 +242,12 @@ int
 er_progress_fd_open(struct er_progress_fd *p, struct er_work_attempt *a,
                     int *out_child_fd)
 {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) {
-        return er_error_from_errno(errno);
+    int rc = er_pipe_read(&p->fd, out_child_fd);
+    if (rc == 0) {
+        p->attempt = a;
+        er_buf_init(&p->line, ER_PROGRESS_LINE_MAX);
     }
-    if (fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) {
-        er_close(&ends[0]);
-        er_close(&ends[1]);
-        return ER_EIO;
-    }
-    p->attempt = a;
-    p->fd = ends[0];
-    er_buf_init(&p->line, ER_PROGRESS_LINE_MAX);
-    *out_child_fd = ends[1];
-    return 0;
+    return rc;
 }
 
 int

@@ -81,19 +81,11 @@ open_data(const struct er_command *c)
 static int
 open_input(struct er_work_attempt *a, int *out_child_fd)
 {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) {
-        return ER_EIO;
+    int rc = er_pipe_write(&a->input.fd, out_child_fd);
+    if (rc == 0) {
+        flush(&a->input);
     }
-    if (fcntl(ends[1], F_SETFL, O_NONBLOCK) != 0) {
-        er_close(&ends[0]);
-        er_close(&ends[1]);
-        return ER_EIO;
-    }
-    *out_child_fd = ends[0];
-    a->input.fd = ends[1];
-    flush(&a->input);
-    return 0;
+    return rc;
 }
 
 int

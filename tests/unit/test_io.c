@@ -179,6 +179,27 @@ close__keeps_errno_and_takes_what_is_closed(void **state)
     assert_int_equal(bad, -1);
 }
 
+static void
+pipe__blocks_at_the_other_end_only_and_no_child_has_it(void **state)
+{
+    (void)state;
+    for (int writes = 0; writes < 2; writes++) {
+        int ours = -1, theirs = -1;
+        assert_int_equal(
+            writes ? er_pipe_write(&ours, &theirs) : er_pipe_read(&ours, &theirs), 0);
+        assert_true(fcntl(ours, F_GETFL) & O_NONBLOCK);
+        assert_false(fcntl(theirs, F_GETFL) & O_NONBLOCK);
+        assert_true(fcntl(ours, F_GETFD) & FD_CLOEXEC);
+        assert_true(fcntl(theirs, F_GETFD) & FD_CLOEXEC);
+        char got = 0;
+        assert_int_equal(write(writes ? ours : theirs, "x", 1), 1);
+        assert_int_equal(read(writes ? theirs : ours, &got, 1), 1);
+        assert_int_equal(got, 'x');
+        er_close(&ours);
+        er_close(&theirs);
+    }
+}
+
 int
 main(void)
 {
@@ -190,6 +211,7 @@ main(void)
         cmocka_unit_test(write_all__reports_what_the_system_says),
         cmocka_unit_test(write_all__goes_on_after_short_writes),
         cmocka_unit_test(close__keeps_errno_and_takes_what_is_closed),
+        cmocka_unit_test(pipe__blocks_at_the_other_end_only_and_no_child_has_it),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
