@@ -230,17 +230,25 @@ begin_run(struct er_store *s, er_usec now, struct er_brief *t)
     return rc;
 }
 
+/* As er_sqlite_look, for changes of what has ended only. */
+static int
+look_final(struct er_store *s, struct er_change *row, struct er_brief *out)
+{
+    int rc = er_sqlite_look(s, row, out);
+    if (rc > 0 && !er_task_state_is_final(out->state)) {
+        row->status = ER_ESTATE;
+        return 0;
+    }
+    return rc;
+}
+
 static int
 retry_row(struct er_store *s, er_usec now, struct er_change *row)
 {
     struct er_brief t;
-    int rc = er_sqlite_look(s, row, &t);
+    int rc = look_final(s, row, &t);
     if (rc <= 0) {
         return rc;
-    }
-    if (!er_task_state_is_final(t.state)) {
-        row->status = ER_ESTATE;
-        return 0;
     }
     rc = begin_run(s, now, &t);
     if (rc) {
@@ -314,15 +322,8 @@ static int
 remove_row(struct er_store *s, er_usec now, struct er_change *row)
 {
     struct er_brief t;
-    int rc = er_sqlite_look(s, row, &t);
-    if (rc <= 0) {
-        return rc;
-    }
-    if (!er_task_state_is_final(t.state)) {
-        row->status = ER_ESTATE;
-        return 0;
-    }
-    return er_sqlite_remove(s, now, &t);
+    int rc = look_final(s, row, &t);
+    return rc <= 0 ? rc : er_sqlite_remove(s, now, &t);
 }
 
 int

@@ -119,6 +119,28 @@ record(struct er_store *s, er_usec now, enum er_event event)
     return er_sqlite_fact(s, now, event, NULL, 0, er_sqlite_data(s));
 }
 
+/* Begins the data of a fact about what has limits, in s->buf. */
+static struct er_buf *
+begin_data(struct er_store *s, const char *member, const char *name, int concurrency)
+{
+    struct er_buf *b = &s->buf;
+    er_buf_clear(b);
+    er_buf_addf(b, "{\"%s\":", member);
+    er_buf_add_json_str(b, name);
+    er_buf_add_str(b, ",\"concurrency\":");
+    add_limit(b, concurrency);
+    return b;
+}
+
+/* Ends it with the rates, and records it. */
+static int
+record_rates(struct er_store *s, er_usec now, enum er_event event, const char *rates)
+{
+    add_rates(&s->buf, rates);
+    er_buf_add_char(&s->buf, '}');
+    return record(s, now, event);
+}
+
 static int
 record_removed(struct er_store *s, er_usec now, enum er_event event, const char *member,
                const char *name)
@@ -174,18 +196,11 @@ queue_put(struct er_store *s, er_usec now, const struct er_queue *queue)
     if (rc) {
         return rc;
     }
-    struct er_buf *b = &s->buf;
-    er_buf_clear(b);
-    er_buf_add_str(b, "{\"queue\":");
-    er_buf_add_json_str(b, queue->name);
-    er_buf_add_str(b, ",\"concurrency\":");
-    add_limit(b, queue->concurrency);
+    struct er_buf *b = begin_data(s, "queue", queue->name, queue->concurrency);
     er_buf_add_str(b, ",\"size\":");
     add_limit(b, queue->size);
     er_buf_add_str(b, queue->paused ? ",\"paused\":true" : ",\"paused\":false");
-    add_rates(b, rates);
-    er_buf_add_char(b, '}');
-    return record(s, now, ER_EVENT_QUEUE_CHANGED);
+    return record_rates(s, now, ER_EVENT_QUEUE_CHANGED, rates);
 }
 
 int
@@ -329,15 +344,8 @@ limit_put(struct er_store *s, er_usec now, const struct er_limit *limit)
     if (rc) {
         return rc;
     }
-    struct er_buf *b = &s->buf;
-    er_buf_clear(b);
-    er_buf_add_str(b, "{\"key\":");
-    er_buf_add_json_str(b, limit->key);
-    er_buf_add_str(b, ",\"concurrency\":");
-    add_limit(b, limit->concurrency);
-    add_rates(b, rates);
-    er_buf_add_char(b, '}');
-    return record(s, now, ER_EVENT_LIMIT_CHANGED);
+    (void)begin_data(s, "key", limit->key, limit->concurrency);
+    return record_rates(s, now, ER_EVENT_LIMIT_CHANGED, rates);
 }
 
 int

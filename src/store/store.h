@@ -90,7 +90,7 @@ void er_store_rollback(struct er_store *s);
 /* Writes something that means nothing: whether its commit works tells how the disk is. */
 int er_store_probe(struct er_store *s, er_usec now) ER_MUSTCHECK;
 /* The words of the first failure since er_store_begin, "" when there was none. Borrowed
- * until the next call. */
+ * until the next call. For tests, which tell by it what a code leaves open. */
 const char *er_store_failure(const struct er_store *s);
 
 /* How long a priority is worth: rank = created_at - priority x step, or the end of the
