@@ -246,7 +246,7 @@ fail_transfer(struct request *r, CURLcode rc)
             "allow more (max_bytes, at most 16 MiB), or fetch it to a file "
             "with a command");
     }
-    switch ((int)rc) {
+    switch (r->no_memory ? CURLE_OUT_OF_MEMORY : (int)rc) {
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
         return errand_fail(a, ERRAND_FATAL, "bad-url", text,
