@@ -96,8 +96,6 @@ struct er_bus_filter {
     int64_t task;       /* 0 = any */
     const char *correlation;
 };
-/* Whether an event fits; gap and missed fit always. */
-bool er_bus_filter_fits(const struct er_bus_filter *f, const struct er_bus_event *ev);
 
 /* ---- where facts are read again ---- */
 

@@ -166,30 +166,6 @@ er_bus_wants_fits(const struct er_bus_wants *w, const struct er_bus_pub *pub)
     return name_fits(w, ev->name, pub->name_len);
 }
 
-static bool
-given_name_fits(const struct er_bus_filter *f, const char *name)
-{
-    for (size_t i = 0; i < f->n_names; i++) {
-        if (strcmp(f->names[i], name) == 0) {
-            return true;
-        }
-    }
-    return f->prefix ? strncmp(f->prefix, name, strlen(f->prefix)) == 0 : f->n_names == 0;
-}
-
-bool
-er_bus_filter_fits(const struct er_bus_filter *f, const struct er_bus_event *ev)
-{
-    if (ev->kind == ER_BUS_GAP || ev->kind == ER_BUS_MISSED) {
-        return true;
-    }
-    return (f->kinds == 0 || (f->kinds & ev->kind)) &&
-           (f->task == 0 || f->task == ev->task) &&
-           (!f->correlation ||
-            (ev->correlation && strcmp(f->correlation, ev->correlation) == 0)) &&
-           given_name_fits(f, ev->name);
-}
-
 /* ---- records ---- */
 
 /* memcpy for what is mostly short: two moves that may overlap instead of a call. Returns the
