@@ -50,9 +50,11 @@ struct er_keeper {
     int (*slots)(struct er_keeper *k);
     /* Restarts since the start, and whether it has given up for now. */
     void (*stats)(const struct er_keeper *k, int64_t *out_restarts, bool *out_waiting);
-    /* Why the worker that was tried last could not be started; NULL = nothing is wrong.
-     * Borrowed for the turn. */
+    /* Why the worker that was tried last could not be started, or what became of it; NULL =
+     * nothing is wrong. Borrowed for the turn. */
     const char *(*trouble)(const struct er_keeper *k);
+    /* How long until the worker is started again; -1 = that is not planned. */
+    er_usec (*starts_after)(const struct er_keeper *k);
 };
 
 /* What the last reading of the folder types.d found. */

@@ -4,6 +4,7 @@
  * that, and the caller is not called back. */
 #include "api/counts.h"
 
+#include "api/settings.h"
 #include "base/mem.h"
 
 static void
@@ -16,6 +17,10 @@ run_counts(struct er_query *q, struct er_store_reader *r)
     }
     if (q->rc == 0) {
         q->rc = er_store_limits(r, &q->arena, &c->limits, &c->n_limits);
+    }
+    if (q->rc == 0 && c->call->name) {
+        struct er_waiters_of of = {.queue = c->call->name};
+        q->rc = er_store_waiters(r, &of, ER_WAITERS_SHOWN, &q->arena, &c->waiters);
     }
 }
 

@@ -15,6 +15,7 @@ struct er_counts {
     size_t n_queues;
     struct er_limit *limits;
     size_t n_limits;
+    struct er_waiters waiters; /* of the queue that the call's path names */
     void (*answer)(struct er_counts *c, struct er_buf *b);
     const char *type; /* of the answer */
 };

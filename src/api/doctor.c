@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "api/hint.h"
+#include "api/why.h"
 #include "base/mem.h"
 
 #define DISK_LOW    (UINT64_C(64) << 20)
@@ -285,6 +286,7 @@ check_workers(const struct doctor *d, struct er_buf *b)
     if (!st.has_worker && trouble) {
         er_buf_addf(&vs.text, "%s%s",
                     vs.text.len ? "; " : "none is connected: ", trouble);
+        er_why_add_restart(s, &vs.text);
     }
     bool silent = false;
     struct er_buf silence;

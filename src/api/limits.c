@@ -11,14 +11,22 @@ struct list {
     struct er_call *call;
     struct er_limit *limits;
     size_t n;
+    int64_t *waiting;          /* of each, in a list */
+    struct er_waiters waiters; /* of the one that is asked for */
 };
 
 static void
-add_limit(struct er_buf *b, struct er_engine *e, const struct er_limit *l)
+add_limit(struct er_buf *b, const struct list *of, const struct er_limit *l)
 {
+    struct er_engine *e = of->call->api->engine;
     er_buf_add_str(b, "{\"key\":");
     er_buf_add_json_str(b, l->key);
     er_setting_add_gate(b, e, ER_GATE_KEY, l->key, l->concurrency, l->rates, l->n_rates);
+    if (of->call->name) {
+        er_setting_add_waiters(b, of->call, &of->waiters);
+    } else {
+        er_buf_addf(b, ",\"waiting\":%lld", (long long)of->waiting[l - of->limits]);
+    }
     er_buf_add_char(b, '}');
 }
 
@@ -27,6 +35,14 @@ run_list(struct er_query *q, struct er_store_reader *r)
 {
     struct list *l = ER_CONTAINER(q, struct list, q);
     q->rc = er_store_limits(r, &q->arena, &l->limits, &l->n);
+    if (q->rc == 0 && l->call->name) {
+        struct er_waiters_of of = {.limit_key = l->call->name};
+        q->rc = er_store_waiters(r, &of, ER_WAITERS_SHOWN, &q->arena, &l->waiters);
+    } else if (q->rc == 0) {
+        l->waiting = er_arena_alloc(&q->arena, (l->n + 1) * sizeof *l->waiting);
+        q->rc =
+            l->waiting ? er_store_key_waiters(r, l->limits, l->n, l->waiting) : ER_ENOMEM;
+    }
 }
 
 /* The settings of the key in the path; a key that tasks carry has none, which is all. */
@@ -38,12 +54,12 @@ answer_one(struct list *l, struct er_buf *b)
     struct er_gate_view view;
     for (size_t i = 0; i < l->n; i++) {
         if (strcmp(l->limits[i].key, key) == 0) {
-            add_limit(b, e, &l->limits[i]);
+            add_limit(b, l, &l->limits[i]);
             return true;
         }
     }
     if (er_engine_gate(e, ER_GATE_KEY, key, &view)) {
-        add_limit(b, e, &(struct er_limit){.key = key});
+        add_limit(b, l, &(struct er_limit){.key = key});
         return true;
     }
     er_call_problem(l->call, ER_ENOTFOUND, NULL, "there is no limit '%.200s'", key);
@@ -68,7 +84,7 @@ done_list(struct er_query *q)
         er_buf_add_str(&b, "{\"limits\":[");
         for (size_t i = 0; i < l->n; i++) {
             er_buf_add_str(&b, i ? "," : "");
-            add_limit(&b, call->api->engine, &l->limits[i]);
+            add_limit(&b, l, &l->limits[i]);
         }
         er_buf_add_str(&b, "]}");
         er_call_json(call, 200, &b);

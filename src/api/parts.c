@@ -3,6 +3,7 @@
  * is one query: what to read and how to show it stand side by side. */
 #include <string.h>
 
+#include "api/settings.h"
 #include "api/tasks.h"
 #include "base/mem.h"
 #include "wire/task_json.h"
@@ -317,10 +318,12 @@ show_why(struct er_show *show)
     }
     er_buf_init(&why, 0);
     er_buf_init(&b, 0);
-    er_why(call, &show->task, show, &why);
+    er_usec until = er_why(call, &show->task, show, &why);
     er_buf_addf(&b, "{\"id\":%lld,\"state\":\"%s\",\"why\":", (long long)show->id,
                 er_task_state_word(er_task_shown_state(&show->task)));
     er_buf_add_json_str(&b, why.data ? why.data : "");
+    er_buf_add_str(&b, ",\"until\":");
+    er_setting_add_moment(&b, until);
     er_buf_add_char(&b, '}');
     er_buf_fini(&why);
     er_call_json(call, 200, &b);

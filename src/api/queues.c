@@ -53,6 +53,9 @@ add_queue(struct er_buf *b, const struct er_counts *c, const char *name)
                         q->rates, q->n_rates);
     er_buf_add_str(b, ",\"counts\":");
     er_counts_add_states(b, n ? n->n : none);
+    if (c->call->name) {
+        er_setting_add_waiters(b, c->call, &c->waiters);
+    }
     er_buf_add_char(b, '}');
 }
 

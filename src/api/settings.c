@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "api/why.h"
 #include "base/heap.h"
 #include "base/mem.h"
 #include "model/name.h"
@@ -194,8 +195,8 @@ er_setting_rates(struct er_call *call, const json_t *o, struct er_rate out[ER_MA
 
 /* ---- the live view ---- */
 
-static void
-add_moment(struct er_buf *b, er_usec at)
+void
+er_setting_add_moment(struct er_buf *b, er_usec at)
 {
     char text[ER_RFC3339_SIZE];
     if (at == ER_NEVER) {
@@ -234,9 +235,31 @@ er_setting_add_gate(struct er_buf *b, struct er_engine *e, enum er_gate_kind kin
         } else {
             er_buf_add_str(b, "null,\"open_at\":");
         }
-        add_moment(b, v.open_at);
+        er_setting_add_moment(b, v.open_at);
         er_buf_add_char(b, '}');
     }
     er_buf_addf(b, "],\"running\":%d,\"open_at\":", v.running);
-    add_moment(b, v.open_at);
+    er_setting_add_moment(b, v.open_at);
+}
+
+void
+er_setting_add_waiters(struct er_buf *b, const struct er_call *call,
+                       const struct er_waiters *w)
+{
+    er_buf_addf(b, ",\"waiting\":%lld,\"waiters\":[", (long long)w->n);
+    for (size_t i = 0; i < w->n_first; i++) {
+        const struct er_task *t = &w->first[i];
+        struct er_buf why;
+        er_buf_init(&why, 0);
+        er_usec until = er_why(call, t, NULL, &why);
+        er_buf_addf(b, "%s{\"id\":%lld,\"name\":", i ? "," : "", (long long)t->id);
+        er_buf_add_json_str(b, t->name);
+        er_buf_add_str(b, ",\"waiting_for\":");
+        er_buf_add_json_str(b, why.data ? why.data : "");
+        er_buf_add_str(b, ",\"until\":");
+        er_setting_add_moment(b, until);
+        er_buf_add_char(b, '}');
+        er_buf_fini(&why);
+    }
+    er_buf_add_char(b, ']');
 }

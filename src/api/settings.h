@@ -53,5 +53,11 @@ bool er_setting_rates(struct er_call *call, const json_t *o,
 void er_setting_add_gate(struct er_buf *b, struct er_engine *e, enum er_gate_kind kind,
                          const char *name, int concurrency, const struct er_rate *rates,
                          size_t n_rates);
+/* Adds ,"waiting":,"waiters": of who waits there, each with what for and until when. */
+#define ER_WAITERS_SHOWN ((size_t)10)
+void er_setting_add_waiters(struct er_buf *b, const struct er_call *call,
+                            const struct er_waiters *w);
+/* A moment as JSON, or null for ER_NEVER. */
+void er_setting_add_moment(struct er_buf *b, er_usec at);
 
 #endif

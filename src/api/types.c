@@ -257,7 +257,8 @@ struct list {
     struct er_query q;
     struct er_call *call;
     struct names names;
-    er_usec *takes; /* of each */
+    er_usec *takes;            /* of each */
+    struct er_waiters waiters; /* of the one that is asked for */
 };
 
 static void
@@ -266,6 +267,10 @@ run_list(struct er_query *q, struct er_store_reader *r)
     struct list *l = ER_CONTAINER(q, struct list, q);
     for (size_t i = 0; q->rc == 0 && i < l->names.n; i++) {
         q->rc = er_store_type_takes(r, l->names.all[i], &l->takes[i]);
+    }
+    if (q->rc == 0 && l->call->name) {
+        struct er_waiters_of of = {.type = l->call->name};
+        q->rc = er_store_waiters(r, &of, ER_WAITERS_SHOWN, &q->arena, &l->waiters);
     }
 }
 
@@ -313,6 +318,11 @@ answer_one(const struct list *l)
     }
     er_buf_init(&b, 0);
     add_type(&b, call->api->engine, t, l->takes[0]);
+    if (b.len > 0 && !b.failed) {
+        b.data[--b.len] = '\0'; /* the closing brace */
+        er_setting_add_waiters(&b, call, &l->waiters);
+        er_buf_add_char(&b, '}');
+    }
     er_call_json(call, 200, &b);
 }
 

@@ -84,12 +84,13 @@ wish(enum er_after_when when)
     return "to end";
 }
 
+/* As much of it as was read (show NULL: how many there are). */
 static void
-add_blocked(const struct er_task *t, const struct er_after *open, size_t n,
-            struct er_buf *b)
+add_blocked(const struct er_task *t, const struct er_show *show, struct er_buf *b)
 {
-    size_t shown = 0;
-    er_buf_add_str(b, "it waits for ");
+    const struct er_after *open = show ? show->open : NULL;
+    size_t shown = 0, n = show ? show->n_open : 0;
+    er_buf_add_str(b, "waits for ");
     for (size_t i = 0; i < n && shown < ER_WHY_NAMED; i++) {
         const struct er_after *a = &open[i];
         bool last = i + 1 == n || shown + 1 == ER_WHY_NAMED;
@@ -123,19 +124,31 @@ add_ending(const struct er_api *api, struct er_buf *b)
     }
 }
 
+void
+er_why_add_restart(const struct er_api *api, struct er_buf *b)
+{
+    er_usec after = api->keeper->starts_after(api->keeper);
+    if (after > 0) {
+        er_buf_addf(b, "; it is started again in %llds",
+                    (long long)((after + ER_USEC_PER_SEC - 1) / ER_USEC_PER_SEC));
+    }
+}
+
 /* Where there is no worker, why none could be started, when that is known. */
-static void
+static er_usec
 add_queued(const struct er_call *call, const struct er_task *t, struct er_buf *b)
 {
     const struct er_api *api = call->api;
     const char *trouble = api->keeper ? api->keeper->trouble(api->keeper) : NULL;
+    er_usec until;
     struct er_buf text;
     er_buf_init(&text, 0);
-    enum er_held_by by = er_engine_why_queued(api->engine, t, &text);
+    enum er_held_by by = er_engine_why_queued(api->engine, t, &text, &until);
     if (by == ER_HELD_BY_ENDING) {
         add_ending(api, b);
     } else if (by == ER_HELD_BY_NO_WORKER && trouble) {
         er_buf_addf(b, "no worker: %.400s", trouble);
+        er_why_add_restart(api, b);
     } else {
         er_buf_add(b, text.data ? text.data : "", text.len);
     }
@@ -147,6 +160,7 @@ add_queued(const struct er_call *call, const struct er_task *t, struct er_buf *b
         er_buf_add_str(b, " lets it go on)");
     }
     er_buf_fini(&text);
+    return until;
 }
 
 /* " (errand VERB 7 does so)". */
@@ -175,8 +189,8 @@ add_held(const struct er_call *call, const struct er_task *t, const struct er_sh
     if (t->state == ER_TASK_SCHEDULED && t->run_at > now) {
         add_moment(b, ", and is not to start before ", t->run_at, now);
     } else if (t->state == ER_TASK_BLOCKED) {
-        er_buf_addf(b, ", and waits for %d other task%s", t->waiting,
-                    t->waiting == 1 ? "" : "s");
+        er_buf_add_str(b, ", and ");
+        add_blocked(t, show, b);
     }
 }
 
@@ -308,11 +322,21 @@ add_silence(struct er_engine *e, const struct er_task *t, struct er_buf *b)
     er_buf_fini(&text);
 }
 
-void
+/* The end of its patience, where it has not started and nothing that is known comes first. */
+static void
+add_expiry(const struct er_task *t, er_usec until, er_usec now, struct er_buf *b)
+{
+    if (t->expires_at != ER_NEVER && t->attempt == 0 && t->expires_at < until) {
+        add_moment(b, "; it fails (expired) at ", t->expires_at, now);
+        er_buf_add_str(b, ", when it has not started by then");
+    }
+}
+
+er_usec
 er_why(const struct er_call *call, const struct er_task *t, const struct er_show *show,
        struct er_buf *b)
 {
-    er_usec now = er_api_now(call->api);
+    er_usec now = er_api_now(call->api), until = ER_NEVER;
     struct er_engine *e = call->api->engine;
     if (er_task_state_is_final(t->state)) {
         add_final(call, t, show, b);
@@ -320,14 +344,21 @@ er_why(const struct er_call *call, const struct er_task *t, const struct er_show
         add_running(e, t, now, b);
     } else if (t->state == ER_TASK_PAUSED) {
         add_paused(call, t, now, b);
+        until = t->session == 0 ? t->resumes_at : ER_NEVER;
     } else if (t->held) {
         add_held(call, t, show, now, b);
     } else if (t->state == ER_TASK_SCHEDULED) {
         add_scheduled(t, now, b);
+        until = t->run_at;
     } else if (t->state == ER_TASK_BLOCKED) {
-        add_blocked(t, show ? show->open : NULL, show ? show->n_open : 0, b);
+        er_buf_add_str(b, "it ");
+        add_blocked(t, show, b);
     } else {
-        add_queued(call, t, b);
+        until = add_queued(call, t, b);
+    }
+    if (!er_task_state_is_final(t->state)) {
+        add_expiry(t, until, now, b);
     }
     add_silence(e, t, b);
+    return until;
 }

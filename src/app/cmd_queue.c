@@ -189,6 +189,8 @@ gate_exec(struct er_app *app, const struct gate_kind *kind, const struct gate *g
         struct er_table *table = er_gate_table();
         er_gate_row(table, gate, er_clock_wall(er_clock_system()));
         rc = er_show_table_end(table);
+        table = er_gate_waiters(gate);
+        rc = rc || !table ? rc : er_show_table_end(table);
     }
     json_decref(gate);
     return rc;

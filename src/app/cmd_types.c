@@ -9,6 +9,7 @@
 
 #include "app/cmd.h"
 #include "app/daemon.h"
+#include "app/gate.h"
 #include "app/show.h"
 #include "app/show_type.h"
 #include "base/io.h"
@@ -263,6 +264,10 @@ types_exec(struct er_app *app, void *data, int n, char **args)
     rc = type && o->json                 ? er_show_json(type)
          : type && !change && !o->define ? er_show_type(type)
                                          : 0;
+    if (type && rc == 0 && !o->json && !change && !o->define) {
+        struct er_table *waiters = er_gate_waiters(type);
+        rc = waiters ? er_show_table_end(waiters) : 0;
+    }
     json_decref(type);
     return rc;
 }

@@ -127,3 +127,34 @@ er_gate_row(struct er_table *table, const json_t *gate, er_usec now)
     er_table_add(table, ER_STYLE_YELLOW, b.data);
     er_buf_fini(&b);
 }
+
+struct er_table *
+er_gate_waiters(const json_t *gate)
+{
+    static const enum er_align align[] = {ER_ALIGN_RIGHT, ER_ALIGN_FLEX, ER_ALIGN_LEFT};
+    const json_t *all = json_object_get(gate, "waiters"), *one;
+    size_t i, n = json_array_size(all);
+    int64_t more = er_json_int(gate, "waiting", 0) - (int64_t)n;
+    if (n == 0) {
+        return NULL;
+    }
+    struct er_table *table = er_table_new(align, sizeof align / sizeof align[0]);
+    json_array_foreach(all, i, one)
+    {
+        char id[32];
+        const char *name = er_json_text(one, "name"),
+                   *why = er_json_text(one, "waiting_for");
+        (void)snprintf(id, sizeof id, "%" PRId64, er_json_int(one, "id", 0));
+        er_table_add(table, ER_STYLE_PLAIN, id);
+        er_table_add(table, ER_STYLE_PLAIN, name ? name : "");
+        er_table_add(table, ER_STYLE_YELLOW, why ? why : "");
+    }
+    if (more > 0) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "and %" PRId64 " more", more);
+        er_table_add(table, ER_STYLE_PLAIN, "");
+        er_table_add(table, ER_STYLE_PLAIN, text);
+        er_table_add(table, ER_STYLE_PLAIN, "");
+    }
+    return table;
+}

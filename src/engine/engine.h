@@ -238,8 +238,9 @@ void er_engine_sessions(struct er_engine *e,
 bool er_engine_silent(const struct er_engine *e, er_task_id id, struct er_buf *b);
 /* One true sentence, without a full stop, on why a task that is queued and not held does not
  * run: what stands before it (store, pause, limit, rate, slots, workers, order), and until
- * when if known. For t's queue, type, limit key and cost. Returns what is more than itself a
- * reason: who asks adds what is to be done about it. */
+ * when if known. For t's queue, type, limit key and cost. *out_until: that moment (wall), or
+ * ER_NEVER. Returns what is more than itself a reason: who asks adds what is to be done about
+ * it. */
 enum er_held_by {
     ER_HELD_BY_OTHER,
     ER_HELD_BY_ENDING,    /* nothing is started any more (er_engine_set_draining) */
@@ -248,7 +249,7 @@ enum er_held_by {
     ER_HELD_BY_NO_WORKER, /* it is executed by processes, and no session executes those */
 };
 enum er_held_by er_engine_why_queued(struct er_engine *e, const struct er_task *t,
-                                     struct er_buf *b);
+                                     struct er_buf *b, er_usec *out_until);
 /* The engine ends: nothing is claimed from now on. */
 void er_engine_set_draining(struct er_engine *e);
 

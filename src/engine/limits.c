@@ -295,7 +295,7 @@ slowest(const struct er_engine *e, const struct er_limit_live *l, int64_t cost,
 
 static bool
 why_tokens(const struct er_engine *e, const struct er_limit_live *l,
-           const struct er_task *t, struct er_buf *b)
+           const struct er_task *t, struct er_buf *b, er_usec *out_until)
 {
     struct er_buf rate;
     er_usec at = 0;
@@ -310,6 +310,7 @@ why_tokens(const struct er_engine *e, const struct er_limit_live *l,
     er_buf_fini(&rate);
     at = l->toll.pos ? l->opens_at : at;
     er_usec wall = at == ER_NEVER ? ER_NEVER : to_wall(e, at);
+    *out_until = wall;
     if (wall != ER_NEVER) {
         char moment[ER_RFC3339_SIZE], left[ER_DURATION_SIZE];
         er_time_format(wall, moment);
@@ -344,7 +345,7 @@ why_all(struct er_engine *e, const struct er_engine_stats *st, struct er_buf *b,
 /* What stands in the way of its queue, type and key. */
 static bool
 why_limits(struct er_engine *e, const struct er_task *t, struct er_buf *b,
-           enum er_held_by *out)
+           enum er_held_by *out, er_usec *out_until)
 {
     const struct er_limit_live *queue = find_limit(e, ER_GATE_QUEUE, t->queue);
     const struct er_limit_live *type = find_limit(e, ER_GATE_TYPE, t->type);
@@ -356,7 +357,7 @@ why_limits(struct er_engine *e, const struct er_task *t, struct er_buf *b,
         return true;
     }
     return why_permits(queue, b) || why_permits(type, b) || why_permits(key, b) ||
-           why_tokens(e, key, t, b) || why_tokens(e, queue, t, b);
+           why_tokens(e, key, t, b, out_until) || why_tokens(e, queue, t, b, out_until);
 }
 
 /* Whether others of its lane go before it. */
@@ -398,12 +399,14 @@ why_sessions(struct er_engine *e, const struct er_task *t, struct er_buf *b,
 }
 
 enum er_held_by
-er_engine_why_queued(struct er_engine *e, const struct er_task *t, struct er_buf *b)
+er_engine_why_queued(struct er_engine *e, const struct er_task *t, struct er_buf *b,
+                     er_usec *out_until)
 {
     struct er_engine_stats st;
     enum er_held_by by = ER_HELD_BY_OTHER;
     er_engine_stats(e, &st);
-    if (!why_all(e, &st, b, &by) && !why_limits(e, t, b, &by) &&
+    *out_until = ER_NEVER;
+    if (!why_all(e, &st, b, &by) && !why_limits(e, t, b, &by, out_until) &&
         !why_sessions(e, t, b, &by)) {
         er_buf_add_str(b, stands_behind(e, t) ? "others stand before it in its lane"
                                               : "it is about to be started");

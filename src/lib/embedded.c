@@ -352,6 +352,13 @@ keeper_trouble(const struct er_keeper *k)
     return h->below->trouble(h->below);
 }
 
+static er_usec
+keeper_starts_after(const struct er_keeper *k)
+{
+    const struct er_embedded *h = of_keeper(k);
+    return h->below->starts_after(h->below);
+}
+
 static const struct er_keeper keeper = {
     .attached = keeper_attached,
     .detached = keeper_detached,
@@ -359,6 +366,7 @@ static const struct er_keeper keeper = {
     .slots = keeper_slots,
     .stats = keeper_stats,
     .trouble = keeper_trouble,
+    .starts_after = keeper_starts_after,
 };
 
 /* ---- opening ---- */

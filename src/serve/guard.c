@@ -122,6 +122,9 @@ bury(struct er_guard *g)
     bool lost = l.n_runs > 0 || (!g->ending && !g->host);
     er_engine_session_dead(v->api->engine, g->session, lost);
     (void)unlink(g->lock);
+    if (lost && !g->host && !g->ending) {
+        (void)er_fail(&v->trouble, ER_EIO, "errand-worker pid %d died", g->pid);
+    }
     if (g->pid == v->child) {
         v->child = 0;
     }

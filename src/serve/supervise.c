@@ -148,6 +148,13 @@ keeper_trouble(const struct er_keeper *k)
     return v->trouble.text[0] ? v->trouble.text : NULL;
 }
 
+static er_usec
+keeper_starts_after(const struct er_keeper *k)
+{
+    const struct er_supervisor *v = of_keeper(k);
+    return v->waiting ? (er_usec)uv_timer_get_due_in(&v->again) * 1000 : -1;
+}
+
 static const struct er_keeper keeper = {
     .attached = keeper_attached,
     .detached = keeper_detached,
@@ -155,6 +162,7 @@ static const struct er_keeper keeper = {
     .slots = keeper_slots,
     .stats = keeper_stats,
     .trouble = keeper_trouble,
+    .starts_after = keeper_starts_after,
 };
 
 /* ---- start and end ---- */

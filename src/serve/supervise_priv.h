@@ -49,7 +49,7 @@ struct er_supervisor {
     /* birth.c */
     int child;             /* pid of the worker that was started last; 0 = none lives */
     bool child_hello;      /* it has opened a session */
-    struct er_err trouble; /* why the last one could not be started; "" = it could */
+    struct er_err trouble; /* why the last one could not be started, or died; "" = none */
     er_usec child_at;      /* mono */
     int in_a_row;          /* restarts without a healthy time between them */
     int64_t restarts;

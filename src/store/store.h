@@ -606,6 +606,23 @@ int er_store_queues(struct er_store_reader *r, struct er_arena *arena,
 /* How many tasks each queue has in each state that is shown: what is held is paused. */
 int er_store_counters(struct er_store_reader *r, struct er_arena *arena,
                       struct er_counter **out, size_t *out_n) ER_MUSTCHECK;
+/* Who is queued, and not held, in a queue, of a type, with a limit key: NULL = any. */
+#define ER_WAITERS_COUNTED ((int64_t)10000)
+struct er_waiters_of {
+    const char *queue, *type, *limit_key;
+};
+struct er_waiters {
+    int64_t n;             /* ER_WAITERS_COUNTED: that many, or more */
+    struct er_task *first; /* in the order in which they would start */
+    size_t n_first;
+};
+/* At most `limit` of them are read. What it costs does not grow with how many wait. */
+int er_store_waiters(struct er_store_reader *r, const struct er_waiters_of *of,
+                     size_t limit, struct er_arena *arena,
+                     struct er_waiters *out) ER_MUSTCHECK;
+/* How many wait with each of those limit keys, which er_store_limits gave: likewise. */
+int er_store_key_waiters(struct er_store_reader *r, const struct er_limit *limits,
+                         size_t n, int64_t *out) ER_MUSTCHECK;
 /* The JSON object of a stored environment. */
 int er_store_env(struct er_store_reader *r, int64_t env, struct er_arena *arena,
                  const char **out_json) ER_MUSTCHECK;

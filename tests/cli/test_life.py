@@ -444,6 +444,13 @@ def queue__shows_what_holds_it_back(c):
     has(lines[1], "rate limited, next in 1m")
     same(lines[2].split(), "old paused 0 running 0 waiting at most 1 at once".split())
     has(expect(c.run("queue", "api"), 0).stdout, "60/1m")
+    queues[1].update(waiting=12, waiters=[
+        {"id": 7, "name": "first", "waiting_for": "queue 'api' runs 4 of at most 4 tasks", "until": None},
+        {"id": 11, "name": "second", "waiting_for": "others stand before it in its lane", "until": None}])
+    lines = expect(c.run("queue", "api"), 0).stdout.decode().splitlines()[1:]
+    same([line.split() for line in lines],
+         ["7 first queue 'api' runs 4 of at most 4 tasks".split(),
+          "11 second others stand before it in its lane".split(), "and 10 more".split()])
     same([json.loads(line)["name"] for line in c.run("queue", "--json").stdout.splitlines()],
          ["default", "api", "old"])
 

@@ -437,7 +437,7 @@ assert_why(struct fixture *f, er_task_id id, const char *want)
     struct er_task t = f_get(f, id);
     struct er_buf b;
     er_buf_init(&b, 0);
-    enum er_held_by by = er_engine_why_queued(f->e, &t, &b);
+    enum er_held_by by = er_engine_why_queued(f->e, &t, &b, &(er_usec){0});
     if (!strstr(b.data, want)) {
         fail_msg("'%s' instead of '%s'", b.data, want);
     }

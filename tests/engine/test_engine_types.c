@@ -25,7 +25,7 @@ why_is(struct fixture *f, er_task_id id, const char *want)
     struct er_task t = f_get(f, id);
     struct er_buf b;
     er_buf_init(&b, 0);
-    er_engine_why_queued(f->e, &t, &b);
+    er_engine_why_queued(f->e, &t, &b, &(er_usec){0});
     bool is = strcmp(b.data, want) == 0;
     if (!is) {
         print_message("# why: %s\n", b.data);

@@ -163,6 +163,13 @@ keep_trouble(const struct er_keeper *k)
     return NULL;
 }
 
+static er_usec
+keep_starts_after(const struct er_keeper *k)
+{
+    (void)k;
+    return -1;
+}
+
 static const struct er_keeper keeper = {
     .attached = keep_attached,
     .detached = keep_detached,
@@ -170,6 +177,7 @@ static const struct er_keeper keeper = {
     .slots = keep_slots,
     .stats = keep_stats,
     .trouble = keep_trouble,
+    .starts_after = keep_starts_after,
 };
 
 /* ---- the house ---- */

@@ -4,6 +4,7 @@
 `why` in every state."""
 
 import os
+import re
 import signal
 import threading
 
@@ -291,10 +292,14 @@ def test_why_and_doctor_name_what_keeps_the_worker_from_starting(h):
                           (NOBODY, "errand-worker ended at its start (exit code 1)")):
         h.start(worker=worker)
         task = h.submit()
-        h.until(lambda: h.why(task) == f"no worker: {words}", f"the reason: {h.why(task)}")
-        same(h.get(f"/v1/tasks/{task}")["waiting_for"], f"no worker: {words}")
+        h.until(lambda: h.why(task).startswith(f"no worker: {words}"), f"the reason: {h.why(task)}")
+        has(h.get(f"/v1/tasks/{task}")["waiting_for"], f"no worker: {words}")
         check = {c["name"]: c for c in h.get("/v1/doctor")["checks"]}["worker"]
-        same((check["ok"], check["detail"]), (False, f"none is connected: {words}"))
+        same(check["ok"], False)
+        has(check["detail"], f"none is connected: {words}")
+        again = h.until(lambda: re.fullmatch(f"no worker: {re.escape(words)}; it is started again in \\d+s",
+                                             h.why(task)), "the moment of the next start")
+        assert again, again
         h.kill(signal.SIGKILL)
         h.gone()
     h.start()
@@ -316,7 +321,9 @@ def test_why_has_a_sentence_for_every_state(h):
     has(why, f"{ids[2]} (queued) to fail")
     has(why, "and for 2 more")
     h.act(task, "pause")
-    has(h.why(task), "waits for 7 other tasks")
+    has(h.why(task), f"and waits for task {ids[0]} (queued) to complete, {ids[1]} (queued) to end, ")
+    has(h.why(task), "and for 2 more")
+    has(h.get(f"/v1/tasks/{task}")["waiting_for"], f"and waits for task {ids[0]} (queued)")
     h.act(ids[0], "cancel")
     has(h.why(task), "was cancelled")
     h.expect(200, "POST", "/v1/pause", {"queue": "q"})
@@ -324,6 +331,28 @@ def test_why_has_a_sentence_for_every_state(h):
     h.expect(200, "POST", "/v1/pause", {"all": True})
     has(h.why(h.submit()), "everything is paused")
     h.refused(404, None, "there is no task 99", "GET", "/v1/tasks/99/why")
+
+
+def test_why_tells_when_a_task_expires_before_it_starts(h):
+    h.start(worker=NOBODY)
+    soon, late = h.submit(delay_s=3000, expires_s=1000), h.submit(delay_s=1000, expires_s=3000)
+    has(h.why(soon), "not to start before")
+    has(h.why(soon), "; it fails (expired) at " + h.task(soon)["expires_at"])
+    assert "expired" not in h.why(late), h.why(late)
+    has(h.why(h.submit(held=True, expires_s=1000)), "it fails (expired) at")
+
+
+def test_why_and_doctor_tell_of_a_worker_that_died(h):
+    h.start()
+    words = r"errand-worker pid \d+ died; it is started again in \d+s"
+
+    def told():
+        for worker in h.workers():
+            os.kill(worker["pid"], signal.SIGKILL)
+        check = {c["name"]: c for c in h.get("/v1/doctor")["checks"]}["worker"]
+        return (not check["ok"] and re.fullmatch("none is connected: " + words, check["detail"])
+                and re.fullmatch("no worker: " + words, h.why(h.submit())))
+    h.until(told, "a worker that died, and the moment of the next start")
 
 
 def test_why_and_show_tell_who_cancelled_and_held(h):

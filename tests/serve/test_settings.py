@@ -145,6 +145,33 @@ def test_rates_say_until_when(h):
     same(h.end(task)["state"], "completed")
 
 
+def test_limits_name_who_waits_for_what_and_until_when(h):
+    h.start("concurrency: 4\n")
+    h.expect(200, "PUT", "/v1/limits/k", {"concurrency": 1})
+    h.expect(200, "PUT", "/v1/limits/idle", {"concurrency": 1})
+    h.expect(200, "PUT", "/v1/limits/r", {"rates": ["1/1000s:starts"]})
+    h.sh(FOREVER, limit_key="k")
+    h.file("pid")
+    ids = [h.submit(limit_key="k", queue="other" if i % 2 else "default", name=f"n{i}") for i in range(12)]
+    held = h.submit(limit_key="k", held=True)
+    limit = h.get("/v1/limits/k")
+    same((limit["running"], limit["waiting"]), (1, 12))
+    same([w["id"] for w in limit["waiters"]], ids[:10])
+    same(limit["waiters"][0], {"id": ids[0], "name": "n0", "until": None,
+                               "waiting_for": "limit key 'k' runs 1 of at most 1 task"})
+    same([(o["key"], o["waiting"], "waiters" in o) for o in h.get("/v1/limits")["limits"]],
+         [("idle", 0, False), ("k", 12, False), ("r", 0, False)])
+    q = h.get("/v1/queues/other")
+    same((q["waiting"], [w["id"] for w in q["waiters"]]), (6, ids[1::2]))
+    task = h.submit(limit_key="r")
+    r = h.until(lambda: (lambda l: l if l["open_at"] else None)(h.get("/v1/limits/r")), "a rate that holds back")
+    same((r["waiting"], r["waiters"][0]["id"]), (1, task))
+    same(r["waiters"][0]["until"][:16], r["open_at"][:16])
+    same(h.get(f"/v1/tasks/{task}/why")["until"][:16], r["open_at"][:16])
+    t = h.get("/v1/types/shell")
+    same((t["waiting"], len(t["waiters"]), held in [w["id"] for w in t["waiters"]]), (13, 10, False))
+
+
 def test_types(h):
     h.start(worker=NOBODY)
     built_in = ["shell", "sh", "bash", "sleep", "wait", "file.hash", "http.request"]

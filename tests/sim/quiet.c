@@ -158,7 +158,7 @@ fail_waits(const struct mtask *t)
                            .type = type_name(t->type),
                            .limit_key = key_name(t->key)};
     er_buf_init(&why, 0);
-    er_engine_why_queued(sim.e, &task, &why);
+    er_engine_why_queued(sim.e, &task, &why, &(er_usec){0});
     er_buf_add_char(&why, '\0');
     sim_fail(
         "G6: task %lld could run and does not (%s, %s, %s; cost %lld); it is said: %s",

@@ -31,6 +31,8 @@ static const struct {
     {"DURATIONS_REMOVE", "USE TEMP B-TREE"}, /* and only when there are more */
     {"ATTEMPTS", "USE TEMP B-TREE"},         /* those of one task */
     {"COUNTERS_HELD", "USE TEMP B-TREE"},    /* those that are held */
+    {"LANES_KEYS", "USE TEMP B-TREE"},       /* few */
+    {"LANE_COUNT", "SCAN (subquery"},        /* up to the limit */
     {"SESSIONS_REMOVE", "SCAN session"},     /* by id, up to the limit */
     {"LIST_ALL", "SCAN task"},               /* by id, ended by the caller */
 };

@@ -159,6 +159,48 @@ pause_all__is_a_switch_that_is_kept(void **state)
     assert_false(f_load(f).all_paused);
 }
 
+/* Two queues and two types make three lanes for the key; priorities lie across them. */
+static void
+waiters__are_the_first_of_all_lanes_and_counted(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const queues[] = {"a", "b", "a"}, *const types[] = {"t", "t", "u"};
+    struct er_waiters w;
+    er_task_id ids[12];
+    for (int i = 0; i < 12; i++) {
+        struct er_new_task row = f_new();
+        row.queue = queues[i % 3];
+        row.type = types[i % 3];
+        row.limit_key = "k";
+        row.priority = i == 11 ? 5 : 0;
+        row.held = i == 4;
+        ids[i] = f_add(f, row);
+    }
+    er_task_id other = f_add(f, f_new());
+    struct er_waiters_of key = {.limit_key = "k"}, queue = {.queue = "a"}, all = {0};
+    assert_int_equal(er_store_waiters(f->r, &key, 4, &f->arena, &w), 0);
+    assert_int_equal(w.n, 11);
+    assert_int_equal(w.n_first, 4);
+    const er_task_id want[] = {ids[11], ids[0], ids[1], ids[2]};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(w.first[i].id, want[i]);
+        assert_string_equal(w.first[i].limit_key, "k");
+    }
+    assert_int_equal(er_store_waiters(f->r, &queue, 4, &f->arena, &w), 0);
+    assert_int_equal(w.n, 8);
+    assert_int_equal(er_store_waiters(f->r, &all, 20, &f->arena, &w), 0);
+    assert_int_equal(w.n, 12);
+    assert_int_equal(w.n_first, 12);
+    assert_int_equal(w.first[11].id, other);
+    struct er_limit limits[] = {{.key = "j"}, {.key = "k"}, {.key = "z"}};
+    int64_t n[3];
+    assert_int_equal(er_store_key_waiters(f->r, limits, 3, n), 0);
+    assert_true(n[0] == 0 && n[1] == 11 && n[2] == 0);
+    (void)f_claim(f, ids[11]);
+    assert_int_equal(er_store_waiters(f->r, &key, 4, &f->arena, &w), 0);
+    assert_true(w.n == 10 && w.first[0].id == ids[0]);
+}
+
 int
 main(void)
 {
@@ -168,6 +210,7 @@ main(void)
         BOTH(limits__hold_until_they_are_removed),
         BOTH(types__are_kept_as_they_are),
         BOTH(pause_all__is_a_switch_that_is_kept),
+        BOTH(waiters__are_the_first_of_all_lanes_and_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
