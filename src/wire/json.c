@@ -60,6 +60,12 @@ er_json_load(const char *text, size_t len, size_t flags, json_error_t *why)
     return value;
 }
 
+bool
+er_json_lacks_memory(const json_error_t *why)
+{
+    return !why->text[0] || json_error_code(why) == json_error_out_of_memory;
+}
+
 int
 er_json_parse(const char *text, size_t len, json_t **out, struct er_err *err)
 {
@@ -74,7 +80,7 @@ er_json_parse(const char *text, size_t len, json_t **out, struct er_err *err)
     }
     json_t *value =
         er_json_load(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
-    if (!value && (!why.text[0] || json_error_code(&why) == json_error_out_of_memory)) {
+    if (!value && er_json_lacks_memory(&why)) {
         return er_fail(err, ER_ENOMEM, "out of memory");
     }
     if (!value) {

@@ -20,6 +20,8 @@
  * wrong token, or of nothing: so it is tried twice. What is wrong is wrong the second
  * time, too; a moment without memory is over by then. */
 json_t *er_json_load(const char *text, size_t len, size_t flags, json_error_t *why);
+/* Whether that is why er_json_load gave NULL: there was no memory. */
+bool er_json_lacks_memory(const json_error_t *why);
 
 /* Parses one value of any kind; *out is a new reference. ER_EINVALID with line and
  * column: not JSON, a member twice in an object, \u0000, nested deeper than

@@ -6,14 +6,16 @@
  * Failure modes: the folder itself is gone: the nearest one above that exists is watched
  * for the next part of the path. The socket is there and refuses (a daemon was killed, or
  * has too much to do) or answers 5xx: a timer, from 0.1 s doubling to 5 s, tries again,
- * only as long as that is so. 409: the session is lost. Watching begins before the last
- * try, so that no event falls between. */
+ * only as long as that is so. A line that is lost (no memory for it): the link is broken
+ * and made again, since the hello tells what is not here. 409: the session is lost.
+ * Watching begins before the last try, so that no event falls between. */
 #include "work/link.h"
 
 #include <jansson.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "wire/json.h"
 #include "work/orders.h"
 #include "work/worker.h"
 
@@ -160,11 +162,26 @@ er_link_run(struct er_daemon_link *l)
 
 /* ---- the stream ---- */
 
+/* A line that is lost: the daemon takes it for heard. The next hello says what we have
+ * not got, and it is told again; not at once, as that may happen again. */
+static void
+lose_line(struct er_daemon_link *l, const char *why)
+{
+    er_log(ER_LOG_ERROR, "link", "an order is lost (%s): connecting again", why);
+    go_down(l, why);
+    watch(l);
+    retry_later(l);
+}
+
 static void
 take_line(struct er_daemon_link *l, const char *line, size_t n)
 {
     json_error_t why;
-    json_t *o = json_loadb(line, n, JSON_REJECT_DUPLICATES, &why);
+    json_t *o = er_json_load(line, n, JSON_REJECT_DUPLICATES, &why);
+    if (!o && er_json_lacks_memory(&why)) {
+        lose_line(l, "no memory for it");
+        return;
+    }
     if (!o) {
         er_log(ER_LOG_ERROR, "link", "an order is not JSON: %s", why.text);
         return;
@@ -188,10 +205,13 @@ on_body(struct er_conn *c, const char *data, size_t len)
             take_line(l, data, part - 1);
         } else {
             er_buf_add(&l->line, data, part);
-            if (nl && !l->line.failed) {
-                take_line(l, l->line.data, l->line.len);
+            if (l->line.failed) {
+                lose_line(l, l->line.failed == ER_ENOMEM ? "no memory for it"
+                                                         : "it is too long");
+                return;
             }
             if (nl) {
+                take_line(l, l->line.data, l->line.len);
                 er_buf_fini(&l->line);
             }
         }

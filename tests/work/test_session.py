@@ -116,6 +116,20 @@ def test_lost_attempts_are_killed_and_forgotten(c):
     equal(c.daemon.all("finished", 1), [])
 
 
+def test_a_line_that_it_cannot_take_breaks_the_link(c):
+    c.start()
+    c.sh(1, "sleep 1000")
+    c.daemon.line("started", 1)
+    try:
+        c.daemon.send({"run": {"task": 2, "attempt": 1, "args": {"command": "x" * (17 << 20)}}})
+    except OSError:
+        pass  # it does not read to the end
+    second = c.daemon.wait(lambda: c.daemon.hellos[1:], "a second hello")[0]
+    equal([held["task"] for held in second["held"]], [1])
+    c.sh(3, "exit 0")
+    c.daemon.finished(3)
+
+
 def test_the_daemon_goes_and_comes_back(c):
     c.start()
     fifo(c)
