@@ -8,9 +8,9 @@
  *
  * Failure modes: the stream ends: the daemon is gone; attempts go on, and a hello with
  * the session, what is held and what is owed is sent again, at once, then after 0.1 s
- * doubling to 5 s. The session is not known any more: all attempts are told so
- * (ERRAND_STOP_LOST), and a new one is begun. Stopping with nobody there: reports are
- * given up after 5 s. */
+ * doubling to 5 s. A line of it for which there is no memory ends it likewise. The
+ * session is not known any more: all attempts are told so (ERRAND_STOP_LOST), and a new
+ * one is begun. Stopping with nobody there: reports are given up after 5 s. */
 #include "lib/handlers_priv.h"
 
 #include <string.h>
@@ -88,31 +88,6 @@ add_hello(const struct er_handlers *h, struct er_buf *b)
 /* ---- the stream ---- */
 
 static void
-on_data(struct er_ask *ask, const char *data, size_t len)
-{
-    struct er_handlers *h = ask->ctx;
-    while (len > 0) {
-        const char *nl = memchr(data, '\n', len);
-        size_t part = nl ? (size_t)(nl - data) + 1 : len;
-        if (nl && h->line.len == 0) {
-            er_handlers_orders_take(h, data, part - 1);
-        } else {
-            er_buf_add(&h->line, data, part);
-            if (nl && !h->line.failed) {
-                er_handlers_orders_take(h, h->line.data, h->line.len);
-            }
-            if (nl) {
-                er_buf_fini(&h->line);
-                er_buf_init(&h->line, ORDER_MAX);
-            }
-        }
-        data += part;
-        len -= part;
-    }
-    er_handlers_look(h);
-}
-
-static void
 go_down(struct er_handlers *h)
 {
     h->link = ER_HANDLERS_OFF;
@@ -121,6 +96,55 @@ go_down(struct er_handlers *h)
     er_buf_init(&h->line, ORDER_MAX);
     er_handlers_orders_drop_given(h);
     er_handlers_report_disconnect(h);
+}
+
+/* The engine takes a line for heard that is lost: the next hello says what is not here,
+ * and it is told again; not at once, as that may happen again. */
+static void
+lose_line(struct er_handlers *h, int code)
+{
+    struct er_ask *ask = h->claim;
+    er_handle_log(h->e, ERRAND_LOG_ERROR, "an order is lost (%s): connecting again",
+                  er_error_meaning(code));
+    go_down(h);
+    er_ask_cancel(ask);
+    h->connect_for = RETRY_MIN;
+    h->connect_at = er_handlers_now(h) + h->connect_for;
+}
+
+/* Takes one piece of the stream, at most to the end of a line. */
+static int
+take_piece(struct er_handlers *h, const char *data, size_t n)
+{
+    bool is_end = data[n - 1] == '\n';
+    if (is_end && h->line.len == 0 && !h->line.failed) {
+        return er_handlers_orders_take(h, data, n - 1);
+    }
+    er_buf_add(&h->line, data, n);
+    int rc = h->line.failed;
+    if (is_end && rc == 0) {
+        rc = er_handlers_orders_take(h, h->line.data, h->line.len);
+        er_buf_fini(&h->line);
+        er_buf_init(&h->line, ORDER_MAX);
+    }
+    return rc;
+}
+
+static void
+on_data(struct er_ask *ask, const char *data, size_t len)
+{
+    struct er_handlers *h = ask->ctx;
+    while (len > 0 && h->claim == ask) {
+        const char *nl = memchr(data, '\n', len);
+        size_t part = nl ? (size_t)(nl - data) + 1 : len;
+        int rc = take_piece(h, data, part);
+        if (rc) {
+            lose_line(h, rc);
+        }
+        data += part;
+        len -= part;
+    }
+    er_handlers_look(h);
 }
 
 static void

@@ -259,11 +259,14 @@ static const struct {
     {"drain", pass_over},      {"pause", pass_over},          {"resume", pass_over},
 };
 
-void
+int
 er_handlers_orders_take(struct er_handlers *h, const char *line, size_t n)
 {
     json_error_t why;
     json_t *o = er_json_load(line, n, 0, &why);
+    if (!o && er_json_lacks_memory(&why)) {
+        return ER_ENOMEM;
+    }
     const char *name = json_object_iter_key(json_object_iter(o));
     json_t *v = name ? json_object_get(o, name) : NULL;
     size_t i = 0;
@@ -278,6 +281,7 @@ er_handlers_orders_take(struct er_handlers *h, const char *line, size_t n)
                       o ? name : why.text);
     }
     json_decref(o);
+    return 0;
 }
 
 void

@@ -236,7 +236,9 @@ er_handlers_look(struct er_handlers *h); /* takes what is there, sends, arms the
 void er_handlers_lost(struct er_handlers *h); /* the session is over: begins anew */
 
 /* handlers_orders.c */
-void er_handlers_orders_take(struct er_handlers *h, const char *line, size_t n);
+/* ER_ENOMEM: the line is lost. */
+int er_handlers_orders_take(struct er_handlers *h, const char *line,
+                            size_t n) ER_MUSTCHECK;
 void er_handlers_orders_stop_all(struct er_handlers *h);
 void er_handlers_orders_drop_given(struct er_handlers *h);
 

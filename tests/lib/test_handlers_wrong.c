@@ -75,6 +75,38 @@ handlers__go_on_with_the_next_daemon(void **state)
     answer_all();
 }
 
+/* The engine takes what it has told for heard: only another hello says that it is not. */
+static void
+handlers__break_the_link_when_a_line_is_lost(void **state)
+{
+    struct gate g = {0};
+    (void)state;
+    begin("t", until_open, &g);
+    run(1, "");
+    await_inside(&g, 1);
+    for (int i = 0; i < 2; i++) { /* in its first piece, and in its last */
+        int claims = w.n_claims;
+        if (i > 0) {
+            order("{\"run\":{\"task\":2,\"attempt\":1,\"type\":\"t\",");
+        }
+        er_mem_fault_set(1, 0);
+        order("%*s%s", 3000, "", i > 0 ? "\"args\":{}}}\n" : "{\"run\":{\"task\":2");
+        assert_true(er_mem_fault_hit());
+        er_mem_fault_set(0, 0);
+        assert_int_equal(w.n_claims, claims);
+        while (!w.claim) {
+            turn();
+        }
+        assert_non_null(strstr(w.hello, "\"held\":[{\"task\":1,\"attempt\":1,\"pid\":"));
+        assert_null(strstr(w.hello, "\"task\":2"));
+        order(welcome, folder);
+    }
+    run(2, ""); /* told again */
+    er_count_set(&g.open, 1);
+    await_answering("{\"finished\":{\"task\":2,");
+    answer_all();
+}
+
 static void
 handlers__begin_anew_when_their_session_is_lost(void **state)
 {
@@ -120,6 +152,7 @@ main(void)
         HANDS(send_again_what_was_not_taken),
         HANDS(give_up_the_one_line_that_is_refused),
         HANDS(go_on_with_the_next_daemon),
+        HANDS(break_the_link_when_a_line_is_lost),
         HANDS(begin_anew_when_their_session_is_lost),
         HANDS(forget_what_an_answer_says_is_lost),
     };
