@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The event bus: who does the work does not know who listens.
  *
- * One subscriber has a thread of its own and hears how tasks of one correlation fare; one is
- * asked (pull), and takes the program's own topic; a third remembers in the store how far it
- * has got (a cursor), and so misses nothing while it is away.
+ * One subscriber has a thread of its own and hears how tasks of one correlation fare; one
+ * is asked (pull), and takes the program's own topic; a third remembers in the store how
+ * far it has got (a cursor), and so misses nothing while it is away.
  *
  *   subscribe [URL]      memory: by default */
 #include <errand.h>

@@ -25,8 +25,9 @@
  *
  * The outbox table belongs to this header; read it as you like:
  *   id INTEGER PRIMARY KEY, key TEXT, type TEXT, task TEXT (the JSON of POST /v1/tasks),
- *   refused TEXT (why, when it never can be submitted; such rows stay until you delete them,
- *   or UPDATE errand_outbox SET refused = NULL: then the next relay tries them again) */
+ *   refused TEXT (why, when it never can be submitted; such rows stay until you delete
+ *   them, or UPDATE errand_outbox SET refused = NULL: then the next relay tries them
+ *   again) */
 #ifndef ERRAND_OUTBOX_H
 #define ERRAND_OUTBOX_H
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* POST /v1/call, /v1/call/{type}: a task with a deadline for the answer.
  *
- * Happy path: the document (or the arguments and the query) becomes a draft as in a submit,
- * the task goes to the store, a watch hears its final fact, and the answer is made from that:
- * a small result's bytes come with it, so that nothing is read again. A timer that began when
- * the request came ends the wait; whichever of the two is first takes the wait apart (stop),
- * so that there is one answer. Nothing here touches the task itself: past the budget, or when
- * the caller has hung up, it just goes on.
+ * Happy path: the document (or the arguments and the query) becomes a draft as in a
+ * submit, the task goes to the store, a watch hears its final fact, and the answer is
+ * made from that: a small result's bytes come with it, so that nothing is read again. A
+ * timer that began when the request came ends the wait; whichever of the two is first
+ * takes the wait apart (stop), so that there is one answer. Nothing here touches the task
+ * itself: past the budget, or when the caller has hung up, it just goes on.
  *
  * What needs the task's row (202, a failure, a large result, a key that was used before)
  * reads it and answers by the state that it then has. */
@@ -298,8 +298,8 @@ add_text(struct er_buf *b, const char *member, const char *value)
     }
 }
 
-/* /v1/call/TYPE: the body, which is the arguments, and the query as the document of a submit;
- * false after having answered. */
+/* /v1/call/TYPE: the body, which is the arguments, and the query as the document of a
+ * submit; false after having answered. */
 static bool
 write_document(struct er_call *call, struct er_buf *b)
 {
@@ -357,9 +357,9 @@ take_key(struct er_draft *d, const char *header)
     return d->row->key ? 0 : ER_ENOMEM;
 }
 
-/* Who calls waits for the answer: what puts the start off on purpose contradicts that (what
- * it has to wait for, `after`, is part of the wait), and names for other tasks of the same
- * request name nothing. */
+/* Who calls waits for the answer: what puts the start off on purpose contradicts that
+ * (what it has to wait for, `after`, is part of the wait), and names for other tasks of
+ * the same request name nothing. */
 static int
 check_members(struct er_draft *d)
 {

@@ -90,8 +90,8 @@ er_change_refusal(const struct er_call *call, const struct er_change_request *c,
 
 /* ---- answers ---- */
 
-/* The state that a task has after a change that was made. What runs is told, and gets there
- * when its worker says so. */
+/* The state that a task has after a change that was made. What runs is told, and gets
+ * there when its worker says so. */
 static enum er_task_state
 state_after(const struct er_change_request *c, const struct er_change *row)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A JSON document on its way to becoming a row of the store's submit, or a task's edit: each
- * member is checked by one function, which stands in one table with its name. On the loop's
- * thread. */
+/* A JSON document on its way to becoming a row of the store's submit, or a task's edit:
+ * each member is checked by one function, which stands in one table with its name. On the
+ * loop's thread. */
 #ifndef ER_API_DRAFT_H
 #define ER_API_DRAFT_H
 
@@ -26,9 +26,9 @@ struct er_draft {
 
 /* Sets the row to what stands for "not given". */
 void er_draft_init(struct er_draft *d);
-/* Reads a document into the row, with the defaults of its type and of the configuration for
- * what it does not say. ER_EINVALID, ER_ETOOBIG, ER_ENOTFOUND (no such type) with words
- * and field. */
+/* Reads a document into the row, with the defaults of its type and of the configuration
+ * for what it does not say. ER_EINVALID, ER_ETOOBIG, ER_ENOTFOUND (no such type) with
+ * words and field. */
 int er_draft_read(struct er_draft *d, const char *text, size_t len) ER_MUSTCHECK;
 /* Reads one member that is not null. ER_EINVALID. */
 int er_draft_member(struct er_draft *d, const char *name, const json_t *v) ER_MUSTCHECK;
@@ -46,7 +46,8 @@ const char *er_draft_args_member(const struct er_draft *d);
 /* draft_type.c: the arguments as they are stored, and the name of a task without one.
  * ER_EINVALID: the field is the argument's name. */
 int er_draft_read_args(struct er_draft *d, const struct er_type *t) ER_MUSTCHECK;
-/* draft_shell.c: the arguments of the type `shell`, and the name of a task without one. */
+/* draft_shell.c: the arguments of the type `shell`, and the name of a task without
+ * one. */
 int er_draft_check_shell(struct er_draft *d, const json_t *args) ER_MUSTCHECK;
 int er_draft_name_shell(struct er_draft *d, const json_t *args) ER_MUSTCHECK;
 

@@ -98,7 +98,8 @@ build_env(struct er_draft *d)
 
 /* ---- the rest ---- */
 
-/* What the document does not say its type does, and what that does not the configuration. */
+/* What the document does not say its type does, and what that does not the
+ * configuration. */
 static void
 fill_defaults(struct er_draft *d)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* PATCH /v1/tasks/{id}: the members are read as those of a submit are, null takes one away,
- * and what is there becomes an edit. Edits go one at a time, so that what If-Match was
- * compared with is still so when the edit is written. */
+/* PATCH /v1/tasks/{id}: the members are read as those of a submit are, null takes one
+ * away, and what is there becomes an edit. Edits go one at a time, so that what If-Match
+ * was compared with is still so when the edit is written. */
 #include <stdio.h>
 #include <string.h>
 

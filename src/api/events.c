@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* GET /v1/events: a subscription of the engine, pulled by the connection, or (format=ndjson)
- * one page of facts. Where it begins may be named by a cursor, which is looked up first. */
+/* GET /v1/events: a subscription of the engine, pulled by the connection, or
+ * (format=ndjson) one page of facts. Where it begins may be named by a cursor, which is
+ * looked up first. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -21,7 +21,8 @@ enum er_hint {
     ER_HINT_INPUT,
 };
 /* Adds what does it for who asks, to be followed by what that comes to ("errand retry 7",
- * " runs it again"). what: the task's id, the queue's name; NULL where it is about neither. */
+ * " runs it again"). what: the task's id, the queue's name; NULL where it is about
+ * neither. */
 void er_hint_add(const struct er_call *call, enum er_hint hint, const char *what,
                  struct er_buf *b);
 /* The same for a task. */

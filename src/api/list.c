@@ -48,8 +48,8 @@ run_list(struct er_query *q, struct er_store_reader *r)
     }
 }
 
-/* Where the next page begins. Within those that run (a page of the default view that had no
- * room for all of them): less than 0. */
+/* Where the next page begins. Within those that run (a page of the default view that had
+ * no room for all of them): less than 0. */
 static void
 add_next(const struct list_query *l, struct er_buf *b)
 {

@@ -24,8 +24,8 @@ free_input(struct er_call *call)
     er_free(in);
 }
 
-/* Whether its standard input was asked to stay open: of commands only, since a program's is
- * where its orders come from. */
+/* Whether its standard input was asked to stay open: of commands only, since a program's
+ * is where its orders come from. */
 static bool
 takes_input(const struct er_task *t)
 {

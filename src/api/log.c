@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* GET /v1/tasks/{id}/log: what an attempt wrote, read from its log on the thread for files
- * in pieces of PIECE bytes, so that no log is ever whole in memory and a slow client holds
- * nobody up.
+/* GET /v1/tasks/{id}/log: what an attempt wrote, read from its log on the thread for
+ * files in pieces of PIECE bytes, so that no log is ever whole in memory and a slow
+ * client holds nobody up.
  *
  * Happy path: read the task (which attempt?) -> open the log, skip to the last N lines ->
  * pieces until there is no more -> end; or, with `follow`, sleep until the task's output
  * grew or a fact came, and go on, with the next attempt when there is one, until the task
  * is final and its log is read to the end.
- * Failure modes: the first piece cannot be read, or the log is gone although the store knows
- * of output: a problem. A later one cannot: a line says so, and the stream ends. The worker
- * could not write it all: a line says how much is missing. */
+ * Failure modes: the first piece cannot be read, or the log is gone although the store
+ * knows of output: a problem. A later one cannot: a line says so, and the stream ends.
+ * The worker could not write it all: a line says how much is missing. */
 #include <stdio.h>
 #include <string.h>
 
@@ -135,8 +135,8 @@ note_gap(struct log_stream *ls, struct er_buf *b, const struct er_outlog_frame *
     ls->started = true;
 }
 
-/* Says how much is missing at the end: it could not be written (a full disk). `total` is what
- * both streams came to. */
+/* Says how much is missing at the end: it could not be written (a full disk). `total` is
+ * what both streams came to. */
 static void
 note_lost(struct log_stream *ls, struct er_buf *b, uint64_t total)
 {

@@ -132,8 +132,8 @@ act_by_filter(struct er_call *call, struct er_change_request *c, const json_t *o
     er_engine_query(call->api->engine, &s->q);
 }
 
-/* Whether the body says which tasks an action is about. A member of the wrong kind must not
- * pass for one that is absent: the action would be about all tasks. */
+/* Whether the body says which tasks an action is about. A member of the wrong kind must
+ * not pass for one that is absent: the action would be about all tasks. */
 static bool
 check_targets(struct er_call *call, const json_t *o, bool *out_by_filter)
 {
@@ -167,8 +167,8 @@ check_targets(struct er_call *call, const json_t *o, bool *out_by_filter)
     return true;
 }
 
-/* The order of a cancel: what waits comes before what it waits for, which would else cancel it
- * (and the request for it were refused), or set it free for the moment. */
+/* The order of a cancel: what waits comes before what it waits for, which would else
+ * cancel it (and the request for it were refused), or set it free for the moment. */
 static int
 newest_first(const void *a, const void *b)
 {

@@ -47,8 +47,8 @@ is(const struct piece *name, const char *word)
     return strlen(word) == name->n && strncasecmp(name->p, word, name->n) == 0;
 }
 
-/* Digits, and perhaps a point and digits: microseconds; -1: not such a number, or too many
- * seconds. (strtod would ask the locale.) */
+/* Digits, and perhaps a point and digits: microseconds; -1: not such a number, or too
+ * many seconds. (strtod would ask the locale.) */
 static er_usec
 read_seconds(const struct piece *v)
 {

@@ -19,7 +19,7 @@
 struct er_request;
 struct er_stream;
 
-/* ---- for handlers --------------------------------------------------------------------- */
+/* ---- for handlers ------------------------------------------------------------------ */
 
 /* How the body of a request is wanted; asked when its head is there. */
 enum er_body_kind {
@@ -50,7 +50,7 @@ struct er_request_ops {
  * er_stream_wake. Returning false = the stream ends after what was added. */
 typedef bool er_pull_fn(void *ctx, struct er_buf *out, size_t room);
 
-/* ---- for doors ------------------------------------------------------------------------ */
+/* ---- for doors --------------------------------------------------------------------- */
 
 /* Each does for its door what the function of the same name below says. */
 struct er_door {
@@ -63,8 +63,8 @@ struct er_door {
                                 const char *content_type, er_pull_fn *pull, void *ctx);
     void (*wake)(struct er_stream *s);
 };
-/* The beginning of a door's own request. method: a literal ("GET" for HEAD too); path: that
- * of the target; both NULL when there are none that make sense. */
+/* The beginning of a door's own request. method: a literal ("GET" for HEAD too); path:
+ * that of the target; both NULL when there are none that make sense. */
 struct er_request {
     const struct er_door *door;
     const char *method, *path;
@@ -78,7 +78,7 @@ struct er_stream {
     const struct er_door *door;
 };
 
-/* ---- the request ------------------------------------------------------------------------ */
+/* ---- the request ------------------------------------------------------------------- */
 
 /* A decoded parameter of the query, or NULL. "" when it has no value. */
 static inline const char *
@@ -106,7 +106,7 @@ er_request_body(const struct er_request *req)
     return req->door->body(req);
 }
 
-/* ---- the answer ------------------------------------------------------------------------ */
+/* ---- the answer -------------------------------------------------------------------- */
 
 /* Adds a header to the answer to come. */
 static inline void

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Every request of the protocol in one table, and the way from the server to a route and
- * back. A call is freed when its connection is done with it and nothing asynchronous holds
- * it; an answer to a call whose connection is gone goes nowhere, without harm. */
+ * back. A call is freed when its connection is done with it and nothing asynchronous
+ * holds it; an answer to a call whose connection is gone goes nowhere, without harm. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* POST /v1/tasks: one task, or one a line. A document becomes a row of the store's submit;
- * which member goes where stands in one table. Many lines without names for each other go
- * in groups of GROUP (of FIRST while the store has nothing to do for them): the store writes
- * one while the next is read, and a long request does not hold up other people's commits.
- * Once a `ref` is seen the rest stays together, since names may point forward.
+/* POST /v1/tasks: one task, or one a line. A document becomes a row of the store's
+ * submit; which member goes where stands in one table. Many lines without names for each
+ * other go in groups of GROUP (of FIRST while the store has nothing to do for them): the
+ * store writes one while the next is read, and a long request does not hold up other
+ * people's commits. Once a `ref` is seen the rest stays together, since names may point
+ * forward.
  *
  * Nothing is answered before all of it is on disk (or refused). */
 #include <stdio.h>

@@ -46,8 +46,8 @@ struct er_submission {
     er_usec now;
 };
 
-/* Why the store has refused a row (its status is not 0), in words; returns the member that
- * is wrong, or NULL. */
+/* Why the store has refused a row (its status is not 0), in words; returns the member
+ * that is wrong, or NULL. */
 const char *er_submit_refusal(const struct er_call *call, const struct er_new_task *row,
                               char *words, size_t size);
 /* The words for a submit that failed as a whole: in `words`, which it returns. */

@@ -25,7 +25,8 @@ struct er_show {
     size_t n_after;
     struct er_after *open; /* the first that it still waits for */
     size_t n_open;
-    /* Data of the fact that cancelled or held it, where it is that now; NULL = not known. */
+    /* Data of the fact that cancelled or held it, where it is that now; NULL = not
+     * known. */
     const char *cause_json;
     bool has_tombstone;
     struct er_tombstone tombstone;
@@ -36,7 +37,8 @@ struct er_show {
 struct er_show *er_show_new(struct er_call *call, er_task_id id,
                             void (*then)(struct er_show *show));
 void er_show_start(struct er_show *show);
-/* Answers with the task, with its ETag; or with 404, with the tombstone when there is one. */
+/* Answers with the task, with its ETag; or with 404, with the tombstone when there is
+ * one. */
 void er_show_answer(struct er_show *show);
 /* Answers why a task could not be read: `code`; where that is ER_ENOTFOUND and there is a
  * tombstone (else NULL), that it was removed, and with what. */
@@ -65,8 +67,8 @@ bool er_call_states(struct er_call *call, const char *text, unsigned *out);
 
 /* ---- changes (change.c), for those about many tasks ---- */
 
-/* A change of n tasks that answers the call when it is done. Freed by the engine's `done`,
- * or by er_change_drop when it was not sent. */
+/* A change of n tasks that answers the call when it is done. Freed by the engine's
+ * `done`, or by er_change_drop when it was not sent. */
 struct er_change_request *er_change_new(struct er_call *call, enum er_change_kind kind,
                                         size_t n);
 void er_change_drop(struct er_change_request *c);

@@ -8,8 +8,8 @@
 #include "model/task.h"
 
 /* The exit code of a task's command as a shell would have it: its own, 128 + the signal,
- * 1 when there is none and it did not complete. Says on standard error what the command has
- * not said itself of its end. */
+ * 1 when there is none and it did not complete. Says on standard error what the command
+ * has not said itself of its end. */
 int er_await_end(const json_t *task);
 /* For --wait and --follow: waits (showing the output), prints the task if `json`, and
  * returns the command's exit code. */

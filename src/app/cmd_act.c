@@ -3,8 +3,8 @@
  *
  * One task is one request. Many, or a filter, are one request for all, with an answer a
  * task. A cancel of what runs is over when nothing of its process tree is left, a pause
- * when all of it is stopped. A whole queue, and everything, are paused by a switch, so that
- * what comes later is held back too. */
+ * when all of it is stopped. A whole queue, and everything, are paused by a switch, so
+ * that what comes later is held back too. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -146,7 +146,8 @@ deadline(const struct er_app *app)
     return app->until ? app->until : ER_NEVER;
 }
 
-/* What makes the daemon hold its answer back until it is done; "" = it answers at once. */
+/* What makes the daemon hold its answer back until it is done; "" = it answers at
+ * once. */
 static void
 add_wait(const struct er_app *app, const char *action, const struct act *o,
          struct er_buf *target)

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* errand call: a task whose answer is waited for, up to a budget.
  *
- * Happy path: the task is submitted as any other, its end is asked for with the rest of the
- * budget, and then its result, or what a command wrote, is fetched: all on one connection.
- * It is a submit and not POST /v1/call, so that all options of a task are there, a handler
- * works in the caller's folder and environment, and the id is known from the start: a caller
- * that goes away in the middle of it (Ctrl-C) can still say which task goes on.
+ * Happy path: the task is submitted as any other, its end is asked for with the rest of
+ * the budget, and then its result, or what a command wrote, is fetched: all on one
+ * connection. It is a submit and not POST /v1/call, so that all options of a task are
+ * there, a handler works in the caller's folder and environment, and the id is known from
+ * the start: a caller that goes away in the middle of it (Ctrl-C) can still say which
+ * task goes on.
  *
- * Failure modes: what is over the budget, or known to take longer (errand types), goes on in
- * the background: the id on standard output, exit code 6. The same when the caller is ended
- * by a signal. A daemon that is gone is waited for; if it does not come back, the id is
- * printed all the same. */
+ * Failure modes: what is over the budget, or known to take longer (errand types), goes on
+ * in the background: the id on standard output, exit code 6. The same when the caller is
+ * ended by a signal. A daemon that is gone is waited for; if it does not come back, the
+ * id is printed all the same. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -70,8 +71,8 @@ now_mono(void)
 static char farewell_out[64], farewell_err[160];
 static volatile sig_atomic_t is_stored, is_interrupted;
 
-/* Before the id is known the first signal waits for it, which is soon; a second one ends it
- * as usual. */
+/* Before the id is known the first signal waits for it, which is soon; a second one ends
+ * it as usual. */
 static void
 on_signal(int number)
 {
@@ -219,8 +220,8 @@ print_end(const struct calling *c, const json_t *task)
 
 /* ---- in the background ---- */
 
-/* How long the type takes, in seconds; below zero = unknown. Of commands and scripts nothing
- * is known: no two of them are alike. */
+/* How long the type takes, in seconds; below zero = unknown. Of commands and scripts
+ * nothing is known: no two of them are alike. */
 static double
 expected(const struct calling *c)
 {
@@ -261,7 +262,8 @@ note_background(const struct calling *c, bool known)
     }
 }
 
-/* Prints the id, or with --json the task (of which there may be the submit's answer only). */
+/* Prints the id, or with --json the task (of which there may be the submit's answer
+ * only). */
 static int
 leave(const struct calling *c, const struct er_response *submitted, const json_t *task,
       bool known)

@@ -6,8 +6,8 @@
  *
  * A connection that breaks after it once worked is tried again for ER_DAEMON_PATIENCE, at
  * most REQUEST_TRIES times a request, so that a request which kills the daemon ends.
- * Requests that are not idempotent carry a key. What a daemon refuses because it ends goes to
- * the next one, when its end comes within CLOSED_PATIENCE. */
+ * Requests that are not idempotent carry a key. What a daemon refuses because it ends
+ * goes to the next one, when its end comes within CLOSED_PATIENCE. */
 #include "app/daemon.h"
 
 #include <errno.h>
@@ -288,8 +288,8 @@ is_closed(const struct er_response *r)
            strstr(r->body.data, "\"code\":\"closed\"");
 }
 
-/* The daemon takes nothing any more, since it ends: waits for that, so that the next one can be
- * asked. False: it is not to be waited for, or lives on at that time. */
+/* The daemon takes nothing any more, since it ends: waits for that, so that the next one
+ * can be asked. False: it is not to be waited for, or lives on at that time. */
 static bool
 await_end(struct er_app *app, er_usec until)
 {

@@ -29,8 +29,8 @@ struct er_daemon_request {
 };
 /* One request and its answer. A status of 400 and above is an error: its code and words
  * come from the problem, which stays in app->problem. ER_ETIMEOUT: no answer came before
- * app->until (and a while) or within app->each. A note tells, once, of a daemon that takes
- * long over an answer which it does not hold back (a `wait`). */
+ * app->until (and a while) or within app->each. A note tells, once, of a daemon that
+ * takes long over an answer which it does not hold back (a `wait`). */
 int er_daemon_call(struct er_app *app, const struct er_daemon_request *r,
                    struct er_response *out, struct er_err *err) ER_MUSTCHECK;
 /* GETs JSON. The caller frees *out. */

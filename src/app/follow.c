@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Each task is followed by a process of its own, which does just what `errand log -f ID` does
- * (it goes on over breaks and attempts) and writes into a pipe; here the pipes are read, cut
- * into lines, and written with the id before each.
+/* Each task is followed by a process of its own, which does just what `errand log -f ID`
+ * does (it goes on over breaks and attempts) and writes into a pipe; here the pipes are
+ * read, cut into lines, and written with the id before each.
  *
- * A task cannot be followed: its process says so and ends, the others go on. Our own output
- * cannot be written, or we are ended: the processes end with us, by a signal. A line that is
- * longer than LINE_MAX_BYTES is cut into several. */
+ * A task cannot be followed: its process says so and ends, the others go on. Our own
+ * output cannot be written, or we are ended: the processes end with us, by a signal. A
+ * line that is longer than LINE_MAX_BYTES is cut into several. */
 #include "app/follow.h"
 
 #include <errno.h>

@@ -109,8 +109,8 @@ socket_of(int argc, char **argv, int *i)
     return arg[sizeof name - 1] != '\0' ? NULL : *i + 1 < argc ? argv[++*i] : "";
 }
 
-/* Options before the command's name: help, the version, --no-autostart, --socket. Returns how
- * many arguments they took; *out_code is set when all is done. */
+/* Options before the command's name: help, the version, --no-autostart, --socket. Returns
+ * how many arguments they took; *out_code is set when all is done. */
 static int
 leading_options(struct er_app *app, int argc, char **argv, int *out_code)
 {
@@ -143,8 +143,8 @@ leading_options(struct er_app *app, int argc, char **argv, int *out_code)
     return i;
 }
 
-/* A standard descriptor that is closed is not to become a connection, to which messages would
- * be written then: writing to it goes on to fail. */
+/* A standard descriptor that is closed is not to become a connection, to which messages
+ * would be written then: writing to it goes on to fail. */
 static void
 hold_standard_fds(void)
 {

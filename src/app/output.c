@@ -9,9 +9,9 @@
  * shuts down); then the same attempt is asked for again from its start, and what was
  * written already is passed over. With the last N lines only it cannot be told where that
  * was, so the stream then goes on with what is new, and says so. When our own output
- * cannot be written (a full disk) that is the error. A part of the log cannot be read: among
- * bytes only a last line says so, which a command could have written too; then the pieces are
- * asked, which say it for certain. */
+ * cannot be written (a full disk) that is the error. A part of the log cannot be read:
+ * among bytes only a last line says so, which a command could have written too; then the
+ * pieces are asked, which say it for certain. */
 #include "app/output.h"
 
 #include <errno.h>
@@ -103,8 +103,8 @@ write_data(struct output *out, const struct er_buf *data, bool is_err)
     out->mid_line = data->data[data->len - 1] != '\n';
 }
 
-/* Says what is not there, as the daemon does among bytes. Where each stream goes to its own
- * descriptor nothing is added to them. */
+/* Says what is not there, as the daemon does among bytes. Where each stream goes to its
+ * own descriptor nothing is added to them. */
 static void
 write_note(struct output *out, int64_t bytes, const char *words)
 {
@@ -234,7 +234,8 @@ seems_unreadable(const struct output *out)
            memcmp(b->data + at, words, sizeof words - 1) == 0;
 }
 
-/* Asks for certain: for the pieces behind the last line, of which there are none but this. */
+/* Asks for certain: for the pieces behind the last line, of which there are none but
+ * this. */
 static void
 ask_unreadable(struct er_app *app, struct output *out)
 {

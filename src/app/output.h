@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A task's output on ours: whole or its end, once or as it grows, the two streams
- * together, one of them, or each to its own descriptor; or as JSON, one object a piece. Goes
- * on over a restart of the daemon. */
+ * together, one of them, or each to its own descriptor; or as JSON, one object a piece.
+ * Goes on over a restart of the daemon. */
 #ifndef ER_APP_OUTPUT_H
 #define ER_APP_OUTPUT_H
 
@@ -19,8 +19,8 @@ struct er_output_options {
     bool json;         /* the daemon's pieces, each an object on a line, with "task" */
     uint64_t *written; /* NULL, or where to put how many bytes were written */
 };
-/* Writes it. ER_ENOTFOUND when there is no such task or it has no output; ER_ECORRUPT when a
- * part of it cannot be read, after what can. */
+/* Writes it. ER_ENOTFOUND when there is no such task or it has no output; ER_ECORRUPT
+ * when a part of it cannot be read, after what can. */
 int er_output_run(struct er_app *app, er_task_id id, const struct er_output_options *o,
                   struct er_err *err) ER_MUSTCHECK;
 /* Adds the last `lines` lines of the latest attempt to b. */

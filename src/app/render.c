@@ -332,8 +332,9 @@ last_spare(const struct er_table *table, const size_t *widths)
     return table->columns;
 }
 
-/* What gives way when there is no more to spare: the last column where there are many, then
- * flexible ones become narrow, then the last one goes. 0 = there is only the first. */
+/* What gives way when there is no more to spare: the last column where there are many,
+ * then flexible ones become narrow, then the last one goes. 0 = there is only the
+ * first. */
 static size_t
 last_wide(const struct er_table *table, const size_t *widths)
 {

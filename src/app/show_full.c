@@ -63,7 +63,8 @@ add_moment(struct er_buf *b, const char *label, const json_t *task, const char *
     er_buf_add_str(b, ")\n");
 }
 
-/* A text of several lines, one below the other: on one line they would be another command. */
+/* A text of several lines, one below the other: on one line they would be another
+ * command. */
 static void
 add_lines(const struct er_term *t, struct er_buf *b, const char *label, const char *text)
 {

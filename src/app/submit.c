@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The JSON of a task is put together in one buffer, member by member (submit_send.c sends it).
+/* The JSON of a task is put together in one buffer, member by member (submit_send.c sends
+ * it).
  *
  * Failure modes: arguments that are not UTF-8 cannot be told in JSON and are refused,
  * never changed on the way; variables that are not UTF-8 are left out with a note. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path of `errand add`: the JSON of the task (submit.c) is sent with an idempotency key,
- * and the id is cut out of the short answer and printed.
+/* Happy path of `errand add`: the JSON of the task (submit.c) is sent with an idempotency
+ * key, and the id is cut out of the short answer and printed.
  *
- * Failure modes: the daemon refuses it: its words. The id cannot be printed: it is told, since
- * the task is queued. */
+ * Failure modes: the daemon refuses it: its words. The id cannot be printed: it is told,
+ * since the task is queued. */
 #include "app/submit.h"
 
 #include <errno.h>

@@ -29,7 +29,8 @@ void er_buf_add(struct er_buf *b, const void *p, size_t n);
 void er_buf_add_str(struct er_buf *b, const char *s);
 void er_buf_add_char(struct er_buf *b, char c);
 void er_buf_add_i64(struct er_buf *b, int64_t v);
-/* Microseconds (from 0) as seconds, exactly: "2", "0.000100". Much cheaper than by "%f". */
+/* Microseconds (from 0) as seconds, exactly: "2", "0.000100". Much cheaper than by
+ * "%f". */
 void er_buf_add_seconds(struct er_buf *b, int64_t usec);
 void er_buf_addf(struct er_buf *b, const char *fmt, ...) ER_PRINTF(2, 3);
 /* Adds s (n bytes) as a quoted JSON string. Bytes that are not UTF-8 become U+FFFD. */

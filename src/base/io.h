@@ -18,8 +18,8 @@ int er_write_all(int fd, const void *p, size_t n) ER_MUSTCHECK;
 int er_read_file(const char *path, struct er_buf *b, struct er_err *err) ER_MUSTCHECK;
 /* Closes a descriptor if it is >= 0 and sets it to -1; errno is kept. */
 void er_close(int *fd);
-/* Makes a pipe that no child inherits, of which our end does not block (the other one may go
- * to a program, which a standard stream that does not block may confuse). */
+/* Makes a pipe that no child inherits, of which our end does not block (the other one may
+ * go to a program, which a standard stream that does not block may confuse). */
 int er_pipe_read(int *out_ours, int *out_theirs) ER_MUSTCHECK;
 int er_pipe_write(int *out_ours, int *out_theirs) ER_MUSTCHECK;
 /* Removes a folder with all that is in it, on its own file system, links themselves and

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Posting takes the lock, hangs the mail at the end, and wakes the receiver only when it
- * waits, or, where a function wakes it, when the box was empty: a burst costs one wake-up.
- * A thread is woken outside the lock, by a semaphore: with a condition it would come back
- * only to wait for the lock. Nothing can fail but making a box. What
- * was posted before er_mailbox_close is still given out; posting to a closed box gives
- * false, and then the mail stays the sender's. */
+ * waits, or, where a function wakes it, when the box was empty: a burst costs one
+ * wake-up. A thread is woken outside the lock, by a semaphore: with a condition it would
+ * come back only to wait for the lock. Nothing can fail but making a box. What was posted
+ * before er_mailbox_close is still given out; posting to a closed box gives false, and
+ * then the mail stays the sender's. */
 #include "base/mailbox.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
  * sources asks for number n; in every other build it is false and nothing of it is
  * compiled.
  *
- *  1 a loss counts as a failure             8 a claim that the disk refused forgets its task
+ *  1 a loss counts as a failure             8 a claim the disk refused forgets its task
  *  2 a queue that was full stays closed     9 a task's second place is forgotten
  *  3 any end releases a dependent          10 a failed commit is answered like a good one
  *  4 anybody's report of an attempt counts 11 a clock that was set is not noticed

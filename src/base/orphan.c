@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Two steps as of vfork: the caller waits while a middle process, which shares its memory,
- * starts the program and ends. The middle one has no exit signal, so that nobody but us (with
- * __WCLONE) can wait for it; the program, which exec gives SIGCHLD back, is by then an orphan.
- * A single process without an exit signal would not do: exec sets it to SIGCHLD.
+/* Two steps as of vfork: the caller waits while a middle process, which shares its
+ * memory, starts the program and ends. The middle one has no exit signal, so that nobody
+ * but us (with __WCLONE) can wait for it; the program, which exec gives SIGCHLD back, is
+ * by then an orphan. A single process without an exit signal would not do: exec sets it
+ * to SIGCHLD.
  *
- * What comes of it is told by descriptors, not by memory: the program's process writes into a
- * pipe of the middle one's why it cannot exec; the middle one sends that, the pid and a pidfd
- * (SCM_RIGHTS) to the caller. So it works as well where both are copies as of fork, which is
- * what valgrind makes of a vfork (it knows few sets of flags, and none with CLONE_FILES). The
- * middle one sees that it is one, for what its child writes does not come to it; it then has
- * itself killed, since at its exit valgrind would report the host's memory as lost, whose
- * threads the copy has not.
+ * What comes of it is told by descriptors, not by memory: the program's process writes
+ * into a pipe of the middle one's why it cannot exec; the middle one sends that, the pid
+ * and a pidfd (SCM_RIGHTS) to the caller. So it works as well where both are copies as of
+ * fork, which is what valgrind makes of a vfork (it knows few sets of flags, and none
+ * with CLONE_FILES). The middle one sees that it is one, for what its child writes does
+ * not come to it; it then has itself killed, since at its exit valgrind would report the
+ * host's memory as lost, whose threads the copy has not.
  *
- * Between clone and exec only system calls are made, and both end by returning (clone then
- * exits): at an _exit a sanitizer would look at the stack, which is not the one it knows. All
- * signals are blocked in the caller meanwhile, so that no handler of the host runs in a process
- * that shares its memory. */
+ * Between clone and exec only system calls are made, and both end by returning (clone
+ * then exits): at an _exit a sanitizer would look at the stack, which is not the one it
+ * knows. All signals are blocked in the caller meanwhile, so that no handler of the host
+ * runs in a process that shares its memory. */
 #include "base/orphan.h"
 
 #include <errno.h>
@@ -66,7 +67,8 @@ reset_signals(void)
     static const unsigned char none[8];
     uintptr_t now[8] = {0};
     for (int i = 1; i < NSIG; i++) {
-        /* those that are plain are left alone: some belong to the kernel, or to valgrind */
+        /* those that are plain are left alone: some belong to the kernel, or to
+         * valgrind */
         if (syscall(SYS_rt_sigaction, i, NULL, now, sizeof none) == 0 && now[0] != 0) {
             (void)syscall(SYS_rt_sigaction, i, plain, NULL, sizeof none);
         }
@@ -74,8 +76,9 @@ reset_signals(void)
     (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, sizeof none);
 }
 
-/* Puts the descriptors into their places: first out of each other's way, then down. What says
- * why the exec failed comes behind them, and goes with the exec. Returns it, or -1. */
+/* Puts the descriptors into their places: first out of each other's way, then down. What
+ * says why the exec failed comes behind them, and goes with the exec. Returns it, or
+ * -1. */
 BARE static int
 place_fds(const struct birth *b)
 {
@@ -138,8 +141,8 @@ send_answer(const struct birth *b, const struct answer *answer)
     (void)syscall(SYS_sendmsg, b->ends[1], &m, MSG_NOSIGNAL);
 }
 
-/* A SIGKILL by this call comes from the kernel; of kill, and of an exit, valgrind makes an end
- * with a report. */
+/* A SIGKILL by this call comes from the kernel; of kill, and of an exit, valgrind makes
+ * an end with a report. */
 BARE static void
 end_quietly(void)
 {

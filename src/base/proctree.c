@@ -13,14 +13,15 @@
  *   goes on until a pass finds nothing, and, after anything was killed, a second one too.
  * - Stopping is the same with SIGSTOP. A process that forks while it is signalled has its
  *   child stopped by the next look; one that sleeps in the kernel (a vfork whose child is
- *   stopped, a dead mount) counts as stopped when the signal waits for it: it comes to the
- *   stop before it comes to its program.
+ *   stopped, a dead mount) counts as stopped when the signal waits for it: it comes to
+ *   the stop before it comes to its program.
  * - A chain of processes each of which makes the next and ends is faster than a pass with
- *   signals after it, and one that lives for less than the reading of a list of pids takes
- *   is gone when its turn comes, its heirs not in the list. So /proc is read a few entries
- *   at a time: it gives them in the order of pids, with those that were born meanwhile, so
- *   that the living end of the chain is ahead until it is met. And it is signalled when it is
- *   met. (Where pids begin anew just then, it is the next pass that meets it.)
+ *   signals after it, and one that lives for less than the reading of a list of pids
+ *   takes is gone when its turn comes, its heirs not in the list. So /proc is read a few
+ *   entries at a time: it gives them in the order of pids, with those that were born
+ *   meanwhile, so that the living end of the chain is ahead until it is met. And it is
+ *   signalled when it is met. (Where pids begin anew just then, it is the next pass that
+ *   meets it.)
  * - A pid that was used again between the finding and the signal: the signal goes to a
  *   pidfd, after the start time was compared through it.
  * Failure modes: /proc cannot be read (ER_EIO), memory (ER_ENOMEM). A process that
@@ -367,8 +368,8 @@ read_thread_states(int proc_fd, pid_t pid, char *out, size_t size)
     out[n] = '\0';
 }
 
-/* Whether nothing of it can run before a SIGCONT: all threads are stopped, or sleep in the
- * kernel and will stop before they leave it. */
+/* Whether nothing of it can run before a SIGCONT: all threads are stopped, or sleep in
+ * the kernel and will stop before they leave it. */
 static bool
 is_stopped(int proc_fd, const struct proc *p)
 {
@@ -532,8 +533,8 @@ er_proctree_kill(const char *cookie_prefix, pid_t root_pid, int tries,
     return rc;
 }
 
-/* SIGSTOP to each thread. A signal to the process is not taken by its other threads when its
- * first one sleeps in the kernel (vfork), and a second one is not even queued. */
+/* SIGSTOP to each thread. A signal to the process is not taken by its other threads when
+ * its first one sleeps in the kernel (vfork), and a second one is not even queued. */
 static void
 stop_threads(int proc_fd, pid_t pid, uint64_t start)
 {

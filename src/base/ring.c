@@ -5,28 +5,28 @@
  * the reader clears what it has read before it gives the room back, so that whatever
  * becomes a header later is 0 already.
  *
- *   tail   where the next record is reserved; with it, in the upper 24 bits, how many were:
- *          one compare-and-swap moves both
+ *   tail   where the next record is reserved; with it, in the upper 24 bits, how many
+ *          were: one compare-and-swap moves both
  *   head   what the reader has given back; it moves in steps of an eighth of the ring, so
  *          that writers do not fetch its cache line for each record
  *
  * Memory order. Three pairs carry everything:
  *
- *   1 header: the writer stores it (release at least) after the bytes; the reader loads it
- *     (acquire) before them. So the reader sees whole records.
- *   2 head: the reader stores it (release) after it has read and cleared; a writer loads it
- *     (acquire) before it writes there. So nobody writes into what is being read, and the
- *     zeroes come before the new header. `seen`, the writers' copy of head, is itself
+ *   1 header: the writer stores it (release at least) after the bytes; the reader loads
+ *     it (acquire) before them. So the reader sees whole records.
+ *   2 head: the reader stores it (release) after it has read and cleared; a writer loads
+ *     it (acquire) before it writes there. So nobody writes into what is being read, and
+ *     the zeroes come before the new header. `seen`, the writers' copy of head, is itself
  *     stored with release and loaded with acquire by those who go by it. An old head only
  *     makes the ring look fuller. An old *tail* beside a new head could look like
  *     nonsense; then the tail has moved, which is looked at before "no room" is said.
  *   3 sleeping: a writer stores the header (or `shut`), then loads `asleep`; the reader
- *     stores `asleep`, then loads the header (and `shut`). With a full barrier in between on
- *     both sides at least one sees the other: no record is left to a sleeper. The reader
- *     makes the barriers of both (base/barrier.h), since a locked instruction for each
- *     record would have the writer wait until the reader's core gives the line up; where
- *     that cannot be, and for `shut`, all are sequentially consistent. Whoever turns
- *     `asleep` from 1 to 0 by an exchange, and nobody else, wakes.
+ *     stores `asleep`, then loads the header (and `shut`). With a full barrier in between
+ *     on both sides at least one sees the other: no record is left to a sleeper. The
+ *     reader makes the barriers of both (base/barrier.h), since a locked instruction for
+ *     each record would have the writer wait until the reader's core gives the line up;
+ *     where that cannot be, and for `shut`, all are sequentially consistent. Whoever
+ *     turns `asleep` from 1 to 0 by an exchange, and nobody else, wakes.
  *
  * Shutting. `shut` is a word that the owner gives a meaning. While it is not 0, writers
  * keep what they have elsewhere: under a lock, or in the word itself by a

@@ -9,7 +9,7 @@
  *     if (!p) ... no room, or shut ...             ... use p[0..n) in place ...
  *     ... fill p[0..n) ...                         er_ring_drop(r);
  *     if (er_ring_commit(r, p, n)) wake it     }
- *                                              if (er_ring_sleep(r, ...)) wait to be woken
+ *                                              if (er_ring_sleep(r, ...)) wait
  *
  * Between reserve and commit a writer must not wait for anything: the reader cannot pass.
  *

@@ -9,16 +9,16 @@
  * other has stored:
  *
  *   1 lists: the walker stores slot->list, loads roster->list; who changes stores
- *     roster->list, then loads every slot->list (er_roster_collect). Either the walker sees
- *     a newer list and begins again, or its slot is seen and the list stays.
+ *     roster->list, then loads every slot->list (er_roster_collect). Either the walker
+ *     sees a newer list and begins again, or its slot is seen and the list stays.
  *   2 calls: the walker stores slot->at, loads entry->closed; who removes stores closed,
- *     then loads every slot->at (er_roster_runs). Either the walker does not call, or it is
- *     seen calling. The same holds for er_entry_enter with entry->runner. After a removal no
- *     call begins, so that "nobody calls it" stays true.
- *   3 ends: a walker that puts an entry down stores slot->at, then loads closed of the one
- *     before; who waits has stored closed and then looks at slot->at. Either the waiting
- *     one sees that it is over, or the walker sees `closed` (pass->ended) and has to wake
- *     it, under the lock.
+ *     then loads every slot->at (er_roster_runs). Either the walker does not call, or it
+ *     is seen calling. The same holds for er_entry_enter with entry->runner. After a
+ *     removal no call begins, so that "nobody calls it" stays true.
+ *   3 ends: a walker that puts an entry down stores slot->at, then loads closed of the
+ *     one before; who waits has stored closed and then looks at slot->at. Either the
+ *     waiting one sees that it is over, or the walker sees `closed` (pass->ended) and has
+ *     to wake it, under the lock.
  *
  * That takes a full barrier between store and load on both sides. The walker's is a
  * locked instruction for each entry, which is more than the call of a short callback

@@ -305,8 +305,8 @@ add_task_attempt(struct er_buf *b, const struct er_live_attempt *run)
     er_buf_addf(b, "{\"task\":%lld,\"attempt\":%d", (long long)run->id, run->attempt);
 }
 
-/* A handler is asked to stop. What a process runs is ended; a program with a protocol is told
- * first, and when that is for a pause it wants to know. */
+/* A handler is asked to stop. What a process runs is ended; a program with a protocol is
+ * told first, and when that is for a pause it wants to know. */
 void
 er_dispatch_send_stop(struct er_live_attempt *run)
 {

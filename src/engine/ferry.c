@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: post (loop) -> flush (loop) -> take all that waits (store thread) -> begin,
- * run each, and what has come meanwhile, commit -> one letter back -> effects, then each done
- * (loop).
+ * run each, and what has come meanwhile, commit -> one letter back -> effects, then each
+ * done (loop).
  * Failure modes: begin or commit fails, or a verb reports a fault of disk or memory: the
  * transaction is rolled back and every operation of the crossing gets the code. */
 #include "engine/ferry.h"
@@ -93,8 +93,8 @@ chain(struct er_mail *mail)
     return first;
 }
 
-/* What has come since the crossing began goes with it: who has an operation in every other
- * crossing, because its answer is just too late for the next, has one in each. */
+/* What has come since the crossing began goes with it: who has an operation in every
+ * other crossing, because its answer is just too late for the next, has one in each. */
 static struct cargo *
 take_late(struct er_ferry *f, struct cargo *first)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* One uv_async carries the letters, one uv_prepare the end of a turn, one timerfd the alarm.
- * The prepare handle runs right before the loop goes to sleep, so the hook sees all that a
- * wake-up and the timers brought. It was started first, hence libuv runs it last: what
- * another prepare handle causes is seen too. On virtual time there is no timerfd. */
+/* One uv_async carries the letters, one uv_prepare the end of a turn, one timerfd the
+ * alarm. The prepare handle runs right before the loop goes to sleep, so the hook sees
+ * all that a wake-up and the timers brought. It was started first, hence libuv runs it
+ * last: what another prepare handle causes is seen too. On virtual time there is no
+ * timerfd. */
 #include "engine/loop.h"
 
 #include <errno.h>

@@ -19,9 +19,10 @@ struct er_letter {
 };
 
 int er_loop_new(struct er_loop **out, struct er_err *err) ER_MUSTCHECK;
-/* A loop on virtual time: its alarm is no timer, but rings from inside er_loop_ring_if_due
- * (and at the end of a turn, when it was set to a moment that has come already). Who moves
- * the clock goes from moment to moment, so that things happen in order:
+/* A loop on virtual time: its alarm is no timer, but rings from inside
+ * er_loop_ring_if_due (and at the end of a turn, when it was set to a moment that has
+ * come already). Who moves the clock goes from moment to moment, so that things happen in
+ * order:
  *
  *     while (er_loop_alarm_at(loop) <= target) {
  *         clock = max(clock, er_loop_alarm_at(loop));
@@ -33,9 +34,9 @@ int er_loop_new(struct er_loop **out, struct er_err *err) ER_MUSTCHECK;
  * wall and boot of that clock move together. The clock outlives the loop. */
 int er_loop_new_virtual(const struct er_clock *clock, struct er_loop **out,
                         struct er_err *err) ER_MUSTCHECK;
-/* Rings (once) when the clock has reached what the alarm is set to, and returns whether it
- * did. Loops with a clock of their own only; loop thread. What follows from it happens in
- * the next turn, which does not sleep before. */
+/* Rings (once) when the clock has reached what the alarm is set to, and returns whether
+ * it did. Loops with a clock of their own only; loop thread. What follows from it happens
+ * in the next turn, which does not sleep before. */
 bool er_loop_ring_if_due(struct er_loop *loop);
 /* What the alarm is set to (wall); ER_NEVER = it will not ring. Any kind of loop. */
 er_usec er_loop_alarm_at(const struct er_loop *loop);
@@ -47,12 +48,12 @@ struct uv_loop_s *er_loop_uv(struct er_loop *loop);
 void er_loop_post(struct er_loop *loop, struct er_letter *letter);
 /* `fn` is called at the end of each turn of the loop, before it sleeps. */
 void er_loop_on_turn(struct er_loop *loop, void (*fn)(void *ctx), void *ctx);
-/* Calls it now: for who turns the loop in pieces (uv_run without waiting) and will not turn
- * it again before something happens. */
+/* Calls it now: for who turns the loop in pieces (uv_run without waiting) and will not
+ * turn it again before something happens. */
 void er_loop_settle(struct er_loop *loop);
-/* `fn` is called when the wall clock has reached `at`, also after it was set (timerfd with
- * TFD_TIMER_CANCEL_ON_SET); one alarm a loop. With ER_NEVER, which is how it begins once it
- * was set, it rings when the clock is set only. */
+/* `fn` is called when the wall clock has reached `at`, also after it was set (timerfd
+ * with TFD_TIMER_CANCEL_ON_SET); one alarm a loop. With ER_NEVER, which is how it begins
+ * once it was set, it rings when the clock is set only. */
 void er_loop_on_alarm(struct er_loop *loop, void (*fn)(void *ctx), void *ctx);
 void er_loop_set_alarm(struct er_loop *loop, er_usec wall_at);
 
@@ -76,8 +77,8 @@ struct er_job {
 int er_crew_start(struct er_loop *loop, void *thread_ctx,
                   struct er_crew **out) ER_MUSTCHECK;
 void er_crew_post(struct er_crew *crew, struct er_job *job);
-/* Either kind: works off what was posted, ends the thread and frees the crew. Jobs that are
- * done by then arrive as letters still. */
+/* Either kind: works off what was posted, ends the thread and frees the crew. Jobs that
+ * are done by then arrive as letters still. */
 void er_crew_stop(struct er_crew *crew);
 
 #endif

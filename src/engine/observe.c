@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Who wants to know? Facts are published here after their commit, in order. The newest
- * ER_RING of them stay in memory as ready-made frames; a subscriber that is further behind
- * reads from the store, a page at a time, until it has caught up. Samples are kept per
- * subscriber (samples.h) until it pulls. So a slow subscriber costs the publisher nothing and
- * holds at most ER_RING frames of memory that it shares, and some samples.
+ * ER_RING of them stay in memory as ready-made frames; a subscriber that is further
+ * behind reads from the store, a page at a time, until it has caught up. Samples are kept
+ * per subscriber (samples.h) until it pulls. So a slow subscriber costs the publisher
+ * nothing and holds at most ER_RING frames of memory that it shares, and some samples.
  *
  * Order: a subscriber gets its samples before the facts that are published after them, so
  * the last progress comes before the final event. */

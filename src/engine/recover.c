@@ -5,14 +5,14 @@
  *   an exit frame   it ended and the worker could not say so any more: its report counts
  *   else            lost: --on-lost decides
  * Handlers need no log: their program keeps a table of those that it has begun
- * (wire/begun.h). One that does not stand there, or whose line was never sent, is refunded;
- * where there is no such table (after another boot, say) it is lost, since one that had begun
- * must not pass for one that had not.
+ * (wire/begun.h). One that does not stand there, or whose line was never sent, is
+ * refunded; where there is no such table (after another boot, say) it is lost, since one
+ * that had begun must not pass for one that had not.
  * Then all of it and the end of the session go as one operation. When the store refuses,
- * the operation waits until it is well. No attempt starts again before its tree is gone: as
- * long as something of it is left (a process that sleeps in the kernel), and when /proc or a
- * log cannot be read for want of descriptors or memory, all is looked at again after a second,
- * and the runs stay what they are.
+ * the operation waits until it is well. No attempt starts again before its tree is gone:
+ * as long as something of it is left (a process that sleeps in the kernel), and when
+ * /proc or a log cannot be read for want of descriptors or memory, all is looked at again
+ * after a second, and the runs stay what they are.
  */
 #include "engine/engine_priv.h"
 

@@ -82,8 +82,8 @@ done_claim(struct er_op *op, int rc)
     er_free(c);
 }
 
-/* A task that was edited stands in the windows at several places, of which one is right; the
- * claim that is under way may be of a wrong one. */
+/* A task that was edited stands in the windows at several places, of which one is right;
+ * the claim that is under way may be of a wrong one. */
 static void
 keep_twin(struct er_live_attempt *run, const struct er_ready *ready)
 {
@@ -149,8 +149,8 @@ on_again(struct er_letter *letter)
     ER_CONTAINER(letter, struct er_engine, again)->again_posted = false;
 }
 
-/* Without threads: one thing leads to another, a submit to its claim, that to its line; all
- * of it in one turn, but a turn has an end. */
+/* Without threads: one thing leads to another, a submit to its claim, that to its line;
+ * all of it in one turn, but a turn has an end. */
 static void
 turn_inline(struct er_engine *e)
 {
@@ -260,8 +260,8 @@ clock_base(const struct er_engine *e)
 }
 
 /* The wall clock and the one that is never set have moved apart: what waits for a span
- * goes with them, before anything is found due, or begins to wait. So it is looked at in each
- * turn: the loop is told of a set clock, but may have other things to do first. */
+ * goes with them, before anything is found due, or begins to wait. So it is looked at in
+ * each turn: the loop is told of a set clock, but may have other things to do first. */
 static void
 look_at_clock(struct er_engine *e)
 {
@@ -342,7 +342,8 @@ er_schedule_sick(struct er_engine *e, int code)
     set_alarm(e);
 }
 
-/* In the order in which they came: an end that waits goes before one that builds on it. */
+/* In the order in which they came: an end that waits goes before one that builds on
+ * it. */
 static void
 add_later(struct er_engine *e, struct er_op *op)
 {

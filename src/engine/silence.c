@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Workers that are there and do nothing: stopped (SIGSTOP), or stuck. Their process lives and
- * their link stands, so nothing else tells.
+/* Workers that are there and do nothing: stopped (SIGSTOP), or stuck. Their process lives
+ * and their link stands, so nothing else tells.
  *
- * Happy path: an order goes out -> a look is due in PING_AFTER; by then what it asked for has
- * been reported, and nothing more is looked at. Else the worker is pinged on the same stream:
- * when it answers it has read all that went before, however long that takes to be done.
- * Failure modes: a report waits for a store that is slow or refuses: so does the answer, and
- * it is not the worker's fault. No answer within ANSWER_FOR: it is silent, which is logged
- * once and told (er_engine_silent); nothing is killed, and nothing is looked at until it
- * speaks. We may have been stopped ourselves, with its answer unread: a look that comes late
- * is made once more. When nothing was ordered there is no alarm. */
+ * Happy path: an order goes out -> a look is due in PING_AFTER; by then what it asked for
+ * has been reported, and nothing more is looked at. Else the worker is pinged on the same
+ * stream: when it answers it has read all that went before, however long that takes to be
+ * done.
+ * Failure modes: a report waits for a store that is slow or refuses: so does the answer,
+ * and it is not the worker's fault. No answer within ANSWER_FOR: it is silent, which is
+ * logged once and told (er_engine_silent); nothing is killed, and nothing is looked at
+ * until it speaks. We may have been stopped ourselves, with its answer unread: a look
+ * that comes late is made once more. When nothing was ordered there is no alarm. */
 #include "engine/engine_priv.h"
 
 #include "base/log.h"

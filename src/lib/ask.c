@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What both ways have in common: the list of all asks under way, their bounds, their ends. */
+/* What both ways have in common: the list of all asks under way, their bounds, their
+ * ends. */
 #include "lib/ask.h"
 
 #include <stdio.h>

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Asking: a request to the API, of a daemon (over its socket) or of the engine inside; who
- * asks need not know which. Loop thread.
+/* Asking: a request to the API, of a daemon (over its socket) or of the engine inside;
+ * who asks need not know which. Loop thread.
  *
  *     ask = er_ask_new(e, "GET", "/v1/tasks/42");
  *     ask->done = on_answer;
  *     er_ask_send(ask);
  *
- * A daemon that is gone is connected to again (and started, when the handle may) before an
- * ask is sent; an ask whose answer was lost is sent again when that does no harm: GET, PUT,
- * DELETE, and a POST with a key (er_ask_header "Idempotency-Key", or has_key). Otherwise
- * it ends with ER_ENODAEMON. */
+ * A daemon that is gone is connected to again (and started, when the handle may) before
+ * an ask is sent; an ask whose answer was lost is sent again when that does no harm: GET,
+ * PUT, DELETE, and a POST with a key (er_ask_header "Idempotency-Key", or has_key).
+ * Otherwise it ends with ER_ENODAEMON. */
 #ifndef ER_LIB_ASK_H
 #define ER_LIB_ASK_H
 
@@ -22,8 +22,9 @@
 struct errand;
 struct er_ask;
 
-/* The end: status is that of the answer (200 ...), or a negative code and `body` has words
- * for people. body: borrowed (er_ask_take takes it). The ask is freed afterwards. */
+/* The end: status is that of the answer (200 ...), or a negative code and `body` has
+ * words for people. body: borrowed (er_ask_take takes it). The ask is freed
+ * afterwards. */
 typedef void er_ask_done_fn(struct er_ask *ask, int status, const struct er_buf *body);
 /* A piece of a streamed answer; the status is known by then (ask->status, always 2xx: the
  * body of a refusal is collected for `done`). Lines are not kept together. Makes `done`'s
@@ -65,8 +66,8 @@ struct er_ask *er_ask_new(struct errand *e, const char *method, const char *targ
                           ...) ER_PRINTF(3, 4);
 void er_ask_header(struct er_ask *ask, const char *name, const char *value);
 void er_ask_send(struct er_ask *ask);
-/* Ends it early: done is not called any more, the ask is freed. A request that was sent may
- * have been done. Fine from inside `data`, not from inside `done`. */
+/* Ends it early: done is not called any more, the ask is freed. A request that was sent
+ * may have been done. Fine from inside `data`, not from inside `done`. */
 void er_ask_cancel(struct er_ask *ask);
 
 /* In `done` and `data`: a header of the answer, cut at size; false = there is none. */

@@ -2,14 +2,15 @@
 /* What a handler sees of its attempt: the functions of errand.h, "inside a handler".
  *
  * The attempt keeps what the handler says about the end (result, error) until it returns.
- * What cannot wait goes through operations (struct er_attempt_ops): to the session of this
- * process (handlers.c), or to the progress descriptor of a process of its own (main.c). What
- * is said of progress is merged here until they take it (er_attempt_take_news): a handler may
- * say it a million times a second.
+ * What cannot wait goes through operations (struct er_attempt_ops): to the session of
+ * this process (handlers.c), or to the progress descriptor of a process of its own
+ * (main.c). What is said of progress is merged here until they take it
+ * (er_attempt_take_news): a handler may say it a million times a second.
  *
  * Functions of errand.h may be called from any of the handler's threads; the er_attempt_*
- * ones say who calls them. Failure modes: no memory (ERRAND_ENOMEM; what was said is as if
- * not said), and no descriptor for errand_stop_fd (-1; errand_sleep then looks every 20 ms). */
+ * ones say who calls them. Failure modes: no memory (ERRAND_ENOMEM; what was said is as
+ * if not said), and no descriptor for errand_stop_fd (-1; errand_sleep then looks every
+ * 20 ms). */
 #ifndef ER_LIB_ATTEMPT_H
 #define ER_LIB_ATTEMPT_H
 
@@ -33,8 +34,8 @@ struct er_attempt_ops {
     /* There is news of its progress, and there was none. */
     void (*news)(struct errand_attempt *a);
     errand *(*handle)(struct errand_attempt *a);
-    /* What it waited for (errand_after_results), borrowed for the attempt; NULL = not to be
-     * had. No function: it waited for nothing. */
+    /* What it waited for (errand_after_results), borrowed for the attempt; NULL = not to
+     * be had. No function: it waited for nothing. */
     const char *(*after)(struct errand_attempt *a);
     /* Sleeps by the owner's own clock, or until it is to stop; NULL = by the system's. */
     void (*sleep)(struct errand_attempt *a, int64_t ms);
@@ -88,9 +89,9 @@ struct errand_attempt {
     struct er_attempt_fault fault;
 };
 
-/* Makes an attempt of its order (the `run` object, docs/PROTOCOL.md "Workers"; a reference is
- * kept). done: names of the items that earlier attempts have completed, a line each, taken
- * over, or NULL. ER_EINVALID: the order has no task, attempt or type. */
+/* Makes an attempt of its order (the `run` object, docs/PROTOCOL.md "Workers"; a
+ * reference is kept). done: names of the items that earlier attempts have completed, a
+ * line each, taken over, or NULL. ER_EINVALID: the order has no task, attempt or type. */
 int er_attempt_open(struct errand_attempt *a, json_t *order, char *done,
                     const struct er_attempt_ops *ops,
                     const struct er_clock *clock) ER_MUSTCHECK;
@@ -114,7 +115,8 @@ enum er_attempt_end {
 /* When it is FAILED, its error as JSON is added to `error` (may be NULL). */
 enum er_attempt_end er_attempt_judge(const struct errand_attempt *a, int returned,
                                      struct er_buf *error);
-/* The most that errand_after_results says: 16 MiB of results, and what JSON makes of them. */
+/* The most that errand_after_results says: 16 MiB of results, and what JSON makes of
+ * them. */
 #define ER_ATTEMPT_AFTER_MAX ((size_t)136 << 20)
 /* The same text without the newline that files end with; NULL is fine. */
 char *er_attempt_after_trim(char *text);
@@ -130,9 +132,9 @@ struct er_handler {
     errand_blocking_fn *blocking;
 };
 int er_attempt_run(struct errand_attempt *a, const struct er_handler *h);
-/* Any thread: the correlation of the attempt whose handler runs on it, for an event of that
- * task (0 = of none that is named). Borrowed while it runs; NULL: there is none, or the task is
- * another one. */
+/* Any thread: the correlation of the attempt whose handler runs on it, for an event of
+ * that task (0 = of none that is named). Borrowed while it runs; NULL: there is none, or
+ * the task is another one. */
 const char *er_attempt_correlation_here(int64_t task);
 
 #endif

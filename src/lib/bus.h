@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The event bus of a process: who publishes does not know who listens, and is never slowed
- * by them.
+/* The event bus of a process: who publishes does not know who listens, and is never
+ * slowed by them.
  *
  *     struct er_bus *bus;
- *     er_bus_new(&(struct er_bus_options){.read = read_store, .ctx = s, .last_seq = n}, &bus);
+ *     er_bus_new(&(struct er_bus_options){
+ *         .read = read_store, .ctx = s, .last_seq = n}, &bus);
  *     er_bus_subscribe(bus, &(struct er_bus_subscription){
  *         .way = ER_BUS_THREAD, .fn = on_event, .filter = {.task = 42}}, &sub, &err);
  *     er_bus_publish(bus, &(struct er_bus_event){.name = "task-progress",
@@ -11,33 +12,33 @@
  *     er_bus_unsubscribe(sub);
  *     er_bus_free(bus);
  *
- * Kinds. A *fact* has a number and is durable elsewhere before it is published. A *sample*
- * (progress, output grew, a program's passing topics) lives here only; of one name and task
- * the latest is what counts.
+ * Kinds. A *fact* has a number and is durable elsewhere before it is published. A
+ * *sample* (progress, output grew, a program's passing topics) lives here only; of one
+ * name and task the latest is what counts.
  *
  * What a subscriber is promised:
  *   - Facts come in the order of their numbers, each at most once.
  *   - What one thread has published comes in that thread's order. (Of samples that were
  *     coalesced the latest comes, in the latest's place.)
  *   - Nothing is lost without its mark. A subscriber holds a bounded buffer. When it is
- *     full, samples are coalesced: the latest of each (name, task) is kept. Facts are left
- *     out and later read again through the `read` function, on the subscriber's own thread;
- *     those that are gone from there (or all of them, when there is no such function) are
- *     told by an event `gap`. When even the latest samples do not fit, or there is no
- *     memory for them, an event `missed` tells how many were dropped.
+ *     full, samples are coalesced: the latest of each (name, task) is kept. Facts are
+ *     left out and later read again through the `read` function, on the subscriber's own
+ *     thread; those that are gone from there (or all of them, when there is no such
+ *     function) are told by an event `gap`. When even the latest samples do not fit, or
+ *     there is no memory for them, an event `missed` tells how many were dropped.
  *   - A subscriber that is slow or stuck costs the publisher a little of its time (less
  *     than one that keeps up) and the others nothing. Only one that is called inline is a
  *     part of the publisher's own time.
  *
- * Ways to be called (enum er_bus_way): inline, on the publisher's thread; on a thread that
- * the bus makes for this subscriber; on whichever thread calls er_bus_turn; or not at all:
- * er_bus_pull hands out one event at a time. The last two have a descriptor (er_bus_fd) that
- * is readable when there is something to do.
+ * Ways to be called (enum er_bus_way): inline, on the publisher's thread; on a thread
+ * that the bus makes for this subscriber; on whichever thread calls er_bus_turn; or not
+ * at all: er_bus_pull hands out one event at a time. The last two have a descriptor
+ * (er_bus_fd) that is readable when there is something to do.
  *
- * Inside a callback everything of this header may be called, but er_bus_free, and er_bus_turn
- * or er_bus_pull on the same subscriber. What is published from inside an *inline* callback
- * is delivered right after the event that is being delivered, so that all see both in the
- * same order.
+ * Inside a callback everything of this header may be called, but er_bus_free, and
+ * er_bus_turn or er_bus_pull on the same subscriber. What is published from inside an
+ * *inline* callback is delivered right after the event that is being delivered, so that
+ * all see both in the same order.
  *
  * Numbers of facts: who publishes facts does so in the order of their numbers, one call
  * after another (from any thread): only who commits them knows their order.
@@ -54,8 +55,8 @@
 #include "base/error.h"
 
 #define ER_BUS_NAME_MAX ((size_t)1000) /* bytes of a name, a correlation, a cursor */
-/* Bytes of payload: of a program's own event 1 MiB, of a task's the whole object, in which an
- * error alone may have as much. */
+/* Bytes of payload: of a program's own event 1 MiB, of a task's the whole object, in
+ * which an error alone may have as much. */
 #define ER_BUS_DATA_MAX   ((size_t)2 << 20)
 #define ER_BUS_BUFFER     ((size_t)64 * 1024) /* bytes of a subscriber's buffer if not said */
 #define ER_BUS_BUFFER_MIN ((size_t)1024)
@@ -74,8 +75,8 @@ enum er_bus_kind {
 };
 
 /* An event, as it is published and as it is delivered. All pointers are borrowed: the
- * publisher's until er_bus_publish returns, the subscriber's until its callback returns (or
- * the next er_bus_pull). */
+ * publisher's until er_bus_publish returns, the subscriber's until its callback returns
+ * (or the next er_bus_pull). */
 struct er_bus_event {
     const char *name; /* "task-failed", or a program's topic; "gap" and "missed" */
     enum er_bus_kind kind;
@@ -87,7 +88,8 @@ struct er_bus_event {
     int64_t from, to; /* of gap and missed, else 0 */
 };
 
-/* What a subscriber wants; all that is given must fit. A zeroed filter wants everything. */
+/* What a subscriber wants; all that is given must fit. A zeroed filter wants
+ * everything. */
 struct er_bus_filter {
     unsigned kinds;           /* ER_BUS_FACT | ER_BUS_SAMPLE; 0 = both */
     const char *const *names; /* these names ... */
@@ -111,10 +113,10 @@ struct er_bus_read {
     int64_t reached; /* out: all up to here was looked at; preset to until */
 };
 /* Reads facts into the sink. May block: it is called on the subscriber's own thread (or
- * turn, or pull), never on a publisher's, with no lock held. Returns 0 or a code (ER_EIO);
- * then the facts given so far count and it is called again: by the bus's own thread after
- * a while (100 ms, doubling to 5 s), else by the next turn or pull. When `limit` facts were
- * given, or the sink has stopped it, `reached` is ignored. */
+ * turn, or pull), never on a publisher's, with no lock held. Returns 0 or a code
+ * (ER_EIO); then the facts given so far count and it is called again: by the bus's own
+ * thread after a while (100 ms, doubling to 5 s), else by the next turn or pull. When
+ * `limit` facts were given, or the sink has stopped it, `reached` is ignored. */
 typedef int er_bus_read_fn(void *ctx, struct er_bus_read *req, er_bus_sink_fn *fn,
                            void *sink);
 
@@ -154,7 +156,8 @@ enum er_bus_way {
     ER_BUS_TURN,   /* fn, inside er_bus_turn */
     ER_BUS_PULL,   /* er_bus_pull */
 };
-/* `sub` is what er_bus_subscribe gives: the first call may come before it has returned. */
+/* `sub` is what er_bus_subscribe gives: the first call may come before it has
+ * returned. */
 typedef void er_bus_fn(void *ctx, struct er_bus_sub *sub, const struct er_bus_event *ev);
 
 struct er_bus_subscription {
@@ -162,8 +165,8 @@ struct er_bus_subscription {
     enum er_bus_way way;
     er_bus_fn *fn; /* NULL with ER_BUS_PULL only */
     void *ctx;
-    /* When not NULL: called once, when fn is not running and will never be called again, on
-     * the thread that has noticed; at the latest before er_bus_free returns. */
+    /* When not NULL: called once, when fn is not running and will never be called again,
+     * on the thread that has noticed; at the latest before er_bus_free returns. */
     void (*ended)(void *ctx);
     size_t
         buffer; /* bytes, raised to a power of two; as much again for coalesced samples */
@@ -181,8 +184,8 @@ int er_bus_check(const struct er_bus *bus, const struct er_bus_subscription *s,
 /* The number behind which it would begin now, were its cursor new. */
 int64_t er_bus_begins(const struct er_bus *bus, const struct er_bus_subscription *s);
 /* Begins now: whatever is published after this returns is delivered (or told as lost).
- * *out is the handle for er_bus_unsubscribe. ER_EINVALID names the member; ER_EEXISTS: the
- * cursor is in use; ER_ENOMEM; ER_EIO: no descriptor or no thread; or what the cursor
+ * *out is the handle for er_bus_unsubscribe. ER_EINVALID names the member; ER_EEXISTS:
+ * the cursor is in use; ER_ENOMEM; ER_EIO: no descriptor or no thread; or what the cursor
  * functions say. */
 int er_bus_subscribe(struct er_bus *bus, const struct er_bus_subscription *s,
                      struct er_bus_sub **out, struct er_err *err) ER_MUSTCHECK;
@@ -198,14 +201,16 @@ int er_bus_unsubscribe(struct er_bus_sub *sub);
 int er_bus_fd(const struct er_bus_sub *sub);
 /* Calls the callback for what there is, at most `max` events (0 = until there is none).
  * Returns how many, or ER_EBUSY (another thread is at it, or this callback itself),
- * ER_EINVALID (not a TURN subscriber), ER_ECLOSED (ended meanwhile), or what `read` says. */
+ * ER_EINVALID (not a TURN subscriber), ER_ECLOSED (ended meanwhile), or what `read`
+ * says. */
 int er_bus_turn(struct er_bus_sub *sub, size_t max) ER_MUSTCHECK;
-/* Gives the next event: 1 and *out, which stays until the next pull or unsubscribe; 0 when
- * there is none; or a code as er_bus_turn. */
+/* Gives the next event: 1 and *out, which stays until the next pull or unsubscribe; 0
+ * when there is none; or a code as er_bus_turn. */
 int er_bus_pull(struct er_bus_sub *sub, const struct er_bus_event **out) ER_MUSTCHECK;
 /* A named cursor is saved behind the last fact that the callback has returned from (pull:
- * that was followed by another pull): by itself, whenever there is nothing more to deliver,
- * after each 1,000 facts, and at the end; after a crash the facts since then come again. */
+ * that was followed by another pull): by itself, whenever there is nothing more to
+ * deliver, after each 1,000 facts, and at the end; after a crash the facts since then
+ * come again. */
 
 /* ---- metrics ---- */
 

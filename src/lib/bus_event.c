@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* One event: is it well formed, who wants it, and how it is kept. A record begins with its
- * header; then come the payload (aligned to 8), the name and the correlation, each of the
- * latter with a NUL. */
+/* One event: is it well formed, who wants it, and how it is kept. A record begins with
+ * its header; then come the payload (aligned to 8), the name and the correlation, each of
+ * the latter with a NUL. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -168,8 +168,8 @@ er_bus_wants_fits(const struct er_bus_wants *w, const struct er_bus_pub *pub)
 
 /* ---- records ---- */
 
-/* memcpy for what is mostly short: two moves that may overlap instead of a call. Returns the
- * end of the copy. */
+/* memcpy for what is mostly short: two moves that may overlap instead of a call. Returns
+ * the end of the copy. */
 static inline unsigned char *
 copy(unsigned char *to, const void *from, size_t n)
 {

@@ -4,10 +4,10 @@
  *   bus.c          the bus, and the life of a subscription
  *   bus_publish.c  from the publisher to each subscriber
  *   bus_event.c    checking, filtering and copying one event
- *   bus_spill.c    what a full buffer keeps: the latest samples, and from where facts are to
- *                  be read again
- *   bus_take.c     the next event for one subscriber, from its ring, what was spilled, and
- *                  pages of facts that were read again
+ *   bus_spill.c    what a full buffer keeps: the latest samples, and from where facts are
+ *                  to be read again
+ *   bus_take.c     the next event for one subscriber, from its ring, what was spilled,
+ *                  and pages of facts that were read again
  *   bus_serve.c    who calls: a thread, a turn, a pull; sleeping and waking; cursors
  *
  * The way of an event: er_bus_publish -> each subscriber's callback (inline), or a record

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Who takes events and calls: a thread of the subscriber's, a turn or a pull.
  *
- * Sleeping: the descriptor is an eventfd. It is readable unless the ring counts the reader
- * as asleep; so whoever finds nothing first empties it, then goes to sleep (which looks once
- * more), and whoever wakes a sleeper writes to it: level-triggered polling is right.
+ * Sleeping: the descriptor is an eventfd. It is readable unless the ring counts the
+ * reader as asleep; so whoever finds nothing first empties it, then goes to sleep (which
+ * looks once more), and whoever wakes a sleeper writes to it: level-triggered polling is
+ * right.
  *
  * Before a thread sleeps it looks at its ring for some microseconds, if that was worth it
  * the last time: waking somebody costs the publisher a system call. On a machine with one
  * processor it does not: who would publish meanwhile?
  *
- * The end: er_entry_enter refuses once the subscription is closed; whoever leaves a closed
- * one saves its cursor first and then calls er_bus_settle. */
+ * The end: er_entry_enter refuses once the subscription is closed; whoever leaves a
+ * closed one saves its cursor first and then calls er_bus_settle. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>

@@ -3,10 +3,10 @@
  *
  *   1 the ring, up to the mark when there is a batch, else to its end
  *   2 the batch: what was spilled while the ring was full, or the beginning of a
- *     subscription that resumes. Facts are read again page by page, and each sample of the
- *     batch goes between those facts between which it was published.
- *   3 (ring at its end, no batch, shut) what is spilled becomes the batch, and the ring is
- *     opened
+ *     subscription that resumes. Facts are read again page by page, and each sample of
+ *     the batch goes between those facts between which it was published.
+ *   3 (ring at its end, no batch, shut) what is spilled becomes the batch, and the ring
+ *     is opened
  *
  * Happy path: place 1 only. Failures: the read function fails: the code is returned, and
  * the next call tries again from the same fact. Facts that are gone from there: a gap. A

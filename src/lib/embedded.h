@@ -4,11 +4,11 @@
  * but for what says otherwise.
  *
  * Beside a store PATH lie
- *   PATH.lock      flock of the owner; its pid, its socket (or an empty line) and its program,
- *                  a line each
+ *   PATH.lock      flock of the owner; its pid, its socket (or an empty line) and its
+ *                  program, a line each
  *   PATH.logs/     the attempts' output
- *   PATH.workers/  locks of workers, and the private socket (door.sock) that they speak to,
- *                  unless options.socket says another
+ *   PATH.workers/  locks of workers, and the private socket (door.sock) that they speak
+ *                  to, unless options.socket says another
  * A store in memory has logs and workers in $TMPDIR/errand-XXXXXX, which is made when the
  * first command or the first output needs it and is removed at the end. */
 #ifndef ER_LIB_EMBEDDED_H

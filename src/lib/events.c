@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The beginning and the end of a handle's events. Made with the handle, they ask for nothing
- * until somebody subscribes. At the end: no stream any more -> nobody on the loop, nobody
- * inside a pull -> the bus ends every subscription -> the cursors that could not be saved
- * meanwhile are sent. Whoever still waits for the first stream hears ERRAND_ECLOSED. */
+/* The beginning and the end of a handle's events. Made with the handle, they ask for
+ * nothing until somebody subscribes. At the end: no stream any more -> nobody on the
+ * loop, nobody inside a pull -> the bus ends every subscription -> the cursors that could
+ * not be saved meanwhile are sent. Whoever still waits for the first stream hears
+ * ERRAND_ECLOSED. */
 #include "base/mem.h"
 #include "lib/events_priv.h"
 

@@ -2,12 +2,12 @@
 /* The event bus of a handle (lib/bus.h), fed by one stream of the API's events:
  *
  *   GET /v1/events (SSE) ----> frames ----> er_bus_publish ----> subscribers
- *   errand_publish: samples go to the bus at once, and to the daemon; facts to the store, and
- *   come back by the stream with their numbers
+ *   errand_publish: samples go to the bus at once, and to the daemon; facts to the store,
+ *   and come back by the stream with their numbers
  *
- * What a subscriber's buffer had no room for is read again by pages (format=ndjson); cursors
- * are the API's. A stream that breaks is opened again behind the last fact that came, so that
- * nothing is missing.
+ * What a subscriber's buffer had no room for is read again by pages (format=ndjson);
+ * cursors are the API's. A stream that breaks is opened again behind the last fact that
+ * came, so that nothing is missing.
  *
  *   events_stream.c  the stream
  *   events_read.c    one event's JSON; pages and cursors
@@ -76,14 +76,15 @@ void er_events_turn_all(struct er_events *ev);
 
 /* ---- events_read.c ---- */
 
-/* One event's JSON (docs/PROTOCOL.md, "GET /v1/events") as the bus has it; its texts stay in
- * `text` or in `scratch`, which is emptied. False: it is none. */
+/* One event's JSON (docs/PROTOCOL.md, "GET /v1/events") as the bus has it; its texts stay
+ * in `text` or in `scratch`, which is emptied. False: it is none. */
 bool er_events_parse(const char *text, size_t len, struct er_buf *scratch,
                      struct er_bus_event *out);
 er_bus_read_fn er_events_read;
 int er_events_cursor_load(void *ctx, const char *name, int64_t *out_seq);
 int er_events_cursor_save(void *ctx, const char *name, int64_t seq);
-/* Sends what could not be saved before; `closed` when that is, and what was on its way. */
+/* Sends what could not be saved before; `closed` when that is, and what was on its
+ * way. */
 void er_events_save_rest(struct er_events *ev);
 void er_events_free_pages(struct er_events *ev);
 

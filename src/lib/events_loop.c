@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Subscribers on the handle's loop (ERRAND_ON_LOOP): the bus's descriptor is readable -> a
- * turn -> the program's function, some events at a time. All that concerns the bus's
+/* Subscribers on the handle's loop (ERRAND_ON_LOOP): the bus's descriptor is readable ->
+ * a turn -> the program's function, some events at a time. All that concerns the bus's
  * subscription happens on the loop's thread, where other threads send what they want.
  *
- * Nobody may wait there. So a cursor is looked up before, by the thread that subscribes; and
- * where facts have to be read again the turn ends "busy", and all are turned when the page
- * has come (er_events_turn_all). A page that cannot be read is tried again after a while. */
+ * Nobody may wait there. So a cursor is looked up before, by the thread that subscribes;
+ * and where facts have to be read again the turn ends "busy", and all are turned when the
+ * page has come (er_events_turn_all). A page that cannot be read is tried again after a
+ * while. */
 #include "base/heap.h"
 #include "lib/events_priv.h"
 
@@ -26,7 +27,8 @@ on_poll_closed(uv_handle_t *h)
     er_events_release(h->data);
 }
 
-/* Takes it off the list and stops looking at its descriptor, which the bus closes then. */
+/* Takes it off the list and stops looking at its descriptor, which the bus closes
+ * then. */
 static void
 leave_loop(struct errand_subscription *s)
 {
@@ -99,8 +101,8 @@ join_loop(struct errand_subscription *s)
     return 0;
 }
 
-/* The bus asks for the cursor, and finds what was looked up. What the loop cannot look at is
- * taken back. */
+/* The bus asks for the cursor, and finds what was looked up. What the loop cannot look at
+ * is taken back. */
 static int
 subscribe_preloaded(struct er_subscribing *k)
 {

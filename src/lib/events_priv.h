@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of a handle's events share, but pages, cursors and publishing, which need no
- * more than events.h:
+/* What the files of a handle's events share, but pages, cursors and publishing, which
+ * need no more than events.h:
  *
  *   events.c            the beginning and the end
- *   events_stream.c     opening at the first subscription, and the stream that feeds the bus
+ *   events_stream.c     opening at the first subscription, and the stream that feeds the
+ *                       bus
  *   events_subscribe.c  errand_subscribe and the like, and what the bus calls
  *   events_loop.c       subscriptions that are turned on the loop (ERRAND_ON_LOOP)
  *   events_pull.c       subscriptions that the program asks (ERRAND_PULL)
  *
- * Who refers to a subscription, and frees it as the last one: the bus until it calls `ended`;
- * with ERRAND_ON_LOOP also its poll, with ERRAND_PULL also the program. */
+ * Who refers to a subscription, and frees it as the last one: the bus until it calls
+ * `ended`; with ERRAND_ON_LOOP also its poll, with ERRAND_PULL also the program. */
 #ifndef ER_LIB_EVENTS_PRIV_H
 #define ER_LIB_EVENTS_PRIV_H
 
@@ -77,7 +78,8 @@ er_events_set_bus_sub(struct errand_subscription *s, struct er_bus_sub *sub)
 
 /* ---- events_stream.c ---- */
 
-/* Any thread: waits until bus and stream are there. Fills error (may be NULL) as it fails. */
+/* Any thread: waits until bus and stream are there. Fills error (may be NULL) as it
+ * fails. */
 int er_events_open(struct errand *e, errand_error *error);
 /* Loop thread, ev->is_closing is set: no stream any more; who waits for it hears so. */
 void er_events_close_stream(struct er_events *ev);
@@ -97,7 +99,8 @@ int er_events_subscribe(struct er_subscribing *k);
 
 /* The bus's callback on the loop. */
 er_bus_fn er_events_on_loop_event;
-/* Any thread: as er_events_subscribe, and the loop looks at its descriptor from now on. */
+/* Any thread: as er_events_subscribe, and the loop looks at its descriptor from now
+ * on. */
 int er_events_loop_subscribe(struct er_subscribing *k);
 /* Any thread: the bus and the loop let it go; no callback comes after this. */
 void er_events_loop_unsubscribe(struct errand_subscription *s);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Subscriptions that the program asks (ERRAND_PULL): errand_pull -> the bus gives an event,
- * which may be gone at any moment -> a copy that is the subscription's own.
+/* Subscriptions that the program asks (ERRAND_PULL): errand_pull -> the bus gives an
+ * event, which may be gone at any moment -> a copy that is the subscription's own.
  *
  * They are the program's until errand_unsubscribe, also beyond the handle: they share
- * `er_pulls`, whose lock says whether the bus may still be asked. Closing marks them all as
- * over, waits for those that are inside a pull, and lets them be: pulling them says
+ * `er_pulls`, whose lock says whether the bus may still be asked. Closing marks them all
+ * as over, waits for those that are inside a pull, and lets them be: pulling them says
  * ERRAND_ECLOSED from then on.
  *
- * A callback of the loop that runs inside a pull (ERRAND_TURN) may end the very subscription
- * that is pulled: that is noted, and done when the pull comes back. Where memory has no room
- * for the copy the event is kept, and given by the next pull. */
+ * A callback of the loop that runs inside a pull (ERRAND_TURN) may end the very
+ * subscription that is pulled: that is noted, and done when the pull comes back. Where
+ * memory has no room for the copy the event is kept, and given by the next pull. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* How facts and samples come into the bus. At the first subscription: the number of the latest
- * fact -> the bus -> the stream of the API's events behind that number; when its head has come
- * the subscriptions that wait for it are made. From then on: a frame of the stream -> one
- * event -> er_bus_publish.
+/* How facts and samples come into the bus. At the first subscription: the number of the
+ * latest fact -> the bus -> the stream of the API's events behind that number; when its
+ * head has come the subscriptions that wait for it are made. From then on: a frame of the
+ * stream -> one event -> er_bus_publish.
  *
- * A stream that breaks is opened again behind the last fact that came, for ever; what comes
- * twice the bus refuses. A first one that is refused ends the waiting with the reason; the
- * next subscription tries again. A frame that cannot be read is left out, as one of a kind
- * that a later daemon may know; a buffer that memory has no room for begins again behind what
- * was taken. */
+ * A stream that breaks is opened again behind the last fact that came, for ever; what
+ * comes twice the bus refuses. A first one that is refused ends the waiting with the
+ * reason; the next subscription tries again. A frame that cannot be read is left out, as
+ * one of a kind that a later daemon may know; a buffer that memory has no room for begins
+ * again behind what was taken. */
 #include <stdlib.h>
 #include <string.h>
 

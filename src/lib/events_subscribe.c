@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Subscribing to a handle's events: the options are checked -> the bus is there, or is opened
- * (events_stream.c) -> the bus hears of the subscription, by the way that its delivery goes:
- * on the loop (events_loop.c), asked by the program (events_pull.c), or at once (on a thread
- * of its own, and inline).
+/* Subscribing to a handle's events: the options are checked -> the bus is there, or is
+ * opened (events_stream.c) -> the bus hears of the subscription, by the way that its
+ * delivery goes: on the loop (events_loop.c), asked by the program (events_pull.c), or at
+ * once (on a thread of its own, and inline).
  *
  * A callback may come, and may end the subscription, before errand_subscribe returns; so
  * whoever is told learns the bus's handle first. What is refused frees what was made, and

@@ -3,11 +3,11 @@
  * turns it (ERRAND_TURN: the one that opened it, until another calls errand_turn).
  *
  * Happy path of a blocking function: a letter into the inbox -> the loop's thread calls
- * wait->fn -> er_handle_done wakes the caller. On the thread that turns there is no letter:
- * fn is called, and the loop turned until it is done.
+ * wait->fn -> er_handle_done wakes the caller. On the thread that turns there is no
+ * letter: fn is called, and the loop turned until it is done.
  *
- * With ERRAND_TURN the descriptor is an epoll over the loop's own and a timerfd, which is set
- * after each turn to when the next timer of the loop is due. */
+ * With ERRAND_TURN the descriptor is an epoll over the loop's own and a timerfd, which is
+ * set after each turn to when the next timer of the loop is due. */
 #include "lib/handle_priv.h"
 
 #include <dlfcn.h>
@@ -127,8 +127,8 @@ er_handle_cannot_wait(const struct errand *e)
            (er_handle_has_loop(e) && (e->wheels->turning || e->in_callback));
 }
 
-/* ERRAND_TURN: the loop is this thread's from now on, unless another is inside; that is waited
- * for, or not. */
+/* ERRAND_TURN: the loop is this thread's from now on, unless another is inside; that is
+ * waited for, or not. */
 bool
 er_handle_claim_loop(struct errand *e, bool waits)
 {

@@ -2,8 +2,8 @@
 /* A handle is opened and closed.
  *
  * Closing: the inbox is closed (who comes later gets ERRAND_ECLOSED) -> asks of waiting
- * callers end -> handlers stop -> the bus ends -> the worker for commands, the doors -> the
- * loop is left -> engine or connections are freed. */
+ * callers end -> handlers stop -> the bus ends -> the worker for commands, the doors ->
+ * the loop is left -> engine or connections are freed. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>

@@ -21,8 +21,8 @@ struct er_wheels {
     uv_timer_t bounds;    /* runs while asks with a bound are under way */
     int outer, timer_fd;  /* ERRAND_TURN; -1 = none */
     er_usec armed_at;     /* mono; ER_NEVER = the timerfd is not set */
-    /* ERRAND_TURN: the mark of the thread that has the loop now, so that no two have; 0 = none.
-     * Changed under `gate`, for who closes to wait. */
+    /* ERRAND_TURN: the mark of the thread that has the loop now, so that no two have; 0 =
+     * none. Changed under `gate`, for who closes to wait. */
     struct er_count inside;
     struct er_lock gate;
     int depth;       /* how often it has taken it */
@@ -43,8 +43,8 @@ int64_t er_handle_mark(void);
 bool er_handle_is_inside(const struct errand *e);
 /* ERRAND_TURN: whether this thread is inside the loop. */
 bool er_handle_has_loop(const struct errand *e);
-/* ERRAND_TURN: the loop is this thread's from now on, unless another is inside; that is waited
- * for, or not. */
+/* ERRAND_TURN: the loop is this thread's from now on, unless another is inside; that is
+ * waited for, or not. */
 bool er_handle_claim_loop(struct errand *e, bool waits);
 /* A sink of the log: to options.log. */
 void er_handle_to_log(void *ctx, enum er_log_level level, const char *src,

@@ -6,8 +6,8 @@
  *     handlers = er_handlers_get(e);                      // nothing is asked yet
  *     er_handlers_serve(handlers, "image.resize", &h);    // the session begins
  *     ...
- *     e->hands_stop(e, done);                       // handlers stop, reports are answered
- *     e->hands_free(e);                             // after done
+ *     e->hands_stop(e, done);                     // handlers stop, reports are answered
+ *     e->hands_free(e);                           // after done
  *
  * Stopping: what waits for a thread is given back, handlers that run are asked to stop
  * (ERRAND_STOP_SHUTDOWN) and waited for as long as they take; reports, 5 s.

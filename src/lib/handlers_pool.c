@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The threads on which handlers run. They take from one queue: who has finished takes the next
- * without waking anybody, and wakes one more when there is work beyond its own; so a burst of
- * short ones is worked off by few threads, and long ones have all of them within moments.
+/* The threads on which handlers run. They take from one queue: who has finished takes the
+ * next without waking anybody, and wakes one more when there is work beyond its own; so a
+ * burst of short ones is worked off by few threads, and long ones have all of them within
+ * moments.
  *
  * Failure modes: a thread cannot be made: those there are go on; the first that cannot is
  * tried again with each new order. */
@@ -100,7 +101,8 @@ take_next(struct er_handlers *h)
     return attempt;
 }
 
-/* With the lock taken; it is given, also to one who was called (or NULL), and taken again. */
+/* With the lock taken; it is given, also to one who was called (or NULL), and taken
+ * again. */
 static void
 work_on(struct er_handlers *h, struct er_handler_attempt *attempt,
         struct er_handlers_idler *called)
@@ -123,8 +125,8 @@ work_on(struct er_handlers *h, struct er_handler_attempt *attempt,
 
 static void make_thread(struct er_handlers *h);
 
-/* With the lock taken: there is more to do than those that are awake will take. Returns who is
- * to be rung. */
+/* With the lock taken: there is more to do than those that are awake will take. Returns
+ * who is to be rung. */
 static struct er_handlers_idler *
 call_another(struct er_handlers *h)
 {
@@ -265,7 +267,8 @@ er_handlers_pool_collect(struct er_handlers *h, struct er_handler_attempt_list *
         }
     }
     TAILQ_CONCAT(ended, &h->ended, in_pool);
-    /* a stirred one may be stirred again from now on: by then it must be out of this list */
+    /* a stirred one may be stirred again from now on: by then it must be out of this
+     * list */
     while ((attempt = TAILQ_FIRST(&h->stirred))) {
         TAILQ_REMOVE(&h->stirred, attempt, in_stirred);
         attempt->is_stirred = false;

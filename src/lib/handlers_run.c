@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* One attempt in this process, as the loop sees it.
  *
- * Happy path: made of its run line, queued; when its handler has returned the loop adds what it
- * knows to the finished line, and it is freed when the report is answered. Items and
- * checkpoints are collected at once, samples of progress and output at most each 100 ms, the
- * last one with the end.
+ * Happy path: made of its run line, queued; when its handler has returned the loop adds
+ * what it knows to the finished line, and it is freed when the report is answered. Items
+ * and checkpoints are collected at once, samples of progress and output at most each 100
+ * ms, the last one with the end.
  *
- * Failure modes: no thread within 100 ms: given back; its time is over, or it is silent: asked
- * to stop, and waited for; no memory for the end: it failed for that. */
+ * Failure modes: no thread within 100 ms: given back; its time is over, or it is silent:
+ * asked to stop, and waited for; no memory for the end: it failed for that. */
 #include "lib/handlers_priv.h"
 
 #include <string.h>

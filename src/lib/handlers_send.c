@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* What a handler in this process says, on its threads, and the call of the handler itself.
+/* What a handler in this process says, on its threads, and the call of the handler
+ * itself.
  *
- * Happy path: items and the checkpoint wait in the attempt until the loop collects them, of
- * progress and output the loop is only told that there is news. Output goes into the attempt's
- * log, which is made with the first of it: under a lock of its own, which nobody else needs.
- * The large part of the finished line is written here, so that it costs the loop nothing.
+ * Happy path: items and the checkpoint wait in the attempt until the loop collects them,
+ * of progress and output the loop is only told that there is news. Output goes into the
+ * attempt's log, which is made with the first of it: under a lock of its own, which
+ * nobody else needs. The large part of the finished line is written here, so that it
+ * costs the loop nothing.
  *
- * Failure modes: no memory (the code comes back, nothing was said); too many items that are
- * not answered: the thread waits; the log cannot be written: output is lost, and the report
- * has a warning. */
+ * Failure modes: no memory (the code comes back, nothing was said); too many items that
+ * are not answered: the thread waits; the log cannot be written: output is lost, and the
+ * report has a warning. */
 #include "lib/handlers_priv.h"
 
 #include <string.h>

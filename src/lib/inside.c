@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path: send (the API's on_head, on_line, on_request) -> the API replies, now or later:
- * the request stands in the list of what is ready -> the end of the turn: on_end, done.
- * Nothing is called back from inside send, nor from inside the API: who replies is in the
- * middle of something.
+/* Happy path: send (the API's on_head, on_line, on_request) -> the API replies, now or
+ * later: the request stands in the list of what is ready -> the end of the turn: on_end,
+ * done. Nothing is called back from inside send, nor from inside the API: who replies is
+ * in the middle of something.
  *
  * A stream stands in the list whenever it was woken, and is pulled then.
  *
- * Failure modes: a target that is none, a body that is too large: refused as a daemon would.
- * Who asked may go at any time (er_inside_drop): the API is told by on_end, from the turn. */
+ * Failure modes: a target that is none, a body that is too large: refused as a daemon
+ * would. Who asked may go at any time (er_inside_drop): the API is told by on_end, from
+ * the turn. */
 #include "lib/inside.h"
 
 #include <stdio.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path: the words become arguments, checked as the daemon would check them; the handler
- * runs here, says its progress on standard error, and its result comes on standard output.
+/* Happy path: the words become arguments, checked as the daemon would check them; the
+ * handler runs here, says its progress on standard error, and its result comes on
+ * standard output.
  *
- * Failure modes: arguments that do not fit (exit 2, with words); the handler fails (1, with
- * its error), is interrupted (143), or asks to come back later (75). */
+ * Failure modes: arguments that do not fit (exit 2, with words); the handler fails (1,
+ * with its error), is interrupted (143), or asks to come back later (75). */
 #include "lib/main.h"
 
 #include <stdio.h>

@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 
-/* Copies and checks options (NULL = defaults) into o, with the defaults filled in; to be given
- * to er_options_fini also when it fails. The error names the option. */
+/* Copies and checks options (NULL = defaults) into o, with the defaults filled in; to be
+ * given to er_options_fini also when it fails. The error names the option. */
 int er_options_read(struct errand_options *o, const struct errand_options *given,
                     errand_error *error) ER_MUSTCHECK;
 void er_options_fini(struct errand_options *o);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Publishing. A fact waits for the store and comes back by the stream of events, with its
  * number. A sample goes to this process's subscribers at once. Others get it through the
- * engine: a daemon, or the one inside when it has a door for clients (options.socket): lines
- * are collected while a request is under way, and go together.
+ * engine: a daemon, or the one inside when it has a door for clients (options.socket):
+ * lines are collected while a request is under way, and go together.
  *
- * What goes there comes back by the stream, too: it is remembered until then, by a hash, and
- * left out. The engine may leave samples out, never change their order; so one that comes back
- * ends the waiting for those before it. */
+ * What goes there comes back by the stream, too: it is remembered until then, by a hash,
+ * and left out. The engine may leave samples out, never change their order; so one that
+ * comes back ends the waiting for those before it. */
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL
@@ -86,8 +86,8 @@ remember(struct er_events *ev, uint64_t h)
 
 /* ---- the JSON ---- */
 
-/* Whether the bytes are an object or array as our own writer would put it, so that they come
- * back as they are. */
+/* Whether the bytes are an object or array as our own writer would put it, so that they
+ * come back as they are. */
 static bool
 is_own_json(const char *p, size_t n)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Submitting one task: a document as POST /v1/tasks takes it, put together in one buffer on
- * the caller's thread. */
+/* Submitting one task: a document as POST /v1/tasks takes it, put together in one buffer
+ * on the caller's thread. */
 #include "lib/submit.h"
 
 #include <stdlib.h>

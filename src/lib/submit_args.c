@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Arguments of a submit. Those that errand_args has made are an object with the one member
- * "$text" (which no parameter can be called): they go as `args_text`. What it was given wrongly
- * stands there as a text, with which every submit refuses them. */
+/* Arguments of a submit. Those that errand_args has made are an object with the one
+ * member "$text" (which no parameter can be called): they go as `args_text`. What it was
+ * given wrongly stands there as a text, with which every submit refuses them. */
 #include <string.h>
 
 #include "base/utf8.h"

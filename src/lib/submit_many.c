@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Submitting many tasks at once: their documents as lines in one buffer, and an answer a line.
- * Not atomic: each is stored or refused for itself. */
+/* Submitting many tasks at once: their documents as lines in one buffer, and an answer a
+ * line. Not atomic: each is stored or refused for itself. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,8 +109,8 @@ name_entry(errand_error *error)
     }
 }
 
-/* All documents as lines. One that is none spoils all only when they are atomic; else the API
- * refuses its line, and takes the others. */
+/* All documents as lines. One that is none spoils all only when they are atomic; else the
+ * API refuses its line, and takes the others. */
 static int
 add_documents(errand *e, struct er_buf *b, const char *const *documents, size_t n,
               bool atomic, errand_error *error)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Options of a submit: read, written as members of its document, and, where it is refused, found
- * again in what the refusal names. A key of its own makes a submit one that may be sent again. */
+/* Options of a submit: read, written as members of its document, and, where it is
+ * refused, found again in what the refusal names. A key of its own makes a submit one
+ * that may be sent again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

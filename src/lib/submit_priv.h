@@ -12,22 +12,24 @@
 
 /* submit_args.c */
 
-/* Adds arguments (NULL = none) as a member: "args", or "args_text" for what errand_args has
- * made. ER_EINVALID with what is wrong with them. */
+/* Adds arguments (NULL = none) as a member: "args", or "args_text" for what errand_args
+ * has made. ER_EINVALID with what is wrong with them. */
 int er_submit_add_args(struct er_buf *b, const char *args,
                        errand_error *error) ER_MUSTCHECK;
-/* The same in a document: {"args": {"$text": ...}} becomes {"args_text": ...}. Returns whether
- * it was one. */
+/* The same in a document: {"args": {"$text": ...}} becomes {"args_text": ...}. Returns
+ * whether it was one. */
 bool er_submit_lift_texts(json_t *document);
 
 /* submit_options.c */
 
 /* Adds the members that options say, each with a comma before it. */
 void er_submit_add_options(struct er_buf *b, const struct errand_submit_options *o);
-/* Puts the members of `more` (NULL = none) over those of the document in b. ER_EINVALID. */
+/* Puts the members of `more` (NULL = none) over those of the document in b.
+ * ER_EINVALID. */
 int er_submit_add_more(struct er_buf *b, const char *more,
                        errand_error *error) ER_MUSTCHECK;
-/* A key for a submit that has none, so that it may be sent again; NULL: no daemon, no need. */
+/* A key for a submit that has none, so that it may be sent again; NULL: no daemon, no
+ * need. */
 const char *er_submit_make_key(const struct errand *e, char out[ER_SUBMIT_KEY]);
 
 /* submit.c */

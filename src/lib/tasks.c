@@ -196,8 +196,8 @@ errand_find_key(errand *e, const char *key, int64_t *out_id, errand_error *error
 
 /* ---- waiting ---- */
 
-/* What an answer says of a task that was waited for. One that was removed meanwhile has left
- * a tombstone, which knows how it ended. */
+/* What an answer says of a task that was waited for. One that was removed meanwhile has
+ * left a tombstone, which knows how it ended. */
 static int
 judge(const struct er_sync_answer *a, errand_error *error)
 {

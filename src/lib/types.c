@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path of a registration, on the caller's thread: the definition is made and checked
- * here; what the store has under that name is asked for; if it differs it is replaced; then
- * the handler is served, which begins (or widens) the session.
+/* Happy path of a registration, on the caller's thread: the definition is made and
+ * checked here; what the store has under that name is asked for; if it differs it is
+ * replaced; then the handler is served, which begins (or widens) the session.
  *
- * Failure modes: what is refused here names the member as C has it, what the daemon refuses
- * too; a definition that others serve is left as it is (ERRAND_EEXISTS, with the member that
- * differs): the daemon looks, when it is about to replace it. What was refused has changed
- * nothing. */
+ * Failure modes: what is refused here names the member as C has it, what the daemon
+ * refuses too; a definition that others serve is left as it is (ERRAND_EEXISTS, with the
+ * member that differs): the daemon looks, when it is about to replace it. What was
+ * refused has changed nothing. */
 #include "lib/types.h"
 
 #include <stdlib.h>

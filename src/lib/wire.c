@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path: send -> a connection that is free, or a new one (made on a thread of its own,
- * since connecting may start a daemon and take seconds) -> the request is written, the answer
- * parsed as it comes -> the connection is free again.
+/* Happy path: send -> a connection that is free, or a new one (made on a thread of its
+ * own, since connecting may start a daemon and take seconds) -> the request is written,
+ * the answer parsed as it comes -> the connection is free again.
  *
  *   conn:  FREE (watched for its end) -> BUSY -> FREE, or closed
  *   wire:  idle -> reaching (a job connects) -> idle
  *
  * Asks that find no connection wait in a queue; what was reached takes the first of them.
  *
- * Failure modes: a connection breaks: its ask is sent again if that does no harm and nothing
- * of its answer was handed on, TRIES times at most; else it ends with ER_ENODAEMON. Nobody can
- * be reached for PATIENCE: all that wait end so. */
+ * Failure modes: a connection breaks: its ask is sent again if that does no harm and
+ * nothing of its answer was handed on, TRIES times at most; else it ends with
+ * ER_ENODAEMON. Nobody can be reached for PATIENCE: all that wait end so. */
 #include "lib/wire.h"
 
 #include <errno.h>
@@ -347,7 +347,8 @@ er_wire_got(const struct er_ask *ask, const char *name, char *out, size_t size)
 
 /* ---- reading ---- */
 
-/* The answer is complete. `done` may read its headers, so the parser is emptied after it. */
+/* The answer is complete. `done` may read its headers, so the parser is emptied after
+ * it. */
 static void
 complete(struct conn *c)
 {

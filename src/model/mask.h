@@ -3,7 +3,7 @@
  * showing: what is executed stays as it is. Pure; any thread.
  *
  *   user:secret@host    becomes user:***@host
- *   token@host          becomes ***@host   (not for ssh and sftp, where it is a login name)
+ *   token@host          becomes ***@host   (not for ssh, sftp: there it is a login name)
  *   ?token=abc&page=2   becomes ?token=***&page=2
  *
  * Parameters of a query or fragment are hidden by name, without regard to case: token,

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A worker from its start until it has a session: a pause, if one is due -> the process ->
- * its hello, which the routes tell (supervise.c), and from which on its guard has it.
+/* A worker from its start until it has a session: a pause, if one is due -> the process
+ * -> its hello, which the routes tell (supervise.c), and from which on its guard has it.
  *
- * The first restart after a healthy time is at once, the next ones come after 1 s, 2 s, 4 s
- * and 8 s, all others after 60 s: never given up, never a storm. Why one could not be started,
- * or ended before it had a session, is logged and kept (`trouble`) for those who wait for a
- * worker.
+ * The first restart after a healthy time is at once, the next ones come after 1 s, 2 s, 4
+ * s and 8 s, all others after 60 s: never given up, never a storm. Why one could not be
+ * started, or ended before it had a session, is logged and kept (`trouble`) for those who
+ * wait for a worker.
  *
- * The daemon's worker is its child, and SIGCHLD tells of its end. Hidden, it is nobody's child,
- * and a pidfd tells. */
+ * The daemon's worker is its child, and SIGCHLD tells of its end. Hidden, it is nobody's
+ * child, and a pidfd tells. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +31,8 @@ struct er_birth {
     int pidfd;
 };
 
-/* It never came as far as a session: no guard tells. `how`: " (signal ...)", or nothing. */
+/* It never came as far as a session: no guard tells. `how`: " (signal ...)", or
+ * nothing. */
 static void
 lose_child(struct er_supervisor *v, const char *how)
 {

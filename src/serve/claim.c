@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: stat the store, bind a socket in the abstract namespace to the name of its
  * device and inode, listen. When the name is taken, a connection tells who has it
- * (SO_PEERCRED): a live owner is ER_EBUSY with its pid; a dead or dying one's name is free
- * within moments and is tried again, 2000 times 5 ms. A name that a stranger has taken, and a
- * system without such sockets, claim nothing and are no error: the lock at the path
- * holds without it. */
+ * (SO_PEERCRED): a live owner is ER_EBUSY with its pid; a dead or dying one's name is
+ * free within moments and is tried again, 2000 times 5 ms. A name that a stranger has
+ * taken, and a system without such sockets, claim nothing and are no error: the lock at
+ * the path holds without it. */
 #include "serve/claim.h"
 
 #include <errno.h>

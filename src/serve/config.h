@@ -5,8 +5,9 @@
 
 #include "serve/server.h"
 
-/* A flag of the command line, as --KEY TEXT (of a setting that there is): it wins over all
- * else, at each reading. Both stay the caller's. Before the first reading; the last counts. */
+/* A flag of the command line, as --KEY TEXT (of a setting that there is): it wins over
+ * all else, at each reading. Both stay the caller's. Before the first reading; the last
+ * counts. */
 void er_server_config_flag(const char *key, const char *text);
 /* Reads flags, ERRAND_* variables, config.yml and defaults, in that precedence, into
  * *out and the rules; sets the log's level. ER_EINVALID names file, line and member. */

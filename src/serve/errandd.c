@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* The daemon: takes the store, opens the door, starts a worker, and lives until it is told
- * to end. Order at the start: places, configuration, the store's lock (one owner), engine,
- * socket, ready, worker. At the end the reverse; tasks that run stay with their worker.
+/* The daemon: takes the store, opens the door, starts a worker, and lives until it is
+ * told to end. Order at the start: places, configuration, the store's lock (one owner),
+ * engine, socket, ready, worker. At the end the reverse; tasks that run stay with their
+ * worker.
  *
- * Signals: docs/SEMANTICS.md, "Shutdown". SIGTERM and SIGINT end it when what runs has ended
- * or `drain` is over (a second one at once), SIGQUIT at once, SIGUSR2 without ending what
- * runs; SIGHUP reads the configuration again. What has not ended in time is killed, and a
- * store that does not let go is left alone: the daemon is gone within the bound. */
+ * Signals: docs/SEMANTICS.md, "Shutdown". SIGTERM and SIGINT end it when what runs has
+ * ended or `drain` is over (a second one at once), SIGQUIT at once, SIGUSR2 without
+ * ending what runs; SIGHUP reads the configuration again. What has not ended in time is
+ * killed, and a store that does not let go is left alone: the daemon is gone within the
+ * bound. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -81,8 +83,8 @@ take_lock(struct daemon *d, struct er_err *err)
                               err);
 }
 
-/* By a program that has the same file under another name; before it is opened, and when it
- * was made by that. */
+/* By a program that has the same file under another name; before it is opened, and when
+ * it was made by that. */
 static int
 claim_store(struct daemon *d, struct er_err *err)
 {
@@ -130,7 +132,8 @@ socket_is_there(const struct daemon *d)
 static void watch_folder(struct daemon *d, const char *path);
 static void end(struct er_api *api, enum er_shutdown how);
 
-/* The socket or its folder was removed: make them again. Connections that are open stay. */
+/* The socket or its folder was removed: make them again. Connections that are open
+ * stay. */
 static void
 on_relisten(uv_timer_t *t)
 {
@@ -470,7 +473,8 @@ finish(struct daemon *d)
     }
     er_supervisor_free(d->supervisor);
     er_engine_stop(api->engine);
-    /* what its threads have posted is told while there is an engine, and what that leads to */
+    /* what its threads have posted is told while there is an engine, and what that leads
+     * to */
     for (int i = 0; i < 3; i++) {
         (void)uv_run(er_loop_uv(api->loop), UV_RUN_NOWAIT);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is moved aside is called NAME.old-TIME, beside where it was; nothing is deleted. */
+/* What is moved aside is called NAME.old-TIME, beside where it was; nothing is
+ * deleted. */
 #include "serve/fresh.h"
 
 #include <dirent.h>
@@ -71,8 +72,8 @@ move_aside(const char *path, const char *what, const char *store, struct er_err 
     return rc;
 }
 
-/* A store that cannot be made is perhaps only away (a link to a disk that is not mounted):
- * then what it has left stays where it is. */
+/* A store that cannot be made is perhaps only away (a link to a disk that is not
+ * mounted): then what it has left stays where it is. */
 static int
 make_store(const char *path, struct er_err *err)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Failure modes: the file cannot be made or written (a read-only folder, a full disk); it is
- * held by a process that lives; it is removed by one whose own start was refused, between our
- * open and our lock (then it is made again). */
+/* Failure modes: the file cannot be made or written (a read-only folder, a full disk); it
+ * is held by a process that lives; it is removed by one whose own start was refused,
+ * between our open and our lock (then it is made again). */
 #include "serve/owner.h"
 
 #include <errno.h>
@@ -169,8 +169,8 @@ er_owner_lives(int pid)
     return !end || strncmp(end, ") Z", 3) != 0;
 }
 
-/* Free as soon as its owner is dead to the last thread, but that a child of it which has not
- * come to its exec yet may hold a copy for a moment. */
+/* Free as soon as its owner is dead to the last thread, but that a child of it which has
+ * not come to its exec yet may hold a copy for a moment. */
 static int
 await_lock(const struct er_places *places, int fd, struct er_err *err)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What a worker of another version, which ends with its last task, leaves to the new one: its
- * tasks keep their slots, so that `concurrency` holds over both. A fact may be the end of such
- * a task -> the slots are counted again, until no old worker is left.
+/* What a worker of another version, which ends with its last task, leaves to the new one:
+ * its tasks keep their slots, so that `concurrency` holds over both. A fact may be the
+ * end of such a task -> the slots are counted again, until no old worker is left.
  *
  * When old ones hold all slots, the new one has none, and waits. */
 #include "base/buf.h"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The end of the local workers, in as much haste as is asked for (er_supervisor_stop): they are
- * told to drain -> their processes end (guard.c) -> the engine has put back what they ran ->
- * `done`.
+/* The end of the local workers, in as much haste as is asked for (er_supervisor_stop):
+ * they are told to drain -> their processes end (guard.c) -> the engine has put back what
+ * they ran -> `done`.
  *
  * What has not ended in time is killed, and there is a little time to bury it; after that
- * `done` comes whatever is left, which the next start finds. With KEEP and NOW the time is
- * bounded, with DRAIN it is not. A host lives on; what it runs is waited for. */
+ * `done` comes whatever is left, which the next start finds. With KEEP and NOW the time
+ * is bounded, with DRAIN it is not. A host lives on; what it runs is waited for. */
 #include <signal.h>
 
 #include "base/log.h"

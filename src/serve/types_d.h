@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Types that are defined by files: types.d/NAME.yml, one type each. Loop thread; blocking,
- * but a folder of small files. */
+/* Types that are defined by files: types.d/NAME.yml, one type each. Loop thread;
+ * blocking, but a folder of small files. */
 #ifndef ER_SERVE_TYPES_D_H
 #define ER_SERVE_TYPES_D_H
 
 #include "api/api.h"
 #include "base/log.h"
 
-/* Reads the folder: each file defines its type, instead of what was defined otherwise. One
- * that is wrong is logged with file, line and member and changes nothing: what its type was
- * before, it stays. Types whose file is gone go too. No folder is an empty one. */
+/* Reads the folder: each file defines its type, instead of what was defined otherwise.
+ * One that is wrong is logged with file, line and member and changes nothing: what its
+ * type was before, it stays. Types whose file is gone go too. No folder is an empty
+ * one. */
 void er_types_d_read(struct er_api *api);
 /* Frees what a reading has noted; to be read again, or at the end. */
 void er_types_d_fini(struct er_types_files *found);

@@ -39,8 +39,8 @@ store_fact(struct er_store *s, const struct er_fact *f, int64_t lane)
     return er_stmt_run(&q);
 }
 
-/* Numbers a fact, stores it and puts it among the effects. Its texts live as long as those
- * (a correlation id of its own wins over the task's). */
+/* Numbers a fact, stores it and puts it among the effects. Its texts live as long as
+ * those (a correlation id of its own wins over the task's). */
 static int
 add_fact(struct er_store *s, struct er_fact fact, const struct er_brief *t, int attempt)
 {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Lists, newest first. Ids come from the index that fits the filter best; what that index
- * does not tell is asked for one by one; then the tasks on the page are read, as many as fit.
+ * does not tell is asked for one by one; then the tasks on the page are read, as many as
+ * fit.
  *   key          its index: one at most
  *   tag          the tags' table, ordered by id within a tag
  *   correlation  its index
- *   states, or a queue or type: the index by shown state, whose ranges are merged and which
- *                knows the lane, so that no row is read for what is left out
+ *   states, or a queue or type: the index by shown state, whose ranges are merged and
+ *                which knows the lane, so that no row is read for what is left out
  *   none         the table itself */
 #include "store/sqlite_priv.h"
 
@@ -75,8 +76,8 @@ has_shown_state(unsigned states, enum er_task_state state, bool held)
     return states == 0 || (states >> er_task_shown_state(&t) & 1u) != 0;
 }
 
-/* For ids that come from keys, tags or correlations: 1 when the rest of the filter lets it
- * pass. */
+/* For ids that come from keys, tags or correlations: 1 when the rest of the filter lets
+ * it pass. */
 static int
 check_task(struct er_store_reader *r, const struct er_filter *f,
            const struct lane_set *lanes, er_task_id id)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The inside of the store on SQLite, shared by sqlite*.c only. Who does what:
- *   sqlite.c            one connection: statements, errors (the only map of SQLite's codes)
+ *   sqlite.c            one connection: statements, errors (the only map of SQLite's
+ *                       codes)
  *   sqlite_open.c       open, upgrade, refuse; the reader
  *   sqlite_wal.c        the log of the last commits, written in large pieces
  *   sqlite_tx.c         begin, commit, rollback, and what memory must forget with them
@@ -93,8 +94,8 @@ int er_sqlite_exec(struct er_sqlite *c, const char *sql) ER_MUSTCHECK;
 /* The integer that a query of one value gives; `none` when it gives no row or NULL. */
 int er_sqlite_number(struct er_sqlite *c, const char *sql, int64_t none,
                      int64_t *out) ER_MUSTCHECK;
-/* Runs a check of the whole file: 0; ER_ECORRUPT with what was found; or why it could not be
- * checked. */
+/* Runs a check of the whole file: 0; ER_ECORRUPT with what was found; or why it could not
+ * be checked. */
 int er_sqlite_check_file(struct er_sqlite *c, const char *pragma,
                          struct er_err *err) ER_MUSTCHECK;
 void er_sqlite_close(struct er_sqlite *c); /* statements, then the connection */
@@ -121,8 +122,8 @@ const char *er_col_text(struct er_stmt *q, int col, struct er_arena *arena, bool
 
 /* ---- sqlite_wal.c ---- */
 
-/* The name of a VFS as the default one is, which writes the log in larger pieces; NULL (the
- * default one) when memory is out. Any thread. */
+/* The name of a VFS as the default one is, which writes the log in larger pieces; NULL
+ * (the default one) when memory is out. Any thread. */
 const char *er_sqlite_vfs(void);
 
 /* ---- sqlite_lane.c: what is known of lanes, queues and environments -----------------
@@ -394,7 +395,8 @@ int er_sqlite_settle(struct er_store *s, er_usec now) ER_MUSTCHECK;
 /* A task that waits becomes final with an error (NULL for cancelled); counts, no fact. */
 int er_sqlite_end_waiting(struct er_store *s, er_usec now, const struct er_brief *t,
                           enum er_task_state state, const char *error_json) ER_MUSTCHECK;
-/* A blocked task is cancelled since `by` has ended otherwise than it needs; with its fact. */
+/* A blocked task is cancelled since `by` has ended otherwise than it needs; with its
+ * fact. */
 int er_sqlite_cancel_dependent(struct er_store *s, er_usec now, const struct er_brief *t,
                                er_task_id by) ER_MUSTCHECK;
 
@@ -408,7 +410,8 @@ bool er_sqlite_waits(const struct er_brief *t);
 
 /* ---- sqlite_read.c ---- */
 
-/* What the dependencies of a task came to, when they are few and small, else *out = NULL. */
+/* What the dependencies of a task came to, when they are few and small, else *out =
+ * NULL. */
 int er_sqlite_after_few(struct er_sqlite *c, er_task_id id, struct er_arena *arena,
                         struct er_after_result **out, size_t *out_n) ER_MUSTCHECK;
 

@@ -3,7 +3,8 @@
  * result, its status and headers are in the output. What an answer means for the task:
  *
  *   2xx, 3xx that is not followed   completed
- *   429; 503 with Retry-After       rate limited: goes on after Retry-After (429 without: 60 s)
+ *   429; 503 with Retry-After       rate limited: goes on after Retry-After (429 without:
+ *                                   60 s)
  *   408, 425, 5xx                   failed, may be retried
  *   401, 403, 407                   failed, a person must do something
  *   other 4xx                       failed for good

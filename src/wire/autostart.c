@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path: make the folders, open the daemon's log, start errandd as nobody's child with
- * one end of a pipe, read one byte from the other: it accepts.
+/* Happy path: make the folders, open the daemon's log, start errandd as nobody's child
+ * with one end of a pipe, read one byte from the other: it accepts.
  *
  * Failure modes: the program is not there; the daemon ends before it accepts, and has
- * written '!', the error's word, a newline and its reason into the pipe, or nothing at all
- * (then its log may tell). */
+ * written '!', the error's word, a newline and its reason into the pipe, or nothing at
+ * all (then its log may tell). */
 #include "wire/autostart.h"
 
 #include <errno.h>
@@ -43,8 +43,8 @@ own_folder(void)
 static bool
 look_from(const char *folder, const char *program, char **out)
 {
-    /* installed: bin or lib (of an architecture, perhaps) beside libexec; else a build folder:
-     * src/app, src/lib or tests/... beside src/serve */
+    /* installed: bin or lib (of an architecture, perhaps) beside libexec; else a build
+     * folder: src/app, src/lib or tests/... beside src/serve */
     static const char *const folders[] = {".",
                                           "../libexec/errand",
                                           "../libexec",
@@ -67,7 +67,8 @@ look_from(const char *folder, const char *program, char **out)
     return false;
 }
 
-/* The folder of the `errand` that a shell would find, links followed; NULL = there is none. */
+/* The folder of the `errand` that a shell would find, links followed; NULL = there is
+ * none. */
 static char *
 folder_of_errand(void)
 {
@@ -173,8 +174,8 @@ wait_for(const struct patience *p, int fd, er_usec most)
     return fds[1].revents ? ER_ECLOSED : n > 0 ? 0 : ER_ETIMEOUT;
 }
 
-/* What it says when it cannot start: a line with the word of the error, and its reason. Only
- * that the store has an owner already is worth another look. */
+/* What it says when it cannot start: a line with the word of the error, and its reason.
+ * Only that the store has an owner already is worth another look. */
 static int
 read_refusal(char *text, struct er_err *err)
 {
@@ -229,8 +230,8 @@ await_ready(int fd, const struct patience *p, const char *log, struct er_err *er
     return rc;
 }
 
-/* This process's environment with another ERRAND_HOME, and no ERRAND_SOCKET. The array and
- * its last entry are the caller's. */
+/* This process's environment with another ERRAND_HOME, and no ERRAND_SOCKET. The array
+ * and its last entry are the caller's. */
 static char **
 make_env(const char *home)
 {
@@ -271,9 +272,10 @@ start(const char *program, const char *home, int log_fd, int ready_fd, struct er
     return rc;
 }
 
-/* Starts errandd, as nobody's child, and waits until it accepts. home: its ERRAND_HOME (NULL =
- * as in the environment). ER_EBUSY when the store has an owner already; ER_ENODAEMON, with
- * what the daemon said; ER_ETIMEOUT and ER_ECLOSED, and it may come to be ready later. */
+/* Starts errandd, as nobody's child, and waits until it accepts. home: its ERRAND_HOME
+ * (NULL = as in the environment). ER_EBUSY when the store has an owner already;
+ * ER_ENODAEMON, with what the daemon said; ER_ETIMEOUT and ER_ECLOSED, and it may come to
+ * be ready later. */
 static int
 run_at(const struct er_places *places, const char *home, const char *beside,
        const struct patience *p, struct er_err *err)
@@ -367,8 +369,8 @@ find_places(struct reaching *g, struct er_err *err)
     return 0;
 }
 
-/* Starts one, and connects. When the store has an owner (somebody else was faster, or a daemon
- * that was killed is not quite gone) that one is tried, then a start again. */
+/* Starts one, and connects. When the store has an owner (somebody else was faster, or a
+ * daemon that was killed is not quite gone) that one is tried, then a start again. */
 static int
 start_and_connect(const struct reaching *g, const struct patience *p, struct er_err *err)
 {

@@ -387,8 +387,8 @@ open_tail(const char *base, int which, uint64_t *out_segment_at, int *out_rc)
     return fd;
 }
 
-/* Finds the oldest tail that is newer than the file being read: its descriptor, or -1 when
- * there is none, or (out_rc: why) one of them cannot be opened now. */
+/* Finds the oldest tail that is newer than the file being read: its descriptor, or -1
+ * when there is none, or (out_rc: why) one of them cannot be opened now. */
 static int
 find_newer(const struct er_outlog_reader *r, int *out_which, uint64_t *out_segment_at,
            int *out_rc)

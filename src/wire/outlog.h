@@ -3,10 +3,12 @@
  * daemon; and its end, which outlives the worker.
  *
  * Files (in the folder `logs`, S = task id / 1000):
- *   S/ID-ATTEMPT.log      the head: frames in order of reading, at most `head` payload bytes
- *   S/ID-ATTEMPT.tail0    \ two segments that take turns when the head is full: each holds
- *   S/ID-ATTEMPT.tail1    / up to `tail` payload bytes; the older one is emptied when the
- *                           newer is full, so that at least the last `tail` bytes are kept
+ *   S/ID-ATTEMPT.log      the head: frames in order of reading, at most `head` payload
+ *                         bytes
+ *   S/ID-ATTEMPT.tail0    \ two segments that take turns when the head is full: each
+ *   S/ID-ATTEMPT.tail1    / holds up to `tail` payload bytes; the older one is emptied
+ *                           when the newer is full, so that at least the last `tail`
+ *                           bytes are kept
  * The exit frame goes at the end of the newest file.
  *
  * A frame is a header of 24 bytes, little endian, and its payload:
@@ -42,7 +44,7 @@ enum er_outlog_kind {
 };
 #define ER_OUTLOG_HEADER 24
 
-/* ---- writing (the worker; one thread a log) ------------------------------------------ */
+/* ---- writing (the worker; one thread a log) ---------------------------------------- */
 
 struct er_outlog {
     char *base;  /* path without its ending */
@@ -67,7 +69,7 @@ int er_outlog_note(struct er_outlog *log, enum er_outlog_kind kind, er_usec wall
                    const char *json) ER_MUSTCHECK;
 void er_outlog_close(struct er_outlog *log); /* fine on a zeroed or closed one */
 
-/* ---- reading (the daemon's log thread, tests) ------------------------------------------ */
+/* ---- reading (the daemon's log thread, tests) -------------------------------------- */
 
 struct er_outlog_frame {
     enum er_outlog_kind kind;
@@ -82,15 +84,15 @@ int er_outlog_open(const char *logs, er_task_id task, int attempt,
                    struct er_outlog_reader **out) ER_MUSTCHECK;
 /* Reads the next whole frame: 1 = got one, 0 = no more now (call again when it grew; the
  * reader goes on where it was, also from the head to a tail that appeared), or an error.
- * Where output was dropped between two frames, the second one's offset is greater than the
- * first one's offset + len. Only frames of output, start and exit are given. */
+ * Where output was dropped between two frames, the second one's offset is greater than
+ * the first one's offset + len. Only frames of output, start and exit are given. */
 int er_outlog_next(struct er_outlog_reader *r, struct er_outlog_frame *out) ER_MUSTCHECK;
 void er_outlog_reader_close(struct er_outlog_reader *r);
 
 /* Reads the exit frame's JSON of an attempt into b. 1 = there, 0 = the log exists and has
- * none (it was spawned, or was about to be), ER_ENOTFOUND = no log: never spawned; ER_EBUSY
- * (no descriptor is left), ER_ENOMEM: it cannot be seen now. When out_pid is not NULL it gets
- * the pid of the start frame, or 0. */
+ * none (it was spawned, or was about to be), ER_ENOTFOUND = no log: never spawned;
+ * ER_EBUSY (no descriptor is left), ER_ENOMEM: it cannot be seen now. When out_pid is not
+ * NULL it gets the pid of the start frame, or 0. */
 int er_outlog_exit(const char *logs, er_task_id task, int attempt, struct er_buf *b,
                    int *out_pid) ER_MUSTCHECK;
 /* Deletes an attempt's files; nothing there is fine. */

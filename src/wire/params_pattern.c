@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Regular expressions, by PCRE2 as far as it is what ECMAScript has: UTF-8, `$` only at the
- * very end, \uXXXX, empty classes. Patterns come from whoever may define types, texts from
- * whoever may submit: steps, depth and memory of a match have bounds, and a match that
- * would need more is an error, never a hang. Nothing is kept between calls: a pattern is
- * compiled in some microseconds. */
+/* Regular expressions, by PCRE2 as far as it is what ECMAScript has: UTF-8, `$` only at
+ * the very end, \uXXXX, empty classes. Patterns come from whoever may define types, texts
+ * from whoever may submit: steps, depth and memory of a match have bounds, and a match
+ * that would need more is an error, never a hang. Nothing is kept between calls: a
+ * pattern is compiled in some microseconds. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 

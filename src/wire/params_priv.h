@@ -20,15 +20,15 @@ bool er_params_is_text(enum er_param_kind kind);
 bool er_params_has_bounds(enum er_param_kind kind);
 const char *er_params_kind_of(const json_t *v); /* "a string", "an array" ... */
 
-/* One value: *out is a new reference to what is stored of it. ER_EINVALID: words that begin
- * with the parameter's name and never show a secret; ER_ENOMEM. */
+/* One value: *out is a new reference to what is stored of it. ER_EINVALID: words that
+ * begin with the parameter's name and never show a secret; ER_ENOMEM. */
 int er_params_value(const struct er_param *p, const json_t *v, json_t **out,
                     struct er_err *err) ER_MUSTCHECK;
 
 /* params_pattern.c. Whether the pattern is one: ER_EINVALID with words, ER_ENOMEM. */
 int er_params_pattern_check(const char *pattern, struct er_err *err) ER_MUSTCHECK;
-/* 1: it matches somewhere in the text; 0: it does not. ER_ETOOBIG: it takes more steps than
- * a pattern may; ER_EINVALID: it is none; ER_ENOMEM. */
+/* 1: it matches somewhere in the text; 0: it does not. ER_ETOOBIG: it takes more steps
+ * than a pattern may; ER_EINVALID: it is none; ER_ENOMEM. */
 int er_params_pattern_match(const char *pattern, const char *text,
                             size_t len) ER_MUSTCHECK;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* One value against its parameter, and the arguments of a task against all of them. What is
- * refused here is refused by the schema that params.c writes, and the other way round, but
- * for the bounds of a duration that is a text: JSON Schema has no word for these. */
+/* One value against its parameter, and the arguments of a task against all of them. What
+ * is refused here is refused by the schema that params.c writes, and the other way round,
+ * but for the bounds of a duration that is a text: JSON Schema has no word for these. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -406,7 +406,8 @@ boolean_of(const char *text)
                                     : er_json_bool_of(text);
 }
 
-/* An array as JSON, or texts with commas between them; an empty text is an empty array. */
+/* An array as JSON, or texts with commas between them; an empty text is an empty
+ * array. */
 static json_t *
 strings_of(const char *text)
 {

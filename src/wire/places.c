@@ -356,7 +356,8 @@ er_places_check_socket(const char *path, struct er_err *err)
     return 0;
 }
 
-/* A connect that waits for room in the listener's queue, at most so long; 0 = not at all. */
+/* A connect that waits for room in the listener's queue, at most so long; 0 = not at
+ * all. */
 static int
 connect_bounded(int fd, const struct sockaddr_un *addr, er_usec bound_for)
 {

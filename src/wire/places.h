@@ -27,20 +27,22 @@ struct er_places {
  * `errandd --system`. ERRAND_SOCKET overrides the socket alone. ER_EINVALID: no home is
  * known, or a folder would be world-writable. */
 int er_places_init(struct er_places *p, bool system, struct er_err *err) ER_MUSTCHECK;
-/* The places of ERRAND_HOME=home, whatever the environment says. Makes and checks nothing. */
+/* The places of ERRAND_HOME=home, whatever the environment says. Makes and checks
+ * nothing. */
 void er_places_init_home(struct er_places *p, const char *home);
 void er_places_fini(struct er_places *p);
-/* Makes the folders (0700; that of the system's socket 0750: its group may use it), checks owner
- * and mode. */
+/* Makes the folders (0700; that of the system's socket 0750: its group may use it),
+ * checks owner and mode. */
 int er_places_make(const struct er_places *p, struct er_err *err) ER_MUSTCHECK;
 
-/* Whether one could listen there, before anything is made: ER_EINVALID for a path that is too
- * long, ER_EEXISTS for something else than a socket in its place. */
+/* Whether one could listen there, before anything is made: ER_EINVALID for a path that is
+ * too long, ER_EEXISTS for something else than a socket in its place. */
 int er_places_check_socket(const char *path, struct er_err *err) ER_MUSTCHECK;
 /* Connects to a unix socket; the path may be longer than sun_path (then through a
  * descriptor of its folder). Returns a blocking, close-on-exec descriptor, or
- * ER_ENODAEMON (nobody listens, or no such file), ER_EAUTH, ER_EIO, or ER_ETIMEOUT: so many
- * wait to be taken that there was no room in all that time (a daemon that is frozen). */
+ * ER_ENODAEMON (nobody listens, or no such file), ER_EAUTH, ER_EIO, or ER_ETIMEOUT: so
+ * many wait to be taken that there was no room in all that time (a daemon that is
+ * frozen). */
 #define ER_PLACES_CONNECT_FOR (5 * ER_USEC_PER_SEC)
 int er_places_connect_within(const char *path, er_usec bound_for,
                              struct er_err *err) ER_MUSTCHECK;
@@ -56,8 +58,8 @@ struct er_places_file {
 };
 int er_places_listen(const char *path, unsigned mode, struct er_places_file *out_file,
                      struct er_err *err) ER_MUSTCHECK;
-/* Takes that file away again, unless another one lies at the path meanwhile: whoever listens
- * there now goes on. */
+/* Takes that file away again, unless another one lies at the path meanwhile: whoever
+ * listens there now goes on. */
 void er_places_unlisten(const char *path, const struct er_places_file *file);
 
 #endif

@@ -13,7 +13,7 @@
  *    "handler": true }
  *
  *   {"n": 60, "per_s": 60, "burst": 1, "counts": "cost" or "starts"}     a rate
- *   60/1m   90000/1m:starts   5000/1h:burst=100                          the same as text */
+ *   60/1m   90000/1m:starts   5000/1h:burst=100                          as text */
 #ifndef ER_WIRE_TYPE_JSON_H
 #define ER_WIRE_TYPE_JSON_H
 

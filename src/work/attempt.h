@@ -9,10 +9,9 @@
  *     done         done       ending ─────────────▶ killing ─────┘ 5 s are over
  *                    (TERM to the tree)   (KILL to the tree)
  *
- * A program with the handlers' protocol is asked first when it is to end: running ──▶ asked
- * (the word to stop, TERM to the leader alone), and when the grace is over or the leader
- * has
- * left something behind ──▶ ending. It can report where it is meanwhile.
+ * A program with the handlers' protocol is asked first when it is to end: running ──▶
+ * asked (the word to stop, TERM to the leader alone), and when the grace is over or the
+ * leader has left something behind ──▶ ending. It can report where it is meanwhile.
  *
  * While it runs it may be paused (pause.h): a state beside these, which any end ends.
  *

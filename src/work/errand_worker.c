@@ -174,7 +174,8 @@ guard_descriptors(void)
     (void)close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
-/* What a program that was killed could not take away: the folder of its store in memory. */
+/* What a program that was killed could not take away: the folder of its store in
+ * memory. */
 static void
 clear_up(const char *folder, int owner_fd)
 {

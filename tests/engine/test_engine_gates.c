@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What holds tasks back: permits of queues, types and limit keys, rates of queues and keys,
- * and the lack of a session that serves their type. The gates alone, against a model that
- * looks at every task each time. */
+/* What holds tasks back: permits of queues, types and limit keys, rates of queues and
+ * keys, and the lack of a session that serves their type. The gates alone, against a
+ * model that looks at every task each time. */
 #include "engine_fixture.h"
 
 #include <stdlib.h>
@@ -691,7 +691,8 @@ sessions__without_room_keep_nobody_else_from_tokens(void **state)
         /* ... and that had been set aside there, or was not the first in line there */
         {UINT64_C(17849210641713185807), 1},
         {UINT64_C(11158928815671599644), 1},
-        /* a look at the gate of one envoy of a bay took another one from the list of those */
+        /* a look at the gate of one envoy of a bay took another one from the list of
+         * those */
         {UINT64_C(670051831538552066), 7},
         {UINT64_C(10520748926062250168), 7},
     };
@@ -751,8 +752,8 @@ m_wait_for(struct model *m, er_task_id id, er_usec most)
     return m->boot - began;
 }
 
-/* Its queue and its key each have a token a second, never at the same moment, and each has
- * takers that need nothing else. */
+/* Its queue and its key each have a token a second, never at the same moment, and each
+ * has takers that need nothing else. */
 static void
 tokens_of_two_limits__come_together_in_the_end(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Races by the thousand: two things happen to one task, a few turns of the loop apart, in
- * either order. Whatever comes first, one rule decides, and each promise that was answered
- * is kept. TEST_SEED: another run. */
+ * either order. Whatever comes first, one rule decides, and each promise that was
+ * answered is kept. TEST_SEED: another run. */
 #include "engine_fixture.h"
 
 #include <stdio.h>
@@ -228,8 +228,8 @@ pause_against_an_end__ends_or_holds_what_follows(void **state)
     assert_true(refused > 0 && held > 0);
 }
 
-/* A worker that works off its orders one by one, when it gets to it, as the protocol says:
- * the last order wins; what it has done it says. */
+/* A worker that works off its orders one by one, when it gets to it, as the protocol
+ * says: the last order wins; what it has done it says. */
 struct slow {
     struct worker *w;
     struct er_held h;

@@ -6,8 +6,9 @@
  * Each call has a number, which its handler gets. Checked for each:
  *   - its handler ran to its end exactly once, for one task
  *   - its caller got exactly one answer
- *   - the answer is true: completed with the very bytes that its handler gave, failed with
- *     its error, or in the background; that task is then found in the end with those bytes
+ *   - the answer is true: completed with the very bytes that its handler gave, failed
+ *     with its error, or in the background; that task is then found in the end with those
+ *     bytes
  * Then rounds in which the callers' handle is closed while calls are under way: each
  * caller is still answered once, no handler ends twice, and what was stored comes to its
  * end at the next opening.

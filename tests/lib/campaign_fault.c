@@ -7,7 +7,8 @@
  * fails, and in this very process.
  *
  * What a life must be, wherever memory was not to be had once:
- *   - every function does its work, or returns a code that says why; asked again, it does it
+ *   - every function does its work, or returns a code that says why; asked again, it does
+ *     it
  *   - the handler has run once for each task; the asynchronous call is answered once
  *   - it ends, by itself and within 20 s */
 #include <dlfcn.h>

@@ -8,13 +8,13 @@
  *   acks     "try N" before a submit under key N, "ack N TASK" when it has returned
  *   effects  "begin TASK ATTEMPT PID N", "end TASK ATTEMPT PID N", by the handlers
  * The proof:
- *   - what was acknowledged is there, a key has one task (G1), and has one end and one event
- *     that says so (G2)
- *   - no attempt begins twice; none begins while another one of its task goes on in a process
- *     that lives (G3)
- *   - each attempt that has begun is on record; completed is one attempt at most, and that one
- *     has done all its work; what died with its process is lost, and the third loss in a row
- *     fails (G4)
+ *   - what was acknowledged is there, a key has one task (G1), and has one end and one
+ *     event that says so (G2)
+ *   - no attempt begins twice; none begins while another one of its task goes on in a
+ *     process that lives (G3)
+ *   - each attempt that has begun is on record; completed is one attempt at most, and
+ *     that one has done all its work; what died with its process is lost, and the third
+ *     loss in a row fails (G4)
  *
  * The seed says what is submitted and when the kills come, as far as a clock can say
  * it. */

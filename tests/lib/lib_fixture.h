@@ -98,8 +98,8 @@ state_of(int pid)
     return state;
 }
 
-/* Whether no thread of a process of others is left: the first one may be a zombie while others
- * still hold its files. */
+/* Whether no thread of a process of others is left: the first one may be a zombie while
+ * others still hold its files. */
 static inline bool
 has_ended(int pid)
 {
@@ -172,8 +172,8 @@ kill_wholly(int pid)
     await_ended(pid);
 }
 
-/* Waits until an own thread, which has said its number, sleeps for good: until it has done
- * so at many looks in a row. */
+/* Waits until an own thread, which has said its number, sleeps for good: until it has
+ * done so at many looks in a row. */
 static inline void
 await_asleep(const int *tid)
 {

@@ -4,10 +4,11 @@
  * first breach, which it names.
  *
  * Checked with each event that arrives:
- *   - what one publisher has published comes in its order (each event carries the publisher
- *     and its running number; coalesced ones are only ever missing)
- *   - facts rise, and every fact since the subscriber began was delivered or lies in a gap
- *     (facts are numbered without holes, and within each task, too, for those who filter)
+ *   - what one publisher has published comes in its order (each event carries the
+ *     publisher and its running number; coalesced ones are only ever missing)
+ *   - facts rise, and every fact since the subscriber began was delivered or lies in a
+ *     gap (facts are numbered without holes, and within each task, too, for those who
+ *     filter)
  *   - the filter
  *   - no callback after unsubscribe has returned (its memory is freed then)
  * and at the end, when the publishers are still and all has been delivered:

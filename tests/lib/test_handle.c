@@ -969,7 +969,8 @@ run_as_reaper(const char *url)
             return 12;
         }
     }
-    /* somebody takes all there is, at once: with __WALL also what stood between for a moment */
+    /* somebody takes all there is, at once: with __WALL also what stood between for a
+     * moment */
     for (int all = 0; all < 2; all++) {
         r.flags = all ? (int)__WALL : 0;
         r.n = r.is_over = 0;
@@ -1018,7 +1019,8 @@ handle__a_host_that_is_a_subreaper_may_wait_for_all(void **state)
 
 /* ---- a program that is killed ---- */
 
-/* One that runs a command which notes that it runs, and does not end by itself, nor at TERM. */
+/* One that runs a command which notes that it runs, and does not end by itself, nor at
+ * TERM. */
 static int
 run_for_ever(const char *url, const char *mark)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Handlers that are not as they should be: what they say, return and do to their handle. */
+/* Handlers that are not as they should be: what they say, return and do to their
+ * handle. */
 #include "lib_fixture.h"
 
 #include <math.h>

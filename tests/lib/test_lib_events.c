@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The bus of a handle: every delivery, what is read again, cursors, two processes' worth of
- * handles at one daemon. */
+/* The bus of a handle: every delivery, what is read again, cursors, two processes' worth
+ * of handles at one daemon. */
 #include "lib_fixture.h"
 
 #include <dlfcn.h>
@@ -182,7 +182,8 @@ events__of_tasks_are_told(void **state)
     }
 }
 
-/* What a task may have for its correlation, and an event for its name, a subscriber gets. */
+/* What a task may have for its correlation, and an event for its name, a subscriber
+ * gets. */
 static void
 events__with_the_longest_names_are_told(void **state)
 {
@@ -462,8 +463,8 @@ do_nothing(errand_attempt *a, void *ctx)
     return 0;
 }
 
-/* Finishes as many tasks as lead to a look at what is to be kept. Returns the first fact that
- * is left. */
+/* Finishes as many tasks as lead to a look at what is to be kept. Returns the first fact
+ * that is left. */
 static int64_t
 forget(errand *e)
 {

@@ -2,9 +2,10 @@
 /* The simulator: the real engine on the real store, in one thread, on virtual time.
  *
  *   sim_loop.c  what the engine calls its loop and its threads: queues, nothing else
- *   world.c     time, chance, the disk, what dead workers left (linked in place of the real ones)
- *   worker.c    workers that are played: they run attempts, report, vanish, freeze and die; one
- *               of them has handlers for a type, and executes nothing else
+ *   world.c     time, chance, the disk, what dead workers left (linked in place of the
+ *               real ones)
+ *   worker.c    workers that are played: they run attempts, report, vanish, freeze and
+ *               die; one of them has handlers for a type, and executes nothing else
  *   users.c     submits and changes
  *   driver.c    restarts, disk faults, clocks that jump; what happens when
  *   model.c     the naive model: an array of tasks, and what each verb has to do to it

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The loop and the crews of the simulator: boxes of mail. Nothing happens in them by itself;
- * the driver says when a crew works and when a letter is delivered. Letters of one crew keep
- * their order, those of two may overtake each other. */
+/* The loop and the crews of the simulator: boxes of mail. Nothing happens in them by
+ * itself; the driver says when a crew works and when a letter is delivered. Letters of
+ * one crew keep their order, those of two may overtake each other. */
 #include "engine/loop.h"
 
 #include "base/mem.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A bell is heard as often as it was rung, whoever came first, and what was done before the
- * ring is seen after it: there is no other lock here, which TSan would tell of. */
+/* A bell is heard as often as it was rung, whoever came first, and what was done before
+ * the ring is seen after it: there is no other lock here, which TSan would tell of. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where an instance has its things, sockets with paths of any length, and where programs are
- * looked for. */
+/* Where an instance has its things, sockets with paths of any length, and where programs
+ * are looked for. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
