@@ -77,7 +77,8 @@
  * (from inside a callback on the loop's thread). unix: also ERRAND_ENODAEMON (nobody
  * answers), ERRAND_EAUTH, and ERRAND_ETIMEOUT: somebody is there and has not answered in
  * time. Then it is not known whether what was asked for was done; with a key it may be
- * asked for again.
+ * asked for again. The same holds for ERRAND_ECLOSED of what another thread was waiting
+ * for when the handle was closed.
  *
  * TEXTS are UTF-8 and end with a NUL; JSON texts are whole documents. What you pass in is
  * copied; what comes out is yours to free with errand_free, unless it says "borrowed".
@@ -460,6 +461,7 @@ struct errand_reply {
     double expected_s; /* how long the type is known to take; negative = unknown */
 };
 /* Returns reply->state, or a negative code when nothing was submitted (as errand_submit).
+ * But with ERRAND_ECLOSED the task may be there: the handle was closed while it waited.
  * The reply is to be given to errand_reply_free. Blocks for the budget; a caller that
  * goes away loses nothing. unix: for at most 5 s more when the daemon does not answer
  * (ERRAND_ETIMEOUT: it is not known whether the task was submitted). */
@@ -524,6 +526,8 @@ typedef struct errand_attempt errand_attempt;
  * library's, several at a time. Nobody can kill a thread: a handler in this process that
  * goes on after it was asked to stop keeps its thread, and its task stays running; after
  * the grace options.log is told so, and the task's warnings say it once it has returned.
+ * It ends by returning: with pthread_exit or longjmp its task would stay running and
+ * errand_close wait for ever, and a C++ exception is to be caught inside.
  * What might not listen belongs into a process of its own (errand_worker_main). */
 typedef int errand_handler_fn(errand_attempt *a, void *ctx);
 
@@ -767,7 +771,7 @@ struct errand_subscribe_options {
     int64_t since;
     const char
         *cursor; /* ... or behind where this named cursor was left; kept in the store,
-                         * one subscriber at a time */
+                         * one subscriber at a time. 1 to 1,000 bytes, no slash */
     void (*ended)(void *ctx); /* fn will never be called again; NULL = not told */
 };
 /* Facts are delivered from the moment it returns; with a cursor that is new, to the next

@@ -564,6 +564,9 @@ errand_fail(errand_attempt *a, enum errand_class cls, const char *code,
 {
     bool known =
         cls == ERRAND_RETRYABLE || cls == ERRAND_FATAL || cls == ERRAND_USER_ACTIONABLE;
+    if (!known && (!message || !message[0])) {
+        message = "errand_fail was given a class that is none of enum errand_class";
+    }
     set_fault(a, (struct er_attempt_fault){
                      .returned = RETURN_FAIL,
                      .cls = known ? (int)cls : ERRAND_FATAL,

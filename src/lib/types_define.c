@@ -23,6 +23,7 @@ er_types_copy(const struct errand_type *given, struct errand_type *out,
               errand_error *error)
 {
     if (!given) {
+        *out = (struct errand_type){0};
         return er_handle_fail(error, ER_EINVALID, "type", "type is NULL");
     }
     return er_handle_read(out, sizeof *out, given, error);

@@ -28,6 +28,21 @@ run(errand *e, const char *word)
     errand_free(bytes);
 }
 
+/* What is refused reads nothing that was not given. */
+static void
+refuse(errand *e)
+{
+    errand_error error;
+    errand_reply_free(NULL);
+    if (errand_register(e, NULL, &error) != ERRAND_EINVALID ||
+        errand_register_blocking(e, NULL, NULL, &error) != ERRAND_EINVALID ||
+        errand_submit(e, NULL, NULL, NULL, NULL, &error) != ERRAND_EINVALID ||
+        errand_call(e, NULL, NULL, NULL, NULL, &error) != ERRAND_EINVALID ||
+        errand_subscribe(e, NULL, NULL, NULL, NULL, &error) != ERRAND_EINVALID) {
+        BREACH("taken, or refused otherwise: %d %s", error.code, error.message);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -40,6 +55,7 @@ main(int argc, char **argv)
     (void)snprintf(url, sizeof url, "%s%s%s", campaign_where,
                    is_unix ? campaign_folder : "", is_unix ? "/errand.sock" : "");
     OK(errand_open(url, NULL, &e, &error));
+    refuse(e);
     run(e, "one");
     run(e, "two");
     errand_close(e);

@@ -444,8 +444,10 @@ attempt__judges_what_the_handler_returned(void **state)
                  "\\\"is\\\" full\",\"suggested_action\":\"make room\"}");
     assert_int_equal(er_attempt_judge(&a, 0, NULL), ER_ATTEMPT_COMPLETED);
     failed = errand_fail(&a, (enum errand_class)9, NULL, NULL, NULL);
-    assert_error(&a, failed,
-                 "{\"class\":\"fatal\",\"code\":\"bad-class\",\"message\":\"\"}");
+    assert_error(
+        &a, failed,
+        "{\"class\":\"fatal\",\"code\":\"bad-class\",\"message\":\"errand_fail was "
+        "given a class that is none of enum errand_class\"}");
     int limited = errand_rate_limited(&a, -1);
     assert_int_equal(er_attempt_judge(&a, limited, NULL), ER_ATTEMPT_LIMITED);
     assert_int_equal(a.fault.retry_after_ms, 60000);
