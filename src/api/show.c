@@ -2,6 +2,7 @@
 /* One task: read on the reader's thread, shown with what only memory knows (progress, pid,
  * why it waits), now or when it has come as far as the caller wants. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 #define XXH_INLINE_ALL
@@ -26,6 +27,28 @@ add_silence(const struct er_api *s, const struct er_task *t, struct er_buf *out)
     er_buf_fini(&text);
 }
 
+/* The progress of a task that runs, its time left as it is now: it was computed with the
+ * report. The text is our own (model/progress.h). */
+static const char *
+count_down(const char *progress, er_usec age, struct er_buf *b)
+{
+    static const char member[] = "\"eta_s\":";
+    const char *at = progress ? strstr(progress, member) : NULL;
+    char *end;
+    if (!at) {
+        return progress;
+    }
+    at += sizeof member - 1;
+    double left = strtod(at, &end);
+    if (end == at) { /* null */
+        return progress;
+    }
+    left -= (double)age / (double)ER_USEC_PER_SEC;
+    er_buf_add(b, progress, (size_t)(at - progress));
+    er_buf_addf(b, "%.1f%s", left > 0.0 ? left : 0.0, end);
+    return b->failed ? progress : b->data;
+}
+
 void
 er_task_view(struct er_call *call, const struct er_task *t, const struct er_show *show,
              struct er_buf *out)
@@ -35,11 +58,12 @@ er_task_view(struct er_call *call, const struct er_task *t, const struct er_show
     struct er_task_json_more m = {.after = shown};
     struct er_task copy = *t;
     struct er_live live;
-    struct er_buf why;
+    struct er_buf why, progress;
     er_buf_init(&why, 4096);
+    er_buf_init(&progress, 0);
     if (t->session != 0 && er_engine_live(s->engine, t->id, &live) &&
         live.attempt == t->attempt) {
-        m.progress_json = live.progress_json;
+        m.progress_json = count_down(live.progress_json, live.progress_for, &progress);
         m.pid = live.pid;
         m.pause_requested = live.pausing;
         copy.started_at = live.started_at != ER_NEVER ? live.started_at : t->started_at;
@@ -63,6 +87,7 @@ er_task_view(struct er_call *call, const struct er_task *t, const struct er_show
     m.hide_args = !er_engine_has_type(s->engine, t->type);
     er_task_json(out, &copy, &m);
     er_buf_fini(&why);
+    er_buf_fini(&progress);
     if (show && out->len > 0 && !out->failed) {
         bool known = t->state == ER_TASK_CANCELLED && show->cause_json;
         out->data[--out->len] = '\0'; /* the closing brace */

@@ -166,6 +166,13 @@ read_hello(struct claim *c, const json_t *o)
     const json_t *session = json_object_get(o, "session"),
                  *slots = json_object_get(o, "slots");
     json_int_t protocol = json_integer_value(json_object_get(o, "protocol"));
+    if (!json_is_integer(json_object_get(o, "protocol"))) {
+        er_call_problem(
+            call, ER_EINVALID, "protocol",
+            "a hello names its protocol, a number: {\"protocol\": 1, ...}, see "
+            "docs/PROTOCOL.md");
+        return false;
+    }
     if (protocol != 1) {
         er_call_problem(call, ER_ESCHEMA, "protocol",
                         "this daemon speaks protocol 1, the worker "

@@ -33,11 +33,26 @@ is_plain(const json_t *task)
     return code && (strcmp(code, "exit") == 0 || strcmp(code, "signal") == 0);
 }
 
+/* The words with which it was cancelled, where somebody gave some. */
+static const char *
+cancel_words(const json_t *task)
+{
+    const json_t *cancelled = json_object_get(task, "cancelled");
+    const char *reason = er_json_text(cancelled, "reason");
+    bool own = reason && !json_object_get(cancelled, "by") &&
+               strcmp(reason, "cancelled by request") != 0;
+    return own ? reason : NULL;
+}
+
+/* The error of a task that was cancelled is that of an attempt before. */
 void
 er_await_complain(const json_t *task)
 {
-    const json_t *error = json_object_get(task, "error");
-    const char *message = is_plain(task) ? NULL : er_json_text(error, "message");
+    bool cancelled = er_json_state(task) == ER_TASK_CANCELLED;
+    const json_t *error = cancelled ? NULL : json_object_get(task, "error");
+    const char *message = cancelled        ? cancel_words(task)
+                          : is_plain(task) ? NULL
+                                           : er_json_text(error, "message");
     const char *advice = er_json_text(error, "suggested_action");
     struct er_buf b;
     er_buf_init(&b, 0);

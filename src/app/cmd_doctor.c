@@ -203,7 +203,12 @@ check_workers(struct er_doctor *d, const json_t *stats)
 static void
 note_absent(struct er_app *app, struct er_doctor *d, int rc, const struct er_err *err)
 {
-    if (rc != ER_ENODAEMON) {
+    if (rc != ER_ENODAEMON && app->daemon > 0) {
+        d->fails = true;
+        er_doctor_note(d, "daemon", false, "look into its log",
+                       "pid %d answers with an error: %s", (int)app->daemon, err->text);
+        check_inside(app, d);
+    } else if (rc != ER_ENODAEMON) {
         er_doctor_note(d, "daemon", false, "errand serve --foreground shows more", "%s",
                        err->text);
     } else if (!er_doctor_start(d, &app->places)) {

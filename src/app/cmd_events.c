@@ -218,6 +218,18 @@ find_last(struct er_app *app, int64_t *out, struct er_err *err)
     return rc;
 }
 
+/* One that never was has no events; of one that was removed some may be kept. */
+static int
+check_task(struct er_app *app, er_task_id id, struct er_err *err)
+{
+    char target[48];
+    json_t *task = NULL;
+    (void)snprintf(target, sizeof target, "/v1/tasks/%" PRId64, id);
+    int rc = er_daemon_get(app, target, &task, err);
+    json_decref(task);
+    return rc == ER_ENOTFOUND && strstr(err->text, "there is no task") == NULL ? 0 : rc;
+}
+
 static int
 events_exec(struct er_app *app, void *data, int n, char **args)
 {
@@ -228,6 +240,7 @@ events_exec(struct er_app *app, void *data, int n, char **args)
     (void)args;
     int rc = o->event ? check_names(o->event, &err) : 0;
     rc = rc || !o->task ? rc : er_targets_one(app, o->task, &s.task, &err);
+    rc = rc || !o->task ? rc : check_task(app, s.task, &err);
     if (!rc && !o->follow) {
         rc = find_last(app, &s.until, &err);
         s.last = s.last < 0 ? 0 : s.last;

@@ -9,6 +9,7 @@
 #include "app/daemon.h"
 #include "app/gate.h"
 #include "app/show.h"
+#include "model/name.h"
 #include "model/rate.h"
 
 struct gate {
@@ -172,6 +173,10 @@ gate_exec(struct er_app *app, const struct gate_kind *kind, const struct gate *g
     }
     if (g->remove && changes) {
         return er_app_failf(ER_EINVALID, "--remove goes with no other setting");
+    }
+    const char *refusal = er_name_refusal(args[0]);
+    if (refusal) {
+        return er_app_failf(ER_EINVALID, "the name of a %s %s", kind->word, refusal);
     }
     er_buf_init(&target, 0);
     er_buf_addf(&target, "%s/", kind->target);

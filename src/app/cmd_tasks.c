@@ -115,7 +115,8 @@ make_target(const struct tasks *o, int64_t limit, const char *cursor, struct er_
 struct listing {
     json_t *tasks, *counts;
     bool all_paused;
-    bool more; /* there are more than the limit */
+    bool more;  /* there are more than the limit */
+    er_usec at; /* mono: when this was so */
 };
 
 static void
@@ -163,7 +164,8 @@ fetch(struct er_app *app, const struct tasks *o, struct listing *out, struct er_
         json_decref(counts);
         return rc;
     }
-    *out = (struct listing){tasks, counts, all_paused, more};
+    *out = (struct listing){tasks, counts, all_paused, more,
+                            er_clock_mono(er_clock_system())};
     return 0;
 }
 
@@ -283,6 +285,26 @@ struct screen {
     er_usec drawn_at;
 };
 
+/* The time that is left was told when the list was asked for: it runs on. */
+static void
+count_down(struct listing *l)
+{
+    size_t i;
+    json_t *task;
+    er_usec now = er_clock_mono(er_clock_system());
+    json_array_foreach(l->tasks, i, task)
+    {
+        json_t *progress = json_object_get(task, "progress");
+        double left = er_json_number(progress, "eta_s", -1.0);
+        if (er_json_state(task) == ER_TASK_RUNNING && left > 0.0) {
+            left -= (double)(now - l->at) / (double)ER_USEC_PER_SEC;
+            (void)json_object_set_new(progress, "eta_s",
+                                      json_real(left > 0.0 ? left : 0.0));
+        }
+    }
+    l->at = now;
+}
+
 /* Draws what is known; on a terminal in place, else one table below the other. */
 static int
 draw(struct screen *s)
@@ -291,6 +313,7 @@ draw(struct screen *s)
     er_buf_init(&b, 0);
     er_buf_init(&lines, 0);
     er_term_init(&s->term, STDOUT_FILENO);
+    count_down(&s->list);
     render(&s->term, &s->list, s->term.tty ? s->term.height : 0, &lines);
     if (s->term.tty) {
         er_buf_add_str(&b, "\033[H");

@@ -16,6 +16,7 @@ struct er_doctor {
     int daemon;     /* pid of the daemon that answers; 0 = none does */
     bool may_start; /* the next command starts a daemon when none answers */
     bool hangs;     /* it takes connections, and does not answer */
+    bool fails;     /* it answers, but with an error */
 };
 #define ER_DOCTOR_HANGS                                                                  \
     "it hangs, or is stopped: kill -CONT lets a stopped one go on; else look into its "  \

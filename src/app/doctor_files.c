@@ -228,12 +228,13 @@ check_lock(struct er_doctor *d, const struct er_places *p)
     }
     if (held) {
         er_doctor_note(
-            d, "lock of the store", d->daemon > 0,
+            d, "lock of the store", d->daemon > 0 || d->fails,
             d->hangs
                 ? ER_DOCTOR_HANGS
                 : "the daemon hangs, or is just starting: look into its log; kill it "
                   "if it stays so",
-            "held by pid %d%s", pid, d->daemon > 0 ? "" : ", which does not answer");
+            "held by pid %d%s", pid,
+            d->daemon > 0 || d->fails ? "" : ", which does not answer");
     } else if (pid > 0 && d->daemon == 0) {
         er_doctor_note(d, "lock of the store", true, NULL,
                        "left by pid %d, which has ended; the next daemon takes it over",
@@ -250,7 +251,7 @@ check_socket(struct er_doctor *d, const char *path)
     struct stat st;
     if (d->hangs) {
         er_doctor_note(d, "socket", true, NULL, "%.300s takes connections", path);
-    } else if (d->daemon > 0) {
+    } else if (d->daemon > 0 || d->fails) {
         er_doctor_note(d, "socket", true, NULL, "%.300s answers", path);
     } else if (lstat(path, &st) != 0 && errno != ENOENT) {
         er_doctor_note(d, "socket", false, "ask as the user whose daemon it is",
@@ -288,7 +289,7 @@ check_worker_locks(struct er_doctor *d, const char *folder)
     if (held + left > 0) {
         er_doctor_note(
             d, "locks of workers", true, NULL, "%d held%s, %d left over%s", held,
-            held > 0 && d->daemon == 0
+            held > 0 && d->daemon == 0 && !d->fails
                 ? " (they wait for a daemon, or end 60 s after their last task)"
                 : "",
             left, left > 0 ? " (they do no harm)" : "");

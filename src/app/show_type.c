@@ -17,6 +17,8 @@
 #include "model/shell_words.h"
 #include "wire/json_dump.h"
 
+#define LEAST 0.001 /* s: what is shorter is told as shorter than that */
+
 static const char *
 name_of(const json_t *type)
 {
@@ -84,7 +86,8 @@ er_show_type_row(struct er_table *table, const json_t *type)
     er_table_add(table, ER_STYLE_CYAN, b.data);
     er_buf_clear(&b);
     if (takes >= 0.0) {
-        er_show_add_seconds(&b, "takes ", takes, "");
+        er_show_add_seconds(&b, takes < LEAST ? "takes less than " : "takes ",
+                            takes < LEAST ? LEAST : takes, "");
     }
     er_table_add(table, ER_STYLE_PLAIN, b.len > 0 ? b.data : NULL);
     er_buf_fini(&b);
@@ -98,8 +101,8 @@ add_seconds(const json_t *type, const char *name, const char *label, struct er_b
 {
     double v = er_json_number(type, name, -1.0);
     if (v > 0.0) {
-        er_buf_addf(b, "%-13s", label);
-        er_show_add_seconds(b, "", v, "\n");
+        er_buf_addf(b, "%-13s%s", label, v < LEAST ? "less than " : "");
+        er_show_add_seconds(b, "", v < LEAST ? LEAST : v, "\n");
     }
 }
 

@@ -47,6 +47,7 @@ load_sessions(struct er_engine *e, const struct er_store_state *st)
         er_live_attempt_fill(run, t);
         er_pause_load(e, run, t);
         run->progress = er_xstrdup(t->progress_json);
+        run->progress_at = run->paused ? 0 : er_clock_mono(e->options.clock);
         run->checkpoint = er_xstrdup(t->checkpoint_json);
         er_lanes_retake(e, lane);
     }
@@ -333,10 +334,13 @@ er_engine_live(const struct er_engine *e, er_task_id id, struct er_live *out)
         return false;
     }
     bool asked = run->requeue && run->stop_pause && !run->cancel;
+    er_usec now = er_clock_mono(e->options.clock);
     *out = (struct er_live){.attempt = run->attempt,
                             .pid = run->pid,
                             .started_at = run->started_at,
                             .progress_json = run->progress,
+                            .progress_for =
+                                run->paused ? run->progress_at : now - run->progress_at,
                             .output_bytes = run->output_bytes,
                             .paused = run->paused,
                             .pausing = (run->want_pause && !run->paused) || asked,

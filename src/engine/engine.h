@@ -189,6 +189,7 @@ struct er_live {
     int pid;                   /* 0 = not started yet */
     er_usec started_at;        /* ER_NEVER = not started yet */
     const char *progress_json; /* NULL = none */
+    er_usec progress_for;      /* how old that is; a pause in place does not count */
     uint64_t output_bytes;
     bool ending; /* its end is being written */
     bool paused; /* its processes are stopped */

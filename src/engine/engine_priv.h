@@ -172,8 +172,10 @@ struct er_live_attempt {
     bool late;                   /* a handler that did not stop within its grace */
     er_usec saved_at;            /* mono: when progress was last kept */
     char *progress, *checkpoint; /* JSON, or NULL */
-    bool told;                   /* its line went out: the worker knows it */
-    bool loaded;                 /* claimed before this start: it may know it */
+    er_usec
+        progress_at; /* mono: when it was so; while it is paused: how old it was then */
+    bool told;       /* its line went out: the worker knows it */
+    bool loaded;     /* claimed before this start: it may know it */
     uint64_t output_bytes;
     TAILQ_ENTRY(er_live_attempt) in_session;
     UT_hash_handle hh;

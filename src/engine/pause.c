@@ -64,6 +64,10 @@ er_pause_tell(struct er_live_attempt *run)
 void
 er_pause_done(struct er_live_attempt *run, bool paused)
 {
+    er_usec now = er_clock_mono(run->session->engine->options.clock);
+    if (run->paused != paused) { /* its time left stands still meanwhile */
+        run->progress_at = now - run->progress_at;
+    }
     run->paused = paused;
 }
 

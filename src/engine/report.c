@@ -270,6 +270,7 @@ line_progress(struct er_report_batch *b, struct er_live_attempt *run, const json
     json_t *progress = json_object_get(o, "progress");
     er_task_json_raise_items(progress, run->items_completed, run->items_failed);
     (void)replace_text(&run->progress, progress);
+    run->progress_at = run->paused ? 0 : er_clock_mono(e->options.clock);
     if (!replace_text(&checkpoint, json_object_get(o, "checkpoint"))) {
         save_progress(e, run);
     } else if (strlen(checkpoint) > ER_MAX_CHECKPOINT) {

@@ -760,7 +760,10 @@ def events__end_at_the_newest(c):
         yield fact(3, "task-completed", 1)
         forever.wait(30)
     c.daemon(lambda request: (200, {"events": {"last": 3}}) if request.path == "/v1/stats"
+             else (200, task(1)) if request.path == "/v1/tasks/1"
+             else problem(404, "not-found", "there is no task 9") if request.path == "/v1/tasks/9"
              else (200, stream()))
+    expect(c.run("events", "--task", "9"), 3, "", "errand: there is no task 9\n")
     r = expect(c.run("events", "--json"), 0)
     same([json.loads(line)["seq"] for line in r.stdout.splitlines()], [1, 2, 3])
     r = expect(c.run("events", "--json", "--task", "1", "--event", "task-completed"), 0)
@@ -955,6 +958,18 @@ def wait__tells_of_a_worker_that_does_not_answer(c):
 
 
 @test
+def wait__does_not_tell_an_old_error_as_the_reason_of_a_cancel(c):
+    end = task(4, "cancelled", error={"class": "rate-limit", "code": "rate-limit", "suggested_action": "wait",
+                                      "message": "rate limit exceeded (retry after 1s)"})
+    c.daemon(lambda request: (200, end))
+    expect(c.run("wait", "4"), 1, "", "errand: task 4 was cancelled\n")
+    end["cancelled"] = {"reason": "cancelled by request"}
+    expect(c.run("wait", "4"), 1, "", "errand: task 4 was cancelled\n")
+    end["cancelled"] = {"reason": "too slow"}
+    expect(c.run("wait", "4"), 1, "", "errand: task 4 was cancelled: too slow\n")
+
+
+@test
 def actions__refused_name_the_way_on(c):
     state = [""]
     c.daemon(lambda request: problem(409, "state", "no", state=state[0]))
@@ -1041,6 +1056,8 @@ def queue__changes_only_what_is_said(c):
     same([r.method for r in d.requests], ["PUT", "PUT"])
     same(c.run("queue").stdout.decode().split()[:2], ["a/b", "open"])
     expect(c.run("queue", "x", "--size", "many"), 2)
+    for word in ("queue", "limit"):
+        expect(c.run(word, "a/"), 2, "", f"errand: the name of a {word} ends with a '/'\n")
 
 
 # ---- progress ------------------------------------------------------------------------------------------

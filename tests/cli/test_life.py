@@ -602,7 +602,7 @@ def types__one_in_full(c):
 
 @test
 def types__of_every_kind(c):
-    types = [{"name": "shell", "help": "runs a command", "running": 2, "takes_s": None},
+    types = [{"name": "shell", "help": "runs a command", "running": 2, "takes_s": 0.0004},
              FETCH,
              {"name": "h", "handler": True, "served": False, "parameters": [], "example": {}},
              {"name": "p", "program": ["x", "y"], "parameters": [
@@ -614,7 +614,7 @@ def types__of_every_kind(c):
         return (200, {"types": types}) if name == request.path else (200, next(t for t in types if t["name"] == name))
     c.daemon(handle)
     same([line.split() for line in expect(c.run("types"), 0).stdout.decode().splitlines()], [
-        "shell runs a command command 2 running".split(),
+        "shell runs a command command 2 running takes less than 1ms".split(),
         "fetch fetches a page command 1 running takes 3.2s".split(),
         "h handler, not connected".split(), "p program".split(), "later nothing yet".split()])
     same([json.loads(line) for line in expect(c.run("types", "--json"), 0).stdout.splitlines()], types)
@@ -914,6 +914,27 @@ def doctor__without_a_daemon_tells_what_the_files_say(c):
                  "open-files", "processes", "inotify", "configuration", "daemon's log"]:
         assert name in checks, checks.keys()
     same(o["places"]["daemon_log"], os.path.join(c.home, "errandd.log"))
+
+
+@test
+def doctor__believes_a_daemon_that_answers_with_an_error(c):
+    import fcntl
+    with open(os.path.join(c.home, "tasks.db.lock"), "w") as held, \
+            open(os.path.join(c.home, "tasks.db"), "w") as db:
+        held.write(f"{os.getpid()}\n{c.home}/errand.sock\n")
+        held.flush()
+        db.write("SQLite format 3\0")
+        db.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        c.daemon(lambda request: (200, {"checks": [
+            {"name": "store", "ok": False, "detail": "the store is damaged", "advice": "restore"}]})
+            if request.path == "/v1/doctor" else problem(500, "corrupt", "the data is damaged"))
+        code, o, checks = doctor(c)
+    same((code, [k["ok"] for k in o["checks"] if k["name"] == "store"]), (1, [False]))
+    has(checks["daemon"]["detail"], f"pid {os.getpid()} answers with an error: the data is damaged")
+    same((checks["lock of the store"]["ok"], checks["socket"]["ok"]), (True, True))
+    assert "does not answer" not in checks["lock of the store"]["detail"], checks
+    has(checks["socket"]["detail"], "answers")
 
 
 @test

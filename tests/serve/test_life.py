@@ -333,6 +333,41 @@ def test_why_has_a_sentence_for_every_state(h):
     h.refused(404, None, "there is no task 99", "GET", "/v1/tasks/99/why")
 
 
+def test_time_left_counts_down_between_two_reports(h):
+    h.start(worker=NOBODY)
+    w = Player(h, h.get("/healthz")["version"])
+    task = h.submit()
+    run = w.order("run", task=task)
+    w.started(run)
+    w.report({"progress": {"task": task, "attempt": run["attempt"], "progress": {
+        "percent": 10.0, "item": '"eta_s":7', "eta_s": 90000.0}}})
+
+    def left():
+        return h.task(task)["progress"]["eta_s"]
+    h.until(lambda: h.task(task)["progress"], "the progress")
+    first = left()
+    assert 0 < first <= 90000, first
+    h.until(lambda: left() < first, "less time left")
+    same(h.task(task)["progress"]["item"], '"eta_s":7')
+    same(h.get("/v1/tasks")["tasks"][0]["progress"]["eta_s"] < first, True)
+
+
+def test_what_a_shell_line_does_not_find_is_its_exit_code(h):
+    h.start()
+    ends = []
+    for args in ({"command": "no-such-command-here"}, {"argv": ["no-such-command-here"]}):
+        task = h.expect(201, "POST", "/v1/tasks", {"args": args, "cwd": h.home}).json["id"]
+        t = h.end(task)
+        ends.append((t["state"], t["exit_code"], t["error"]["code"], t["error"]["class"]))
+    same(ends, [("failed", 127, "exit", "retryable"), ("failed", 127, "not-found", "user-actionable")])
+
+
+def test_a_hello_without_a_protocol_is_the_callers_mistake(h):
+    h.start(worker=NOBODY)
+    for body in ({}, {"protocol": "1"}):
+        h.refused(400, "protocol", "a hello names its protocol", "POST", "/v1/work/claim", body)
+
+
 def test_why_tells_when_a_task_expires_before_it_starts(h):
     h.start(worker=NOBODY)
     soon, late = h.submit(delay_s=3000, expires_s=1000), h.submit(delay_s=1000, expires_s=3000)
