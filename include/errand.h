@@ -214,9 +214,9 @@ struct errand_options {
      * along. */
     const char *types_dir;
     /* sqlite:, memory: what is kept of what has finished, by the names of a daemon's
-     * configuration and within its bounds; 0 = the default (docs/LIBRARY.md), -1 = none (not
-     * for facts; logs_max: no bound). It is looked at when a store is opened, and after every
-     * 200 attempts that ended. */
+     * configuration and within its bounds; 0 = the default (docs/LIBRARY.md), -1 = none
+     * (not for facts; logs_max: no bound). It is looked at when a store is opened, and
+     * after every 200 attempts that ended. */
     int64_t keep_finished;        /* so many of the newest finished tasks ... */
     int64_t keep_finished_for_ms; /* ... and all that finished less than this ago */
     int64_t tombstones_for_ms;    /* what became of a task that is gone */
@@ -254,9 +254,9 @@ ERRAND_API void errand_close(errand *e);
  * with ERRAND_THREAD. */
 ERRAND_API int errand_fd(const errand *e);
 /* Does what there is to do, without waiting, and calls callbacks. From one thread
- * at a time. While nobody turns nothing happens: blocking functions on other threads wait.
- * ERRAND_EINVALID with ERRAND_THREAD; ERRAND_EBUSY, at once and with nothing done: from
- * inside a callback or handler of the handle's, or while another thread turns it (or
+ * at a time. While nobody turns nothing happens: blocking functions on other threads
+ * wait. ERRAND_EINVALID with ERRAND_THREAD; ERRAND_EBUSY, at once and with nothing done:
+ * from inside a callback or handler of the handle's, or while another thread turns it (or
  * blocks in a function that does). */
 ERRAND_API int errand_turn(errand *e);
 
@@ -279,10 +279,10 @@ struct errand_submit_options {
     int64_t expires_ms; /* longest wait for the first start */
     int64_t cost;       /* what it takes of rates that count costs; 0 = 1 */
     int held;           /* starts paused */
-    /* Waits until these have completed. When one of them fails or is cancelled, or has been
-     * so before the submit, this one is cancelled, and so is what waits for it. To start
-     * whatever they come to: more = {"after":[{"id":41,"when":"any"}]}; "fail": when it
-     * has failed. */
+    /* Waits until these have completed. When one of them fails or is cancelled, or has
+     * been so before the submit, this one is cancelled, and so is what waits for it. To
+     * start whatever they come to: more = {"after":[{"id":41,"when":"any"}]}; "fail":
+     * when it has failed. */
     const int64_t *after;
     size_t n_after;
     const char *const *tags; /* ends with NULL */
@@ -305,8 +305,8 @@ ERRAND_API int errand_submit(errand *e, const char *type, const char *args,
                              errand_error *error);
 /* The same for a command: argv ends with NULL. cwd NULL = the current folder. It gets
  * this process's environment (without what looks like a secret) when it has a daemon to
- * go to; embedded commands as well. ERRAND_EINVALID also where options.no_commands was given
- * to errand_open. */
+ * go to; embedded commands as well. ERRAND_EINVALID also where options.no_commands was
+ * given to errand_open. */
 ERRAND_API int errand_submit_command(errand *e, const char *const *argv, const char *cwd,
                                      const struct errand_submit_options *options,
                                      int64_t *out_id, errand_error *error);
@@ -591,11 +591,11 @@ ERRAND_API int errand_attempt_number(const errand_attempt *a); /* 1 = the first 
 ERRAND_API const char *errand_attempt_type(const errand_attempt *a);
 ERRAND_API const char *errand_attempt_correlation(const errand_attempt *a);
 /* The handle to submit further tasks with (options.parent = errand_attempt_task(a)). In a
- * worker process it is a client of the daemon, opened at the first call; NULL: it cannot be.
- * A handler that waits with it (errand_wait, errand_call) keeps its thread: where this process
- * also runs what it waits for, a thread must be left for that (options.handler_threads), or it
- * waits until the handle is closed (ERRAND_ECLOSED). While it waits it does not see that it is
- * to stop: wait in steps. */
+ * worker process it is a client of the daemon, opened at the first call; NULL: it cannot
+ * be. A handler that waits with it (errand_wait, errand_call) keeps its thread: where
+ * this process also runs what it waits for, a thread must be left for that
+ * (options.handler_threads), or it waits until the handle is closed (ERRAND_ECLOSED).
+ * While it waits it does not see that it is to stop: wait in steps. */
 ERRAND_API errand *errand_attempt_handle(errand_attempt *a);
 
 /* Arguments, checked and with defaults filled in. Borrowed for the attempt. A name that
@@ -677,8 +677,9 @@ ERRAND_API int errand_outputf(errand_attempt *a, const char *fmt, ...)
 #endif
     ;
 /* The result, whatever bytes, at most 16 MiB; the last call counts. ERRAND_EINVALID
- * (NULL), ERRAND_ENOMEM: the one before stays; ERRAND_ETOOBIG: likewise, but a handler that
- * then returns 0 (or that code) without having set another fails: fatal, code too-big. */
+ * (NULL), ERRAND_ENOMEM: the one before stays; ERRAND_ETOOBIG: likewise, but a handler
+ * that then returns 0 (or that code) without having set another fails: fatal, code
+ * too-big. */
 ERRAND_API int errand_result_set(errand_attempt *a, const void *bytes, size_t len);
 
 /* Classes of errors. */
@@ -739,9 +740,9 @@ typedef struct errand_event {
  * and gets its number then: blocks for at most 30 s. What names no
  * correlation gets the task's: a fact that of its task; what is published on a handler's
  * thread, of its task or of none, that of the handler's task. task,
- * correlation, name, data and len count: name and correlation of at most 1,000 bytes, data
- * of 1 MiB, that of facts UTF-8 (as JSON, so quotes count when it is a text). Any thread,
- * callbacks included (samples).
+ * correlation, name, data and len count: name and correlation of at most 1,000 bytes,
+ * data of 1 MiB, that of facts UTF-8 (as JSON, so quotes count when it is a text). Any
+ * thread, callbacks included (samples).
  * ERRAND_EINVALID (no topic's name), ERRAND_ETOOBIG, ERRAND_EIO. */
 ERRAND_API int errand_publish(errand *e, const errand_event *event, errand_error *error);
 
@@ -776,8 +777,8 @@ struct errand_subscribe_options {
 };
 /* Facts are delivered from the moment it returns; with a cursor that is new, to the next
  * one who subscribes with it if not to this one: it is stored before this returns, at the
- * latest fact (resume: at `since`). ERRAND_EINVALID, ERRAND_EBUSY (the cursor is in use by
- * another subscription of the handle); of a cursor also what a request may return. */
+ * latest fact (resume: at `since`). ERRAND_EINVALID, ERRAND_EBUSY (the cursor is in use
+ * by another subscription of the handle); of a cursor also what a request may return. */
 ERRAND_API int errand_subscribe(errand *e, const struct errand_subscribe_options *options,
                                 errand_event_fn *fn, void *ctx, errand_subscription **out,
                                 errand_error *error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What can be asked: the routes of the protocol, whoever asks. A request comes from a door
- * (request.h): the daemon's sockets (src/serve), or a program that has the engine inside
- * (src/lib). All on the loop's thread. */
+/* What can be asked: the routes of the protocol, whoever asks. A request comes from a
+ * door (request.h): the daemon's sockets (src/serve), or a program that has the engine
+ * inside (src/lib). All on the loop's thread. */
 #ifndef ER_API_API_H
 #define ER_API_API_H
 
@@ -39,8 +39,8 @@ enum er_shutdown {
 
 /* Who looks after the workers that are on this machine. */
 struct er_keeper {
-    /* A worker with that pid has attached to a session, or has lost its link. inside: it came
-     * by no connection (api/request.h). */
+    /* A worker with that pid has attached to a session, or has lost its link. inside: it
+     * came by no connection (api/request.h). */
     void (*attached)(struct er_keeper *k, int64_t session, int pid, const char *version,
                      bool inside);
     void (*detached)(struct er_keeper *k, int64_t session);
@@ -50,8 +50,8 @@ struct er_keeper {
     int (*slots)(struct er_keeper *k);
     /* Restarts since the start, and whether it has given up for now. */
     void (*stats)(const struct er_keeper *k, int64_t *out_restarts, bool *out_waiting);
-    /* Why the worker that was tried last could not be started, or what became of it; NULL =
-     * nothing is wrong. Borrowed for the turn. */
+    /* Why the worker that was tried last could not be started, or what became of it; NULL
+     * = nothing is wrong. Borrowed for the turn. */
     const char *(*trouble)(const struct er_keeper *k);
     /* How long until the worker is started again; -1 = that is not planned. */
     er_usec (*starts_after)(const struct er_keeper *k);
@@ -158,8 +158,8 @@ bool er_call_known(struct er_call *call, const json_t *o, const char *const *nam
 bool er_call_check_flag(struct er_call *call, const json_t *o, const char *name);
 bool er_call_check_text(struct er_call *call, const json_t *o, const char *name);
 
-/* Whether there is no If-Match, or it names what is so tagged ("" = there is no such thing
- * yet). Only while the call has its request. */
+/* Whether there is no If-Match, or it names what is so tagged ("" = there is no such
+ * thing yet). Only while the call has its request. */
 bool er_call_matches(const struct er_call *call, const char *etag);
 
 /* Reads the task and answers with it, or with 404. With `location`: 201 and Location. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* GET /v1/doctor: what can only be looked at from inside. Each check says whether it is
- * well, what was found, and what to do if not. The slow ones (the store, the logs' folder)
- * run on the reader's thread. */
+ * well, what was found, and what to do if not. The slow ones (the store, the logs'
+ * folder) run on the reader's thread. */
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>

@@ -260,7 +260,8 @@ add_running(struct er_engine *e, const struct er_task *t, er_usec now, struct er
     }
 }
 
-/* Why it was cancelled: since a dependency ended as it did, or with the words of a request. */
+/* Why it was cancelled: since a dependency ended as it did, or with the words of a
+ * request. */
 static void
 add_cancelled(const struct er_show *show, struct er_buf *b)
 {
@@ -308,7 +309,8 @@ add_final(const struct er_call *call, const struct er_task *t, const struct er_s
     er_buf_add_str(b, " runs it again");
 }
 
-/* A worker that does not answer: the one that has the task, or any when one waits for it. */
+/* A worker that does not answer: the one that has the task, or any when one waits for
+ * it. */
 static void
 add_silence(struct er_engine *e, const struct er_task *t, struct er_buf *b)
 {
@@ -322,7 +324,8 @@ add_silence(struct er_engine *e, const struct er_task *t, struct er_buf *b)
     er_buf_fini(&text);
 }
 
-/* The end of its patience, where it has not started and nothing that is known comes first. */
+/* The end of its patience, where it has not started and nothing that is known comes
+ * first. */
 static void
 add_expiry(const struct er_task *t, er_usec until, er_usec now, struct er_buf *b)
 {

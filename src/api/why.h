@@ -9,10 +9,10 @@
 #define ER_WHY_NAMED ((size_t)5)
 
 struct er_show;
-/* Adds a sentence, without a capital and a full stop, for a task in any state: what exactly
- * it waits for and until when if that is known; where it runs; how it ended, and by what.
- * `show`: what else was read of it (NULL = nothing). Returns until when (wall) it waits if that
- * is known, or ER_NEVER. */
+/* Adds a sentence, without a capital and a full stop, for a task in any state: what
+ * exactly it waits for and until when if that is known; where it runs; how it ended, and
+ * by what. `show`: what else was read of it (NULL = nothing). Returns until when (wall)
+ * it waits if that is known, or ER_NEVER. */
 er_usec er_why(const struct er_call *call, const struct er_task *t,
                const struct er_show *show, struct er_buf *b);
 /* "; it is started again in 7s", where a start of the worker is planned. */

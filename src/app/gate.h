@@ -10,8 +10,8 @@
 
 struct er_table *er_gate_table(void);
 void er_gate_row(struct er_table *table, const json_t *gate, er_usec now);
-/* Who waits there, one in a row with what for, and how many more do; NULL: nobody. Of the JSON
- * of one gate, or of one type. */
+/* Who waits there, one in a row with what for, and how many more do; NULL: nobody. Of the
+ * JSON of one gate, or of one type. */
 struct er_table *er_gate_waiters(const json_t *gate);
 
 #endif

@@ -273,8 +273,8 @@ why_permits(const struct er_limit_live *l, struct er_buf *b)
     return true;
 }
 
-/* The rate that holds a start of that cost back longest; *at (boot) is until when, if nobody
- * takes tokens before. False: none does. */
+/* The rate that holds a start of that cost back longest; *at (boot) is until when, if
+ * nobody takes tokens before. False: none does. */
 static bool
 slowest(const struct er_engine *e, const struct er_limit_live *l, int64_t cost,
         size_t *out, er_usec *at)

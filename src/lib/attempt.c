@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path: made from an order, asked by the handler, judged by what it returned, closed.
+/* Happy path: made from an order, asked by the handler, judged by what it returned,
+ * closed.
  *
- * The lock is held for moments, never over a call of an operation: an item that has to wait
- * there holds up only the thread that reports it. */
+ * The lock is held for moments, never over a call of an operation: an item that has to
+ * wait there holds up only the thread that reports it. */
 #include "lib/attempt.h"
 
 #include <math.h>
@@ -442,8 +443,8 @@ errand_item_is_done(errand_attempt *a, const char *name)
     return found;
 }
 
-/* The store writes numbers with a fraction with up to 17 digits: a text that has many short
- * ones may become longer than a checkpoint can be. */
+/* The store writes numbers with a fraction with up to 17 digits: a text that has many
+ * short ones may become longer than a checkpoint can be. */
 static int
 check_numbers(const struct er_buf *b)
 {

@@ -14,11 +14,11 @@
  *                  │ 100 ms, or asked to stop
  *                  └──▶ given back ("spawned": false)
  *
- * Two locks, never both at once but `pool` inside nothing: h->pool has the states, the queue,
- * the list of those that ended and of those that have something to say (stirred), and is held
- * for a few instructions; h->room makes threads wait whose items are too many. The loop is
- * woken when there is something new and it is not going to look by itself: while a report is
- * under way (hush) it will, when the answer comes. */
+ * Two locks, never both at once but `pool` inside nothing: h->pool has the states, the
+ * queue, the list of those that ended and of those that have something to say (stirred),
+ * and is held for a few instructions; h->room makes threads wait whose items are too
+ * many. The loop is woken when there is something new and it is not going to look by
+ * itself: while a report is under way (hush) it will, when the answer comes. */
 #ifndef ER_LIB_HANDLERS_PRIV_H
 #define ER_LIB_HANDLERS_PRIV_H
 
@@ -83,8 +83,8 @@ struct er_handler_attempt {
     int64_t items_completed, items_failed; /* of these */
     char last_item[ER_MAX_NAME + 1];
 
-    /* the handler's threads, one at a time by `writing` (files take long: not under a lock
-     * that others need) */
+    /* the handler's threads, one at a time by `writing` (files take long: not under a
+     * lock that others need) */
     struct er_lock writing;
     struct er_outlog log;
     bool log_tried;
@@ -268,8 +268,8 @@ struct er_handler_attempt *er_handlers_run_new(struct er_handlers *h, json_t *ru
                                                char *done,
                                                const struct er_handler *handler);
 void er_handlers_run_free(struct er_handler_attempt *attempt);
-/* The attempt at that task that is queued or runs. One of the same number may be beside it
- * which was given back, and whose report is not answered yet. */
+/* The attempt at that task that is queued or runs. One of the same number may be beside
+ * it which was given back, and whose report is not answered yet. */
 struct er_handler_attempt *er_handlers_run_find(struct er_handlers *h, er_task_id task);
 /* Asks it to stop: a word of the protocol; gives it back when it has not begun. */
 void er_handlers_run_stop(struct er_handler_attempt *attempt, const char *why,
@@ -299,7 +299,8 @@ enum er_handler_attempt_state er_handlers_pool_state(struct er_handler_attempt *
 /* Any thread. */
 void er_handlers_pool_stir(struct er_handler_attempt *attempt);
 void er_handlers_pool_wake(struct er_handlers *h);
-/* Moves what has ended and what is stirred out, and says whether a report is under way. */
+/* Moves what has ended and what is stirred out, and says whether a report is under
+ * way. */
 void er_handlers_pool_collect(struct er_handlers *h,
                               struct er_handler_attempt_list *ended,
                               struct er_handler_attempt_list *stirred);
@@ -318,8 +319,8 @@ void er_handlers_report_disconnect(struct er_handlers *h);
 /* Forgets all. */
 void er_handlers_report_clear(struct er_handlers *h);
 bool er_handlers_report_is_empty(const struct er_handlers *h);
-/* Any thread: room for an item, waited for while there are too many and the hand is not to
- * stop; and given back. */
+/* Any thread: room for an item, waited for while there are too many and the hand is not
+ * to stop; and given back. */
 void er_handlers_report_make_room(struct er_handler_attempt *attempt, size_t n);
 void er_handlers_report_give_room(struct er_handlers *h, size_t n);
 /* Loop: takes it although there may be none. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path: the struct's members become those of the JSON definition, `more` is laid over
- * what is left, and the whole is read as the daemon would read it.
+/* Happy path: the struct's members become those of the JSON definition, `more` is laid
+ * over what is left, and the whole is read as the daemon would read it.
  *
- * Failure modes: a member that is missing or cannot be (found here, by its name in C), one
- * that does not go with the others (found by wire/type_json.h and wire/params.h, whose names
- * are turned into those of C), no memory. */
+ * Failure modes: a member that is missing or cannot be (found here, by its name in C),
+ * one that does not go with the others (found by wire/type_json.h and wire/params.h,
+ * whose names are turned into those of C), no memory. */
 #include "lib/types.h"
 
 #include <math.h>

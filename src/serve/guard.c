@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* One session of a local worker: whether its process lives. That is a fact of the kernel: a
- * worker holds a flock on workers/NAME.lock. A pidfd fires when the process has ended -> its
- * lock is free -> the session is dead, and the engine clears up after it
+/* One session of a local worker: whether its process lives. That is a fact of the kernel:
+ * a worker holds a flock on workers/NAME.lock. A pidfd fires when the process has ended
+ * -> its lock is free -> the session is dead, and the engine clears up after it
  * (er_engine_session_dead).
  *   link lost, process alive   10 s for a new hello, then it is killed
  *   found at the start         lock free: dead; held: 10 s for its hello, then killed
- * A program with handlers of its own (a host) is watched likewise, but never killed: while it
- * lives, what it has is its own.
+ * A program with handlers of its own (a host) is watched likewise, but never killed:
+ * while it lives, what it has is its own.
  *
- * Where there is no pidfd, the link and the lock tell, later; that is logged. A lock that stays
- * held though its worker is dead is waited for for some seconds, then logged. */
+ * Where there is no pidfd, the link and the lock tell, later; that is logged. A lock that
+ * stays held though its worker is dead is waited for for some seconds, then logged. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -137,8 +137,8 @@ bury(struct er_guard *g)
 
 /* Its process is dead, but that is not all: a child that it was starting and that has not
  * come to its exec yet bears no cookie, would not be found, and would go on. Such a child
- * still holds a copy of the worker's lock, which its exec closes; so the lock is waited for
- * before anybody looks for what is left. */
+ * still holds a copy of the worker's lock, which its exec closes; so the lock is waited
+ * for before anybody looks for what is left. */
 static void
 on_gone(uv_timer_t *t)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The local worker: started with the daemon, noticed at once when it dies, started again.
- * A new one is started (birth.c) when no session is left that may come back; each session is
- * watched (guard.c) from its hello, or from our start, to its end. A program with handlers of
- * its own (a host) is watched, too, but nobody's worker.
+ * A new one is started (birth.c) when no session is left that may come back; each session
+ * is watched (guard.c) from its hello, or from our start, to its end. A program with
+ * handlers of its own (a host) is watched, too, but nobody's worker.
  *
- * A worker of another version that comes back after an upgrade takes no more work and ends
- * with its last task, beside a new one; the slots that it still uses are not given to the
- * new one (supervise_slots.c).
+ * A worker of another version that comes back after an upgrade takes no more work and
+ * ends with its last task, beside a new one; the slots that it still uses are not given
+ * to the new one (supervise_slots.c).
  *
  * The daemon is a subreaper: what a dead worker leaves behind becomes its child and is
  * found by the engine's autopsy; SIGCHLD reaps all of it.

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the supervision share; server.h has what others call:
  *
- *   supervise.c        the supervisor: whether a worker is needed, and what the routes tell
+ *   supervise.c        the supervisor: whether a worker is needed, and what the routes
+ *                      tell
  *   guard.c            one session: whether its process lives, and its end
  *   birth.c            a worker from its start until it has a session
  *   supervise_slots.c  what a worker of another version leaves to the new one
  *   supervise_stop.c   the end
  *
- * All on the loop's thread. Whatever changes who is there calls er_supervise_consider, which
- * starts a worker, or finds that the end has come. */
+ * All on the loop's thread. Whatever changes who is there calls er_supervise_consider,
+ * which starts a worker, or finds that the end has come. */
 #ifndef ER_SERVE_SUPERVISE_PRIV_H
 #define ER_SERVE_SUPERVISE_PRIV_H
 
@@ -72,7 +73,8 @@ struct er_supervisor {
     void *stop_ctx;
 };
 
-/* Starts a worker if none is there nor may come back; while stopping: whether all is done. */
+/* Starts a worker if none is there nor may come back; while stopping: whether all is
+ * done. */
 void er_supervise_consider(struct er_supervisor *v);
 
 /* ---- guard.c ---- */
@@ -84,14 +86,15 @@ struct er_guard *er_guard_add(struct er_supervisor *v, int64_t session,
 struct er_guard *er_guard_find(const struct er_supervisor *v, int64_t session);
 /* Forgets the session; the process is left as it is. */
 void er_guard_remove(struct er_guard *g);
-/* Watches the process of that pid from now on; where that cannot be (which is logged) its link
- * and its lock tell. Sets `gone` when it is dead already. */
+/* Watches the process of that pid from now on; where that cannot be (which is logged) its
+ * link and its lock tell. Sets `gone` when it is dead already. */
 void er_guard_watch(struct er_guard *g, int pid);
-/* It is connected, or is not: then it has `ms` to come back. One that is gone is buried. */
+/* It is connected, or is not: then it has `ms` to come back. One that is gone is
+ * buried. */
 void er_guard_trust(struct er_guard *g);
 void er_guard_doubt(struct er_guard *g, uint64_t ms);
-/* By its descriptor: its number may be another's by now. One that cannot be watched is looked
- * for once more. */
+/* By its descriptor: its number may be another's by now. One that cannot be watched is
+ * looked for once more. */
 void er_guard_kill(struct er_guard *g);
 /* Whether nobody holds the worker's lock any more. */
 bool er_guard_is_free(const struct er_guard *g);
@@ -116,7 +119,8 @@ bool er_supervise_has_old(const struct er_supervisor *v);
 
 /* ---- supervise_stop.c ---- */
 
-/* While stopping: calls `done` when nobody's end is waited for any more; else looks again. */
+/* While stopping: calls `done` when nobody's end is waited for any more; else looks
+ * again. */
 void er_supervise_stop_look(struct er_supervisor *v);
 
 #endif

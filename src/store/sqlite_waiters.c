@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Who waits for a queue, a type or a limit key: the lanes by that name, each with its first
- * few tasks from the claim index, merged. What it costs grows with the lanes, not with the
- * tasks: those of a lane are counted up to a bound only. */
+/* Who waits for a queue, a type or a limit key: the lanes by that name, each with its
+ * first few tasks from the claim index, merged. What it costs grows with the lanes, not
+ * with the tasks: those of a lane are counted up to a bound only. */
 #include <string.h>
 
 #include "store/sqlite_priv.h"

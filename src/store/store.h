@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Where tasks live. A store is a durable table of tasks with their attempts, dependencies,
- * facts, environments, lanes, queues and sessions.
+/* Where tasks live. A store is a durable table of tasks with their attempts,
+ * dependencies, facts, environments, lanes, queues and sessions.
  *
  * Verbs take arrays and answer per row: each row has a `status` (0 or an ER_E* code) that
  * the verb sets. They are called between er_store_begin and er_store_commit, all on one
- * thread (the store's thread). A verb that fails as a whole (its return value) has changed
- * nothing: its transaction can then only be rolled back (er_store_commit does that and
- * returns the same code). A row that fails has changed nothing either and does not disturb
- * its neighbours. Nothing is true before er_store_commit has returned 0; after a failed commit
- * or er_store_rollback the store is as it was before er_store_begin.
+ * thread (the store's thread). A verb that fails as a whole (its return value) has
+ * changed nothing: its transaction can then only be rolled back (er_store_commit does
+ * that and returns the same code). A row that fails has changed nothing either and does
+ * not disturb its neighbours. Nothing is true before er_store_commit has returned 0;
+ * after a failed commit or er_store_rollback the store is as it was before
+ * er_store_begin.
  *
  * What the verbs of a transaction have caused (facts, tasks that may run now, new lanes)
  * is collected as its effects, to be published after the commit and never before.
@@ -28,20 +29,21 @@ struct er_store_reader; /* the reading side: another connection, its own thread 
 
 /* ---- opening -------------------------------------------------------------------- */
 
-/* The process is ours alone: SQLite, which may be a host program's as well, need not count
- * its memory under a lock. Before anything is opened. */
+/* The process is ours alone: SQLite, which may be a host program's as well, need not
+ * count its memory under a lock. Before anything is opened. */
 void er_store_own_process(void);
-/* Opens (and creates or upgrades, in one transaction) the store in the file `path`, or one
- * in memory for ":memory:". The caller must own the store first: one process at a time (the
- * daemon's claim of its folder, serve/claim.c).
+/* Opens (and creates or upgrades, in one transaction) the store in the file `path`, or
+ * one in memory for ":memory:". The caller must own the store first: one process at a
+ * time (the daemon's claim of its folder, serve/claim.c).
  * ER_ESCHEMA: made by a newer version, left untouched; ER_ECORRUPT: not a store, or
  * damaged. Durable: every commit is synced to disk before it returns. */
 int er_store_open(const char *path, struct er_store **out,
                   struct er_err *err) ER_MUSTCHECK;
 void er_store_close(struct er_store *s); /* NULL is fine; checkpoints */
 
-/* Checks the invariants of the store against each other and the file's structure: for tests
- * and the kill campaign, outside transactions. Reads everything. ER_ECORRUPT says which. */
+/* Checks the invariants of the store against each other and the file's structure: for
+ * tests and the kill campaign, outside transactions. Reads everything. ER_ECORRUPT says
+ * which. */
 int er_store_verify(struct er_store *s, struct er_err *err) ER_MUSTCHECK;
 
 /* Opens the reading side of a store that is open for writing in this process. For one in
@@ -83,8 +85,9 @@ struct er_effects {
 };
 
 int er_store_begin(struct er_store *s) ER_MUSTCHECK;
-/* Commits and syncs. On success the effects are moved to *out (which the caller frees with
- * er_arena_free(&out->arena)); on failure all is rolled back and *out is untouched. */
+/* Commits and syncs. On success the effects are moved to *out (which the caller frees
+ * with er_arena_free(&out->arena)); on failure all is rolled back and *out is
+ * untouched. */
 int er_store_commit(struct er_store *s, struct er_effects *out) ER_MUSTCHECK;
 void er_store_rollback(struct er_store *s);
 /* Writes something that means nothing: whether its commit works tells how the disk is. */
@@ -94,8 +97,8 @@ int er_store_probe(struct er_store *s, er_usec now) ER_MUSTCHECK;
 const char *er_store_failure(const struct er_store *s);
 
 /* How long a priority is worth: rank = created_at - priority x step, or the end of the
- * numbers where that is beyond them. Set once, before the first verb; ER_AGEING when never
- * set. Tasks keep the rank that they were given, until their priority is edited. */
+ * numbers where that is beyond them. Set once, before the first verb; ER_AGEING when
+ * never set. Tasks keep the rank that they were given, until their priority is edited. */
 void er_store_set_ageing(struct er_store *s, er_usec step);
 
 /* ---- submit ---------------------------------------------------------------------- */
@@ -150,10 +153,11 @@ struct er_new_task {
     er_usec type_takes;       /* with ask_takes, as er_store_type_takes tells it */
 };
 /* Adds n tasks, in order. `atomic`: all or none (then every row has a status other than 0
- * when one failed). Facts: task-queued, -scheduled or -blocked for each; then -paused when it
- * is held, or -cancelled when a dependency can no longer be met. A row whose `existing` is
- * set has no effects; a key that stands twice in one call is one task, too. The rank is a
- * constant (linear ageing, see er_store_set_ageing): nothing is ever ranked anew. */
+ * when one failed). Facts: task-queued, -scheduled or -blocked for each; then -paused
+ * when it is held, or -cancelled when a dependency can no longer be met. A row whose
+ * `existing` is set has no effects; a key that stands twice in one call is one task, too.
+ * The rank is a constant (linear ageing, see er_store_set_ageing): nothing is ever ranked
+ * anew. */
 int er_store_submit(struct er_store *s, er_usec now, struct er_new_task *rows, size_t n,
                     bool atomic) ER_MUSTCHECK;
 
@@ -178,11 +182,11 @@ struct er_claim {
  * data {"worker","attempt"}. Tasks are read into `arena`. */
 int er_store_claim(struct er_store *s, er_usec now, struct er_claim *rows, size_t n,
                    struct er_arena *arena) ER_MUSTCHECK;
-/* The tasks that have become able to run in this transaction so far, in no order: they may
- * have ceased to be since. Borrowed until the next verb. *out_total: how many there were in
- * all transactions since the store was opened, these included, those that were claimed as
- * fresh not: who knows what the effects had told up to some number knows by it how many there
- * are that he has not heard of. */
+/* The tasks that have become able to run in this transaction so far, in no order: they
+ * may have ceased to be since. Borrowed until the next verb. *out_total: how many there
+ * were in all transactions since the store was opened, these included, those that were
+ * claimed as fresh not: who knows what the effects had told up to some number knows by it
+ * how many there are that he has not heard of. */
 size_t er_store_fresh(const struct er_store *s, const struct er_ready **out,
                       int64_t *out_total);
 
@@ -218,8 +222,8 @@ struct er_finish {
 };
 /* Ends attempts that run or are paused in place. A task that became final releases or
  * cancels its dependents in the same transaction (transitively), each with its own facts;
- * the expected duration of its signature is learnt from completed attempts. What one costs
- * does not depend on how many a dependent waits for. */
+ * the expected duration of its signature is learnt from completed attempts. What one
+ * costs does not depend on how many a dependent waits for. */
 int er_store_finish(struct er_store *s, er_usec now, struct er_finish *rows,
                     size_t n) ER_MUSTCHECK;
 
@@ -241,8 +245,8 @@ struct er_suspend {
     bool paused; /* true: running -> paused in place; false: paused in place -> running */
     int status;  /* out: 0 (also when it is so already); ER_ELOST */
 };
-/* Pauses attempts in place (their processes are stopped, the attempt and its session stay)
- * and lets them go on. Facts task-paused and task-resumed, reason "user". */
+/* Pauses attempts in place (their processes are stopped, the attempt and its session
+ * stay) and lets them go on. Facts task-paused and task-resumed, reason "user". */
 int er_store_suspend(struct er_store *s, er_usec now, struct er_suspend *rows,
                      size_t n) ER_MUSTCHECK;
 
@@ -254,13 +258,13 @@ struct er_item_row {
     bool failed;
     int status; /* out: 0 or ER_ELOST */
 };
-/* Stores items one by one; one that is there already gets the new outcome. The cost of one
- * does not depend on how many there are. The task's items_completed and items_failed
+/* Stores items one by one; one that is there already gets the new outcome. The cost of
+ * one does not depend on how many there are. The task's items_completed and items_failed
  * follow. No facts. */
 int er_store_items_put(struct er_store *s, er_usec now, struct er_item_row *rows,
                        size_t n) ER_MUSTCHECK;
 
-/* ---- changes by request ------------------------------------------------------------- */
+/* ---- changes by request ------------------------------------------------------------ */
 
 struct er_change {
     er_task_id id;            /* in */
@@ -278,27 +282,28 @@ struct er_change {
 /* Changes nothing: fills the outputs of each row, as they are within the transaction. */
 int er_store_look(struct er_store *s, struct er_change *rows, size_t n) ER_MUSTCHECK;
 /* waiting -> cancelled at once (dependents too); running or paused in place:
- * cancel_requested is set, the worker must be told; final: ER_ESTATE. `reason` and `by` go
- * into the fact's data. */
+ * cancel_requested is set, the worker must be told; final: ER_ESTATE. `reason` and `by`
+ * go into the fact's data. */
 int er_store_cancel(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
                     const char *reason, const char *by) ER_MUSTCHECK;
 /* Sets or clears the hold flag of what waits (facts task-paused/-resumed with reason);
- * `paused` without a session (a rate limit) goes back to queued when cleared, before it is
- * due. A flag that is already so is a success without a fact. Of what runs or is paused in
- * place only what is asked is kept (ER_ASKED_PAUSE and _HOLD, or _HOLD alone of what is to be
- * put back), the worker must be told, and no fact tells it. ER_ESTATE: final; to be
- * cancelled; and, when cleared: it runs, and nothing of the kind was asked. */
+ * `paused` without a session (a rate limit) goes back to queued when cleared, before it
+ * is due. A flag that is already so is a success without a fact. Of what runs or is
+ * paused in place only what is asked is kept (ER_ASKED_PAUSE and _HOLD, or _HOLD alone of
+ * what is to be put back), the worker must be told, and no fact tells it. ER_ESTATE:
+ * final; to be cancelled; and, when cleared: it runs, and nothing of the kind was
+ * asked. */
 int er_store_hold(struct er_store *s, er_usec now, struct er_change *rows, size_t n,
                   bool held) ER_MUSTCHECK;
-/* Changes what is asked of attempts that run or are paused in place; their workers must be
- * told. ER_ESTATE, and nothing is changed: there is no such attempt, or one of `unless` was
- * asked of it. Bits: ER_ASKED_*. No facts. */
+/* Changes what is asked of attempts that run or are paused in place; their workers must
+ * be told. ER_ESTATE, and nothing is changed: there is no such attempt, or one of
+ * `unless` was asked of it. Bits: ER_ASKED_*. No facts. */
 int er_store_ask(struct er_store *s, struct er_change *rows, size_t n, unsigned unless,
                  unsigned clear, unsigned set) ER_MUSTCHECK;
 /* final -> queued as a new run: run + 1, failures, losses, progress, result and error
- * cleared (checkpoint and items too if it had completed; else only failed items), no expiry;
- * attempts keep counting; its rank is that of a task made now. Dependencies are not waited
- * for again. */
+ * cleared (checkpoint and items too if it had completed; else only failed items), no
+ * expiry; attempts keep counting; its rank is that of a task made now. Dependencies are
+ * not waited for again. */
 int er_store_retry(struct er_store *s, er_usec now, struct er_change *rows,
                    size_t n) ER_MUSTCHECK;
 /* Deletes finished tasks, leaving tombstones; fact task-removed. The log files are the
@@ -318,25 +323,25 @@ struct er_edit {
     const struct er_new_after *after; /* has_after: instead of those it had; ids only */
     size_t n_after;
     int bad_after; /* out: ER_ENOTFOUND, ER_EINVALID: which of them; -1 = none */
-    /* out, with ER_EINVALID: the cycle that it would make, from the task to itself; cut when
-     * it is longer */
+    /* out, with ER_EINVALID: the cycle that it would make, from the task to itself; cut
+     * when it is longer */
     er_task_id chain[16];
     size_t n_chain;
 };
-/* Changes one task that waits; fact task-changed, and task-cancelled when it has dependencies
- * now that can no longer be met. ER_ESTATE: running, paused in place or final, or other
- * dependencies for what a rate limit has paused; ER_EINVALID: a cycle (chain), or a
- * dependency on itself; ER_ENOTFOUND with bad_after: one that never was. A new run_at ends a
- * rate limit's pause. When it may run and stands elsewhere now (lane, rank), or costs
- * something else, it is among the ready ones again. */
+/* Changes one task that waits; fact task-changed, and task-cancelled when it has
+ * dependencies now that can no longer be met. ER_ESTATE: running, paused in place or
+ * final, or other dependencies for what a rate limit has paused; ER_EINVALID: a cycle
+ * (chain), or a dependency on itself; ER_ENOTFOUND with bad_after: one that never was. A
+ * new run_at ends a rate limit's pause. When it may run and stands elsewhere now (lane,
+ * rank), or costs something else, it is among the ready ones again. */
 int er_store_edit(struct er_store *s, er_usec now, struct er_change *row,
                   struct er_edit *edit) ER_MUSTCHECK;
 
-/* ---- the scheduler's views ------------------------------------------------------------ */
+/* ---- the scheduler's views --------------------------------------------------------- */
 
 /* scheduled tasks whose run_at has come -> queued (fact task-queued), paused ones whose
- * resumes_at has come -> queued (fact task-resumed, reason "rate-limit"), and waiting tasks
- * whose expires_at has passed -> failed (code "expired"): at most `limit` tasks.
+ * resumes_at has come -> queued (fact task-resumed, reason "rate-limit"), and waiting
+ * tasks whose expires_at has passed -> failed (code "expired"): at most `limit` tasks.
  * *out_next = the earliest moment that is left (may be <= now when the limit cut). */
 int er_store_due(struct er_store *s, er_usec now, size_t limit,
                  er_usec *out_next) ER_MUSTCHECK;
@@ -350,7 +355,7 @@ int er_store_peek(struct er_store *s, int64_t lane, int64_t after_rank,
                   er_task_id after_id, struct er_ready *out, size_t n,
                   size_t *out_n) ER_MUSTCHECK;
 
-/* ---- sessions -------------------------------------------------------------------------- */
+/* ---- sessions ---------------------------------------------------------------------- */
 
 struct er_session {
     int64_t id;
@@ -363,11 +368,12 @@ struct er_session {
 int er_store_session_open(struct er_store *s, er_usec now,
                           struct er_session *session) ER_MUSTCHECK;
 /* Ends one; `lost` records worker-lost. ER_ENOTFOUND: no such open session. ER_ESTATE: it
- * has running tasks, which must be finished before. These two leave the transaction good. */
+ * has running tasks, which must be finished before. These two leave the transaction
+ * good. */
 int er_store_session_close(struct er_store *s, er_usec now, int64_t id,
                            bool lost) ER_MUSTCHECK;
 
-/* ---- queues ------------------------------------------------------------------------------ */
+/* ---- queues ------------------------------------------------------------------------ */
 
 struct er_queue {
     const char *name;
@@ -377,8 +383,8 @@ struct er_queue {
     struct er_rate rates[ER_MAX_RATES];
     size_t n_rates;
 };
-/* ER_EINVALID: a negative number, or a rate out of bounds; leaves the transaction good. Fact
- * queue-changed with {"queue","concurrency","size","paused","rates":["60/1m"]}. */
+/* ER_EINVALID: a negative number, or a rate out of bounds; leaves the transaction good.
+ * Fact queue-changed with {"queue","concurrency","size","paused","rates":["60/1m"]}. */
 int er_store_queue_put(struct er_store *s, er_usec now,
                        const struct er_queue *q) ER_MUSTCHECK;
 /* Removes the settings. ER_ESTATE: tasks that are not final are in it, settings or not.
@@ -389,7 +395,7 @@ int er_store_queue_remove(struct er_store *s, er_usec now, const char *name) ER_
  * {"all": true, "paused": ...}, none when it is so already. */
 int er_store_pause_all(struct er_store *s, er_usec now, bool paused) ER_MUSTCHECK;
 
-/* ---- limit keys and types ----------------------------------------------------------------- */
+/* ---- limit keys and types ---------------------------------------------------------- */
 
 /* What holds for all tasks with one limit key, of whatever queue and type. */
 struct er_limit {
@@ -398,9 +404,9 @@ struct er_limit {
     struct er_rate rates[ER_MAX_RATES];
     size_t n_rates;
 };
-/* As er_store_queue_put and _remove; fact limit-changed with {"key","concurrency","rates"}
- * or {"key","removed":true}. Removing settings is never refused for tasks that carry the
- * key: they are then without a limit. */
+/* As er_store_queue_put and _remove; fact limit-changed with
+ * {"key","concurrency","rates"} or {"key","removed":true}. Removing settings is never
+ * refused for tasks that carry the key: they are then without a limit. */
 int er_store_limit_put(struct er_store *s, er_usec now,
                        const struct er_limit *limit) ER_MUSTCHECK;
 int er_store_limit_remove(struct er_store *s, er_usec now, const char *key) ER_MUSTCHECK;
@@ -410,17 +416,17 @@ struct er_type_row {
     const char *definition_json; /* an object: src/wire/type_json.h reads it */
 };
 /* Keeps a type's definition; the same one again is a success without a fact. Fact
- * type-changed with {"type","definition"} or {"type","removed":true}. Remove: ER_ENOTFOUND,
- * which leaves the transaction good. */
+ * type-changed with {"type","definition"} or {"type","removed":true}. Remove:
+ * ER_ENOTFOUND, which leaves the transaction good. */
 int er_store_type_put(struct er_store *s, er_usec now,
                       const struct er_type_row *type) ER_MUSTCHECK;
 int er_store_type_remove(struct er_store *s, er_usec now, const char *name) ER_MUSTCHECK;
 
-/* ---- a program's own facts, and named cursors ---------------------------------------------- */
+/* ---- a program's own facts, and named cursors -------------------------------------- */
 
-/* Writes facts with names of their own (event ER_EVENT_TOPIC, its `topic` is the name). Each
- * row gets its `seq`. ER_EINVALID: not such a name (model/topic.h); ER_ETOOBIG: data of more
- * than ER_MAX_TOPIC_DATA; ER_ENOTFOUND: no such task. */
+/* Writes facts with names of their own (event ER_EVENT_TOPIC, its `topic` is the name).
+ * Each row gets its `seq`. ER_EINVALID: not such a name (model/topic.h); ER_ETOOBIG: data
+ * of more than ER_MAX_TOPIC_DATA; ER_ENOTFOUND: no such task. */
 int er_store_topic_put(struct er_store *s, er_usec now, struct er_topic *rows,
                        size_t n) ER_MUSTCHECK;
 /* Keeps, under a name, up to which fact somebody has seen all; no fact. Remove:
@@ -429,7 +435,7 @@ int er_store_cursor_put(struct er_store *s, er_usec now, const char *name,
                         int64_t seq) ER_MUSTCHECK;
 int er_store_cursor_remove(struct er_store *s, const char *name) ER_MUSTCHECK;
 
-/* ---- retention ---------------------------------------------------------------------------- */
+/* ---- retention --------------------------------------------------------------------- */
 
 struct er_retention {
     int64_t keep;          /* newest finished tasks that stay */
@@ -446,15 +452,15 @@ struct er_removed {
     er_task_id id;
     int attempts;
 };
-/* Removes what is beyond the bounds, at most `limit` tasks (fact task-removed for each) and
- * 10 x limit facts a call, never what an unfinished task depends on, nor the latest fact.
- * With only_state nothing but tasks. *out (in arena) names the removed tasks, whose
+/* Removes what is beyond the bounds, at most `limit` tasks (fact task-removed for each)
+ * and 10 x limit facts a call, never what an unfinished task depends on, nor the latest
+ * fact. With only_state nothing but tasks. *out (in arena) names the removed tasks, whose
  * logs are the caller's to delete; *out_more tells that the limit cut. */
 int er_store_prune(struct er_store *s, er_usec now, const struct er_retention *keep,
                    size_t limit, struct er_arena *arena, struct er_removed **out,
                    size_t *out_n, bool *out_more) ER_MUSTCHECK;
 
-/* ---- start -------------------------------------------------------------------------------- */
+/* ---- start ------------------------------------------------------------------------- */
 
 struct er_counter {
     const char *queue;
@@ -482,11 +488,12 @@ struct er_store_state {
     er_usec next_due;
     int64_t last_seq, first_seq; /* facts that are kept; 0 when none */
 };
-/* What an engine needs to go on after a start, read into `arena`. Outside transactions. */
+/* What an engine needs to go on after a start, read into `arena`. Outside
+ * transactions. */
 int er_store_load(struct er_store *s, struct er_arena *arena,
                   struct er_store_state *out) ER_MUSTCHECK;
 
-/* ---- reading (the reader's thread) ---------------------------------------------------------- */
+/* ---- reading (the reader's thread) ------------------------------------------------- */
 
 struct er_filter {
     unsigned states; /* bits 1 << state; 0 = all. Compared with the shown state */
@@ -536,8 +543,8 @@ struct er_after {
     enum er_after_when when;
     int state; /* enum er_task_state; -1 = removed and forgotten */
 };
-/* The dependencies of a task, in the order given (with `open`: only those that it still waits
- * for); at most `limit` from the `offset`-th. */
+/* The dependencies of a task, in the order given (with `open`: only those that it still
+ * waits for); at most `limit` from the `offset`-th. */
 int er_store_after(struct er_store_reader *r, er_task_id id, bool open, size_t offset,
                    size_t limit, struct er_arena *arena, struct er_after **out,
                    size_t *out_n) ER_MUSTCHECK;
@@ -584,17 +591,17 @@ struct er_fact_filter {
     size_t limit;
     size_t max_bytes; /* ends behind the fact whose data reaches this; 0 = no bound */
 };
-/* Facts in order of number. One call looks at 50,000 at most. *out_last = the greatest number
- * looked at, from which to go on; all has been read when it comes back as the greatest that
- * is kept, as `until`, or as `since`. */
+/* Facts in order of number. One call looks at 50,000 at most. *out_last = the greatest
+ * number looked at, from which to go on; all has been read when it comes back as the
+ * greatest that is kept, as `until`, or as `since`. */
 int er_store_facts(struct er_store_reader *r, const struct er_fact_filter *f,
                    struct er_arena *arena, struct er_fact **out, size_t *out_n,
                    int64_t *out_last) ER_MUSTCHECK;
 /* ER_ENOTFOUND: no such cursor. */
 int er_store_cursor(struct er_store_reader *r, const char *name,
                     int64_t *out_seq) ER_MUSTCHECK;
-/* How long completed attempts of a type take, whatever their arguments: a mean in which the
- * latest weigh most; 0 = unknown. */
+/* How long completed attempts of a type take, whatever their arguments: a mean in which
+ * the latest weigh most; 0 = unknown. */
 int er_store_type_takes(struct er_store_reader *r, const char *type,
                         er_usec *out_for) ER_MUSTCHECK;
 /* The smallest and greatest number that are kept (0, 0 in a new store). */

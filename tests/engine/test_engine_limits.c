@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Limits in an engine with a store: of types, limit keys, queues and rates; the switch over
- * everything; what is told of them. */
+/* Limits in an engine with a store: of types, limit keys, queues and rates; the switch
+ * over everything; what is told of them. */
 #include "engine_fixture.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs two commands through the library, which starts a process for that: errand-worker at an
- * embedded store, errandd where a daemon is to be. For a look at it under valgrind, which ends
- * a program that uses a clone it does not know.
+/* Runs two commands through the library, which starts a process for that: errand-worker
+ * at an embedded store, errandd where a daemon is to be. For a look at it under valgrind,
+ * which ends a program that uses a clone it does not know.
  *
  * usage: campaign_commands memory:|sqlite:PATH|unix: */
 #include "campaign_base.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests for which memory is out at any one allocation: the answer is a refusal or what
  * was asked for, and never something else. Of a text that is not there nothing must be
- * concluded: a filter that is missing means all tasks, a key that is missing a second task,
- * a token that is missing a session that is lost.
+ * concluded: a filter that is missing means all tasks, a key that is missing a second
+ * task, a token that is missing a session that is lost.
  *
  * The routes on an engine without threads, behind a door of the test's own. Each try is a
  * child: one in which the process ends has not answered wrongly. */
@@ -492,8 +492,8 @@ come_back(struct house *h, int n, void *ctx)
     return is_held && (a->status == 200 || a->status >= 500);
 }
 
-/* A worker that comes back is neither told that its session is lost nor relieved of what it
- * runs. */
+/* A worker that comes back is neither told that its session is lost nor relieved of what
+ * it runs. */
 static void
 test_hello(void **state)
 {
