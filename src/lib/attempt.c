@@ -492,6 +492,9 @@ errand_outputf(errand_attempt *a, const char *fmt, ...)
 {
     char small[256];
     va_list args, again;
+    if (!fmt) {
+        return ERRAND_EINVALID;
+    }
     va_start(args, fmt);
     va_copy(again, args);
     int n = vsnprintf(small, sizeof small, fmt, args);

@@ -360,6 +360,8 @@ attempt__formats_output(void **state)
     assert_int_equal(errand_outputf(&a, "%s!", wide), 0);
     assert_int_equal(strlen(heard.said), strlen("output ;") + 601);
     heard.said[0] = '\0';
+    int (*plain)(errand_attempt *, const char *, ...) = errand_outputf;
+    assert_int_equal(plain(&a, NULL), ERRAND_EINVALID);
     assert_int_equal(errand_output(&a, "", 0), 0);
     assert_string_equal(heard.said, "");
     assert_int_equal(errand_output(&a, NULL, 1), ERRAND_EINVALID);
