@@ -227,6 +227,18 @@ define_type(struct er_app *app, const char *target, const char *path, json_t **o
 }
 
 static int
+print_waiters(struct er_table *waiters)
+{
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    er_buf_add_str(&b, "Waiting:\n");
+    int rc = er_app_out(&b);
+    int printed = er_show_table_end(waiters);
+    er_buf_fini(&b);
+    return rc ? rc : printed;
+}
+
+static int
 types_exec(struct er_app *app, void *data, int n, char **args)
 {
     const struct types *o = data;
@@ -266,7 +278,7 @@ types_exec(struct er_app *app, void *data, int n, char **args)
                                          : 0;
     if (type && rc == 0 && !o->json && !change && !o->define) {
         struct er_table *waiters = er_gate_waiters(type);
-        rc = waiters ? er_show_table_end(waiters) : 0;
+        rc = waiters ? print_waiters(waiters) : 0;
     }
     json_decref(type);
     return rc;

@@ -11,6 +11,8 @@
 #include "app/show.h"
 #include "model/rate.h"
 
+#define COUNTED 10000 /* the daemon counts who waits no further */
+
 static const char *
 name_of(const json_t *gate)
 {
@@ -88,11 +90,11 @@ waiting_of(const json_t *gate)
 }
 
 static void
-add_number_cell(struct er_table *table, int64_t v, const char *what)
+add_number_cell(struct er_table *table, int64_t v, bool more, const char *what)
 {
     char text[48] = "";
     if (v >= 0) {
-        (void)snprintf(text, sizeof text, "%" PRId64 " %s", v, what);
+        (void)snprintf(text, sizeof text, "%" PRId64 "%s %s", v, more ? "+" : "", what);
     }
     er_table_add(table, ER_STYLE_PLAIN, text);
 }
@@ -116,8 +118,10 @@ er_gate_row(struct er_table *table, const json_t *gate, er_usec now)
                  paused                            ? "paused"
                  : json_object_get(gate, "paused") ? "open"
                                                    : "");
-    add_number_cell(table, er_json_int(gate, "running", -1), "running");
-    add_number_cell(table, waiting_of(gate), "waiting");
+    add_number_cell(table, er_json_int(gate, "running", -1), false, "running");
+    add_number_cell(table, waiting_of(gate),
+                    !json_object_get(gate, "counts") && waiting_of(gate) >= COUNTED,
+                    "waiting");
     add_settings(gate, &b);
     er_table_add(table, ER_STYLE_PLAIN, b.data);
     er_buf_clear(&b);
@@ -151,7 +155,8 @@ er_gate_waiters(const json_t *gate)
     }
     if (more > 0) {
         char text[64];
-        (void)snprintf(text, sizeof text, "and %" PRId64 " more", more);
+        (void)snprintf(text, sizeof text, "and %s%" PRId64 " more",
+                       more + (int64_t)n >= COUNTED ? "at least " : "", more);
         er_table_add(table, ER_STYLE_PLAIN, "");
         er_table_add(table, ER_STYLE_PLAIN, text);
         er_table_add(table, ER_STYLE_PLAIN, "");

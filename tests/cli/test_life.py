@@ -451,6 +451,8 @@ def queue__shows_what_holds_it_back(c):
     same([line.split() for line in lines],
          ["7 first queue 'api' runs 4 of at most 4 tasks".split(),
           "11 second others stand before it in its lane".split(), "and 10 more".split()])
+    queues[1].update(waiting=10000)
+    has(expect(c.run("queue", "api"), 0).stdout, "and at least 9998 more")
     same([json.loads(line)["name"] for line in c.run("queue", "--json").stdout.splitlines()],
          ["default", "api", "old"])
 
@@ -506,6 +508,8 @@ def limit__is_for_keys(c):
                             "open_at": None}]})
     same(expect(c.run("limit"), 0).stdout.decode().split(),
          "a b 2 running 7 waiting at most 2 at once, 5/1s".split())
+    keys[0].update(waiting=10000)
+    has(expect(c.run("limit"), 0).stdout, "10000+ waiting")
     expect(c.run("limit", "k", "--size", "3"), 2)
     expect(c.run("limit", "k", "--remove"), 0, "", "")
     same((d.requests[-1].method, d.requests[-1].path), ("DELETE", "/v1/limits/k"))
