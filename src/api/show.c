@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One task: read on the reader's thread, shown with what only memory knows (progress, pid,
- * why it waits), now or when it has come as far as the caller wants. */
+/* One task: read on the reader's thread, shown with what only memory knows (progress,
+ * pid, why it waits), now or when it has come as far as the caller wants. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,8 +133,8 @@ er_show_etag(const struct er_show *show, char out[ER_ETAG_SIZE])
 
 /* ---- reading ---- */
 
-/* What the task's latest fact of a kind says. A failure to read it is no failure: it is told
- * less. */
+/* What the task's latest fact of a kind says. A failure to read it is no failure: it is
+ * told less. */
 static void
 find_cause(struct er_show *show, enum er_event event, struct er_store_reader *r)
 {
@@ -407,8 +407,8 @@ final_state(enum er_event event)
     return -1;
 }
 
-/* Who waits for the end looks when it has come: at each step on the way there it would be a
- * query each. Who wants to know the state alone has it from the fact. */
+/* Who waits for the end looks when it has come: at each step on the way there it would be
+ * a query each. Who wants to know the state alone has it from the fact. */
 static void
 on_watched(void *ctx, enum er_event event)
 {
@@ -439,8 +439,8 @@ on_waited(uv_timer_t *t)
     ask(w);
 }
 
-/* Whether memory knows that the task has not ended: the fact of its end is still to come, and
- * nothing need be read before. */
+/* Whether memory knows that the task has not ended: the fact of its end is still to come,
+ * and nothing need be read before. */
 static bool
 runs(const struct er_api *api, er_task_id id)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The workers' two requests. Claim: a hello, then a stream of lines that the engine adds to
- * the link. Report: lines in, one answer when all of them are on disk. */
+/* The workers' two requests. Claim: a hello, then a stream of lines that the engine adds
+ * to the link. Report: lines in, one answer when all of them are on disk. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,8 +142,8 @@ read_handlers(struct claim *c, const json_t *o)
     return c->hello.types != NULL;
 }
 
-/* Whether there was memory for all that the hello says: a token that is missing would lose
- * the session, attempts that are missing would be given to somebody else. */
+/* Whether there was memory for all that the hello says: a token that is missing would
+ * lose the session, attempts that are missing would be given to somebody else. */
 static bool
 is_whole(const struct claim *c, const json_t *o)
 {
@@ -359,8 +359,8 @@ get_batch(struct er_call *call)
     return call->state;
 }
 
-/* A line {"types": [...]}: it is nothing that is reported, and counts at once. True: it was
- * one. */
+/* A line {"types": [...]}: it is nothing that is reported, and counts at once. True: it
+ * was one. */
 static bool
 take_types(struct er_call *call, const char *line, size_t len)
 {

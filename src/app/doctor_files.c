@@ -121,8 +121,8 @@ advise_start(const char *words)
     return "errand serve --foreground shows whether it still is so";
 }
 
-/* The last line of errandd itself in the log's tail, if it tells of an error: its text is cut
- * out of the buffer. NULL = it is not there. */
+/* The last line of errandd itself in the log's tail, if it tells of an error: its text is
+ * cut out of the buffer. NULL = it is not there. */
 static char *
 find_last_words(struct er_buf *b)
 {
@@ -180,8 +180,8 @@ er_doctor_start(struct er_doctor *d, const struct er_places *p)
 
 /* ---- the store ---- */
 
-/* The store's file as far as it can be seen from outside; a daemon that answers has looked
- * into it. */
+/* The store's file as far as it can be seen from outside; a daemon that answers has
+ * looked into it. */
 static void
 check_store(struct er_doctor *d, const char *path)
 {

@@ -3,9 +3,9 @@
  * gives work to sessions, takes their reports, and tells observers what became true.
  *
  * It lives on one loop thread, never blocks, and opens no socket: who speaks with clients
- * and workers calls it and is called back. The store is reached through the ferry (writes)
- * and the reader's crew (reads). All functions: loop thread. Callbacks named `done` are
- * called exactly once, never from inside the call that was given them. */
+ * and workers calls it and is called back. The store is reached through the ferry
+ * (writes) and the reader's crew (reads). All functions: loop thread. Callbacks named
+ * `done` are called exactly once, never from inside the call that was given them. */
 #ifndef ER_ENGINE_ENGINE_H
 #define ER_ENGINE_ENGINE_H
 
@@ -27,19 +27,19 @@ struct er_engine_options {
     int max_losses;      /* losses in a row after which a task fails */
     er_usec backoff_cap; /* longest wait between two attempts */
     er_usec ageing;      /* what a priority is worth; 0 = ER_AGEING */
-    /* No threads: the store's operations run on the loop's thread at the end of each turn,
-     * in one transaction as ever, and reads right after them. For stores in memory, where no
-     * sync is waited for. */
+    /* No threads: the store's operations run on the loop's thread at the end of each
+     * turn, in one transaction as ever, and reads right after them. For stores in memory,
+     * where no sync is waited for. */
     bool inline_store;
     /* Retries come after their backoff to the microsecond, not spread: for tests of
      * applications. */
     bool is_steady;
     /* Nothing is claimed: for tests of what was submitted. */
     bool is_idle;
-    /* A task could run now whose type no connected session serves (NULL = nobody asks): once
-     * for a type until a session that serves it has come and gone; also for types that are
-     * executed by processes, while no worker is there. At the end of a turn; may open a
-     * session. Loop thread. */
+    /* A task could run now whose type no connected session serves (NULL = nobody asks):
+     * once for a type until a session that serves it has come and gone; also for types
+     * that are executed by processes, while no worker is there. At the end of a turn; may
+     * open a session. Loop thread. */
     void (*on_unserved)(void *ctx, const char *type);
     void *unserved_ctx;
 };
@@ -72,8 +72,8 @@ struct er_submit {
 /* While there is hardly room for the store, rows get status ER_EDISKFULL here; all others
  * come from it (ER_EFULL: their queue is full). */
 void er_engine_submit(struct er_engine *e, struct er_submit *s);
-/* What was posted so far goes to the store now, not at the end of the loop's turn: it works
- * on the first part of a long request while the loop reads the next. */
+/* What was posted so far goes to the store now, not at the end of the loop's turn: it
+ * works on the first part of a long request while the loop reads the next. */
 void er_engine_flush(struct er_engine *e);
 
 /* ---- changes by request ------------------------------------------------------------ */
@@ -103,15 +103,15 @@ struct er_change_request {
     void (*done)(struct er_change_request *c, int rc); /* owns c */
     void *ctx;
 };
-/* Each row gets its status (0, ER_ENOTFOUND, ER_ESTATE ...); the code of `done` is that of
- * the store as a whole. One commit for all rows. */
+/* Each row gets its status (0, ER_ENOTFOUND, ER_ESTATE ...); the code of `done` is that
+ * of the store as a whole. One commit for all rows. */
 void er_engine_change(struct er_engine *e, struct er_change_request *c);
 
 /* Pauses a queue, or everything, and lets it go on: what waits there is not claimed, also
  * what comes later; what runs there is stopped in place (or with free_slot put back: the
- * switch is what holds it). What a switch that stays on stops as well does not go on. `done`
- * comes when the switch, and what it asks of what runs, are on disk and the workers are told;
- * when it fails, the switch alone may be there: ask again. */
+ * switch is what holds it). What a switch that stays on stops as well does not go on.
+ * `done` comes when the switch, and what it asks of what runs, are on disk and the
+ * workers are told; when it fails, the switch alone may be there: ask again. */
 struct er_pause_request {
     struct er_op op;          /* private */
     struct er_engine *engine; /* private */
@@ -130,16 +130,16 @@ bool er_engine_all_paused(const struct er_engine *e);
 
 /* Any other write: runs as an operation of the ferry. */
 void er_engine_post(struct er_engine *e, struct er_op *op);
-/* The engine's own copy of a queue's, a limit key's or a type's settings follows the store's:
- * called in the `done` of the operation that wrote them. */
+/* The engine's own copy of a queue's, a limit key's or a type's settings follows the
+ * store's: called in the `done` of the operation that wrote them. */
 void er_engine_queue_changed(struct er_engine *e, const struct er_queue *q);
 void er_engine_queue_removed(struct er_engine *e, const char *name);
 void er_engine_limit_changed(struct er_engine *e, const struct er_limit *limit);
 void er_engine_limit_removed(struct er_engine *e, const char *key);
 void er_engine_type_changed(struct er_engine *e, const struct er_type *type);
 void er_engine_type_removed(struct er_engine *e, const char *name);
-/* The definition of a type; the built-in defaults for one that has none (`shell`, too, until
- * it is given one). Borrowed until the next change. */
+/* The definition of a type; the built-in defaults for one that has none (`shell`, too,
+ * until it is given one). Borrowed until the next change. */
 const struct er_type *er_engine_type(const struct er_engine *e, const char *name);
 /* Whether it has a definition; fn gets each that there is, in no order. */
 bool er_engine_has_type(const struct er_engine *e, const char *name);
@@ -183,7 +183,8 @@ void er_engine_files(struct er_engine *e, struct er_job *job);
 /* The folder of the logs, from its options. Borrowed. */
 const char *er_engine_logs(const struct er_engine *e);
 
-/* What only memory knows of a running task; NULL when none runs. Borrowed for the turn. */
+/* What only memory knows of a running task; NULL when none runs. Borrowed for the
+ * turn. */
 struct er_live {
     int attempt;
     int pid;                   /* 0 = not started yet */
@@ -233,15 +234,15 @@ struct er_session_view {
 void er_engine_sessions(struct er_engine *e,
                         void (*fn)(void *ctx, const struct er_session_view *view),
                         void *ctx);
-/* Adds a sentence, without a full stop, about a worker that has not answered for ten seconds
- * or more to what it was ordered to do, and returns true: the one that has the task (0 = any).
- * It is told, not killed. */
+/* Adds a sentence, without a full stop, about a worker that has not answered for ten
+ * seconds or more to what it was ordered to do, and returns true: the one that has the
+ * task (0 = any). It is told, not killed. */
 bool er_engine_silent(const struct er_engine *e, er_task_id id, struct er_buf *b);
-/* One true sentence, without a full stop, on why a task that is queued and not held does not
- * run: what stands before it (store, pause, limit, rate, slots, workers, order), and until
- * when if known. For t's queue, type, limit key and cost. *out_until: that moment (wall), or
- * ER_NEVER. Returns what is more than itself a reason: who asks adds what is to be done about
- * it. */
+/* One true sentence, without a full stop, on why a task that is queued and not held does
+ * not run: what stands before it (store, pause, limit, rate, slots, workers, order), and
+ * until when if known. For t's queue, type, limit key and cost. *out_until: that moment
+ * (wall), or ER_NEVER. Returns what is more than itself a reason: who asks adds what is
+ * to be done about it. */
 enum er_held_by {
     ER_HELD_BY_OTHER,
     ER_HELD_BY_ENDING,    /* nothing is started any more (er_engine_set_draining) */
@@ -271,18 +272,19 @@ struct er_hello {
     size_t n_held;
     const struct er_held *owed;
     size_t n_owed;
-    /* What it can execute: types by name, whose handlers are in that process (attempts of a
-     * handler cannot be stopped in place: a pause puts them back held, at their checkpoint).
-     * NULL = every type that is executed by a process: `shell`, and those with `command` or
-     * `program` in their definition. Not NULL with n_types 0: none for now. Copied. */
+    /* What it can execute: types by name, whose handlers are in that process (attempts of
+     * a handler cannot be stopped in place: a pause puts them back held, at their
+     * checkpoint). NULL = every type that is executed by a process: `shell`, and those
+     * with `command` or `program` in their definition. Not NULL with n_types 0: none for
+     * now. Copied. */
     const char *const *types;
     size_t n_types;
     bool pings; /* it answers {"ping":{}} */
 };
-/* How lines reach the worker: the engine adds them to `out` and calls wake; who has the link
- * takes them off with er_engine_link_take. A session whose lines are not taken is given no
- * further work from ER_LINK_FULL bytes on. When out.failed is set (memory is out), lines are
- * lost and the link must be broken: the next hello sorts it out. */
+/* How lines reach the worker: the engine adds them to `out` and calls wake; who has the
+ * link takes them off with er_engine_link_take. A session whose lines are not taken is
+ * given no further work from ER_LINK_FULL bytes on. When out.failed is set (memory is
+ * out), lines are lost and the link must be broken: the next hello sorts it out. */
 #define ER_LINK_FULL ((size_t)32 << 20)
 #define ER_LINK_MAX  ((size_t)1 << 30) /* what `out` may hold: out.max */
 struct er_link {
@@ -290,8 +292,8 @@ struct er_link {
     size_t sent; /* bytes of it that were taken */
     void (*wake)(struct er_link *link);
 };
-/* Opens a session for a new worker (name and token are made here); `done` gets its id once
- * it is on disk, or 0 and the code. */
+/* Opens a session for a new worker (name and token are made here); `done` gets its id
+ * once it is on disk, or 0 and the code. */
 typedef void er_session_done_fn(void *ctx, int64_t session, int rc);
 void er_engine_session_open(struct er_engine *e, int pid, er_session_done_fn *done,
                             void *ctx);
@@ -300,8 +302,8 @@ void er_engine_session_open_handlers(struct er_engine *e, int pid,
                                      er_session_done_fn *done, void *ctx);
 /* A worker of a known session is there (again) with a link, which lives until
  * er_engine_session_detach. ER_ELOST: no such session, or the token is wrong. What the
- * worker does not have any more is put back or taken from the log; what it should not have
- * is dropped. `welcome` is the text of the first line. */
+ * worker does not have any more is put back or taken from the log; what it should not
+ * have is dropped. `welcome` is the text of the first line. */
 int er_engine_session_attach(struct er_engine *e, const struct er_hello *hello,
                              struct er_link *link, const char *welcome) ER_MUSTCHECK;
 /* Takes at most `room` bytes of what waits on the link and adds them to `to`. */
@@ -316,20 +318,20 @@ void er_engine_session_dead(struct er_engine *e, int64_t session, bool lost);
 void er_engine_session_drain(struct er_engine *e, int64_t session, bool stop);
 /* How many attempts that session may have at once from now on; what runs goes on. */
 void er_engine_set_slots(struct er_engine *e, int64_t session, int slots);
-/* A session of handlers serves these types from now on (what runs goes on). Does nothing to
- * a session that executes processes. */
+/* A session of handlers serves these types from now on (what runs goes on). Does nothing
+ * to a session that executes processes. */
 void er_engine_set_types(struct er_engine *e, int64_t session, const char *const *types,
                          size_t n);
 /* Whether a connected session serves the type now. */
 bool er_engine_is_served(const struct er_engine *e, const char *type);
-/* Whether a session of handlers other than that one (0 = any) has named the type; one whose
- * connection is broken counts while its process lives. */
+/* Whether a session of handlers other than that one (0 = any) has named the type; one
+ * whose connection is broken counts while its process lives. */
 bool er_engine_is_named_besides(const struct er_engine *e, const char *type,
                                 int64_t session);
 
-/* Reports of a session. Lines are added one by one, then sent; `done` gets the code and the
- * attempts that were not its own any more. Alone among the `done`s it may be called from
- * inside er_engine_report_send, when nothing has to be written. */
+/* Reports of a session. Lines are added one by one, then sent; `done` gets the code and
+ * the attempts that were not its own any more. Alone among the `done`s it may be called
+ * from inside er_engine_report_send, when nothing has to be written. */
 struct er_report_batch;
 struct er_report_batch *
 er_engine_report_new(struct er_engine *e, int64_t session,
@@ -342,8 +344,9 @@ typedef void er_report_done_fn(void *ctx, int rc, const struct er_held *lost,
 void er_engine_report_send(struct er_report_batch *b, er_report_done_fn *done, void *ctx);
 void er_engine_report_drop(struct er_report_batch *b); /* never sent */
 
-/* A progress line (JSON) for a running task from somebody else than the task itself: handed
- * to its worker, which treats it as one from the task's own descriptor. ER_ESTATE. */
+/* A progress line (JSON) for a running task from somebody else than the task itself:
+ * handed to its worker, which treats it as one from the task's own descriptor.
+ * ER_ESTATE. */
 int er_engine_tell(struct er_engine *e, er_task_id id, const char *json) ER_MUSTCHECK;
 /* Bytes for a running task's standard input. ER_ESTATE: not running. */
 int er_engine_input(struct er_engine *e, er_task_id id, const void *p, size_t n,
@@ -361,8 +364,9 @@ struct er_sub_filter {
     const char *correlation; /* NULL = any; copied */
     uint64_t facts;          /* bits 1 << event for facts; 0 = all */
     bool progress, output;   /* samples wanted */
-    /* Topics: these names, or all that begin so where one ends with '*'; none = every topic
-     * (ER_EVENT_TOPIC among `facts` counts as well, and `topics` samples). Copied. */
+    /* Topics: these names, or all that begin so where one ends with '*'; none = every
+     * topic (ER_EVENT_TOPIC among `facts` counts as well, and `topics` samples).
+     * Copied. */
     const char *const *names;
     size_t n_names;
     bool topics; /* samples of topics wanted */
@@ -374,8 +378,8 @@ struct er_sub *er_engine_subscribe(struct er_engine *e, const struct er_sub_filt
                                    int64_t since, void (*wake)(void *ctx), void *ctx);
 /* Adds server-sent event frames to out, about `room` bytes. */
 void er_sub_pull(struct er_sub *s, struct er_buf *out, size_t room);
-/* Why what it wants could not be read (logged), or 0. It was woken for that: who can begin
- * anew by number ends here; who pulls on has it read again. */
+/* Why what it wants could not be read (logged), or 0. It was woken for that: who can
+ * begin anew by number ends here; who pulls on has it read again. */
 int er_sub_failed(const struct er_sub *s);
 /* Ends it; `wake` is not called any more. */
 void er_engine_unsubscribe(struct er_sub *s);
@@ -385,8 +389,8 @@ struct er_watch;
 typedef void er_watch_fn(void *ctx, enum er_event event);
 struct er_watch *er_engine_watch(struct er_engine *e, er_task_id id, er_watch_fn *fn,
                                  void *ctx);
-/* Calls fn, with the watch's ctx, when the worker that has the task is found not to answer
- * (er_engine_silent). */
+/* Calls fn, with the watch's ctx, when the worker that has the task is found not to
+ * answer (er_engine_silent). */
 void er_engine_watch_silence(struct er_watch *w, void (*fn)(void *ctx));
 /* From inside fn: the fact that it is called for, NULL for a sample. */
 const struct er_fact *er_engine_told(const struct er_engine *e);

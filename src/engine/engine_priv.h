@@ -37,8 +37,8 @@
 struct json_t;
 #include "model/bucket.h"
 
-/* The types that the same sessions serve: those that execute processes, sessions of handlers,
- * both, or nobody. See pools.c. */
+/* The types that the same sessions serve: those that execute processes, sessions of
+ * handlers, both, or nobody. See pools.c. */
 struct er_pool {
     bool processes;                    /* sessions that execute processes */
     struct er_session_live **sessions; /* sessions of handlers, by id */
@@ -208,7 +208,8 @@ struct er_session_live {
     bool pings;                                 /* it answers pings */
     int n_waits; /* reports of it that wait for the store */
     bool silent; /* it has not: see silence.c */
-    /* mono: since when an order may be unread, the last one, a ping; ER_NEVER = none is */
+    /* mono: since when an order may be unread, the last one, a ping; ER_NEVER = none
+     * is */
     er_usec asked_at, ordered_at, pinged_at;
     TAILQ_HEAD(er_live_attempt_list, er_live_attempt) runs;
     UT_hash_handle hh;
@@ -364,8 +365,8 @@ void er_gates_dismiss(struct er_engine *e, struct er_lane_live *lane);
 /* A bay may give work again: what was set aside meanwhile comes back; or it may not. */
 void er_gates_bay_opened(struct er_engine *e, struct er_bay *bay);
 void er_gates_bay_closed(struct er_engine *e, struct er_bay *bay);
-/* The lane, which stands at a gate or speaks for one, does so no more; it is in no heap then,
- * and is that bay's from now on. */
+/* The lane, which stands at a gate or speaks for one, does so no more; it is in no heap
+ * then, and is that bay's from now on. */
 void er_gates_move(struct er_engine *e, struct er_lane_live *lane, struct er_bay *bay);
 /* Forgets the groups of a bay in which no lane is. */
 void er_gates_forget_bay(struct er_engine *e, struct er_bay *bay);
@@ -384,7 +385,8 @@ struct er_bay *er_pools_bay(struct er_queue_live *q, struct er_pool *pool);
 bool er_pools_look(struct er_engine *e);
 /* Whether the session is one of the pool's. */
 bool er_pools_has(const struct er_pool *pool, const struct er_session_live *s);
-/* What a session says that it serves; NULL = it executes processes. Then er_pools_update. */
+/* What a session says that it serves; NULL = it executes processes. Then
+ * er_pools_update. */
 void er_pools_set_types(struct er_engine *e, struct er_session_live *s,
                         const char *const *types, size_t n);
 /* Somebody waits whom no session serves: on_unserved at the end of the turn. */
@@ -400,7 +402,8 @@ void er_gates_tick(struct er_engine *e);
 er_usec er_gates_due_at(struct er_engine *e); /* wall: the next such time; ER_NEVER */
 
 /* limits.c */
-/* Whether a type is executed by processes: `shell`, and what has a command or a program. */
+/* Whether a type is executed by processes: `shell`, and what has a command or a
+ * program. */
 bool er_limits_is_process(const struct er_engine *e, const char *type);
 /* What the store has at the start; frees all of it. */
 void er_limits_load(struct er_engine *e, const struct er_store_state *st);
@@ -475,8 +478,8 @@ void er_orders_forget_envs(struct er_session_live *s);
 void er_orders_drop(struct er_session_live *s);
 /* Reads on, if the link has room. */
 void er_orders_next(struct er_engine *e, struct er_session_live *s);
-/* Memory is out for what the session should be told, or for the end of one of its runs: breaks
- * its link. The next hello sorts it out. */
+/* Memory is out for what the session should be told, or for the end of one of its runs:
+ * breaks its link. The next hello sorts it out. */
 void er_orders_break(struct er_session_live *s);
 /* Whether so much waits on the session's link that it gets nothing more now. */
 bool er_orders_is_full(const struct er_session_live *s);
@@ -490,23 +493,25 @@ bool er_pause_in_place(const struct er_engine *e, const struct er_live_attempt *
 void er_pause_ask(struct er_live_attempt *run, bool pause, bool hold);
 /* Says again what the worker has not said to have done. */
 void er_pause_tell(struct er_live_attempt *run);
-/* A worker that is back says whether it was told last to stop a run, or to let it go on. */
+/* A worker that is back says whether it was told last to stop a run, or to let it go
+ * on. */
 void er_pause_held(struct er_live_attempt *run, bool paused);
 /* It is on disk that a run was stopped, or goes on. */
 void er_pause_done(struct er_live_attempt *run, bool paused);
-/* A run that a worker has had since before the start of this engine: what the store says was
- * asked of it is asked again when that worker is back. */
+/* A run that a worker has had since before the start of this engine: what the store says
+ * was asked of it is asked again when that worker is back. */
 void er_pause_load(struct er_engine *e, struct er_live_attempt *run,
                    const struct er_task *task);
-/* A run that was just claimed: what a switch wants of it, turned while the claim was on its
- * way, is stored. */
+/* A run that was just claimed: what a switch wants of it, turned while the claim was on
+ * its way, is stored. */
 void er_pause_claimed(struct er_engine *e, const struct er_live_attempt *run);
 
 /* silence.c */
 /* Something went out that the worker has to act upon. */
 void er_silence_asked(struct er_session_live *s);
 void er_silence_heard(struct er_session_live *s); /* a report comes from it */
-/* A report of it waits for the store, and so does whatever it has to say; or not any more. */
+/* A report of it waits for the store, and so does whatever it has to say; or not any
+ * more. */
 void er_silence_waits(struct er_engine *e, int64_t session, bool waits);
 void er_silence_answered(struct er_engine *e, int64_t session);
 void er_silence_forget(struct er_session_live *s); /* its link has come or gone */
@@ -516,7 +521,8 @@ er_usec er_silence_for(const struct er_session_live *s); /* 0 = it is not silent
 /* outcome.c */
 #define ER_WARN_CHECKPOINT 1u /* one was too large to be kept */
 #define ER_WARN_ITEM       2u /* an item had no name, or one that was too long */
-/* The end of an attempt on its way to the store. Texts are in an arena that goes with it. */
+/* The end of an attempt on its way to the store. Texts are in an arena that goes with
+ * it. */
 struct er_outcome {
     struct er_end end;
     struct er_finish row; /* what is known; the rest by er_outcome_write */
@@ -526,8 +532,9 @@ struct er_outcome {
     unsigned warn;                          /* ER_WARN_* */
     const char *cancel_reason, *cancel_by;
 };
-/* Reads the report of an end; the same from text; an attempt that was lost with its worker;
- * one that was never spawned. ER_ENOMEM; reports: ER_EINVALID, ER_ETOOBIG with words. */
+/* Reads the report of an end; the same from text; an attempt that was lost with its
+ * worker; one that was never spawned. ER_ENOMEM; reports: ER_EINVALID, ER_ETOOBIG with
+ * words. */
 int er_outcome_report(struct er_engine *e, struct er_live_attempt *run,
                       struct er_arena *arena, const struct json_t *o,
                       struct er_outcome *out, struct er_err *err) ER_MUSTCHECK;
@@ -552,8 +559,8 @@ er_usec er_outcome_moment(const struct json_t *o, const char *name);
 void er_report_worker_died(struct er_engine *e, int64_t session);
 
 /* ends.c */
-/* Ends that the engine finds itself. When the store refuses them they wait until it is well,
- * and their runs stay as ending. Each row that _next gives must be filled. */
+/* Ends that the engine finds itself. When the store refuses them they wait until it is
+ * well, and their runs stay as ending. Each row that _next gives must be filled. */
 struct er_ends *er_ends_new(struct er_engine *e, size_t room);
 /* The next row, empty. */
 struct er_outcome *er_ends_next(struct er_ends *ends);
@@ -565,7 +572,8 @@ void er_ends_post(struct er_ends *ends);
 /* Marks a run as ending and gives its permits back; _undo when the write failed. */
 void er_live_attempt_end_begin(struct er_engine *e, struct er_live_attempt *run);
 void er_live_attempt_end_undo(struct er_engine *e, struct er_live_attempt *run);
-/* The end is on disk: the run is forgotten. Tokens of one that was never started go back. */
+/* The end is on disk: the run is forgotten. Tokens of one that was never started go
+ * back. */
 void er_live_attempt_end_done(struct er_engine *e, struct er_live_attempt *run,
                               const struct er_outcome *o);
 
@@ -578,7 +586,8 @@ void er_ballast_look(struct er_engine *e);    /* is there room again? */
 /* engine.c: without threads: what was posted by now crosses, and the jobs are run; false
  * when there was nothing. */
 bool er_engine_turn_inline(struct er_engine *e);
-/* engine.c: deletes the logs of removed tasks on the file thread; takes the arena over. */
+/* engine.c: deletes the logs of removed tasks on the file thread; takes the arena
+ * over. */
 void er_engine_delete_logs(struct er_engine *e, struct er_arena *arena,
                            const struct er_removed *removed, size_t n);
 
