@@ -13,7 +13,7 @@ import os
 import re
 import sys
 
-WIDEST = 100
+WIDEST = 90
 COMMENT = re.compile(r"^\s*(/\*|\*)(\s|$)")
 HEAD = re.compile(r"^([a-z_][a-z0-9_]*)\(")
 

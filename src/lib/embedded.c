@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Order at the start: places, the store's lock (one owner), engine, API, the keeper of
- * workers; the door for workers and the worker itself only when a task wants them. At the end
- * the reverse.
+ * workers; the door for workers and the worker itself only when a task wants them. At the
+ * end the reverse.
  *
- * The host's handlers hold a session like any worker's, but its process is this one: such a
- * session is never watched, nor killed; when its link goes, it is over. */
+ * The host's handlers hold a session like any worker's, but its process is this one: such
+ * a session is never watched, nor killed; when its link goes, it is over. */
 #include "lib/embedded.h"
 
 #include <errno.h>
@@ -79,9 +79,9 @@ join(const char *folder, size_t len, const char *name)
     return er_xasprintf("%.*s/%s", (int)len, folder, name);
 }
 
-/* The file that a path means, which need not exist yet: through symbolic links, so that its
- * lock is one whatever it was called. What cannot be found stays as it is: opening it says
- * what is wrong. */
+/* The file that a path means, which need not exist yet: through symbolic links, so that
+ * its lock is one whatever it was called. What cannot be found stays as it is: opening it
+ * says what is wrong. */
 static char *
 find_real(const char *path)
 {
@@ -190,7 +190,8 @@ check_folder(const char *path, struct er_err *err)
     return rc;
 }
 
-/* What lies at options.socket is replaced only when it is a socket where nobody answers. */
+/* What lies at options.socket is replaced only when it is a socket where nobody
+ * answers. */
 static int
 check_socket(const struct er_embedded *h, struct er_err *err)
 {
@@ -454,8 +455,8 @@ open_api(struct er_embedded *h, struct er_err *err)
     return h->e->options.socket ? open_door(h, err) : 0;
 }
 
-/* A store that is made now is its owner's alone, whatever the umask says; SQLite gives its
- * log the same mode. */
+/* A store that is made now is its owner's alone, whatever the umask says; SQLite gives
+ * its log the same mode. */
 static int
 make_private(struct er_embedded *h, struct er_err *err)
 {
