@@ -6,6 +6,7 @@ usage: test_life.py PATH-OF-ERRAND [NAME...]"""
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -207,7 +208,8 @@ def tasks__live_keep_what_runs_on_the_screen(c):
     import pty
     import struct
     import termios
-    rows = [task(i) for i in range(40, 1, -1)] + [task(1, "running", name="the one that runs")]
+    rows = [task(i) for i in range(40, 1, -1)] + [
+        task(1, "running", name="the one that runs", progress={"percent": 50.0, "eta_s": 50.0})]
     over = threading.Event()
 
     def events():
@@ -227,6 +229,8 @@ def tasks__live_keep_what_runs_on_the_screen(c):
     has(screen, "task 40")
     has(screen, "… 33 more")
     same(screen.count("\r\n"), 8)
+    while len(set(re.findall(rb"(\d+\.?\d*m?s) left", got))) < 2:  # nobody has told anything since
+        got += os.read(ours, 65536)
     process.terminate()
     process.wait()
     process.stderr.close()
