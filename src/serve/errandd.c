@@ -575,6 +575,7 @@ main(int argc, char **argv)
     (void)umask(077);
     (void)mallopt(M_ARENA_MAX, 2); /* few threads, little memory */
     er_store_own_process();
+    er_local_worker_raise_fds();
     rc = start(&d, &o, &err);
     if (rc) {
         leave_nothing(&d);

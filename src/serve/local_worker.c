@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Where the local worker is, and how it is started: in a session of its own, with the log
- * of the daemon, and no signal blocked. */
+ * of the daemon, no signal blocked, and the limit of descriptors that the daemon was
+ * started with: a command may use select. */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,6 +34,30 @@ find_worker(const char *beside, struct er_err *err)
         return NULL;
     }
     return path;
+}
+
+/* What there was before er_local_worker_raise_fds; rlim_max 0 = it was not called. */
+static struct rlimit fds_given;
+
+void
+er_local_worker_raise_fds(void)
+{
+    struct rlimit all;
+    if (getrlimit(RLIMIT_NOFILE, &all) == 0 && all.rlim_cur < all.rlim_max) {
+        fds_given = all;
+        all.rlim_cur = all.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &all);
+    }
+}
+
+/* A worker has no commands before we welcome it, so none of them sees our limit. */
+static void
+give_limit_back(pid_t pid)
+{
+    if (fds_given.rlim_max > 0 && prlimit(pid, RLIMIT_NOFILE, &fds_given, NULL) != 0) {
+        er_log(ER_LOG_WARN, "supervise", "cannot set the limit of worker pid %d: %s", pid,
+               strerror(errno));
+    }
 }
 
 static int
@@ -61,6 +88,7 @@ spawn_worker(const char *path, const char *socket, struct er_err *err)
         (void)er_fail(err, ER_ENOTFOUND, "cannot start %.300s: %s", path, strerror(rc));
         return 0;
     }
+    give_limit_back(pid);
     return pid;
 }
 

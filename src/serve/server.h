@@ -11,6 +11,9 @@ struct er_supervisor;
 /* local_worker.c: starts one for that socket: its pid, or 0 and why not, which is logged
  * as well. */
 int er_local_worker_start(const char *socket, struct er_err *err);
+/* Lets this process have all the descriptors that it may; the workers that it starts, and
+ * so the commands, keep the limit that there was. Before there are threads. */
+void er_local_worker_raise_fds(void);
 /* The same as nobody's child (base/orphan.h), without a log. program NULL = to be looked
  * for, also from the folder `beside` (wire/autostart.h). folder (may be NULL): when this
  * process is gone it ends what it runs, takes the folder away, and ends. *out_pidfd is

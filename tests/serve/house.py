@@ -119,7 +119,7 @@ class House:
         with open(os.path.join(self.home, "config.yml"), "w", encoding="utf-8") as out:
             out.write(text)
 
-    def start(self, config="concurrency: 2\n", worker=None, flags=()):
+    def start(self, config="concurrency: 2\n", worker=None, flags=(), preexec=None):
         """Starts it; `worker`: another program in the worker's place."""
         if config is not None:
             self.configure(config)
@@ -129,7 +129,7 @@ class House:
         with open(os.path.join(self.home, "log"), "ab") as log:
             self.daemon = subprocess.Popen(
                 [ERRANDD, "--foreground", *flags], env=env, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, start_new_session=True)
+                stderr=log, start_new_session=True, preexec_fn=preexec)
         self.until(self._answers, "the daemon")
         if not worker:
             self.until(self.workers, "a worker")

@@ -101,6 +101,17 @@ def test_a_door_that_cannot_be_opened_again_is_tried_until_it_can(h):
     same(h.log().count("cannot listen"), 0)
 
 
+def test_the_daemon_has_all_descriptors_and_commands_those_of_the_user(h):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = (min(500, hard - 1), hard)
+    h.start(preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits))
+    same(resource.prlimit(h.daemon.pid, resource.RLIMIT_NOFILE), (hard, hard))
+    task = h.sh("ulimit -Sn > limits; ulimit -Hn >> limits")
+    h.wait(task, state="completed")
+    with open(h.path("limits"), encoding="ascii") as f:
+        same(f.read().split(), ["unlimited" if n < 0 else str(n) for n in limits])
+
+
 def test_the_socket_of_another_daemon_stays(h):
     # It is moved away while nothing of this one's is looked at: as it ends.
     h.start(worker=silent(h))
