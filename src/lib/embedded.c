@@ -489,9 +489,11 @@ take_store(struct er_embedded *h, struct er_err *err)
         return rc;
     }
     int pid = 0;
-    return er_claim_take(h->places.store, &h->claim_fd, &pid) == 0
-               ? 0
-               : er_owner_refuse(&h->places, pid, err);
+    rc = er_claim_take(h->places.store, &h->claim_fd, &pid);
+    return rc == ER_EBUSY ? er_owner_refuse(&h->places, pid, err)
+           : rc           ? er_fail(err, rc, "the store '%.300s' cannot be claimed: %s",
+                                    h->places.store, strerror(errno))
+                          : 0;
 }
 
 /* It was refused: what was made for it goes, while the lock is ours. */

@@ -4,10 +4,11 @@
  * (SO_PEERCRED): a live owner is ER_EBUSY with its pid; a dead or dying one's name is
  * free within moments and is tried again, 2000 times 5 ms. A name that a stranger has
  * taken, and a system without such sockets, claim nothing and are no error: the lock at
- * the path holds without it. */
+ * the path holds without it. No descriptor or memory for one is an error. */
 #include "serve/claim.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -38,6 +39,13 @@ find_listener(const struct sockaddr_un *name, socklen_t len, uid_t owner)
     return who.uid == geteuid() || who.uid == owner || who.uid == 0 ? who.pid : -1;
 }
 
+/* Why there is no socket just now; else this system has none. */
+static bool
+lacks_means(int errnum)
+{
+    return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == ENOBUFS;
+}
+
 static socklen_t
 name_of(const struct stat *st, struct sockaddr_un *name)
 {
@@ -58,7 +66,10 @@ er_claim_take(const char *store, int *fd, int *out_pid)
     }
     socklen_t len = name_of(&st, &name);
     *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    for (int i = 0; *fd >= 0; i++) {
+    if (*fd < 0) {
+        return lacks_means(errno) ? er_error_from_errno(errno) : 0;
+    }
+    for (int i = 0;; i++) {
         if (bind(*fd, (const struct sockaddr *)&name, len) == 0) {
             (void)listen(*fd, SOMAXCONN);
             return 0;
@@ -73,5 +84,4 @@ er_claim_take(const char *store, int *fd, int *out_pid)
         *out_pid = pid;
         return pid < 0 ? 0 : ER_EBUSY;
     }
-    return 0;
 }

@@ -14,8 +14,8 @@
 
 /* Claims the store until *fd is closed (which is -1 when nothing was claimed, or there is
  * no such file yet; nothing is done when it is not -1 before). ER_EBUSY: it is claimed,
- * by the process *out_pid (0 = unknown). Waits for at most ten seconds for one that dies
- * just now. */
+ * by the process *out_pid (0 = unknown). Others, with errno: there was no descriptor, or
+ * no memory, for the claim. Waits for at most ten seconds for one that dies just now. */
 int er_claim_take(const char *store, int *fd, int *out_pid) ER_MUSTCHECK;
 
 #endif

@@ -90,7 +90,10 @@ claim_store(struct daemon *d, struct er_err *err)
 {
     int pid = 0;
     int rc = er_claim_take(d->places.store, &d->claim_fd, &pid);
-    return rc ? er_owner_refuse(&d->places, pid, err) : 0;
+    return rc == ER_EBUSY ? er_owner_refuse(&d->places, pid, err)
+           : rc           ? er_fail(err, rc, "the store '%.300s' cannot be claimed: %s",
+                                    d->places.store, strerror(errno))
+                          : 0;
 }
 
 static void

@@ -5,7 +5,11 @@
  * them. */
 #include "lib_fixture.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include "base/mem.h"
+#include "serve/claim.h"
 
 static void
 on_event(void *ctx, errand_subscription *sub, const errand_event *ev)
@@ -97,12 +101,37 @@ fault__each_allocation_with_events(void **state)
     run_all(true);
 }
 
+/* Without a descriptor for it a store is not taken for claimed. */
+static void
+fault__no_descriptor_for_the_claim_of_a_store(void **state)
+{
+    (void)state;
+    char store[] = "/tmp/errand-claim-XXXXXX";
+    struct rlimit before, none;
+    int file = mkstemp(store), fd = -1, pid = 0;
+    assert_true(file >= 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int rc = er_claim_take(store, &fd, &pid);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(rc, ER_EIO);
+    assert_int_equal(fd, -1);
+    assert_int_equal(er_claim_take(store, &fd, &pid), 0);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    (void)close(file);
+    (void)unlink(store);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fault__each_allocation_of_a_handle),
         cmocka_unit_test(fault__each_allocation_with_events),
+        cmocka_unit_test(fault__no_descriptor_for_the_claim_of_a_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
