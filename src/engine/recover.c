@@ -81,7 +81,10 @@ run_autopsy(struct er_job *job, void *thread_ctx)
     }
     er_free(a->begun.entries);
     a->begun = (struct er_begun_list){0};
-    er_begun_read(a->logs, a->session, &a->begun);
+    a->left = er_begun_read(a->logs, a->session, &a->begun);
+    if (a->left != 0) {
+        return; /* what never began must not pass for lost */
+    }
     for (size_t i = 0; i < a->n; i++) {
         struct body *b = &a->bodies[i];
         er_buf_init(&b->exit, 0);

@@ -5,6 +5,7 @@
  * what was mapped before another boot was not synced and says nothing. */
 #include "wire/begun.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,14 +42,37 @@ path_of(char *out, size_t size, const char *logs, int64_t session)
     (void)snprintf(out, size, "%s/begun-%lld", logs, (long long)session);
 }
 
-static bool
+/* What another look may find otherwise. */
+static int
+passing(int errnum)
+{
+    return errnum == EMFILE || errnum == ENFILE ? ER_EBUSY
+           : errnum == ENOMEM                   ? ER_ENOMEM
+                                                : ER_ENOTFOUND;
+}
+
+/* Reads at most size bytes: 0, ER_ENOTFOUND (also when there are less than `least`), or
+ * what may pass. */
+static int
+read_bytes(const char *path, char *out, size_t least, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = fd >= 0 ? 0 : passing(errno);
+    size_t at = 0;
+    ssize_t n = 1;
+    while (fd >= 0 && at < size && n > 0) {
+        n = read(fd, out + at, size - at);
+        at += n > 0 ? (size_t)n : 0;
+    }
+    er_close(&fd);
+    return rc ? rc : at < least ? ER_ENOTFOUND : 0;
+}
+
+static int
 read_boot(char out[BOOT_MAX])
 {
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, out, BOOT_MAX - 1) : 0;
-    er_close(&fd);
-    out[n > 0 ? n : 0] = '\0';
-    return n > 0;
+    memset(out, 0, BOOT_MAX);
+    return read_bytes("/proc/sys/kernel/random/boot_id", out, 1, BOOT_MAX - 1);
 }
 
 struct er_begun *
@@ -68,7 +92,7 @@ er_begun_open(const char *logs, int64_t session)
         (void)unlink(path);
     }
     er_close(&fd);
-    if (!b || !b->table || !read_boot(b->table->boot)) {
+    if (!b || !b->table || read_boot(b->table->boot) != 0) {
         er_begun_close(b);
         return NULL;
     }
@@ -117,32 +141,26 @@ er_begun_close(struct er_begun *b)
 /* ---- reading ---- */
 
 static bool
-read_table(const char *path, struct table *t)
+is_ours(const struct table *t, const char boot[BOOT_MAX])
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    size_t at = 0;
-    ssize_t n = 1;
-    while (fd >= 0 && at < sizeof *t && n > 0) {
-        n = read(fd, (char *)t + at, sizeof *t - at);
-        at += n > 0 ? (size_t)n : 0;
-    }
-    er_close(&fd);
-    return at == sizeof *t;
+    return memcmp(t->magic, MAGIC, sizeof MAGIC) == 0 &&
+           strncmp(t->boot, boot, BOOT_MAX) == 0 && !t->full;
 }
 
-void
+int
 er_begun_read(const char *logs, int64_t session, struct er_begun_list *out)
 {
     char path[4352], boot[BOOT_MAX];
     struct table *t = er_alloc(sizeof *t);
     *out = (struct er_begun_list){0};
     path_of(path, sizeof path, logs, session);
-    if (t && read_boot(boot) && read_table(path, t) &&
-        memcmp(t->magic, MAGIC, sizeof MAGIC) == 0 &&
-        strncmp(t->boot, boot, sizeof boot) == 0 && !t->full) {
+    int rc = t ? read_boot(boot) : ER_ENOMEM;
+    rc = rc ? rc : read_bytes(path, (char *)t, sizeof *t, sizeof *t);
+    if (rc == 0 && is_ours(t, boot)) {
         out->entries = er_realloc_array(NULL, ER_BEGUN_MAX, sizeof *out->entries);
+        out->known = out->entries != NULL;
+        rc = out->known ? 0 : ER_ENOMEM;
     }
-    out->known = out->entries != NULL;
     for (size_t i = 0; out->known && i < ER_BEGUN_MAX; i++) {
         if (t->entries[i].task != 0) {
             out->entries[out->n++] =
@@ -150,6 +168,7 @@ er_begun_read(const char *logs, int64_t session, struct er_begun_list *out)
         }
     }
     er_free(t);
+    return rc == ER_ENOTFOUND ? 0 : rc;
 }
 
 bool

@@ -40,8 +40,10 @@ struct er_begun_list {
         int attempt;
     } * entries; /* to be freed with er_free */
 };
-/* Reads the table of a session whose program is dead. */
-void er_begun_read(const char *logs, int64_t session, struct er_begun_list *out);
+/* Reads the table of a session whose program is dead. ER_EBUSY (no descriptor is left),
+ * ER_ENOMEM: it cannot be seen now. */
+int er_begun_read(const char *logs, int64_t session,
+                  struct er_begun_list *out) ER_MUSTCHECK;
 bool er_begun_has(const struct er_begun_list *list, er_task_id task, int attempt);
 void er_begun_delete(const char *logs, int64_t session);
 

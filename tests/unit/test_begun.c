@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,7 +50,7 @@ table__tells_what_a_killed_process_had_begun(void **state)
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status));
-    er_begun_read(folder, 7, &list);
+    assert_int_equal(er_begun_read(folder, 7, &list), 0);
     assert_true(list.known);
     assert_int_equal(list.n, 2);
     assert_true(er_begun_has(&list, 2, 3));
@@ -65,12 +66,12 @@ table__knows_nothing_when_it_is_not_there_or_of_another_boot(void **state)
 {
     (void)state;
     struct er_begun_list list;
-    er_begun_read(folder, 8, &list);
+    assert_int_equal(er_begun_read(folder, 8, &list), 0);
     assert_false(list.known);
     struct er_begun *b = er_begun_open(folder, 8);
     assert_non_null(b);
     er_begun_close(b);
-    er_begun_read(folder, 8, &list);
+    assert_int_equal(er_begun_read(folder, 8, &list), 0);
     assert_true(list.known);
     er_free(list.entries);
     char path[100];
@@ -78,10 +79,10 @@ table__knows_nothing_when_it_is_not_there_or_of_another_boot(void **state)
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     assert_int_equal(pwrite(fd, "another", 7, 16), 7); /* the boot it was made in */
     (void)close(fd);
-    er_begun_read(folder, 8, &list);
+    assert_int_equal(er_begun_read(folder, 8, &list), 0);
     assert_false(list.known);
     assert_int_equal(truncate(path, 100), 0);
-    er_begun_read(folder, 8, &list);
+    assert_int_equal(er_begun_read(folder, 8, &list), 0);
     assert_false(list.known);
     er_begun_delete(folder, 8);
     assert_null(er_begun_open("/nowhere/at/all", 1));
@@ -96,19 +97,48 @@ table__that_was_too_small_knows_nothing(void **state)
     for (int i = 0; i < ER_BEGUN_MAX; i++) {
         assert_true(er_begun_add(b, i + 1, 1) >= 0);
     }
-    er_begun_read(folder, 9, &list);
+    assert_int_equal(er_begun_read(folder, 9, &list), 0);
     assert_true(list.known);
     assert_int_equal(list.n, ER_BEGUN_MAX);
     er_free(list.entries);
     int place = er_begun_add(b, 5000, 1);
     assert_int_equal(place, -1);
     er_begun_remove(b, place);
-    er_begun_read(folder, 9, &list);
+    assert_int_equal(er_begun_read(folder, 9, &list), 0);
     assert_false(list.known);
     assert_int_equal(er_begun_add(NULL, 1, 1), -1);
     er_begun_remove(NULL, 0);
     er_begun_close(b);
     er_begun_delete(folder, 9);
+}
+
+/* What never began must not pass for begun because it could not be looked up. */
+static void
+table__that_cannot_be_read_now_is_not_an_empty_one(void **state)
+{
+    (void)state;
+    struct er_begun_list list;
+    struct rlimit before, none;
+    struct er_begun *b = er_begun_open(folder, 6);
+    assert_true(er_begun_add(b, 1, 1) >= 0);
+    er_begun_close(b);
+    for (int n = 1; n <= 2; n++) {
+        er_mem_fault_set(n, 0);
+        assert_int_equal(er_begun_read(folder, 6, &list), ER_ENOMEM);
+        er_mem_fault_set(0, 0);
+    }
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int rc = er_begun_read(folder, 6, &list);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(rc, ER_EBUSY);
+    assert_false(list.known);
+    assert_int_equal(er_begun_read(folder, 6, &list), 0);
+    assert_true(er_begun_has(&list, 1, 1));
+    er_free(list.entries);
+    er_begun_delete(folder, 6);
 }
 
 int
@@ -118,6 +148,7 @@ main(void)
         cmocka_unit_test(table__tells_what_a_killed_process_had_begun),
         cmocka_unit_test(table__knows_nothing_when_it_is_not_there_or_of_another_boot),
         cmocka_unit_test(table__that_was_too_small_knows_nothing),
+        cmocka_unit_test(table__that_cannot_be_read_now_is_not_an_empty_one),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
