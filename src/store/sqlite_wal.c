@@ -148,7 +148,9 @@ static int
 wal_control(sqlite3_file *file, int op, void *arg)
 {
     struct wal_file *f = (struct wal_file *)(void *)file;
+    size_t n = f->n;
     int rc = flush(f);
+    f->n = rc ? n : 0; /* whose error nobody heeds: it must show in the sync */
     return rc ? rc : f->below->pMethods->xFileControl(f->below, op, arg);
 }
 

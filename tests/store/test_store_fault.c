@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fault_vfs.h"
+#include "store/sqlite_priv.h"
 #include "store_fixture.h"
 
 static struct {
@@ -1080,6 +1082,44 @@ log__takes_a_transaction_larger_than_memory(void **state)
     verify(f->s);
 }
 
+/* Nobody heeds what becomes of a file's control: it is the sync that must not say that
+ * all is there when it is not. */
+static void
+log__keeps_what_could_not_be_written_at_a_control(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/errand-wal-XXXXXX", name[64], got[8] = "";
+    int flags = SQLITE_OPEN_WAL | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, value = -1;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(name, sizeof name, "%s/db-wal", folder);
+    name[strlen(name) - 4] = '\0';
+    FILE *db = fopen(name, "w");
+    assert_non_null(db);
+    (void)fclose(db);
+    (void)snprintf(name, sizeof name, "%s/db-wal", folder);
+    sqlite3_vfs *vfs = sqlite3_vfs_find(er_sqlite_vfs());
+    sqlite3_file *file = calloc(1, (size_t)vfs->szOsFile);
+    assert_int_equal(vfs->xOpen(vfs, name, file, flags, &flags), SQLITE_OK);
+    assert_int_equal(file->pMethods->xWrite(file, "one", 3, 0), SQLITE_OK);
+    fault_vfs_break(FAULT_VFS_IO, 1);
+    assert_int_not_equal(
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_PERSIST_WAL, &value), SQLITE_OK);
+    assert_int_not_equal(file->pMethods->xSync(file, SQLITE_SYNC_NORMAL), SQLITE_OK);
+    assert_int_equal(file->pMethods->xWrite(file, "two", 3, 0), SQLITE_OK);
+    assert_int_not_equal(
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_PERSIST_WAL, &value), SQLITE_OK);
+    fault_vfs_mend();
+    assert_int_equal(file->pMethods->xSync(file, SQLITE_SYNC_NORMAL), SQLITE_OK);
+    assert_int_equal(file->pMethods->xRead(file, got, 3, 0), SQLITE_OK);
+    assert_string_equal(got, "two");
+    assert_int_equal(file->pMethods->xClose(file), SQLITE_OK);
+    free(file);
+    (void)unlink(name);
+    name[strlen(name) - 4] = '\0';
+    (void)unlink(name);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void
 tell_how_many(void **state)
 {
@@ -1107,6 +1147,7 @@ main(void)
         ON_FILE(disk__that_stays_full_refuses_each_time_and_recovers),
         ON_FILE(log__of_a_commit_is_written_in_one_piece),
         ON_FILE(log__takes_a_transaction_larger_than_memory),
+        cmocka_unit_test(log__keeps_what_could_not_be_written_at_a_control),
         cmocka_unit_test(tell_how_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
