@@ -266,7 +266,12 @@ er_change_new(struct er_call *call, enum er_change_kind kind, size_t n)
     struct er_change_request *c = er_xzalloc(sizeof *c);
     c->kind = kind;
     c->rows = er_arena_alloc(&c->arena, (n + 1) * sizeof *c->rows);
-    ER_ASSERT(c->rows);
+    if (!c->rows) {
+        er_free(c);
+        er_call_problem(call, ER_ENOMEM, NULL, "nothing was changed: %s",
+                        er_error_meaning(ER_ENOMEM));
+        return NULL;
+    }
     c->n = n;
     c->done = on_changed;
     c->ctx = call;
@@ -347,10 +352,12 @@ er_api_action(struct er_call *call)
     }
     if (er_call_known(call, o, known, 3)) {
         struct er_change_request *c = er_change_new(call, kind, 1);
-        c->rows[0].id = call->id;
-        if (er_change_read_body(call, c, o)) {
+        if (c) {
+            c->rows[0].id = call->id;
+        }
+        if (c && er_change_read_body(call, c, o)) {
             er_engine_change(call->api->engine, c);
-        } else {
+        } else if (c) {
             er_change_drop(c);
         }
     }
@@ -361,6 +368,8 @@ void
 er_api_delete(struct er_call *call)
 {
     struct er_change_request *c = er_change_new(call, ER_CHANGE_REMOVE, 1);
-    c->rows[0].id = call->id;
-    er_engine_change(call->api->engine, c);
+    if (c) {
+        c->rows[0].id = call->id;
+        er_engine_change(call->api->engine, c);
+    }
 }

@@ -301,6 +301,10 @@ er_api_edit(struct er_call *call)
         return;
     }
     struct er_change_request *c = er_change_new(call, ER_CHANGE_EDIT, 1);
+    if (!c) {
+        json_decref(o);
+        return;
+    }
     c->rows[0].id = call->id;
     if (!read_body(call, c, o)) {
         er_change_drop(c);

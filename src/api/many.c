@@ -189,6 +189,10 @@ er_api_actions(struct er_call *call)
     const json_t *ids = json_object_get(o, "ids");
     size_t n = json_array_size(ids);
     struct er_change_request *c = er_change_new(call, kind, n);
+    if (!c) {
+        json_decref(o);
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         c->rows[i].id = json_integer_value(json_array_get(ids, i));
     }

@@ -68,7 +68,8 @@ bool er_call_states(struct er_call *call, const char *text, unsigned *out);
 /* ---- changes (change.c), for those about many tasks ---- */
 
 /* A change of n tasks that answers the call when it is done. Freed by the engine's
- * `done`, or by er_change_drop when it was not sent. */
+ * `done`, or by er_change_drop when it was not sent. NULL: no memory, and the call is
+ * answered. */
 struct er_change_request *er_change_new(struct er_call *call, enum er_change_kind kind,
                                         size_t n);
 void er_change_drop(struct er_change_request *c);

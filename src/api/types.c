@@ -44,22 +44,33 @@ struct names {
     struct er_arena *arena;
     const char **all; /* in the arena */
     size_t n, size;
+    bool failed; /* for want of memory: not all are there */
 };
+
+static bool
+make_room(struct names *l)
+{
+    if (l->n < l->size) {
+        return true;
+    }
+    size_t size = l->size ? 2 * l->size : 32;
+    const char **more = er_arena_alloc(l->arena, size * sizeof *more);
+    if (more && l->n > 0) {
+        memcpy(more, l->all, l->n * sizeof *more);
+    }
+    l->all = more ? more : l->all;
+    l->size = more ? size : l->size;
+    return more != NULL;
+}
 
 static void
 add_name(struct names *l, const char *name)
 {
-    if (l->n == l->size) {
-        l->size = l->size ? 2 * l->size : 32;
-        const char **more = er_arena_alloc(l->arena, l->size * sizeof *more);
-        ER_ASSERT(more != NULL);
-        if (l->n > 0) {
-            memcpy(more, l->all, l->n * sizeof *more);
-        }
-        l->all = more;
+    const char *copy = make_room(l) ? er_arena_strdup(l->arena, name) : NULL;
+    l->failed = l->failed || !copy;
+    if (copy) {
+        l->all[l->n++] = copy;
     }
-    l->all[l->n] = er_arena_strdup(l->arena, name);
-    l->n += l->all[l->n] != NULL;
 }
 
 static void
@@ -358,7 +369,12 @@ er_api_types(struct er_call *call)
         list_names(call->api->engine, &l->names);
     }
     l->takes = er_arena_alloc(&l->q.arena, (l->names.n + 1) * sizeof *l->takes);
-    ER_ASSERT(l->takes != NULL);
+    if (l->names.failed || !l->takes) {
+        er_call_problem(call, ER_ENOMEM, NULL, "no memory for the list of types");
+        er_arena_free(&l->q.arena);
+        er_free(l);
+        return;
+    }
     er_call_hold(call);
     er_engine_query(call->api->engine, &l->q);
 }

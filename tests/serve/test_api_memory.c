@@ -369,6 +369,9 @@ try_all(struct house *h, try_fn *fn, void *ctx)
         if (code == WRONG) {
             fail_msg("a wrong answer when allocation %d fails", n);
         }
+        if (code < 0) { /* er_x... ends the process in order; that is no order */
+            fail_msg("the process was killed when allocation %d failed", n);
+        }
     }
     fail_msg("more than %d allocations", TRIES_MAX);
 }
@@ -423,6 +426,48 @@ test_lists_by_filter(void **state)
               "\"queue\":\"b\",\"tags\":[\"y\"]}");
     try_all(h, list_queue, by_queue);
     try_all(h, list_queue, by_tag);
+}
+
+/* The types are all there, or it is refused. */
+static bool
+list_types(struct house *h, int n, void *ctx)
+{
+    begin_fault(n);
+    struct ask *a = ask(h, "GET", ctx, NULL, "");
+    end_fault();
+    return a->status >= 500 || (a->status == 200 && strstr(a->answer.data, "\"shell\"") &&
+                                (strcmp(ctx, "/v1/types") != 0 ||
+                                 strstr(a->answer.data, "\"http.request\"")));
+}
+
+static void
+test_types(void **state)
+{
+    char all[] = "/v1/types", one[] = "/v1/types/shell";
+    try_all(*state, list_types, all);
+    try_all(*state, list_types, one);
+}
+
+/* One that is about one task. */
+static bool
+change_one(struct house *h, int n, void *ctx)
+{
+    begin_fault(n);
+    struct ask *a = ask(h, ctx, "/v1/tasks/1", NULL, "{\"priority\":7}");
+    end_fault();
+    return a->status != 0 && (a->status < 300 || a->status >= 500);
+}
+
+static void
+test_changes_of_one(void **state)
+{
+    char edit[] = "PATCH", removal[] = "DELETE";
+    submit(*state, "{\"type\":\"shell\",\"args\":{\"argv\":[\"true\"]},\"cwd\":\"/\","
+                   "\"held\":true}");
+    try_all(*state, change_one, edit);
+    submit(*state, a_task);
+    assert_int_equal(ask_and_end(*state, "POST", "/v1/tasks/1/cancel", "{}") / 100, 2);
+    try_all(*state, change_one, removal);
 }
 
 static bool
@@ -535,6 +580,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_lists_by_filter, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_submit_with_a_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hello, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_types, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_changes_of_one, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
