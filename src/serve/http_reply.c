@@ -6,6 +6,7 @@
  * connection is suspended in the asking (an answer of 0 bytes without that would be asked
  * again at once, for ever), until a wake, or a hang-up, resumes it. */
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/heap.h"
 #include "base/log.h"
@@ -125,6 +126,16 @@ pull(struct er_http_request *req)
     return s->out.len > 0;
 }
 
+/* Ends an answer whose end must not look like one. The library (0.9.75) forgets a resumed
+ * connection whose body ends with an error, until all that are older have moved: so the
+ * connection is shut down, and the sending of the last chunk fails. */
+static ssize_t
+break_off(struct er_http_request *req)
+{
+    (void)shutdown(req->conn->fd, SHUT_RDWR);
+    return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
 static ssize_t
 on_read(void *cls, uint64_t pos, char *buf, size_t max)
 {
@@ -132,13 +143,13 @@ on_read(void *cls, uint64_t pos, char *buf, size_t max)
     struct er_http_stream *s = &req->stream;
     (void)pos;
     if (req->base.gone) {
-        return MHD_CONTENT_READER_END_WITH_ERROR;
+        return break_off(req);
     }
     bool more = s->sent < s->out.len || pull(req);
     if (s->out.failed) { /* what came is not whole */
         er_log(ER_LOG_ERROR, "http", "the stream of %s is broken off: %s", req->base.path,
                er_error_meaning(s->out.failed));
-        return MHD_CONTENT_READER_END_WITH_ERROR;
+        return break_off(req);
     }
     if (!more) {
         if (s->ended) {

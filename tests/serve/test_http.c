@@ -591,6 +591,37 @@ stream__sends_what_comes_until_it_ends(void **state)
     await_counts(*state, "open 0 ");
 }
 
+/* The dead ones would keep the door closed: nothing else happens that would clear them
+ * up, and an older connection only waits for its next request. */
+static void
+stream__whose_reader_dies_is_closed_at_once(void **state)
+{
+    (void)state;
+    struct server s = start_server("HTTP_SERVER", false, "13", NULL);
+    struct answer a = {0};
+    int fds[10], kept[5];
+    for (int i = 0; i < 5; i++) {
+        if (i == 1) {
+            for (int k = 0; k < 10; k++) {
+                fds[k] = connect_to(&s);
+                send_text(fds[k], GET("/stream"));
+            }
+            await_counts(&s, "open 10 ");
+            for (int k = 0; k < 10; k++) {
+                (void)close(fds[k]);
+            }
+        }
+        kept[i] = connect_to(&s);
+        ask(kept[i], GET("/hello"), &a);
+        check_answer(&a, 200, "hello\n");
+    }
+    for (int i = 0; i < 5; i++) {
+        (void)close(kept[i]);
+    }
+    free_answer(&a);
+    stop_server(&s);
+}
+
 static void
 stream__arrives_intact_when_it_is_long(void **state)
 {
@@ -888,6 +919,7 @@ main(void)
         WITH_SERVER(later__notices_who_hangs_up),
         WITH_SERVER(later__answers_one_who_only_ended_its_sending),
         WITH_SERVER(stream__sends_what_comes_until_it_ends),
+        cmocka_unit_test(stream__whose_reader_dies_is_closed_at_once),
         WITH_SERVER(stream__arrives_intact_when_it_is_long),
         WITH_SERVER(stream__does_not_lose_a_wake_that_comes_early),
         WITH_SERVER(head__is_refused_when_two_could_read_it_differently),
