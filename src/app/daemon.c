@@ -186,8 +186,9 @@ er_daemon_open(struct er_app *app, struct er_err *err)
         return er_fail(
             err, rc,
             "no daemon answers at %.300s%s, but the daemon with pid %d has the "
-            "store: look what lies in the socket's place (kill %d ends it)",
-            app->places.socket, socket_hint(app), owner, owner);
+            "store: it starts or ends just now, or hangs, or something else lies in the "
+            "socket's place (errand doctor)",
+            app->places.socket, socket_hint(app), owner);
     }
     if (app->no_autostart) {
         return er_fail(err, rc, "no daemon answers at %.300s%s (errand serve starts one)",

@@ -321,6 +321,7 @@ def test_something_in_the_sockets_place_is_no_missing_daemon(h):
     code, _, words = command(h, "shutdown", env={"ERRAND_SOCKET": other})
     same(code, 4)
     has(words, f"the daemon with pid {h.daemon.pid} has the store")
+    has(words, "it starts or ends just now, or hangs")
     has(words, "where ERRAND_SOCKET points")
 
 
