@@ -9,9 +9,11 @@
  *
  * The daemon's worker is its child, and SIGCHLD tells of its end. Hidden, it is nobody's
  * child, and a pidfd tells. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -103,6 +105,32 @@ start_hidden(struct er_supervisor *v, struct er_err *err)
 
 /* ---- its start ---- */
 
+/* A worker ends at once without the folder of its lock, which may have been removed since
+ * the start. What is above it is not made: without that there is no store either. */
+static int
+make_folder(const struct er_supervisor *v, struct er_err *err)
+{
+    const char *path = v->api->places->workers;
+    if (mkdir(path, 0700) == 0) {
+        er_log(ER_LOG_WARN, "supervise", "the folder '%s' was gone: made again", path);
+    } else if (errno != EEXIST) {
+        int code = errno;
+        int rc = er_fail(err, er_error_from_errno(code), "cannot make folder '%s': %s",
+                         path, strerror(code));
+        er_log(ER_LOG_ERROR, "supervise", "%s", err->text);
+        return rc;
+    }
+    return 0;
+}
+
+static int
+start_child(struct er_supervisor *v, struct er_err *err)
+{
+    return make_folder(v, err) ? 0
+           : v->hidden         ? start_hidden(v, err)
+                               : er_local_worker_start(v->api->places->socket, err);
+}
+
 static void
 start_now(struct er_supervisor *v)
 {
@@ -110,8 +138,7 @@ start_now(struct er_supervisor *v)
     v->child_hello = false;
     v->child_at = er_clock_mono(er_clock_system());
     struct er_err err = {""};
-    v->child = v->hidden ? start_hidden(v, &err)
-                         : er_local_worker_start(v->api->places->socket, &err);
+    v->child = start_child(v, &err);
     if (v->child == 0) {
         v->trouble = err;
         er_supervise_consider(v);

@@ -5,7 +5,9 @@
 
 import os
 import re
+import shutil
 import signal
+import stat
 import threading
 
 from house import Player, has, main, same
@@ -388,6 +390,18 @@ def test_why_and_doctor_tell_of_a_worker_that_died(h):
         return (not check["ok"] and re.fullmatch("none is connected: " + words, check["detail"])
                 and re.fullmatch("no worker: " + words, h.why(h.submit())))
     h.until(told, "a worker that died, and the moment of the next start")
+
+
+def test_a_worker_starts_when_the_folder_of_the_locks_was_removed(h):
+    h.start()
+    h.end(h.submit())
+    old = h.workers()[0]["pid"]
+    shutil.rmtree(h.path("workers"))
+    os.kill(old, signal.SIGKILL)
+    h.until(lambda: [w for w in h.workers() if w["pid"] != old], "another worker")
+    same(h.end(h.submit())["state"], "completed")
+    same(stat.S_IMODE(os.stat(h.path("workers")).st_mode), 0o700)
+    has(h.log(), f"the folder '{h.path('workers')}' was gone: made again")
 
 
 def test_why_and_show_tell_who_cancelled_and_held(h):
