@@ -211,6 +211,10 @@ note_absent(struct er_app *app, struct er_doctor *d, int rc, const struct er_err
     } else if (rc != ER_ENODAEMON) {
         er_doctor_note(d, "daemon", false, "errand serve --foreground shows more", "%s",
                        err->text);
+    } else if (er_doctor_is_blocked(&app->places)) {
+        er_doctor_note(d, "daemon", false,
+                       "mend first what is said below to be of the wrong kind",
+                       "none answers at %s, and none can be started", app->places.socket);
     } else if (!er_doctor_start(d, &app->places)) {
         er_doctor_note(d, "daemon", d->may_start,
                        "errand serve starts one, and so does the next command",

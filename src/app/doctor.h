@@ -32,6 +32,9 @@ void er_doctor_note(struct er_doctor *d, const char *name, bool ok, const char *
 /* How the daemon's last start ended, from its log; false when it did not fail, or that is
  * not known. */
 bool er_doctor_start(struct er_doctor *d, const struct er_places *p);
+/* Whether no command can start a daemon, since something of the wrong kind lies at a
+ * path of this instance, which er_doctor_files names. */
+bool er_doctor_is_blocked(const struct er_places *p);
 /* What the files say, also without a daemon: folders, room on the disk, the store, its
  * lock, the socket, locks of workers, the daemon's log. */
 void er_doctor_files(struct er_doctor *d, const struct er_places *p);

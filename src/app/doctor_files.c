@@ -23,7 +23,8 @@
     "keep a copy of it, then move it aside with its -wal and -shm and the folder of "    \
     "the "                                                                               \
     "logs: the next command begins with an empty one"
-#define YOUR_OWN "it must be yours and writable: chown and chmod u+rw it and its folder"
+#define MOVE_STORE "move it away: the next command begins with an empty one"
+#define YOUR_OWN   "it must be yours and writable: chown and chmod u+rw it and its folder"
 
 /* Whether some process has a flock on the file of that inode. */
 static bool
@@ -47,11 +48,75 @@ is_locked(ino_t inode)
     return found;
 }
 
+/* What lies at a path where a folder, a file or a socket is to be (S_IFDIR, S_IFREG,
+ * S_IFSOCK) and nothing like it is; NULL = it will do, or there is nothing. A pipe or a
+ * device may stand for a file. */
+static const char *
+find_wrong_kind(const char *path, mode_t wanted)
+{
+    struct stat st;
+    int rc = wanted == S_IFSOCK ? lstat(path, &st) : stat(path, &st);
+    mode_t kind = rc == 0 ? st.st_mode & S_IFMT : wanted;
+    bool fits =
+        kind == wanted || (wanted == S_IFREG && (kind == S_IFCHR || kind == S_IFIFO));
+    return fits               ? NULL
+           : kind == S_IFDIR  ? "a folder"
+           : kind == S_IFREG  ? "a file"
+           : kind == S_IFLNK  ? "a link"
+           : kind == S_IFSOCK ? "a socket"
+                              : "a pipe or a device";
+}
+
+/* Notes a path of the wrong kind; false = it is none. */
+static bool
+note_wrong_kind(struct er_doctor *d, const char *name, const char *path, mode_t wanted,
+                const char *advice)
+{
+    const char *kind = find_wrong_kind(path, wanted);
+    if (kind) {
+        er_doctor_note(d, name, false, advice, "%.300s is %s, not a %s", path, kind,
+                       wanted == S_IFDIR   ? "folder"
+                       : wanted == S_IFREG ? "file"
+                                           : "socket");
+    }
+    return kind != NULL;
+}
+
+/* The folder of a path; the caller frees it. */
+static char *
+folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash > path ? er_xstrndup(path, (size_t)(slash - path))
+                                 : er_xstrdup("/");
+}
+
+bool
+er_doctor_is_blocked(const struct er_places *p)
+{
+    char *run_dir = folder_of(p->socket);
+    const struct {
+        const char *path;
+        mode_t wanted;
+    } all[] = {{p->state_dir, S_IFDIR}, {run_dir, S_IFDIR},      {p->logs, S_IFDIR},
+               {p->workers, S_IFDIR},   {p->store, S_IFREG},     {p->lock, S_IFREG},
+               {p->socket, S_IFSOCK},   {p->daemon_log, S_IFREG}};
+    bool blocked = false;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        blocked = blocked || find_wrong_kind(all[i].path, all[i].wanted);
+    }
+    er_free(run_dir);
+    return blocked;
+}
+
 /* A folder of ours: there (or to be made), our own, and closed to others. */
 static void
 check_folder(struct er_doctor *d, const char *name, const char *path)
 {
     struct stat st;
+    if (note_wrong_kind(d, name, path, S_IFDIR, "move it away, or set ERRAND_HOME")) {
+        return;
+    }
     if (stat(path, &st) != 0) {
         int code = errno;
         er_doctor_note(d, name, code == ENOENT,
@@ -62,20 +127,11 @@ check_folder(struct er_doctor *d, const char *name, const char *path)
     }
     bool owned = st.st_uid == geteuid();
     bool closed = (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
-    er_doctor_note(d, name, S_ISDIR(st.st_mode) && owned && closed,
+    er_doctor_note(d, name, owned && closed,
                    owned ? "chmod 700 it"
                          : "it belongs to somebody else: use another ERRAND_HOME",
                    "%.300s, mode %03o, uid %u", path, (unsigned)(st.st_mode & 0777),
                    (unsigned)st.st_uid);
-}
-
-/* The folder of a path; the caller frees it. */
-static char *
-folder_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash && slash > path ? er_xstrndup(path, (size_t)(slash - path))
-                                 : er_xstrdup("/");
 }
 
 static void
@@ -188,6 +244,9 @@ check_store(struct er_doctor *d, const char *path)
     static const char magic[16] = "SQLite format 3";
     char head[sizeof magic] = "";
     struct stat st;
+    if (note_wrong_kind(d, "store", path, S_IFREG, MOVE_STORE)) {
+        return;
+    }
     FILE *f = fopen(path, "re");
     if (!f) {
         int code = errno;
@@ -217,6 +276,9 @@ check_lock(struct er_doctor *d, const struct er_places *p)
     struct stat st;
     int pid = 0;
     char *socket_path = NULL;
+    if (note_wrong_kind(d, "lock of the store", p->lock, S_IFREG, "move it away")) {
+        return;
+    }
     if (stat(p->lock, &st) != 0 && errno != ENOENT) {
         er_doctor_note(d, "lock of the store", false, YOUR_OWN, "%.300s: %s", p->lock,
                        strerror(errno));
@@ -258,9 +320,9 @@ check_socket(struct er_doctor *d, const char *path)
                        "%.300s: %s", path, strerror(errno));
     } else if (lstat(path, &st) != 0) {
         er_doctor_note(d, "socket", true, NULL, "there is none at %.300s", path);
-    } else {
-        er_doctor_note(d, "socket", S_ISSOCK(st.st_mode),
-                       "it is no socket: move it away, or set ERRAND_SOCKET",
+    } else if (!note_wrong_kind(d, "socket", path, S_IFSOCK,
+                                "move it away, or set ERRAND_SOCKET to another path")) {
+        er_doctor_note(d, "socket", true, NULL,
                        "%.300s is left over: nobody listens; the next daemon replaces it",
                        path);
     }
@@ -301,6 +363,10 @@ check_log(struct er_doctor *d, const char *path)
 {
     struct stat st;
     char age[ER_DURATION_SIZE];
+    if (note_wrong_kind(d, "daemon's log", path, S_IFREG,
+                        "move it away: a daemon that a command starts writes there")) {
+        return;
+    }
     if (stat(path, &st) != 0) {
         er_doctor_note(d, "daemon's log", errno == ENOENT, "make it readable for you",
                        "%.300s: %s", path,
@@ -326,6 +392,9 @@ er_doctor_files(struct er_doctor *d, const struct er_places *p)
     check_folder(d, "folder of the store", p->state_dir);
     check_folder(d, "folder of the socket", run_dir);
     er_free(run_dir);
+    (void)note_wrong_kind(d, "folder of the logs", p->logs, S_IFDIR, "move it away");
+    (void)note_wrong_kind(d, "folder of the workers", p->workers, S_IFDIR,
+                          "move it away");
     if (d->daemon == 0) { /* else the daemon has looked */
         check_store(d, p->store);
         check_disk(d, p->state_dir);

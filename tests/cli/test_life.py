@@ -1019,6 +1019,34 @@ def doctor__tells_how_the_last_start_ended(c):
 
 
 @test
+def doctor__names_what_is_of_the_wrong_kind(c):
+    may_start = {"ERRAND_NO_AUTOSTART": ""}
+    for name, is_folder, check, advice in [
+            ("logs", False, "folder of the logs", "move it away"),
+            ("workers", False, "folder of the workers", "move it away"),
+            ("errandd.log", True, "daemon's log", "move it away: a daemon that a command starts"),
+            ("errand.sock", True, "socket", "move it away, or set ERRAND_SOCKET"),
+            ("errand.sock", False, "socket", "move it away, or set ERRAND_SOCKET"),
+            ("tasks.db.lock", True, "lock of the store", "move it away"),
+            ("tasks.db", True, "store", "move it away: the next command")]:
+        path = os.path.join(c.home, name)
+        if is_folder:
+            os.mkdir(path)
+        else:
+            open(path, "w").close()
+        code, _, checks = doctor(c, env=may_start)
+        wanted = "socket" if check == "socket" else "file" if is_folder else "folder"
+        same((code, checks[check]["ok"], checks[check]["detail"]),
+             (1, False, f"{path} is {'a folder' if is_folder else 'a file'}, not a {wanted}"))
+        has(checks[check]["advice"], advice)
+        same(checks["daemon"]["detail"],
+             f"none answers at {c.home}/errand.sock, and none can be started")
+        has(checks["daemon"]["advice"], "of the wrong kind")
+        (os.rmdir if is_folder else os.remove)(path)
+    same(doctor(c, env=may_start)[2]["daemon"]["ok"], True)
+
+
+@test
 def doctor__starts_no_daemon(c):
     code, o, checks = doctor(c, env={"ERRAND_NO_AUTOSTART": ""})
     same((o["daemon"], checks["daemon"]["ok"]), (None, True))
