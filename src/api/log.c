@@ -4,9 +4,9 @@
  * client holds nobody up.
  *
  * Happy path: read the task (which attempt?) -> open the log, skip to the last N lines ->
- * pieces until there is no more -> end; or, with `follow`, sleep until the task's output
- * grew or a fact came, and go on, with the next attempt when there is one, until the task
- * is final and its log is read to the end.
+ * pieces until the end that it had when it was opened; or, with `follow`, sleep until the
+ * task's output grew or a fact came, and go on, with the next attempt when there is one,
+ * until the task is final and its log is read to the end.
  * Failure modes: the first piece cannot be read, or the log is gone although the store
  * knows of output: a problem. A later one cannot: a line says so, and the stream ends.
  * The worker could not write it all: a line says how much is missing. */
@@ -42,7 +42,7 @@ struct log_stream {
     struct er_buf ready;                     /* what was read and not sent yet */
     /* used by the thread for files while a job is under way */
     struct er_outlog_reader *reader;
-    int64_t skip_lines; /* lines to leave out at the start; -1 = not worked out yet */
+    int64_t skip_lines; /* lines to leave out at the start */
     uint64_t expected;  /* offset that follows if nothing was dropped */
     bool mid_line, started;
     enum er_outlog_kind last_kind;
@@ -156,40 +156,6 @@ is_wanted(const struct log_stream *ls, const struct er_outlog_frame *f)
            (ls->only == 0 || ls->only == f->kind);
 }
 
-static int64_t
-count_newlines(const char *p, size_t n)
-{
-    int64_t lines = 0;
-    const char *end = p + n;
-    while (p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
-        lines++;
-        p++;
-    }
-    return lines;
-}
-
-/* How many lines to leave out so that the last `tail` remain. */
-static int64_t
-lines_before_tail(struct log_stream *ls, const char *logs)
-{
-    struct er_outlog_reader *r;
-    struct er_outlog_frame f;
-    int64_t lines = 0;
-    bool open_line = false;
-    if (ls->tail < 0 || er_outlog_open(logs, ls->task, ls->attempt, &r)) {
-        return 0;
-    }
-    while (er_outlog_next(r, &f) == 1) {
-        if (is_wanted(ls, &f) && f.len > 0) {
-            lines += count_newlines(f.data, f.len);
-            open_line = f.data[f.len - 1] != '\n';
-        }
-    }
-    er_outlog_reader_close(r);
-    lines += open_line;
-    return lines > ls->tail ? lines - ls->tail : 0;
-}
-
 /* Leaves out lines at the start of a frame; what is left of it is text to give. */
 static void
 skip_lines(struct log_stream *ls, struct er_outlog_frame *f)
@@ -236,6 +202,25 @@ take_frame(struct log_stream *ls, struct log_job *j, struct er_outlog_frame *f)
     }
 }
 
+/* Opens the log as it is now, where the lines that are wanted begin. */
+static int
+open_log(struct log_stream *ls, const char *logs)
+{
+    struct er_outlog_reader *r;
+    int rc = er_outlog_open(logs, ls->task, ls->attempt, &r);
+    if (rc) {
+        return rc;
+    }
+    rc = er_outlog_hold(r, !ls->follow);
+    if (rc) {
+        er_outlog_reader_close(r);
+        return rc;
+    }
+    ls->skip_lines = ls->tail < 0 ? 0 : er_outlog_seek_lines(r, ls->only, ls->tail);
+    ls->reader = r;
+    return 0;
+}
+
 static void
 run_log(struct er_job *job, void *thread_ctx)
 {
@@ -243,13 +228,12 @@ run_log(struct er_job *job, void *thread_ctx)
     struct log_job *j = (struct log_job *)(void *)job;
     struct log_stream *ls = j->ls;
     if (!ls->reader) {
-        int rc = er_outlog_open(j->logs, ls->task, ls->attempt, &ls->reader);
+        int rc = open_log(ls, j->logs);
         if (rc) { /* no log is no error where nothing was written */
             j->rc = rc == ER_ENOTFOUND && ls->written == 0 ? 0 : rc;
             j->end = true;
             return;
         }
-        ls->skip_lines = lines_before_tail(ls, j->logs);
     }
     struct er_outlog_frame f;
     int got = 0;

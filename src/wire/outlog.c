@@ -13,13 +13,16 @@
  *
  * Reading: frames come out of one buffer that is filled with pread. At the end of a file
  * the reader looks for a newer one, and, when there is one, once more at the end of its
- * own before it moves: the writer never adds to a file after it made the next. */
+ * own before it moves: the writer never adds to a file after it made the next. A writer
+ * that floods would be read for ever, and take the tails away meanwhile: er_outlog_hold
+ * opens all there is at one moment and notes its sizes. */
 #include "wire/outlog.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -98,7 +101,7 @@ base_path(const char *logs, er_task_id task, int attempt)
 }
 
 static const char *const endings[] = {".tail0", ".tail1", ".log"};
-enum { HEAD = 2, FILES = 3 };
+enum { TAILS = 2, HEAD = 2, FILES = 3 };
 
 static char *
 file_path(const char *base, int which)
@@ -290,12 +293,19 @@ er_outlog_close(struct er_outlog *log)
 
 /* ---- reading ---- */
 
+struct log_file {
+    int fd;
+    int which;           /* HEAD, 0 or 1 */
+    uint64_t segment_at; /* offset of its segment frame; 0 for the head */
+    off_t end;           /* its size when it was held */
+};
 struct er_outlog_reader {
     char *base;
-    int fd;
-    int which;           /* HEAD, 0 or 1: which file is read */
-    uint64_t segment_at; /* offset of its segment frame; 0 for the head */
-    off_t pos;           /* file position behind what is in buf */
+    struct log_file now;          /* what is read */
+    struct log_file later[TAILS]; /* what is held and comes next, oldest first */
+    int n_later;
+    bool bounded; /* reads what was held, and no more */
+    off_t pos;    /* file position behind what is in buf */
     struct er_buf buf;
     size_t used; /* bytes of buf that were given out */
 };
@@ -309,12 +319,18 @@ fill(struct er_outlog_reader *r, size_t want)
         r->used = 0;
     }
     size_t more = want > r->buf.len + READ_AHEAD ? want - r->buf.len : READ_AHEAD;
+    if (r->bounded && r->now.end - r->pos < (off_t)more) {
+        more = r->now.end > r->pos ? (size_t)(r->now.end - r->pos) : 0;
+    }
+    if (more == 0) {
+        return 0;
+    }
     if (er_buf_reserve(&r->buf, more)) {
         return ER_ENOMEM;
     }
     ssize_t n;
     do {
-        n = pread(r->fd, r->buf.data + r->buf.len, more, r->pos);
+        n = pread(r->now.fd, r->buf.data + r->buf.len, more, r->pos);
     } while (n < 0 && errno == EINTR);
     if (n < 0) {
         return ER_EIO;
@@ -395,10 +411,10 @@ find_newer(const struct er_outlog_reader *r, int *out_which, uint64_t *out_segme
 {
     int best = -1;
     *out_rc = 0;
-    for (int which = 0; *out_rc == 0 && which < 2; which++) {
+    for (int which = 0; *out_rc == 0 && which < TAILS; which++) {
         uint64_t at;
         int fd = open_tail(r->base, which, &at, out_rc);
-        bool newer = fd >= 0 && (r->which == HEAD || at > r->segment_at);
+        bool newer = fd >= 0 && (r->now.which == HEAD || at > r->now.segment_at);
         if (newer && (best < 0 || at < *out_segment_at)) {
             er_close(&best);
             best = fd;
@@ -414,15 +430,24 @@ find_newer(const struct er_outlog_reader *r, int *out_which, uint64_t *out_segme
     return best;
 }
 
-/* Goes to another file from its start. */
+/* Goes to the start of a file; the one that was read stays open. */
 static void
-switch_to(struct er_outlog_reader *r, int fd)
+read_from(struct er_outlog_reader *r, struct log_file file)
 {
-    er_close(&r->fd);
-    r->fd = fd;
+    r->now = file;
     r->pos = 0;
     r->used = 0;
     er_buf_clear(&r->buf);
+}
+
+/* Goes to the next file that is held. */
+static void
+next_held(struct er_outlog_reader *r)
+{
+    er_close(&r->now.fd);
+    read_from(r, r->later[0]);
+    r->later[0] = r->later[1];
+    r->n_later--;
 }
 
 int
@@ -436,21 +461,127 @@ er_outlog_next(struct er_outlog_reader *r, struct er_outlog_frame *out)
         if (rc != 0) {
             return rc;
         }
-        int which = 0;
-        uint64_t segment_at = 0;
-        int fd = find_newer(r, &which, &segment_at, &rc);
-        if (fd < 0) {
+        if (r->n_later > 0) {
+            next_held(r);
+            continue;
+        }
+        if (r->bounded) {
+            return 0;
+        }
+        struct log_file next = {.fd = -1};
+        next.fd = find_newer(r, &next.which, &next.segment_at, &rc);
+        if (next.fd < 0) {
             return rc; /* 0: no more now */
         }
         rc = next_here(r, out); /* what was added before the newer file was made */
         if (rc != 0) {
-            er_close(&fd);
+            er_close(&next.fd);
             return rc;
         }
-        switch_to(r, fd);
-        r->which = which;
-        r->segment_at = segment_at;
+        er_close(&r->now.fd);
+        read_from(r, next);
     }
+}
+
+/* Notes how long a file is. */
+static int
+note_end(struct log_file *file)
+{
+    struct stat st;
+    if (fstat(file->fd, &st) != 0) {
+        return ER_EIO;
+    }
+    file->end = st.st_size;
+    return 0;
+}
+
+int
+er_outlog_hold(struct er_outlog_reader *r, bool bounded)
+{
+    int rc = 0;
+    for (int which = 0; rc == 0 && which < TAILS; which++) {
+        struct log_file file = {.which = which};
+        file.fd = open_tail(r->base, which, &file.segment_at, &rc);
+        if (file.fd >= 0) {
+            bool first = r->n_later == 1 && file.segment_at < r->later[0].segment_at;
+            if (first) {
+                r->later[1] = r->later[0];
+            }
+            r->later[first ? 0 : r->n_later] = file;
+            r->n_later++;
+        }
+    }
+    /* now only the newest of those that are open still grows */
+    rc = rc ? rc : note_end(&r->now);
+    for (int i = 0; rc == 0 && i < r->n_later; i++) {
+        rc = note_end(&r->later[i]);
+    }
+    r->bounded = bounded;
+    return rc;
+}
+
+struct tally {
+    int64_t newlines;
+    bool any, open; /* there is text at all; its last line has no newline */
+};
+
+static void
+tally_text(struct tally *t, const char *p, size_t n)
+{
+    const char *end = p + n;
+    t->any = true;
+    t->open = end[-1] != '\n';
+    while (p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
+        t->newlines++;
+        p++;
+    }
+}
+
+/* Counts the lines of a file as far as it is held: 0, or the error that ended it. */
+static int
+tally_file(struct er_outlog_reader *r, struct log_file file, enum er_outlog_kind only,
+           struct tally *t)
+{
+    struct log_file now = r->now;
+    bool bounded = r->bounded;
+    struct er_outlog_frame f;
+    int rc;
+    *t = (struct tally){0};
+    read_from(r, file);
+    r->bounded = true;
+    while ((rc = next_here(r, &f)) == 1) {
+        bool text = f.kind == ER_OUTLOG_STDOUT || f.kind == ER_OUTLOG_STDERR;
+        if (text && (only == 0 || only == f.kind) && f.len > 0) {
+            tally_text(t, f.data, f.len);
+        }
+    }
+    read_from(r, now);
+    r->bounded = bounded;
+    return rc;
+}
+
+int64_t
+er_outlog_seek_lines(struct er_outlog_reader *r, enum er_outlog_kind only, int64_t n)
+{
+    int64_t lines = 0;
+    bool any = false;
+    for (int i = r->n_later; i >= 0; i--) {
+        struct tally t;
+        int rc = tally_file(r, i > 0 ? r->later[i - 1] : r->now, only, &t);
+        if (rc < 0) { /* a reader does not get past it */
+            lines = 0;
+            any = false;
+        }
+        lines += t.newlines + (t.open && !any);
+        any = any || t.any;
+        if (lines > n) {
+            while (i-- > 0) {
+                next_held(r);
+            }
+            return lines - n;
+        }
+    }
+    return 0;
 }
 
 static int
@@ -474,8 +605,7 @@ open_head(const char *logs, er_task_id task, int attempt, struct er_outlog_reade
         return rc;
     }
     r->base = base;
-    r->fd = fd;
-    r->which = HEAD;
+    r->now = (struct log_file){.fd = fd, .which = HEAD};
     er_buf_init(&r->buf, FRAME_MAX + ER_OUTLOG_HEADER + READ_AHEAD);
     *out = r;
     return 0;
@@ -493,7 +623,10 @@ void
 er_outlog_reader_close(struct er_outlog_reader *r)
 {
     if (r) {
-        er_close(&r->fd);
+        er_close(&r->now.fd);
+        while (r->n_later > 0) {
+            er_close(&r->later[--r->n_later].fd);
+        }
         er_buf_fini(&r->buf);
         er_free(r->base);
         er_free(r);
@@ -542,20 +675,17 @@ er_outlog_exit(const char *logs, er_task_id task, int attempt, struct er_buf *b,
     if (out_pid) {
         rc = next_here(r, &f);
         *out_pid = rc == 1 && f.kind == ER_OUTLOG_START ? pid_of(&f) : 0;
-        r->pos = 0;
-        r->used = 0;
-        er_buf_clear(&r->buf);
+        read_from(r, r->now);
     }
     rc = 0;
-    for (int which = 0; rc == 0 && which < 2; which++) {
-        uint64_t at;
-        int head = r->fd;
-        int fd = open_tail(r->base, which, &at, &rc);
-        if (fd >= 0) {
-            r->fd = -1;
-            switch_to(r, fd);
+    for (int which = 0; rc == 0 && which < TAILS; which++) {
+        struct log_file head = r->now, tail = {.which = which};
+        tail.fd = open_tail(r->base, which, &tail.segment_at, &rc);
+        if (tail.fd >= 0) {
+            read_from(r, tail);
             rc = find_exit(r, b);
-            switch_to(r, head);
+            er_close(&tail.fd);
+            read_from(r, head);
         }
     }
     if (rc == 0) {

@@ -87,6 +87,16 @@ int er_outlog_open(const char *logs, er_task_id task, int attempt,
  * Where output was dropped between two frames, the second one's offset is greater than
  * the first one's offset + len. Only frames of output, start and exit are given. */
 int er_outlog_next(struct er_outlog_reader *r, struct er_outlog_frame *out) ER_MUSTCHECK;
+/* Holds what there is now, right after the opening: whatever the writer does, it can be
+ * read to its end. `bounded`: er_outlog_next gives that and nothing that came later.
+ * ER_EBUSY (no descriptor is left), ER_ENOMEM, ER_EIO: only to be closed. */
+int er_outlog_hold(struct er_outlog_reader *r, bool bounded) ER_MUSTCHECK;
+/* Goes towards the last n lines of what is held (a last one without a newline counts):
+ * how many newlines of the stream `only` (0 = both) are to be left out from there on. It
+ * looks at the newest file first, and at an older one only where that has too few. What
+ * is behind damage is not counted, for it cannot be read. */
+int64_t er_outlog_seek_lines(struct er_outlog_reader *r, enum er_outlog_kind only,
+                             int64_t n) ER_MUSTCHECK;
 void er_outlog_reader_close(struct er_outlog_reader *r);
 
 /* Reads the exit frame's JSON of an attempt into b. 1 = there, 0 = the log exists and has

@@ -4,7 +4,7 @@
 
 import os
 
-from house import has, main, same
+from house import Wire, has, main, same
 
 
 def log_of(h, task, attempt=1):
@@ -90,6 +90,42 @@ def test_output_whose_middle_was_not_kept_says_so(h):
                   if "omitted" in v]
     assert b"\n[... %d bytes omitted ...]\n" % omitted in body
     same(body.count(b"\0") + omitted, 5000000)
+
+
+def test_the_end_of_output_that_grows_all_the_time_is_given(h):
+    h.start("output_head: 1MiB\noutput_tail: 1MiB\n")
+    task = h.sh("yes")
+    tail = log_of(h, task).replace(".log", ".tail1")
+    h.until(lambda: os.path.exists(tail), "output that fills two files")
+    for query in ("tail=1", "tail=1&stream=stdout", "tail=1&timestamps=1", "tail=1000000", "stream=stdout"):
+        has(h.expect(200, "GET", f"/v1/tasks/{task}/log?{query}").body, b"y")
+    h.act(task, "cancel")
+    h.end(task)
+
+
+def test_output_ends_where_it_ended_when_it_was_asked_for(h):
+    h.start("output_head: 1MiB\noutput_tail: 1MiB\n")
+    # 12 bytes a line: the head, a tail and most of another
+    task = h.sh("seq -f %011.0f 240000; until [ -e go ]; do sleep 0.1; done; "
+                "seq -f %011.0f 300000 900000; echo end")
+    want = b"".join(b"%011d\n" % n for n in range(1, 240001))
+    path = f"/v1/tasks/{task}/log"
+    h.until(lambda: h.call("GET", path + "?tail=1").body == want[-12:], "its output")
+    # Three that ask now, and read when the tails were taken away for what came later.
+    wires = []
+    for query, lines in (("", 240000), ("?tail=200000", 200000), ("?tail=100000", 100000)):
+        wire = Wire(h.socket)
+        wire.send("GET", path + query)
+        same(wire.head()[0], 200)
+        wires.append((wire, wire.chunk(), want[-12 * lines:]))
+    h.touch("go")
+    h.end(task)
+    for wire, body, all_of_it in wires:
+        while piece := wire.chunk():
+            body += piece
+        wire.close()
+        assert body == all_of_it, (len(body), len(all_of_it), body[:40], body[-40:])
+    same(h.call("GET", path + "?tail=1").body, b"end\n")
 
 
 def test_output_that_was_removed_with_its_task_says_so(h):

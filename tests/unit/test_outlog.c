@@ -368,6 +368,125 @@ outlog__output_that_cannot_be_seen_is_not_missing(void **state)
     er_outlog_reader_close(r);
 }
 
+/* The end of `text` that its last n lines are. */
+static const char *
+last_lines(const char *text, int n)
+{
+    const char *at = text + strlen(text);
+    for (int left = n; at > text; at--) {
+        bool begins = at[-1] == '\n' && at[0] != '\0';
+        if (n == 0 || (begins && --left == 0)) {
+            break;
+        }
+    }
+    return at;
+}
+
+static void
+assert_last_lines(const char *all, int n)
+{
+    struct er_outlog_reader *r;
+    struct er_outlog_frame f;
+    struct er_buf b;
+    er_buf_init(&b, 0);
+    assert_int_equal(er_outlog_open(dir, 42, 1, &r), 0);
+    assert_int_equal(er_outlog_hold(r, true), 0);
+    int64_t skip = er_outlog_seek_lines(r, 0, n);
+    while (er_outlog_next(r, &f) == 1) {
+        er_buf_add(&b, f.data, f.len);
+    }
+    er_outlog_reader_close(r);
+    const char *got = b.data ? b.data : "";
+    for (; skip > 0; skip--) {
+        const char *nl = strchr(got, '\n');
+        got = nl ? nl + 1 : got + strlen(got);
+    }
+    assert_string_equal(got, last_lines(all, n));
+    er_buf_fini(&b);
+}
+
+static void
+outlog__the_last_lines_are_found_in_whatever_file_they_begin(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"",
+                                        "\n",
+                                        "a",
+                                        "a\n",
+                                        "a\nbcdefgh\ni\n\n\njk",
+                                        "0123456\n89abcdefgh\n\nijklm\n",
+                                        "0123456789abcdefghijklmno\n",
+                                        "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct er_outlog log;
+        create(&log, 10, 8); /* what does not fit into the head and two tails is none */
+        assert_true(strlen(texts[i]) <= 26);
+        out(&log, texts[i]);
+        er_outlog_close(&log);
+        for (int n = 0; n < 30; n++) {
+            assert_last_lines(texts[i], n);
+        }
+        er_outlog_delete(dir, 42, 1);
+    }
+}
+
+/* A writer that is always ahead of the reader, and takes its files away. */
+static void
+outlog__what_is_held_ends_however_the_log_grows(void **state)
+{
+    (void)state;
+    struct er_outlog log;
+    struct er_outlog_reader *r;
+    struct er_outlog_frame f;
+    for (int files = 1; files <= 3; files++) {
+        struct er_buf b;
+        const char *text = "0123\n5678\nabcd\nefgh\nijkl\n";
+        size_t len = (size_t)files * 8 - 1;
+        er_buf_init(&b, 0);
+        create(&log, 8, 8);
+        er_outlog_write(&log, ER_OUTLOG_STDOUT, 1, text, len);
+        assert_int_equal(er_outlog_open(dir, 42, 1, &r), 0);
+        assert_int_equal(er_outlog_hold(r, true), 0);
+        out(&log, "more, more, more and more");
+        int64_t skip = er_outlog_seek_lines(r, 0, 1000);
+        assert_int_equal(skip, 0);
+        while (er_outlog_next(r, &f) == 1) {
+            er_buf_add(&b, f.data, f.len);
+            assert_true(b.len <= len);
+            out(&log, "more, more, more and more");
+        }
+        assert_int_equal(b.len, len);
+        assert_memory_equal(b.data, text, len);
+        er_outlog_reader_close(r);
+        er_outlog_close(&log);
+        er_outlog_delete(dir, 42, 1);
+        er_buf_fini(&b);
+    }
+}
+
+/* One that follows is given what is held, and then what came later. */
+static void
+outlog__what_is_held_is_not_missed_by_one_that_follows(void **state)
+{
+    (void)state;
+    struct er_outlog log;
+    struct er_outlog_reader *r;
+    struct er_buf b;
+    uint64_t at = 0;
+    er_buf_init(&b, 0);
+    create(&log, 8, 8);
+    out(&log, "0123456\n89abcde\nghi");
+    assert_int_equal(er_outlog_open(dir, 42, 1, &r), 0);
+    assert_int_equal(er_outlog_hold(r, false), 0);
+    out(&log, "klmn\nABCDEFG\nIJK");                    /* takes the first tail away */
+    assert_int_equal(er_outlog_seek_lines(r, 0, 1), 1); /* of one line and "ghi" */
+    collect(r, &b, &at);
+    assert_string_equal(b.data, "[8]89abcde\nghiklmn\nABCDEFG\nIJK");
+    er_outlog_reader_close(r);
+    er_outlog_close(&log);
+    er_buf_fini(&b);
+}
+
 int
 main(void)
 {
@@ -378,6 +497,9 @@ main(void)
         T(outlog__zero_tail_drops_what_is_behind_the_head),
         T(outlog__one_write_larger_than_all_is_split),
         T(outlog__a_reader_follows_the_writer_over_rotations),
+        T(outlog__the_last_lines_are_found_in_whatever_file_they_begin),
+        T(outlog__what_is_held_ends_however_the_log_grows),
+        T(outlog__what_is_held_is_not_missed_by_one_that_follows),
         T(outlog__binary_bytes_and_a_frame_of_a_megabyte),
         T(outlog__refuses_to_make_a_log_twice),
         T(outlog__a_frame_cut_short_ends_the_file),
