@@ -16,6 +16,7 @@
 #include "base/mem.h"
 
 #define DISK_LOW    (UINT64_C(64) << 20)
+#define FILE_LOW    ((rlim_t)1 << 30) /* a store may grow beyond it */
 #define YEAR_2024   (INT64_C(1704067200) * ER_USEC_PER_SEC)
 #define FDS_OF_TASK 6 /* descriptors that the worker needs for one */
 #define FDS_BESIDE  64
@@ -197,6 +198,28 @@ check_limits(const struct doctor *d, struct er_buf *b)
     }
 }
 
+/* A write beyond it fails, of the store as of a task's output. */
+static void
+check_file_size(struct er_buf *b)
+{
+    struct rlimit r;
+    char text[200];
+    if (getrlimit(RLIMIT_FSIZE, &r) != 0) {
+        return;
+    }
+    if (r.rlim_cur == RLIM_INFINITY) {
+        (void)snprintf(text, sizeof text, "no limit");
+    } else {
+        (void)snprintf(text, sizeof text,
+                       "%llu KiB at most: the store and the output of a task do not grow "
+                       "beyond it",
+                       (unsigned long long)(r.rlim_cur >> 10));
+    }
+    add_check(b, "file-size", r.rlim_cur >= FILE_LOW, text,
+              "raise the limit (ulimit -f unlimited, LimitFSIZE=infinity), and start it "
+              "again");
+}
+
 static void
 check_socket(const struct doctor *d, struct er_buf *b)
 {
@@ -324,6 +347,7 @@ done_doctor(struct er_query *q)
     check_workers(d, &b);
     check_clock(d, &b);
     check_limits(d, &b);
+    check_file_size(&b);
     check_socket(d, &b);
     check_types(d, &b);
     er_buf_add_str(&b, "]}");

@@ -3,6 +3,7 @@
 """Queues, limit keys, types, switches; stats, metrics, readiness, checks."""
 
 import re
+import resource
 import threading
 
 from house import has, main, same
@@ -300,6 +301,22 @@ def test_doctor(h):
     check = {c["name"]: c for c in h.get("/v1/doctor")["checks"]}["socket"]
     same(check["ok"], False)
     has(check["advice"], "chmod 600")
+
+
+def test_doctor_tells_of_a_small_limit_on_the_size_of_files(h):
+    h.start(worker=NOBODY)
+    pid = h.daemon.pid
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    for limit, ok, detail in ((512 << 20, False, "524288 KiB at most"), ((1 << 30) - 1, False, "KiB at most"),
+                              (1 << 30, True, "1048576 KiB at most")):
+        if hard != resource.RLIM_INFINITY and hard < limit:
+            continue
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, hard))
+        check = {c["name"]: c for c in h.get("/v1/doctor")["checks"]}["file-size"]
+        same(check["ok"], ok, limit)
+        has(check["detail"], detail)
+        if not ok:
+            has(check["advice"], "LimitFSIZE=infinity")
 
 
 def test_routes_refuse_what_they_do_not_know(h):
