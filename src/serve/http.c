@@ -16,23 +16,29 @@
  * loop (EPOLLRDHUP). On a unix socket a peer that only ends its sending still gets its
  * answer; over TCP the two cannot be told apart, and it counts as gone.
  *
+ * Out of descriptors, the library takes no connection until one of its own is closed;
+ * the log is told once a minute.
+ *
  * Limits: a head of 8 KiB (431), the connections (further ones wait in the backlog),
  * bodies as the handler says (413). See http_head.c for what is refused with 400. */
 #include "serve/http_priv.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 /* Memory of a connection for a head, its parsed headers and the answer's head, or for
  * pieces of a body: room for a head of 8 KiB with about a hundred headers. */
-#define POOL   ((size_t)20 << 10)
-#define ROUNDS 32 /* runs of the library before the loop has its turn */
+#define POOL     ((size_t)20 << 10)
+#define SHORT_MS 60000 /* between two warnings that there are no descriptors */
+#define ROUNDS   32    /* runs of the library before the loop has its turn */
 #ifndef HURRY_MS
 #define HURRY_MS 30000 /* a test makes it shorter */
 #endif
@@ -82,6 +88,7 @@ run(struct er_http *h)
     h->running = true;
     do {
         h->pending = false;
+        errno = 0; /* on_library_words looks at it */
         (void)MHD_run(h->mhd);
     } while (has_more(h) && ++round < ROUNDS);
     h->running = false;
@@ -287,6 +294,29 @@ on_connection(void *cls, struct MHD_Connection *mhd, void **socket_context,
     }
 }
 
+/* ---- what the library has to say ---- */
+
+/* Only that there are no descriptors is worth a line: it is said right behind the accept
+ * that failed. What its words are is not looked at. */
+static void ER_PRINTF(2, 0) on_library_words(void *cls, const char *fmt, va_list ap)
+{
+    struct er_http *h = cls;
+    int code = errno;
+    (void)fmt;
+    (void)ap;
+    if ((code != EMFILE && code != ENFILE) || !h->running) {
+        return;
+    }
+    uint64_t now = uv_now(h->poll.loop);
+    if (h->short_at == 0 || now - h->short_at >= SHORT_MS) {
+        h->short_at = now > 0 ? now : 1;
+        er_log(ER_LOG_WARN, "http",
+               "no connection can be accepted: %s; it goes on when connections are "
+               "closed, or raise the limit (ulimit -n, LimitNOFILE=)",
+               strerror(code));
+    }
+}
+
 /* ---- start and stop ---- */
 
 static void
@@ -315,11 +345,11 @@ static int
 start_library(struct er_http *h, int listen_fd, unsigned max_connections)
 {
     h->mhd = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-        er_http_request_on_access, h, MHD_OPTION_LISTEN_SOCKET, listen_fd,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL, MHD_OPTION_CONNECTION_LIMIT,
-        max_connections, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-        MHD_OPTION_NOTIFY_COMPLETED, er_http_request_on_completed, h,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        er_http_request_on_access, h, MHD_OPTION_EXTERNAL_LOGGER, on_library_words, h,
+        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL,
+        MHD_OPTION_CONNECTION_LIMIT, max_connections, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, er_http_request_on_completed, h,
         MHD_OPTION_URI_LOG_CALLBACK, er_http_request_on_target, h, MHD_OPTION_END);
     return h->mhd ? 0 : ER_EIO;
 }

@@ -85,6 +85,7 @@ struct er_http {
     bool running; /* inside the library */
     bool pending; /* it must run soon */
     bool stopping;
+    uint64_t short_at; /* uv_now of the last warning about descriptors; 0 = none */
     struct er_http_conns conns;
     struct er_http_conns hurried; /* earliest deadline first */
     uv_poll_t poll;               /* the library's epoll */

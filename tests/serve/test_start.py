@@ -101,6 +101,24 @@ def test_a_door_that_cannot_be_opened_again_is_tried_until_it_can(h):
     same(h.log().count("cannot listen"), 0)
 
 
+def test_without_descriptors_the_log_says_so_and_it_goes_on_when_there_are(h):
+    h.start(worker=silent(h))
+    pid, words = h.daemon.pid, "no connection can be accepted: Too many open files"
+    open_before = Wire(h.socket)
+    open_before.send("GET", "/healthz")
+    same(open_before.answer().status, 200)
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # all that are open stay
+    waits = Wire(h.socket)
+    h.until(lambda: words in h.log(), "the warning")
+    assert h.log().count(words) < 10, "a line for each try"
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    open_before.close()
+    waits.send("GET", "/healthz")
+    same(waits.answer().status, 200)
+    waits.close()
+
+
 def test_the_daemon_has_all_descriptors_and_commands_those_of_the_user(h):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limits = (min(500, hard - 1), hard)
