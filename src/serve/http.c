@@ -298,7 +298,8 @@ on_connection(void *cls, struct MHD_Connection *mhd, void **socket_context,
 
 /* Only that there are no descriptors is worth a line: it is said right behind the accept
  * that failed. What its words are is not looked at. */
-static void ER_PRINTF(2, 0) on_library_words(void *cls, const char *fmt, va_list ap)
+static void
+on_library_words(void *cls, const char *fmt, va_list ap)
 {
     struct er_http *h = cls;
     int code = errno;
