@@ -351,12 +351,11 @@ has_come(const struct waiter *w, const struct er_task *t)
 
 /* Whether its worker does not answer, where the caller wants to know that. */
 static bool
-waits_in_vain(const struct waiter *w, const struct er_show *show)
+waits_in_vain(const struct waiter *w)
 {
     struct er_buf text;
     er_buf_init(&text, 0);
-    bool is_silent = w->silent && show->task.session != 0 &&
-                     er_engine_silent(w->call->api->engine, w->id, &text);
+    bool is_silent = w->silent && er_engine_silent(w->call->api->engine, w->id, &text);
     er_buf_fini(&text);
     return is_silent;
 }
@@ -371,7 +370,8 @@ on_asked(struct er_show *show)
         return; /* the caller has gone */
     }
     w->asking = false;
-    if (show->q.rc || w->over || has_come(w, &show->task) || waits_in_vain(w, show)) {
+    if (show->q.rc || w->over || has_come(w, &show->task) ||
+        (show->task.session != 0 && waits_in_vain(w))) {
         waiter_end(show->call);
         er_show_answer(show);
     } else if (w->again) {
@@ -467,7 +467,7 @@ er_wait_start(struct er_call *call, er_task_id id, uint64_t ms, enum er_wait_unt
     (void)uv_timer_init(er_loop_uv(call->api->loop), &w->timer);
     w->timer.data = w;
     (void)uv_timer_start(&w->timer, on_waited, ms, 0);
-    if (until != ER_WAIT_FINAL || !runs(call->api, id)) {
+    if (until != ER_WAIT_FINAL || !runs(call->api, id) || waits_in_vain(w)) {
         ask(w);
     }
 }

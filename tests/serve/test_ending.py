@@ -121,11 +121,11 @@ def test_who_cancels_is_told_of_a_worker_that_hangs(h):
     worker = h.workers()[0]["pid"]
     os.kill(worker, signal.SIGSTOP)
     words = f"worker w1 (pid {worker}) has not answered for "
-    t = h.expect(200, "POST", f"/v1/tasks/{task}/cancel?wait=190&silent=1").json
+    t = h.expect(200, "POST", f"/v1/tasks/{task}/cancel?wait=3600&silent=1").json
     same((t["state"], t["cancel_requested"]), ("running", True))
     has(t["worker_silent"], words)
     # those who come later need not wait for it
-    has(h.get(f"/v1/tasks/{task}?wait=190&silent=1")["worker_silent"], words)
+    has(h.get(f"/v1/tasks/{task}?wait=3600&silent=1")["worker_silent"], words)
     line = h.expect(200, "POST", "/v1/actions/cancel", {"ids": [task]}).lines[0]
     has(line["worker_silent"], words)
     os.kill(worker, signal.SIGCONT)
